@@ -1,0 +1,19 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import vidcnn.pipelines  # noqa: F401 - prepares the environment that Ray reads when it is first imported
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real videos; tests that need it are skipped where there is none."""
+    folder = Path(os.environ.get("VIDCNN_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "videos" / "INVENTORY.tsv").is_file():
+        pytest.skip(f"no real videos at {folder}; set VIDCNN_REAL_DATA")
+    return folder

@@ -1,0 +1,128 @@
+"""What can go wrong, and what it means to the caller.
+
+::
+
+    VidcnnError                   exit 1: the user's data or environment; message and what to do
+      UsageError                  exit 2: arguments that cannot work together
+      SourceError                 a source that cannot be listed, or holds no video
+      ModelError                  an unknown model, weights that are absent or do not fit
+      BundleError                 a model bundle that is incomplete or does not fit its weights
+      OutputError                 an output that cannot be written
+        SettingsDifferError       the output was written with another model or other settings
+        OutputBusyError           exit 75: another run holds this output
+      TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
+    VideoError                    one video is bad: becomes a row with `error` and `error_kind`
+
+Every exception takes positional strings only, so that it survives pickling between processes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+ErrorKind = Literal[
+    "unreadable",
+    "no_video",
+    "truncated",
+    "corrupt_frames",
+    "too_large",
+    "too_short",
+    "timeout",
+    "decoder_crash",
+    "changed",
+    "unsafe",
+]
+"""Values of the predictions table's column `error_kind`; `docs/predictions.md` explains each."""
+
+ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+
+
+class VidcnnError(Exception):
+    """A failure that the user can act on.
+
+    Args:
+        message: What happened, and where, in one line.
+        hint: What to do about it, in one line; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+
+    @property
+    def message(self) -> str:
+        """What happened."""
+        return str(self.args[0])
+
+    @property
+    def hint(self) -> str:
+        """What to do about it; may be empty."""
+        return str(self.args[1])
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+
+class UsageError(VidcnnError):
+    """Arguments that are each valid but cannot work together."""
+
+    exit_code = 2
+
+
+class SourceError(VidcnnError):
+    """A source that does not exist, cannot be listed, or holds no video."""
+
+
+class ModelError(VidcnnError):
+    """An unknown model, or weights that cannot be had or do not fit."""
+
+
+class BundleError(VidcnnError):
+    """A model bundle that is incomplete, malformed, or does not fit its weights."""
+
+
+class OutputError(VidcnnError):
+    """An output that cannot be written or is not what vidcnn wrote."""
+
+
+class SettingsDifferError(OutputError):
+    """The output was written with another model or with other settings."""
+
+
+class OutputBusyError(OutputError):
+    """Another run holds this output."""
+
+    exit_code = 75
+
+
+class TooManyErrorsError(VidcnnError):
+    """The share of bad videos is above what the user allows."""
+
+    exit_code = 3
+
+
+class VideoError(Exception):
+    """One video, or a part of it, cannot be read.
+
+    Args:
+        kind: One of `ERROR_KINDS`.
+        message: What is wrong, in plain words, without the video's name.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        super().__init__(kind, message)
+
+    @property
+    def kind(self) -> ErrorKind:
+        """One of `ERROR_KINDS`."""
+        kind: ErrorKind = self.args[0]
+        return kind
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in plain words."""
+        return str(self.args[1])
+
+    def __str__(self) -> str:
+        return self.message

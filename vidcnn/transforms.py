@@ -1,0 +1,124 @@
+"""What is done to a frame between the decoder and the network.
+
+A `Preprocessing` has two halves: geometry (resize, then centre crop), which the decoder applies to the frames
+that it keeps, and normalisation, which the `Classifier` applies on the model's device. It is a part of the
+model bundle.
+
+`resize_and_crop` is the geometry's reference in tensors: bit for bit what torchvision's video presets
+compute. It serves clips that no decoder of ours has prepared.
+
+Letters: N clips, T frames, H height, W width, C = 3 channels (RGB); h and w are the crop's height and width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop and normalisation of frames.
+
+    Args:
+        resize: Target ``(height, width)`` in pixels, or one number for the shorter side (the aspect ratio is
+            kept).
+        crop: ``(height, width)`` cut from the centre after resizing, in pixels.
+        mean: Mean of each RGB channel, on the scale [0, 1].
+        std: Standard deviation of each RGB channel, on the scale [0, 1].
+        interpolation: How frames are resized, without antialiasing (as torchvision's video presets do).
+
+    Raises:
+        ValueError: A size is not positive, or the crop does not fit the resized frame.
+    """
+
+    resize: tuple[int, int] | int
+    crop: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        sizes = (self.resize,) if isinstance(self.resize, int) else self.resize
+        if min(*sizes, *self.crop, 2**31) < 1:
+            raise ValueError(f"resize ({self.resize}) and crop ({self.crop}) must be > 0")
+        smallest = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        if self.crop[0] > smallest[0] or self.crop[1] > smallest[1]:
+            raise ValueError(f"crop {self.crop} does not fit in frames resized to {self.resize}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std {self.std} must be > 0")
+
+    def resized_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the ``(height, width)`` that a frame has after resizing, before the crop.
+
+        With one number for `resize`, the longer side is truncated to an integer, as torchvision does.
+        """
+        if not isinstance(self.resize, int):
+            return self.resize
+        short, long = min(height, width), max(height, width)
+        scaled = int(self.resize * long / short)
+        return (self.resize, scaled) if height <= width else (scaled, self.resize)
+
+    def crop_origin(self, height: int, width: int) -> tuple[int, int]:
+        """Return the ``(top, left)`` of the centre crop in a resized frame of ``(height, width)``."""
+        return round((height - self.crop[0]) / 2.0), round((width - self.crop[1]) / 2.0)
+
+
+def resize_and_crop(frames: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Apply the geometry of `preprocessing` to frames in an array: `resize_and_crop_tensor` for ``(..., H, W,
+    C)``.
+
+    Returns:
+        uint8 ``(..., h, w, C)``.
+    """
+    import numpy as np
+    import torch
+
+    # A rotated frame is a view with negative strides, which torch does not take.
+    clips = torch.from_numpy(np.ascontiguousarray(frames)).reshape(1, -1, *frames.shape[-3:])
+    cropped: NDArray[np.uint8] = resize_and_crop_tensor(clips, preprocessing).numpy()
+    return cropped.reshape(*frames.shape[:-3], *cropped.shape[-3:])
+
+
+def resize_and_crop_tensor(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Apply the geometry of `preprocessing` to decoded clips.
+
+    Interpolation is in float32 without antialiasing, rounded half to even, which is what torchvision's video
+    presets do to uint8 frames. Clips go through one by one, so that the float copy is of one clip only.
+
+    Args:
+        clips: uint8 ``(N, T, H, W, C)``.
+        preprocessing: Geometry to apply; clips that have its size already pass unchanged.
+
+    Returns:
+        uint8 ``(N, T, h, w, C)``, contiguous, on the device of `clips`.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    height, width = clips.shape[2:4]
+    if (height, width) == preprocessing.crop:
+        return clips.contiguous()
+    size = preprocessing.resized_size(height, width)
+    top, left = preprocessing.crop_origin(*size)
+    rows, columns = preprocessing.crop
+    align_corners = None if preprocessing.interpolation == "nearest" else False
+    cropped = clips.new_empty((*clips.shape[:2], rows, columns, clips.shape[4]))
+    for index, clip in enumerate(clips):
+        frames = clip.permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
+        if size != (height, width):
+            pixels = frames.to(torch.float32, memory_format=torch.contiguous_format)
+            pixels = interpolate(pixels, size, mode=preprocessing.interpolation, align_corners=align_corners)
+            if preprocessing.interpolation == "bicubic":
+                pixels = pixels.clamp(0, 255)
+            frames = pixels.round().to(torch.uint8)
+        frames = frames[:, :, top : top + rows, left : left + columns]
+        cropped[index] = frames.permute(0, 2, 3, 1)  # (T, C, h, w) -> (T, h, w, C)
+    return cropped

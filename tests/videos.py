@@ -1,0 +1,118 @@
+"""Small videos in which frame i shows the number i, so that tests can name the exact frames that they expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+NUM_BITS = 16
+BLOCK = 16
+SIZE = 4 * BLOCK
+
+
+def numbered_frame(number: int, size: tuple[int, int] = (SIZE, SIZE)) -> npt.NDArray[np.uint8]:
+    """Return gray levels (H, W): a 4x4 board of dark and bright fields, the bits of `number`."""
+    bits = [(number >> bit) & 1 for bit in range(NUM_BITS)]
+    board = np.array(bits, np.uint8).reshape(4, 4) * 190 + 30
+    rows = np.arange(size[0]) * 4 // size[0]
+    columns = np.arange(size[1]) * 4 // size[1]
+    return board[rows][:, columns]
+
+
+def number_of(pixels: npt.NDArray[np.uint8]) -> int:
+    """Read the number that a frame (H, W, 3) shows."""
+    height, width = pixels.shape[:2]
+    number = 0
+    for bit in range(NUM_BITS):
+        row, column = divmod(bit, 4)
+        y, x = height * (2 * row + 1) // 8, width * (2 * column + 1) // 8
+        field = pixels[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
+        number |= int(field.mean() > 125) << bit
+    return number
+
+
+def write_video(
+    path: Path,
+    num_frames: int,
+    *,
+    codec: str = "libx264",
+    rate: int | Fraction = 30,
+    size: tuple[int, int] = (SIZE, SIZE),
+    pixel_format: str = "yuv420p",
+    keyframe_interval: int = 12,
+    options: dict[str, str] | None = None,
+    times: Sequence[Fraction] | None = None,
+    time_base: Fraction | None = None,
+    rotation: int = 0,
+    container: str | None = None,
+    container_options: dict[str, str] | None = None,
+    first_number: int = 0,
+    sound_only: bool = False,
+) -> Path:
+    """Write a video of numbered frames.
+
+    Args:
+        path: Where to; its extension chooses the container unless `container` does.
+        num_frames: Frames.
+        codec: Encoder.
+        rate: Frames per second.
+        size: (height, width).
+        pixel_format: libav's name.
+        keyframe_interval: Most frames from one keyframe to the next.
+        options: The encoder's.
+        times: Presentation time of each frame in seconds, instead of a constant rate.
+        time_base: The encoder's unit of time.
+        rotation: Degrees counterclockwise to turn frames by for display.
+        container: libav's name of the muxer.
+        container_options: The muxer's.
+        first_number: Number of the first frame.
+        sound_only: Write a second of sound instead.
+    """
+    with av.open(str(path), "w", format=container, container_options=container_options or {}) as output:
+        if sound_only:
+            _write_sound(output)
+            return path
+        stream: Any = output.add_stream(codec, rate=rate)
+        stream.height, stream.width = size
+        stream.pix_fmt = pixel_format
+        stream.codec_context.gop_size = keyframe_interval
+        stream.options = options or {}
+        unit = time_base or 1 / Fraction(rate)
+        stream.codec_context.time_base = unit
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for index in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(first_number + index, size), format="gray")
+            frame = frame.reformat(format=pixel_format)
+            time = times[index] if times is not None else index / Fraction(rate)
+            frame.pts, frame.time_base = round(time / unit), unit
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def _write_sound(output: Any) -> None:
+    stream = output.add_stream("aac", rate=16000, layout="mono")
+    for index in range(16):
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, index * 1024
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode(None))
+
+
+def decode_all(path: Path | str, limit: int | None = None) -> list[npt.NDArray[np.uint8]]:
+    """Return libav's own full decode of the first video stream: upright RGB frames (H, W, 3)."""
+    frames = []
+    with av.open(str(path), metadata_errors="replace") as container:
+        for frame in container.decode(container.streams.video[0]):
+            rgb = frame.to_ndarray(format="rgb24")
+            frames.append(np.rot90(rgb, round(frame.rotation / 90) % 4))
+            if limit is not None and len(frames) == limit:
+                break
+    return frames

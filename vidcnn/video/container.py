@@ -1,0 +1,227 @@
+"""Opening a video as untrusted input.
+
+In goes a location, out comes an open PyAV container and its first real video stream. Every failure on the way, from a
+missing file to a demuxer's complaint, becomes a `VideoError` with plain words.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import av
+import av.error
+import av.logging
+
+from vidcnn.errors import VideoError
+from vidcnn.storage import is_remote, local_path, open_filesystem
+from vidcnn.video.structure import ReadAt, explain_missing_index, find_playlist
+
+MAX_PIXELS = 8192 * 8192
+"""Largest frame that is decoded, in pixels: an 8K frame fits, a decompression bomb does not."""
+
+_VIDEO_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,mxf,gif,apng,nut,rm,dv,"
+    "h261,h263,h264,hevc,vvc,evc,m4v,mjpeg,mjpeg_2000,av1,obu,ivf,yuv4mpegpipe,cavsvideo,avs2,avs3,vc1,vc1test,dnxhd,"
+    "dirac,wtv,mtv,nsv,nuv,roq,bink,smk,4xm,dxa,thp,film_cpk,flic,idcin,ipmovie,mm,vmd,wc3movie,gxf,lvf,mv,pva,rpl,"
+    "sdx,ty,vivo,xmv,yop,swf,mpjpeg,dhav,ifv,iv8,ivr,kux,lmlm4,lxf,mlv,ser,smjpeg,pmp,cine,apv,usm"
+)
+_IMAGE_FORMATS = (
+    "jpeg_pipe,jpegls_pipe,jpegxl_pipe,jpegxl_anim,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,pam_pipe,pbm_pipe,pgm_pipe,"
+    "pgmyuv_pipe,ppm_pipe,pfm_pipe,phm_pipe,j2k_pipe,exr_pipe,dds_pipe,dpx_pipe,gif_pipe,hdr_pipe,ico,pcx_pipe,"
+    "psd_pipe,qoi_pipe,sgi_pipe,sunrast_pipe,xbm_pipe,xpm_pipe,xwd_pipe"
+)
+_AUDIO_FORMATS = (  # so that a file of sound is told apart from a file that cannot be read
+    "mp3,wav,w64,flac,aac,ac3,eac3,ac4,amr,amrnb,amrwb,aiff,au,caf,ape,wv,tta,tak,dts,dtshd,truehd,mlp,opus,oga,"
+    "voc,mpc,mpc8,gsm,loas,oma,qcp,rso,sox,xa"
+)
+_FORMATS = ",".join((_VIDEO_FORMATS, _IMAGE_FORMATS, _AUDIO_FORMATS))
+
+_READ_BUFFER_BYTES = 1 << 20
+"""Bytes asked of object storage at a time: a request costs some milliseconds whatever its size."""
+
+av.logging.set_level(av.logging.PANIC)
+
+
+@dataclass(frozen=True)
+class OpenVideo:
+    """An open container and the stream that is read from it.
+
+    Attributes:
+        container: PyAV's input container.
+        stream: The first video stream that is not cover art.
+        size_bytes: Size of the file.
+    """
+
+    container: Any
+    stream: Any
+    size_bytes: int
+
+
+@contextmanager
+def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenVideo]:
+    """Open a video file with limits, and close it whatever happens.
+
+    Args:
+        location: Absolute path or URI of a regular file.
+        max_pixels: Largest frame, width times height, that may be decoded.
+
+    Yields:
+        The open video; its decoder runs in one thread.
+
+    Raises:
+        VideoError: `unreadable`, `truncated`, `unsafe`, `no_video` or `too_large`; also for what libav raises inside
+            the ``with`` block.
+    """
+    with _plain_errors(location):
+        with ExitStack() as stack:
+            size_bytes, file = _open_bytes(location)
+            if file is not None:
+                stack.enter_context(closing(file))
+            container = _open_container(location, file, size_bytes, stack)
+            stack.enter_context(closing(container))
+            stream = _video_stream(container, location, size_bytes)
+            codec = stream.codec_context
+            if codec.width * codec.height > max_pixels:
+                raise VideoError(
+                    "too_large",
+                    f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
+                )
+            codec.options = {"max_pixels": str(max_pixels)}
+            codec.thread_count = 1
+            yield OpenVideo(container, stream, size_bytes)
+
+
+def file_version(location: str) -> tuple[int, int]:
+    """Return the size in bytes and the modification time in nanoseconds of a file.
+
+    Raises:
+        VideoError: `unreadable`.
+    """
+    with _plain_errors(location):
+        if not is_remote(location):
+            status = os.stat(local_path(location))
+            return status.st_size, status.st_mtime_ns
+        from pyarrow.fs import FileType
+
+        filesystem, path = open_filesystem(location)
+        info = filesystem.get_file_info(path)
+        if info.type == FileType.NotFound:
+            raise FileNotFoundError(location)
+        return int(info.size or 0), int(info.mtime_ns or 0)
+
+
+def _open_bytes(location: str) -> tuple[int, IO[bytes] | None]:
+    """Return a file's size, and a Python file where libav cannot open the location itself."""
+    if is_remote(location):
+        filesystem, path = open_filesystem(location)
+        remote = filesystem.open_input_file(path)
+        size_bytes = remote.size()
+        if size_bytes == 0:
+            remote.close()
+            raise VideoError("unreadable", "the file is empty")
+        return size_bytes, remote
+    path = local_path(location)
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError("unreadable", "it is a folder, and not one of numbered frames")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError("unreadable", "it is not a regular file")
+    if status.st_size == 0:
+        raise VideoError("unreadable", "the file is empty")
+    # Paths that are not UTF-8 cannot be handed to libav, and in some it would expand patterns such as %d.
+    if "%" in path or not _is_utf8(path):
+        return status.st_size, open(path, "rb")  # noqa: SIM115 - closed by open_video
+    with open(path, "rb"):  # a permission that is lacking is told better by Python than by libav
+        return status.st_size, None
+
+
+def _open_container(location: str, file: IO[bytes] | None, size_bytes: int, stack: ExitStack) -> Any:
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    arguments = {"mode": "r", "metadata_errors": "replace", "container_options": options}
+    try:
+        if file is None:
+            path = os.path.abspath(local_path(location))
+            try:
+                return av.open(path, **arguments)
+            except (av.error.FFmpegError, ValueError):
+                # An extension such as .jpg makes libav choose a demuxer by name; by content it may be another one.
+                file = stack.enter_context(open(path, "rb"))
+        return av.open(file, buffer_size=_READ_BUFFER_BYTES, **arguments)
+    except (av.error.FFmpegError, ValueError) as error:
+        head = read_at(location)
+        if playlist := find_playlist(head):
+            raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
+        if reason := explain_missing_index(head, size_bytes):
+            raise VideoError("truncated", reason) from error
+        raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
+
+
+def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
+    """Return the first video stream that is not a picture attached to something else."""
+    disposition = av.stream.Disposition
+    attached = disposition.attached_pic | disposition.timed_thumbnails
+    candidates = [stream for stream in container.streams.video if not stream.disposition & attached]
+    whole = [stream for stream in candidates if not stream.disposition & disposition.dependent]
+    for stream in whole or candidates:
+        if stream.codec_context is not None:
+            return stream
+    if reason := explain_missing_index(read_at(location), size_bytes):
+        raise VideoError("truncated", reason)
+    if candidates:
+        raise VideoError("unreadable", "no decoder for its video codec")
+    kinds = sorted({stream.type for stream in container.streams})
+    cover = " and cover art" if len(container.streams.video) > 0 else ""
+    found = " and ".join(kind for kind in kinds if kind != "video") or "nothing else"
+    raise VideoError("no_video", f"it has no video stream (only {found}{cover})")
+
+
+def read_at(location: str) -> ReadAt:
+    """Return a function that reads bytes of a file: ``read(offset, length)``."""
+
+    def read(offset: int, length: int) -> bytes:
+        if is_remote(location):
+            filesystem, path = open_filesystem(location)
+            with filesystem.open_input_file(path) as file:
+                file.seek(offset)
+                return bytes(file.read(length))
+        with open(local_path(location), "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    return read
+
+
+@contextmanager
+def _plain_errors(location: str) -> Iterator[None]:
+    """Turn what libav and the file system raise into a `VideoError`."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except FileNotFoundError as error:
+        raise VideoError("unreadable", "the file does not exist") from error
+    except PermissionError as error:
+        raise VideoError("unreadable", "permission denied") from error
+    except MemoryError as error:
+        raise VideoError("too_large", "decoding it takes more memory than there is") from error
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise VideoError("unreadable", f"reading it failed ({_plain(error)})") from error
+
+
+def _plain(error: BaseException) -> str:
+    """Return an error's text without its number and the path, which the table's `video` says already."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

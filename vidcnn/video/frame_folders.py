@@ -1,0 +1,91 @@
+"""Folders of numbered images as videos.
+
+The frames are the images in the order of their numbers, evenly spaced in time. Each image is opened as a video of its
+own, with the same limits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from vidcnn.clips import FrameTimes
+from vidcnn.errors import VideoError
+from vidcnn.media_names import media_kind, numbered_frames
+from vidcnn.storage import is_remote, local_path, open_filesystem
+from vidcnn.video.container import open_video
+
+
+def folder_frames(location: str) -> list[str]:
+    """Return the locations of a folder's frames in order.
+
+    Raises:
+        VideoError: `unreadable`, if the folder cannot be listed or is no longer one numbered sequence.
+    """
+    try:
+        names = _list_folder(location)
+    except OSError as error:
+        raise VideoError("unreadable", f"the folder cannot be listed ({error.strerror or error})") from error
+    frames = numbered_frames(
+        name for name in names if not name.startswith(".") and media_kind(name) == "image"
+    )
+    if frames is None:
+        raise VideoError("unreadable", "the folder does not hold one sequence of numbered images")
+    base, query = (location.split("?", 1) + [""])[:2] if is_remote(location) else (location, "")
+    return [f"{base.rstrip('/')}/{name}" + (f"?{query}" if query else "") for name in frames]
+
+
+def folder_times(num_frames: int, fps: float) -> FrameTimes:
+    """Return the times of evenly spaced frames.
+
+    Args:
+        num_frames: Images in the folder.
+        fps: Images per second.
+    """
+    rate = Fraction(fps).limit_denominator(100_000)
+    every_frame = np.arange(num_frames, dtype=np.int64)
+    return FrameTimes(every_frame, num_frames, 1 / rate, keyframes=every_frame)
+
+
+def decode_image(location: str, *, max_pixels: int) -> Any:
+    """Return the first frame of an image file.
+
+    Raises:
+        VideoError: It cannot be opened or decoded.
+    """
+    with open_video(location, max_pixels=max_pixels) as image:
+        for frame in image.container.decode(image.stream):
+            return frame
+    raise VideoError("corrupt_frames", "the image holds no frame")
+
+
+def decode_images(locations: list[str], wanted: list[int], *, max_pixels: int) -> Iterator[Any]:
+    """Yield a frame, or the `VideoError` that stands in its way, for each wanted index.
+
+    Args:
+        locations: The folder's frames in order.
+        wanted: Indexes into `locations`.
+        max_pixels: Largest frame, width times height, that is decoded.
+    """
+    for index in wanted:
+        try:
+            if index >= len(locations):
+                raise VideoError("changed", "images are gone from the folder since it was listed")
+            yield decode_image(locations[index], max_pixels=max_pixels)
+        except VideoError as error:
+            name = os.fsencode(locations[min(index, len(locations) - 1)].rsplit("/", 1)[-1])
+            kind = "corrupt_frames" if error.kind == "unreadable" else error.kind
+            yield VideoError(kind, f"frame {index} ({name.decode('utf-8', 'replace')}): {error.message}")
+
+
+def _list_folder(location: str) -> list[str]:
+    if not is_remote(location):
+        return os.listdir(local_path(location))
+    from pyarrow.fs import FileSelector
+
+    filesystem, path = open_filesystem(location)
+    return [info.base_name for info in filesystem.get_file_info(FileSelector(path)) if info.is_file]

@@ -10,6 +10,7 @@
       OutputError                 an output that cannot be written
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
+      RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
 
@@ -94,6 +95,12 @@ class OutputBusyError(OutputError):
     """Another run holds this output."""
 
     exit_code = 75
+
+
+class RunInterruptedError(VidcnnError):
+    """A run was ended by Ctrl-C or SIGTERM."""
+
+    exit_code = 130
 
 
 class TooManyErrorsError(VidcnnError):

@@ -1,0 +1,97 @@
+"""What a file's name alone tells: video, image or frame of a sequence; and how the name is written down.
+
+Names go in, decisions come out; nothing is opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Literal
+
+VIDEO_EXTENSIONS = frozenset(
+    """
+    264 265 266 3g2 3gp amv apng asf av1 avc avi bik dav divx drc dv evc f4v flc fli flv gif gxf h261 h263
+    h264 h265 h266 hevc ivf lrv m1v m2p m2t m2ts m2v m4v mj2 mjpeg mjpg mkv mov mp2v mp4 mp4v mpe mpeg mpg
+    mpv mts mxf nsv nut obu ogm ogv ps qt rm rmvb tod trp ts vc1 vob vro vvc webm wmv wtv xvid y4m
+    """.split()  # noqa: SIM905 - sixty quoted words hide what is missing
+)
+"""Extensions of the files of a folder that are read as videos: containers and raw streams.
+
+Left out on purpose are playlists and scripts (`m3u8`, `ffconcat`, `avs`, `sdp`), which make a decoder open
+other files; `swf`, which is a program; raw pixels (`yuv`), whose size nobody knows; and containers that
+mostly hold sound (`ogg`).
+"""
+
+IMAGE_EXTENSIONS = frozenset(
+    """
+    avif bmp dib dpx exr heic heif hif j2k jfif jp2 jpe jpeg jpg pam pbm pgm png pnm ppm tga tif tiff webp
+    """.split()  # noqa: SIM905
+)
+"""Extensions of the files of a folder that are read as images: one-frame videos, or frames of a sequence."""
+
+_DIGITS = "0123456789"
+_LOOKS_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")
+
+
+def extension(name: str) -> str:
+    """Return a file name's extension in lower case, without the dot; empty where there is none."""
+    stem, _, suffix = name.rpartition(".")
+    return suffix.lower() if stem else ""
+
+
+def media_kind(name: str) -> Literal["video", "image"] | None:
+    """Tell from its extension whether a file is a video, an image, or neither."""
+    suffix = extension(name)
+    if suffix in VIDEO_EXTENSIONS:
+        return "video"
+    return "image" if suffix in IMAGE_EXTENSIONS else None
+
+
+def numbered_frames(names: Iterable[str]) -> list[str] | None:
+    """Order the images of a folder by the numbers in their names, if they are the frames of one video.
+
+    They are if there are two or more, if the names differ in nothing but the number at the end of their stems
+    (``a_`` is the common part of ``a_9.png, a_10.png``), and if the numbers differ. Gaps and mixed padding
+    are fine.
+
+    Args:
+        names: All images of one folder, as names or as paths, in any order.
+
+    Returns:
+        The same names by ascending number, or None where they are not one sequence.
+    """
+    frames: list[tuple[int, str, str]] = []
+    common: tuple[str, str] | None = None
+    for name in names:
+        stem, _, suffix = name.rpartition(".")
+        prefix = stem.rstrip(_DIGITS)
+        common = common or (prefix, suffix.lower())
+        if prefix == stem or "/" in suffix or (prefix, suffix.lower()) != common:
+            return None
+        number = stem[len(prefix) :].lstrip("0")
+        frames.append((len(number), number, name))  # sorts as the number does, whatever its length
+    frames.sort()
+    if len(frames) < 2 or any(one[:2] == other[:2] for one, other in pairwise(frames)):
+        return None
+    return [name for _, _, name in frames]
+
+
+def utf8_name(name: str) -> str:
+    r"""Write a name down as valid UTF-8, so that different names stay different.
+
+    A name that is valid stays as it is. In one that is not, ``\xNN`` stands for each byte that does not
+    decode, and backslashes are doubled. The same doubling is done to a valid name which could be mistaken for
+    such a one.
+
+    Args:
+        name: A name as `os` functions return it, where surrogates stand for bytes that do not decode.
+    """
+    if name.isascii() and "\\" not in name:
+        return name
+    raw = name.encode("utf-8", "surrogateescape")
+    written = raw.decode("utf-8", "backslashreplace")
+    if written == name and not _LOOKS_ESCAPED.search(name):
+        return name
+    return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

@@ -1,0 +1,120 @@
+"""Reading lists of videos: ``.txt``, ``.csv``, ``.tsv`` and ``.parquet``.
+
+The location of a list goes in; its entries come out one by one, as they are written: paths, relative to the
+folder of the list, or URIs. A list is never held in memory as a whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import posixpath
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from typing import IO
+
+from vidcnn.errors import SourceError
+from vidcnn.media_names import extension, media_kind, utf8_name
+from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
+
+LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
+"""Extensions of the files that are read as lists where they are given as a source."""
+
+COLUMNS = ("path", "video")
+"""Columns of a table that may hold the entries, the likelier first; without any it is the first column."""
+
+_BLANKS = " \t\r\n"
+
+
+def is_list(path: str) -> bool:
+    """Tell from its name whether a file given as a source is a list."""
+    return extension(posixpath.basename(path)) in LIST_EXTENSIONS
+
+
+def read_list(location: str) -> Iterator[str]:
+    """Read the entries of a list.
+
+    Text is UTF-8; other bytes are kept, as surrogates, because names of files may hold them. Blank entries
+    are skipped, as are lines of a ``.txt`` that start with ``#``. A ``.csv`` or ``.tsv`` may do without a
+    header.
+
+    Args:
+        location: Path or URI of the list; its extension tells the format.
+
+    Yields:
+        The entries in their order, without blanks around them.
+
+    Raises:
+        SourceError: The list cannot be read, is not of its format, or has no column of paths.
+    """
+    path = split_uri(location).path if is_remote(location) else local_path(location)
+    kind = extension(posixpath.basename(path))
+    try:
+        with closing(_open(location)) as file:
+            if kind == "parquet":
+                entries = _parquet_entries(file)
+            elif kind == "txt":
+                entries = (line for line in _lines(file) if not line.lstrip(_BLANKS).startswith("#"))
+            else:
+                folder = None if is_remote(location) else os.path.dirname(path)
+                entries = _table_entries(_lines(file), "," if kind == "csv" else "\t", folder)
+            yield from filter(None, (entry.strip(_BLANKS) for entry in entries))
+    except (OSError, ValueError, csv.Error) as failure:
+        what = f"the list '{utf8_name(public_location(location))}' {failure_text(failure)}"
+        raise SourceError(what, f"check that it is a .{kind} file with a column 'path'") from failure
+
+
+def _open(location: str) -> IO[bytes]:
+    if not is_remote(location):
+        return open(local_path(location), "rb")
+    filesystem, path = open_filesystem(location)
+    file: IO[bytes] = filesystem.open_input_file(path)
+    return file
+
+
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    """Decode lines, leaving their ends: a carriage return may be part of a name in quotes."""
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text:
+        for line in text:
+            if "\0" in line:
+                raise ValueError("it is not text in UTF-8")
+            yield line
+
+
+def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None) -> Iterator[str]:
+    rows: Iterator[list[str]] = csv.reader(lines, delimiter=delimiter, strict=True)
+    first = next(filter(None, rows), None)
+    if first is None:
+        return
+    names = [cell.strip(_BLANKS).lower() for cell in first]
+    column = next((names.index(name) for name in COLUMNS if name in names), None)
+    if column is None:
+        column = 0
+        if _is_entry(first[0].strip(_BLANKS), folder):
+            rows = chain([first], rows)
+    yield from (row[column] for row in rows if len(row) > column)
+
+
+def _is_entry(cell: str, folder: str | None) -> bool:
+    """Tell whether the first cell of a table without a known column is an entry rather than a heading."""
+    if "/" in cell or media_kind(cell) is not None:
+        return True
+    return folder is not None and bool(cell) and os.path.lexists(os.path.join(folder, cell))
+
+
+def _parquet_entries(file: IO[bytes]) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(file)
+    fields = {field.name: field.type for field in table.schema_arrow}
+    column = next((name for name in COLUMNS if name in fields), next(iter(fields), None))
+    if column is None:
+        raise ValueError("it has no columns")
+    kind = fields[column].value_type if pa.types.is_dictionary(fields[column]) else fields[column]
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise ValueError(f"its column '{column}' holds {kind}, not paths")
+    for batch in table.iter_batches(columns=[column]):
+        yield from (entry for entry in batch.column(0).to_pylist() if entry is not None)

@@ -1,0 +1,218 @@
+"""What to read: from the SOURCE arguments of a command to a stream of videos.
+
+Folders, files, globs, lists and URIs go in; `SourceVideo`s come out, in an order and under names that depend
+neither on the order of the arguments nor on how a file system sorts. Nothing is decoded. What cannot be read
+is listed with its error, so that it is accounted for; only what is wrong with a source itself is raised.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from vidcnn.errors import ErrorKind, SourceError
+from vidcnn.media_names import utf8_name
+from vidcnn.source_arguments import Source, absolute_path, look_up
+from vidcnn.source_lists import read_list
+from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.trees import LocalTree, Status, Tree, join, open_tree
+from vidcnn.walk import Found, expand, walk
+
+_NUM_LOOKUPS = 16
+"""Entries of a list that are looked up at the same time in object storage: each takes a round trip."""
+
+_LOOKUP_BATCH = 256
+_NO_VIDEO = Status(error="is a folder without a video", error_kind="no_video")
+_NUM_IGNORED_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo:
+    r"""A video of the source, or what stands in the place of one.
+
+    Attributes:
+        name: The column `video` of the predictions table: the path relative to the source's root, with ``/``
+            between its parts, or the URI without its options. Always valid UTF-8: bytes that do not decode
+            are written ``\xNN``.
+        location: Absolute path (bytes that do not decode are surrogates, as in `os`) or URI with its options.
+        is_frame_folder: Whether `location` is a folder of numbered images, which are one video.
+        size_bytes: Size of the file, or of all frames of a frame folder.
+        mtime_ns: Time of the last modification, in nanoseconds since 1970; of a frame folder, that of its
+            newest frame.
+        error_kind: Set if it is known already that it cannot be read.
+        error: What is wrong, in plain words.
+    """
+
+    name: str
+    location: str
+    is_frame_folder: bool
+    size_bytes: int
+    mtime_ns: int
+    error_kind: ErrorKind | None
+    error: str | None
+
+
+class Listing:
+    """The videos of some sources, each listed once. Every iteration reads the folders anew.
+
+    Names are relative to the folder given, to the folder of a file or list, or to the last folder before a
+    glob's first wildcard; with several sources to the deepest folder that has all of these. What lies
+    elsewhere has its absolute path.
+
+    Args:
+        sources: Folders, files, globs, lists and URIs, as a user writes them. What exists under its literal
+            name is not taken for a glob.
+
+    Attributes:
+        ignored: Files of folders that are neither videos nor images, by lower-case extension; of the latest
+            iteration.
+        empty_sources: Those of several folders that hold no video; of the latest iteration.
+
+    Raises:
+        ValueError: There are no sources.
+        SourceError: A source does not exist, cannot be listed, or is a glob that matches nothing. From
+            iterating: a list is malformed or empty, or there is no video at all.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        if not sources:
+            raise ValueError("sources is empty")
+        found = {source.key: source for source in map(look_up, sources)}
+        self._sources = [found[key] for key in sorted(found)]
+        self._named = [source for source in self._sources if source.kind != "folder"]
+        self._folders = [source for source in self._sources if source.kind == "folder"]
+        bases = [source.base for source in self._sources if isinstance(source.tree, LocalTree)]
+        self._root = os.path.commonpath(bases) if bases else None
+        self.ignored: Counter[str] = Counter()
+        self.empty_sources: list[str] = []
+
+    def __iter__(self) -> Iterator[SourceVideo]:
+        """List the videos: first those that are named one by one, then those of folders."""
+        self.ignored.clear()
+        self.empty_sources.clear()
+        # Neither one glob nor any folders repeat themselves; only what can repeat has to be remembered.
+        may_repeat = len(self._sources) > 1 or self._sources[0].kind == "list"
+        listed: set[str] = set()
+        is_empty = True
+        for source in self._named:
+            for tree, found in self._find(source):
+                video = self._video(tree, found)
+                if video.location in listed:
+                    continue
+                if may_repeat:
+                    listed.add(video.location)
+                is_empty = False
+                yield video
+        for tree, found in self._find_in_folders():
+            video = self._video(tree, found)
+            if video.location not in listed:
+                is_empty = False
+                yield video
+        if is_empty:
+            raise self._no_video()
+
+    def _find(self, source: Source) -> Iterator[tuple[Tree, Found]]:
+        if source.kind == "list":
+            yield from self._find_in_list(source)
+        elif source.pattern is None:
+            yield source.tree, Found(source.path, source.tree.status(source.path))
+        else:
+            for match in expand(source.tree, source.path, source.pattern):
+                inside = walk(source.tree, [match.path], self.ignored) if match.status.is_folder else [match]
+                yield from ((source.tree, found) for found in inside)
+
+    def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
+        location = source.tree.location(source.path)
+        entries = (_resolve(entry, location) for entry in read_list(location))
+        is_empty = True
+        with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
+            while batch := list(islice(entries, _LOOKUP_BATCH)):
+                is_empty = False
+                apply = pool.map if any(map(is_remote, batch)) else map
+                for tree, path, status in apply(_entry_status, batch):
+                    if not status.is_folder:
+                        yield tree, Found(path, status)
+                        continue
+                    holds_video = False
+                    for found in walk(tree, [path], self.ignored):
+                        holds_video = True
+                        yield tree, found
+                    if not holds_video:
+                        yield tree, Found(path, _NO_VIDEO)
+        if is_empty:
+            raise SourceError(f"the list '{source.shown}' has no entries", "it takes one path or URI a line")
+
+    def _find_in_folders(self) -> Iterator[tuple[Tree, Found]]:
+        for root in sorted({source.tree.root for source in self._folders}):
+            sources = [source for source in self._folders if source.tree.root == root]
+            tree = sources[0].tree
+            empty = {source.path: source.shown for source in sources}
+            for found in walk(tree, list(empty), self.ignored):
+                shown = empty.get(found.path)
+                if shown and found.status.error and not found.is_frame_folder and len(self._sources) == 1:
+                    raise SourceError(f"'{shown}' {found.status.error}", "check that you may list it")
+                if empty:
+                    empty = {path: empty[path] for path in empty if not _is_in(found.path, path)}
+                yield tree, found
+            self.empty_sources += empty.values()
+
+    def _video(self, tree: Tree, found: Found) -> SourceVideo:
+        location = tree.location(found.path)
+        status = found.status
+        return SourceVideo(
+            name=self._name(location),
+            location=location,
+            is_frame_folder=found.is_frame_folder,
+            size_bytes=status.size_bytes,
+            mtime_ns=status.mtime_ns,
+            error_kind=status.error_kind if status.error else None,
+            error=status.error,
+        )
+
+    def _name(self, location: str) -> str:
+        if is_remote(location):
+            return utf8_name(public_location(location))
+        if self._root is None or not _is_in(location, self._root):
+            return utf8_name(location)
+        if location != self._root:
+            return utf8_name(location[len(join(self._root, "")) :])
+        # The root itself stands for a video: it has its own name, unless something in it is called the same.
+        name = os.path.basename(location)
+        return "." if os.path.lexists(join(location, name)) else utf8_name(name)
+
+    def _no_video(self) -> SourceError:
+        num_sources = len(self._sources)
+        where = f"the {num_sources} sources hold" if num_sources > 1 else f"'{self._sources[0].shown}' holds"
+        counts = sorted(self.ignored.items(), key=lambda item: (-item[1], item[0]))
+        kinds = [f"{count} {f'.{suffix}' if suffix else 'without extension'}" for suffix, count in counts]
+        kinds[_NUM_IGNORED_SHOWN:] = ["..."] if len(kinds) > _NUM_IGNORED_SHOWN else []
+        others = f"{self.ignored.total()} other files: {', '.join(kinds)}" if kinds else "nor any other file"
+        hint = "files named directly or by a glob are read whatever their extension"
+        return SourceError(f"{where} no video ({others})", hint)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(join(folder, ""))
+
+
+def _resolve(entry: str, list_location: str) -> str:
+    """Return the location that an entry of a list means."""
+    if is_remote(entry):
+        return entry
+    if entry.startswith(("file://", "/")) or not is_remote(list_location):
+        return absolute_path(os.path.join(os.path.dirname(list_location), local_path(entry)))
+    uri = split_uri(list_location)
+    return uri.location_of(posixpath.normpath(posixpath.join(posixpath.dirname(uri.path), entry)))
+
+
+def _entry_status(location: str) -> tuple[Tree, str, Status]:
+    try:
+        tree, path = open_tree(location)
+    except (OSError, ValueError) as failure:
+        return LocalTree(), location, Status(error=failure_text(failure))
+    return tree, path, tree.status(path)

@@ -1,0 +1,201 @@
+"""Reading one folder at a time, of local disks and of object storage alike.
+
+Paths go in; out come names and what is known of each without opening it. What cannot be read is told in the
+results rather than raised: one bad folder among thousands is not the end of a listing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from vidcnn.errors import ErrorKind
+from vidcnn.storage import Uri, failure_text, is_remote, local_path, open_filesystem, split_uri
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo
+
+Keep = Callable[[str], object]
+"""Tells of a name, by the truth of what it returns, whether it is wanted."""
+
+_EMPTY_PART = "//*"
+"""Stands for what is below the folder ``a`` in keys such as ``a//b``: valid ones, but pyarrow opens none of them."""
+
+
+class Status(NamedTuple):
+    """What a look at one path tells. `error` continues a sentence after the path; `error_kind` goes along."""
+
+    is_folder: bool = False
+    size_bytes: int = 0
+    mtime_ns: int = 0
+    error: str | None = None
+    error_kind: ErrorKind = "unreadable"
+
+
+class Contents(NamedTuple):
+    """The wanted names in one folder, each list sorted; `links` are symbolic links to folders.
+
+    `error` says why reading the folder ended early, or is None.
+    """
+
+    files: list[str]
+    folders: list[str]
+    links: list[str]
+    error: str | None
+
+
+class Tree(Protocol):
+    """One kind of storage. The parts of a path are separated by ``/``."""
+
+    @property
+    def root(self) -> str:
+        """Trees with the same root read the same storage."""
+
+    def location(self, path: str) -> str:
+        """Return the location (see `vidcnn.storage`) of a path."""
+
+    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
+        """Read one folder and retain the names that are wanted."""
+
+    def status(self, path: str) -> Status:
+        """Look at one path, following symbolic links."""
+
+    def resolve(self, folder: str) -> str:
+        """Return the path of a folder without symbolic links."""
+
+
+class LocalTree:
+    """The file systems of this machine."""
+
+    root = ""
+
+    def location(self, path: str) -> str:
+        """Return the path itself."""
+        return path
+
+    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
+        """Read one folder; its files are not looked at yet."""
+        files: list[str] = []
+        folders: list[str] = []
+        links: list[str] = []
+        error = None
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        names, keep = folders, keep_folder
+                    elif entry.is_symlink() and os.path.isdir(entry.path):
+                        names, keep = links, keep_folder
+                    else:
+                        names, keep = files, keep_file
+                    if keep(entry.name):
+                        names.append(entry.name)
+        except OSError as failure:
+            error = failure_text(failure)
+        return Contents(sorted(files), sorted(folders), sorted(links), error)
+
+    def status(self, path: str) -> Status:
+        """Look at one path; only folders and regular files are without error."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError) as failure:
+            if isinstance(failure, FileNotFoundError) and os.path.islink(path):
+                return Status(error="is a broken symbolic link")
+            return Status(error=failure_text(failure))
+        if stat.S_ISDIR(status.st_mode):
+            return Status(is_folder=True, mtime_ns=status.st_mtime_ns)
+        if not stat.S_ISREG(status.st_mode):
+            return Status(mtime_ns=status.st_mtime_ns, error="is not a regular file")
+        return Status(size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+
+    def resolve(self, folder: str) -> str:
+        """Return the real path."""
+        return os.path.realpath(folder)
+
+
+class RemoteTree:
+    """Object storage, as one client reads it.
+
+    Args:
+        uri: Any location in it.
+
+    Raises:
+        OSError: The storage cannot be reached.
+    """
+
+    def __init__(self, uri: Uri) -> None:
+        self.root = uri.root
+        self._uri = uri
+        self._filesystem, _ = open_filesystem(uri.root)
+        self._infos: dict[str, FileInfo] = {}
+
+    def location(self, path: str) -> str:
+        """Return the URI, with the options that this client was made with."""
+        return self._uri.location_of(path)
+
+    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
+        """Read one level of the hierarchy; the answer tells the status of its files as well."""
+        from pyarrow.fs import FileSelector, FileType
+
+        self._infos = {}
+        if folder.endswith(_EMPTY_PART):
+            return Contents([], [], [], "cannot be read: these keys have an empty part")
+        try:
+            infos = self._filesystem.get_file_info(FileSelector(folder))
+        except (OSError, ValueError) as failure:
+            return Contents([], [], [], failure_text(failure))
+        # The answer names the folder itself where a key below it has an empty part.
+        folders = {
+            info.base_name if info.path != folder else _EMPTY_PART for info in infos if info.type == FileType.Directory
+        }
+        files: list[str] = []
+        for info in infos:
+            if info.type == FileType.File and not _marks_folder(info, folders) and keep_file(info.base_name):
+                files.append(info.base_name)
+                self._infos[info.path] = info
+        return Contents(sorted(files), sorted(filter(keep_folder, folders)), [], None)
+
+    def status(self, path: str) -> Status:
+        """Look at one path: a request, unless the path was in the folder read last."""
+        from pyarrow.fs import FileType
+
+        info = self._infos.get(path)
+        if info is None:
+            try:
+                info = self._filesystem.get_file_info(path)
+            except (OSError, ValueError) as failure:
+                return Status(error=failure_text(failure))
+        if info.type == FileType.NotFound:
+            return Status(error="does not exist")
+        return Status(info.type == FileType.Directory, int(info.size or 0), int(info.mtime_ns or 0))
+
+    def resolve(self, folder: str) -> str:
+        """Return the folder itself: there are no links."""
+        return folder
+
+
+def open_tree(location: str) -> tuple[Tree, str]:
+    """Return the tree that holds a location, and the path inside it.
+
+    Raises:
+        ValueError: The URI is malformed.
+        OSError: The storage cannot be reached.
+    """
+    if not is_remote(location):
+        return LocalTree(), local_path(location)
+    uri = split_uri(location)
+    return RemoteTree(uri), uri.path
+
+
+def join(folder: str, name: str) -> str:
+    """Return the path of a name in a folder."""
+    return folder + name if folder.endswith("/") or name.startswith("/") else f"{folder}/{name}"
+
+
+def _marks_folder(info: FileInfo, folders: set[str]) -> bool:
+    """Tell whether an object is one of those that tools write, empty, to make a folder show."""
+    return not info.size and (
+        info.path.endswith("/") or info.base_name in folders or info.base_name.endswith("_$folder$")
+    )

@@ -1,0 +1,191 @@
+"""Finding videos: below folders, by a pattern, and as folders of numbered images.
+
+`walk` and `expand` go down a `Tree` as generators, in an order that depends on names alone, and hold no more
+than the names of the folders that they are in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from vidcnn.errors import VideoError
+from vidcnn.media_names import extension, media_kind, numbered_frames, utf8_name
+from vidcnn.patterns import Pattern, States
+from vidcnn.storage import failure_text
+from vidcnn.trees import Contents, Status, Tree, join, open_tree
+
+
+class Found(NamedTuple):
+    """A video, what stands in the place of one, or (from `expand`) a folder.
+
+    Attributes:
+        path: Path in the tree that was searched.
+        status: Of the file; of a frame folder the sum of the sizes and the newest of the times of its frames.
+        is_frame_folder: Whether the path is a folder whose images are one video.
+    """
+
+    path: str
+    status: Status
+    is_frame_folder: bool = False
+
+
+def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Found]:
+    """Find the videos in and below folders, entering each real folder once.
+
+    Symbolic links to folders come after everything else, and are followed only if they lead somewhere new. So
+    a folder goes by its own path rather than by a link's, and circles of links end.
+
+    Args:
+        tree: Where the folders are.
+        tops: Folders to start from; one that lies below an earlier one adds nothing.
+        ignored: Counts the files that are neither videos nor images, by extension.
+
+    Yields:
+        Of each folder, its files by name, then what its sub-folders hold. What is hidden (a leading dot) is
+        skipped. A folder that cannot be read is found in place of what it holds, with an error.
+    """
+    starts: set[str] = set()  # real paths of folders below which everything is listed but what is hidden
+    pending = deque(tops)
+    while pending:
+        top = pending.popleft()
+        real_top = tree.resolve(top)
+        if _is_listed(real_top, starts):
+            continue
+        starts.add(real_top)
+        levels = [iter([(top, real_top)])]
+        while levels:
+            folder, real = next(levels[-1], ("", ""))
+            if not folder:
+                levels.pop()
+                continue
+            contents = tree.read(folder, partial(_keep_media, ignored), _is_visible)
+            yield from _videos_in(tree, folder, contents)
+            pending.extend(join(folder, name) for name in contents.links)
+            levels.append(_new_folders(folder, real, contents.folders, starts))
+
+
+def expand(tree: Tree, base: str, pattern: Pattern) -> Iterator[Found]:
+    """Find the files and folders that a pattern matches, each once.
+
+    Args:
+        tree: Where to look.
+        base: Folder that the pattern is relative to.
+        pattern: What to match.
+
+    Yields:
+        Files of any kind, and folders (``status.is_folder``); a folder that matches is not entered. A folder
+        that cannot be read is found with an error, if there could be matches in it.
+    """
+    levels = [iter([(base, pattern.start())])]
+    while levels:
+        folder, states = next(levels[-1], ("", pattern.start()))
+        if not folder:
+            levels.pop()
+        elif pattern.matches_folder(states):
+            yield Found(folder, Status(is_folder=True))
+        else:
+            keep_file, keep_folder = partial(pattern.matches_file, states), partial(pattern.enter, states)
+            contents = tree.read(folder, keep_file, keep_folder)
+            yield from _files_in(tree, folder, contents)
+            levels.append(_matching_folders(folder, states, contents, pattern))
+
+
+def list_frames(location: str) -> list[str]:
+    """Return the locations of the images of a frame folder, in the order of their numbers.
+
+    Raises:
+        VideoError: `unreadable`: the folder cannot be read; `changed`: it no longer holds one sequence of
+            images.
+    """
+    try:
+        tree, folder = open_tree(location)
+    except (OSError, ValueError) as failure:
+        raise VideoError("unreadable", failure_text(failure)) from failure
+    contents = tree.read(folder, partial(_keep_media, Counter()), _is_visible)
+    if contents.error:
+        raise VideoError("unreadable", contents.error)
+    frames = _frames_in(contents)
+    if frames is None:
+        raise VideoError("changed", "it no longer is a folder of one sequence of numbered images")
+    return [tree.location(join(folder, name)) for name in frames]
+
+
+def _keep_media(ignored: Counter[str], name: str) -> bool:
+    """Keep videos and images that are not hidden, and count what else there is."""
+    if name.startswith("."):
+        return False
+    if media_kind(name) is None:
+        ignored[utf8_name(extension(name))] += 1
+        return False
+    return True
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _is_listed(real: str, starts: set[str]) -> bool:
+    """Tell whether a folder lies in or below one of `starts`, with nothing hidden in between."""
+    above = real
+    while above not in starts:
+        parent = os.path.dirname(above)
+        if parent == above:
+            return False
+        above = parent
+    return all(map(_is_visible, real[len(above) :].split("/")))
+
+
+def _new_folders(folder: str, real: str, names: list[str], starts: set[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        real_path = join(real, name)
+        if real_path not in starts:
+            yield join(folder, name), real_path
+
+
+def _matching_folders(
+    folder: str, states: States, contents: Contents, pattern: Pattern
+) -> Iterator[tuple[str, States]]:
+    links = set(contents.links)
+    for name in sorted(contents.folders + contents.links):
+        if inside := pattern.enter(states, name, is_link=name in links):
+            yield join(folder, name), inside
+
+
+def _frames_in(contents: Contents) -> list[str] | None:
+    """Return the ordered frames if what a folder holds is one video, else None."""
+    if contents.error or any(media_kind(name) == "video" for name in contents.files):
+        return None
+    return numbered_frames(contents.files)
+
+
+def _videos_in(tree: Tree, folder: str, contents: Contents) -> Iterator[Found]:
+    frames = _frames_in(contents)
+    if frames is None:
+        yield from _files_in(tree, folder, contents)
+    else:
+        yield Found(folder, _frames_status(tree, folder, frames), is_frame_folder=True)
+
+
+def _files_in(tree: Tree, folder: str, contents: Contents) -> Iterator[Found]:
+    for name in contents.files:
+        path = join(folder, name)
+        status = tree.status(path)
+        yield Found(path, Status(error="became a folder") if status.is_folder else status)
+    if contents.error:
+        yield Found(folder, Status(error=contents.error))
+
+
+def _frames_status(tree: Tree, folder: str, frames: list[str]) -> Status:
+    size_bytes = mtime_ns = 0
+    error = None
+    for name in frames:
+        status = tree.status(join(folder, name))
+        size_bytes += status.size_bytes
+        mtime_ns = max(mtime_ns, status.mtime_ns)
+        if status.error and error is None:
+            error = f"its frame {utf8_name(name)} {status.error}"
+    return Status(False, size_bytes, mtime_ns, error)

@@ -1,0 +1,65 @@
+"""Stages that die over certain videos, importable by Ray's workers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
+
+POISON = "poison"
+
+
+def _die_over_poison(units: pa.Table) -> None:
+    for unit in units["unit"]:
+        if unit.is_valid and any(POISON in planned.video.name for planned in pickle.loads(unit.as_py())):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CrashingDecode(DecodeStage):
+    """Dies over every unit that holds a poisonous video."""
+
+    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
+        _die_over_poison(units)
+        yield from super().__call__(units)
+
+
+class CrashingCheck(CheckStage):
+    """Dies as `CrashingDecode` does."""
+
+    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
+        _die_over_poison(units)
+        yield from super().__call__(units)
+
+
+class CrashingPlan(PlanStage):
+    """Dies over every block that holds a poisonous video."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        if any(POISON in pickle.loads(row.as_py())[0].name for row in videos["video"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().__call__(videos)
+
+
+class OnceDyingScore(ScoreStage):
+    """Dies over its first batch, once in each run."""
+
+    def __call__(self, batches: pa.Table) -> pa.Table:
+        marker = Path(os.environ["VIDCNN_TEST_MARKER"])
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(batches)
+
+
+class AlwaysDyingScore(ScoreStage):
+    """Dies over every batch."""
+
+    def __call__(self, batches: pa.Table) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)

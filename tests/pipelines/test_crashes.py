@@ -1,0 +1,84 @@
+"""Processes of the pipeline die, and the table stays exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.commands import make_tiny_bundle
+from tests.pipelines import crashing
+from tests.videos import write_video
+from vidcnn.config import InferSpec
+from vidcnn.errors import VidcnnError
+from vidcnn.pipelines import dataset
+from vidcnn.pipelines.infer import run_inference
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for name in ("a", "b", "poison", "z"):
+        write_video(folder / f"{name}.mp4", 40, rate=15)
+    return folder
+
+
+def classify(videos: Path, bundle: Path, out: Path) -> pa.Table:
+    run_inference(InferSpec(source=(str(videos),), out=str(out), model=str(bundle)), show_progress=False)
+    return pq.read_table(out)
+
+
+def test_a_video_that_kills_its_decoder_becomes_error_rows_and_the_others_are_whole(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = classify(videos, bundle, tmp_path / "whole.parquet")
+    monkeypatch.setattr(dataset, "DecodeStage", crashing.CrashingDecode)
+    monkeypatch.setattr(dataset, "CheckStage", crashing.CrashingCheck)
+    table = classify(videos, bundle, tmp_path / "preds.parquet")
+    is_poison = pc.equal(table["video"], "poison.mp4")
+    assert table.filter(pc.invert(is_poison)).equals(whole.filter(pc.not_equal(whole["video"], "poison.mp4")))
+    poison = table.filter(is_poison).to_pylist()
+    assert [(row["clip"], row["error_kind"], row["label"]) for row in poison] == [
+        (clip, "decoder_crash", None) for clip in range(3)
+    ]
+
+
+@pytest.mark.slow
+def test_a_video_that_kills_its_planner_becomes_one_error_row(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "PlanStage", crashing.CrashingPlan)
+    table = classify(videos, bundle, tmp_path / "preds.parquet")
+    rows = [row for row in table.to_pylist() if row["error"] is not None]
+    assert [(row["video"], row["clip"], row["error_kind"]) for row in rows] == [("poison.mp4", None, "decoder_crash")]
+    assert table.num_rows == 3 * 3 + 1
+
+
+def test_a_model_actor_that_dies_is_replaced(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDCNN_TEST_MARKER", str(tmp_path / "died"))
+    monkeypatch.setattr(dataset, "ScoreStage", crashing.OnceDyingScore)
+    table = classify(videos, bundle, tmp_path / "preds.parquet")
+    assert (tmp_path / "died").exists()
+    assert (table.num_rows, table["error"].null_count) == (12, 12)
+
+
+@pytest.mark.slow
+def test_a_model_that_always_dies_is_an_error_and_no_row_blames_a_video(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "ScoreStage", crashing.AlwaysDyingScore)
+    with pytest.raises(VidcnnError, match="the process that runs the model died"):
+        classify(videos, bundle, tmp_path / "preds")
+    assert not (tmp_path / "preds").exists()

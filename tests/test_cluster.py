@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidcnn.cluster import Machine, share_resources
+from vidcnn.errors import UsageError
+
+GIB = 2**30
+
+
+@given(st.floats(1, 512), st.one_of(st.none(), st.integers(1, 64)), st.integers(1, 4))
+def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int | None, num_actors: int) -> None:
+    shares = share_resources(
+        Machine(num_cpus, 0, 8 * GIB), use_gpus=False, actors=(1, num_actors), num_decoders=num_decoders
+    )
+    reserved = shares.max_actors * shares.actor_cpus + shares.num_decoders * shares.decoder_cpus + shares.planner_cpus
+    assert reserved <= max(1.0, num_cpus) + 1e-9
+    assert shares.num_decoders * shares.decoder_memory_bytes <= 8 * GIB
+    assert shares.actor_threads is not None
+    assert 1 <= shares.actor_threads * shares.max_actors or num_cpus < num_actors
+    assert shares.decoders_yield
+
+
+@given(st.integers(1, 512), st.integers(1, 16))
+def test_with_gpus_each_actor_has_one_and_the_processors_decode(num_cpus: int, num_gpus: int) -> None:
+    shares = share_resources(Machine(num_cpus, num_gpus, 64 * GIB), use_gpus=True)
+    assert (shares.actor_gpus, shares.max_actors) == (1.0, num_gpus)
+    reserved = shares.max_actors * shares.actor_cpus + shares.num_decoders * shares.decoder_cpus
+    assert reserved <= num_cpus + 1e-9
+    assert not shares.decoders_yield
+
+
+def test_more_actors_than_gpus_are_refused() -> None:
+    with pytest.raises(UsageError, match="3 model actors on GPUs do not fit on 2 GPUs"):
+        share_resources(Machine(8, 2, GIB), use_gpus=True, actors=(1, 3))

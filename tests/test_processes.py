@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from vidcnn.processes import descendants, end_processes
+
+SLEEP = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+
+
+def test_children_of_children_are_found_and_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", SLEEP])
+    try:
+        found = []
+        while len(found) < 2:
+            found = [process for process in descendants()]
+        assert child.pid in {process.pid for process in found}
+        end_processes(found, patience_seconds=0.1)
+        assert child.wait(10) == -9
+        end_processes(found)
+        assert not set(found) & set(descendants())
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_processes_that_have_ended_are_not_waited_for() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    found = [process for process in descendants() if process.pid == child.pid]
+    child.communicate(b"\n")
+    end_processes(found, patience_seconds=60)

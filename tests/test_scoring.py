@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidcnn.batching import ClipBatch, ClipRef
+from vidcnn.clips import ClipSpec, FrameTimes, Sampling, plan_segments
+from vidcnn.errors import VideoError
+from vidcnn.ledger import VideoKey
+from vidcnn.planning import PlannedSegment
+from vidcnn.predictions import prediction_schema
+from vidcnn.scoring import Piece, RowFormat, SegmentCollector, failed_segment, score_rows, top_classes, unreadable_video
+
+SCHEMA = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)
+FORMAT = RowFormat(SCHEMA, ("run", "jump", "fall"), top_k=2)
+
+
+@dataclass(frozen=True)
+class Scores:
+    probabilities: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.float32] | None
+
+
+def planned(name: str, num_frames: int) -> PlannedSegment:
+    times = FrameTimes(np.arange(num_frames, dtype=np.int64), num_frames, Fraction(1, 10))
+    (segment,) = plan_segments(times, ClipSpec(Sampling(2, stride=1)))
+    return PlannedSegment(VideoKey(name, 1, 2), f"/{name}", False, "pts", segment)
+
+
+def test_rows_of_a_batch_go_to_the_segments_that_its_clips_belong_to() -> None:
+    a, b = planned("a.mp4", 4), planned("b.mp4", 5)
+    probabilities = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], np.float32)
+    scores = Scores(probabilities, np.arange(6, dtype=np.float32).reshape(3, 2))
+    clips = (ClipRef(0, 1), ClipRef(1, 0), ClipRef(1, 2))
+    failures = ((ClipRef(0, 0), VideoError("corrupt_frames", "damaged")),)
+    pixels = np.zeros((3, 2, 4, 4, 3), np.uint8)
+    pieces = list(score_rows(ClipBatch((a, b), clips, pixels, failures), scores, FORMAT))
+    assert [(piece.segment.video.name, piece.num_rows) for piece in pieces] == [
+        ("a.mp4", 2),
+        ("b.mp4", 3),
+        ("a.mp4", 2),
+    ]
+    rows = pa.concat_tables([piece.rows for piece in pieces]).to_pylist()
+    assert [(row["video"], row["clip"], row["label"], row["error_kind"]) for row in rows] == [
+        ("a.mp4", 1, "fall", None),
+        ("b.mp4", 0, "run", None),
+        ("b.mp4", 2, "jump", None),
+        ("a.mp4", 0, None, "corrupt_frames"),
+    ]
+    assert rows[0]["top_labels"] == ["fall", "jump"]
+    assert rows[0]["top_scores"] == pytest.approx([0.7, 0.2])
+    assert (rows[0]["start_seconds"], rows[0]["end_seconds"]) == pytest.approx((0.2, 0.4))
+    assert rows[2]["end_seconds"] == pytest.approx(0.5)
+    assert rows[1]["embedding"] == [2.0, 3.0]
+
+
+def test_a_segment_is_whole_when_its_last_piece_has_come() -> None:
+    b = planned("b.mp4", 5)
+    whole = failed_segment(b, VideoError("decoder_crash", "died"), SCHEMA)
+    pieces = [Piece(whole.segment, 3, whole.rows.slice(index, 1)) for index in range(3)]
+    collector = SegmentCollector()
+    assert collector.add(pieces[0]) is None
+    assert collector.add(pieces[2]) is None
+    rows = collector.add(pieces[1])
+    assert rows is not None
+    assert sorted(rows["clip"].to_pylist()) == [0, 1, 2]
+    assert collector.add(whole) is whole.rows
+
+
+def test_an_unreadable_video_has_one_row_without_a_clip() -> None:
+    piece = unreadable_video(VideoKey("x.mp4", 0, 0), VideoError("unreadable", "the file is empty"), SCHEMA)
+    (row,) = piece.rows.to_pylist()
+    assert (row["video"], row["clip"], row["error"], row["error_kind"]) == (
+        "x.mp4", None, "the file is empty", "unreadable",
+    )  # fmt: skip
+    assert (piece.segment.index, piece.segment.count, piece.num_rows) == (0, 1, 1)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.125, 0.25, 0.5]), min_size=4, max_size=4), min_size=1), st.integers(1, 6)
+)
+def test_the_best_classes_come_first_and_of_equals_the_first(rows: list[list[float]], top_k: int) -> None:
+    probabilities = np.array(rows, np.float32)
+    indexes, scores = top_classes(probabilities, top_k)
+    for row, found, score in zip(rows, indexes.tolist(), scores.tolist(), strict=True):
+        expected = sorted(range(4), key=lambda index: (-row[index], index))[:top_k]
+        assert found == expected
+        assert score == [row[index] for index in expected]

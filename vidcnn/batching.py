@@ -1,0 +1,135 @@
+"""From planned segments to batches of decoded clips.
+
+In goes a unit of work, out come `ClipBatch`es of a fixed size, filled across the bounds of segments and videos, so that
+a model that runs on fixed shapes computes little for nothing. Only the last batch of a unit may be smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vidcnn.errors import VideoError
+from vidcnn.planning import PlannedSegment
+from vidcnn.transforms import Preprocessing
+from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.pixels import UInt8Array
+
+
+@dataclass(frozen=True)
+class ClipRef:
+    """Which clip of which segment.
+
+    Attributes:
+        segment: Index into the batch's segments.
+        clip: Index of the clip in that segment.
+    """
+
+    segment: int
+    clip: int
+
+
+@dataclass(frozen=True, eq=False)
+class ClipBatch:
+    """Decoded clips of some segments.
+
+    Attributes:
+        segments: The segments that the clips belong to.
+        clips: What each of the N clips in `pixels` is.
+        pixels: uint8 (N, T, H, W, 3) RGB; N may be 0.
+        failures: Clips that could not be decoded, and why.
+    """
+
+    segments: tuple[PlannedSegment, ...]
+    clips: tuple[ClipRef, ...]
+    pixels: UInt8Array
+    failures: tuple[tuple[ClipRef, VideoError], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What decoding depends on, besides the plan.
+
+    Args:
+        preprocessing: Resize and crop.
+        exact: Resize with torchvision's own arithmetic.
+        batch_size: Clips in a batch, N.
+        max_pixels: Largest frame, width times height, that is decoded.
+    """
+
+    preprocessing: Preprocessing
+    exact: bool
+    batch_size: int
+    max_pixels: int
+
+
+def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[ClipBatch]:
+    """Decode the clips of some segments into batches.
+
+    Yields:
+        Batches in which every clip of the unit occurs once, in `clips` or in `failures`.
+    """
+    batch = _OpenBatch(settings.batch_size)
+    for planned in unit:
+        request = DecodeRequest(
+            location=planned.location,
+            segment=planned.segment,
+            is_frame_folder=planned.is_frame_folder,
+            timing=planned.timing,
+            preprocessing=settings.preprocessing,
+            exact=settings.exact,
+            version=planned.version,
+            max_pixels=settings.max_pixels,
+        )
+        for decoded in decode_segment(request):
+            if decoded.error is not None:
+                batch.add_failure(planned, decoded.index, decoded.error)
+            else:
+                assert decoded.pixels is not None
+                batch.add_clip(planned, decoded.index, decoded.pixels)
+            if batch.is_full:
+                yield batch.take()
+    if not batch.is_empty:
+        yield batch.take()
+
+
+class _OpenBatch:
+    """A batch that is being filled."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._segments: list[PlannedSegment] = []
+        self._clips: list[ClipRef] = []
+        self._failures: list[tuple[ClipRef, VideoError]] = []
+        self._pixels: UInt8Array | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._clips) == self._batch_size
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._clips and not self._failures
+
+    def add_clip(self, planned: PlannedSegment, clip: int, pixels: UInt8Array) -> None:
+        if self._pixels is None:
+            self._pixels = np.empty((self._batch_size, *pixels.shape), np.uint8)
+        self._pixels[len(self._clips)] = pixels
+        self._clips.append(self._refer(planned, clip))
+
+    def add_failure(self, planned: PlannedSegment, clip: int, error: VideoError) -> None:
+        self._failures.append((self._refer(planned, clip), error))
+
+    def take(self) -> ClipBatch:
+        num_clips = len(self._clips)
+        pixels = np.empty((0, 0, 0, 0, 3), np.uint8) if self._pixels is None else self._pixels[:num_clips]
+        batch = ClipBatch(tuple(self._segments), tuple(self._clips), pixels, tuple(self._failures))
+        self._segments, self._clips, self._failures, self._pixels = [], [], [], None
+        return batch
+
+    def _refer(self, planned: PlannedSegment, clip: int) -> ClipRef:
+        if not self._segments or self._segments[-1] is not planned:
+            self._segments.append(planned)
+        return ClipRef(len(self._segments) - 1, clip)

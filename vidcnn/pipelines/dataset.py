@@ -1,0 +1,173 @@
+"""The inference pipeline as a Ray Data dataset.
+
+In go tables of videos, out come pieces of rows, in no particular order, while Ray Data keeps planners, decoders and
+model actors busy and holds each back when the next one is behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+
+from ray.util.annotations import RayDeprecationWarning
+
+from vidcnn.batching import DecodeSettings
+from vidcnn.cluster import Shares
+from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
+from vidcnn.ledger import SegmentKey
+from vidcnn.planning import PlannedSegment, PlanSettings
+from vidcnn.scoring import Piece, RowFormat
+
+_NUM_RETRIES = 3
+"""How often work is given to another process when its own has died."""
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What the stages depend on.
+
+    Attributes:
+        plan: For planning.
+        decode: For decoding.
+        classifier: Arguments of the `Classifier`; `bundle` is a reference to the model bundle.
+        row_format: How rows are made.
+        max_unit_frames: Frames of a unit of work.
+    """
+
+    plan: PlanSettings
+    decode: DecodeSettings
+    classifier: dict[str, Any]
+    row_format: RowFormat
+    max_unit_frames: int
+
+
+def score_videos(videos: Sequence[pa.Table], settings: StageSettings, shares: Shares) -> Iterator[list[Piece]]:
+    """Plan, decode and classify videos.
+
+    Args:
+        videos: Tables of `vidcnn.pipelines.stages.video_table`, each planned by one task.
+        settings: What the stages depend on.
+        shares: How the stages share the cluster.
+
+    Yields:
+        Some rows of some segments.
+
+    Raises:
+        VidcnnError: The model cannot be loaded or gives no numbers.
+    """
+    dataset = _decode(
+        _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames),
+        DecodeStage,
+        settings,
+        shares,
+    ).map_batches(
+        ScoreStage,
+        fn_constructor_args=(settings.classifier, settings.row_format),
+        batch_size=1,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(min_size=shares.min_actors, max_size=shares.max_actors),
+        num_cpus=shares.actor_cpus,
+        num_gpus=shares.actor_gpus or None,
+        ray_remote_args_fn=_actor_retries,
+    )
+    for pieces in _column(dataset, "pieces"):
+        if isinstance(pieces, Exception):
+            raise pieces
+        yield pieces
+
+
+def plan_videos(
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares, max_unit_frames: int
+) -> Iterator[tuple[list[PlannedSegment], list[Piece]]]:
+    """Plan videos, and go no further.
+
+    Yields:
+        Planned segments, and the rows of videos that cannot be read.
+    """
+    dataset = _plan(videos, settings, schema, shares, max_unit_frames)
+    for block in _blocks(dataset):
+        for unit, pieces in zip(block["unit"], block["pieces"], strict=True):
+            yield (
+                pickle.loads(unit.as_py()) if unit.is_valid else [],
+                pickle.loads(pieces.as_py()) if pieces.is_valid else [],
+            )
+
+
+def decodable_segments(videos: Sequence[pa.Table], settings: StageSettings, shares: Shares) -> Iterator[SegmentKey]:
+    """Plan and decode videos, and yield the segments that this was survived for."""
+    planned = _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames)
+    for segments in _column(_decode(planned, CheckStage, settings, shares), "segments"):
+        yield from segments
+
+
+def _plan(
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares, max_unit_frames: int
+) -> Dataset:
+    configure_ray_data()
+    return ray.data.from_arrow(list(videos)).map_batches(
+        PlanStage(settings, schema, max_unit_frames=max_unit_frames),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(),
+        num_cpus=shares.planner_cpus,
+        ray_remote_args_fn=_task_retries,
+    )
+
+
+def _decode(planned: Dataset, stage: type[DecodeStage], settings: StageSettings, shares: Shares) -> Dataset:
+    return planned.map_batches(
+        stage(settings.decode, low_priority=shares.decoders_yield),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(size=shares.num_decoders),
+        num_cpus=shares.decoder_cpus,
+        memory=shares.decoder_memory_bytes,
+        ray_remote_args_fn=_task_retries,
+    )
+
+
+def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
+    """Yield the blocks of a dataset as they are finished."""
+    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        if block.num_rows:
+            yield block
+
+
+def _column(dataset: Dataset, name: str) -> Iterator[Any]:
+    """Yield the unpickled values of one column."""
+    for block in _blocks(dataset):
+        for value in block[name]:
+            yield pickle.loads(value.as_py())
+
+
+def _task_retries() -> dict[str, Any]:
+    return {"max_retries": _NUM_RETRIES}
+
+
+def _actor_retries() -> dict[str, Any]:
+    return {"max_task_retries": _NUM_RETRIES}
+
+
+def configure_ray_data() -> None:
+    """Make each row a block of its own, so that it is a task of its own, and keep Ray Data quiet."""
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = 1
+    context.target_min_block_size = 0
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.log_internal_stack_trace = False
+    context.max_errored_blocks = -1  # what is lost is seen from what is not committed, and done again
+    warnings.filterwarnings("ignore", module=r"ray\.")
+    warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
+    for name in ("ray.data", "ray"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

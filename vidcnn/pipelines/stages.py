@@ -1,0 +1,216 @@
+"""The stages of the inference pipeline as Ray Data sees them: tables in, tables out.
+
+Each is a thin shell around a plain function. What travels between the stages are rows of bytes, one row to a unit of
+work, so that a row is a task::
+
+    videos            name, location, ...        one row per video
+    planned           unit                       one row per unit of segments
+    decoded           pixels, batch              one row per batch of clips
+    scored            pieces                     one row per batch
+
+Errors of single videos travel along as rows. Pickle is used between the command's own processes only.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidcnn.batching import ClipBatch, DecodeSettings, decode_unit
+from vidcnn.errors import ModelError, VidcnnError, VideoError
+from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
+from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video
+from vidcnn.sources import SourceVideo
+
+Done = tuple[int, frozenset[int]] | None
+"""What is committed of a video: the number of segments of its plan, and the indexes of those done."""
+
+_LOW_PRIORITY = 10
+"""Niceness of decoders that share processors with the model."""
+
+
+def pack_video(video: SourceVideo, done: Done) -> bytes:
+    """Put a video, with what is done of it already, into a row."""
+    return pickle.dumps((video, done))
+
+
+def video_table(rows: Iterable[bytes]) -> pa.Table:
+    """Put rows of `pack_video` into a table."""
+    return pa.table({"video": pa.array(rows, pa.binary())})
+
+
+def unpack_videos(table: pa.Table) -> Iterator[SourceVideo]:
+    """Yield the videos of a table."""
+    for row in table["video"]:
+        yield pickle.loads(row.as_py())[0]
+
+
+def count_clips(videos: pa.Table, settings: PlanSettings) -> tuple[int, int]:
+    """Count the clips of some videos.
+
+    Returns:
+        Clips of those that can be read, and the size in bytes of all.
+    """
+    num_clips = size_bytes = 0
+    for video in unpack_videos(videos):
+        size_bytes += video.size_bytes
+        try:
+            num_clips += sum(planned.segment.num_clips for planned in plan_video(video, settings))
+        except VideoError:
+            continue
+    return num_clips, size_bytes
+
+
+class PlanStage:
+    """Videos to units of work."""
+
+    def __init__(self, settings: PlanSettings, schema: pa.Schema, *, max_unit_frames: int) -> None:
+        self._settings = settings
+        self._schema = schema
+        self._max_unit_frames = max_unit_frames
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        """Plan the videos of a block."""
+        failed: list[Any] = []
+        segments = self._plan_all(pickle.loads(row.as_py()) for row in videos["video"])
+        for unit in group_segments(_split_failures(segments, failed, self._schema), max_frames=self._max_unit_frames):
+            yield pa.table({"unit": [pickle.dumps(unit)], "pieces": pa.array([None], pa.binary())})
+        if failed:
+            yield pa.table({"unit": pa.array([None], pa.binary()), "pieces": [pickle.dumps(failed)]})
+
+    def _plan_all(
+        self, videos: Iterable[tuple[SourceVideo, Done]]
+    ) -> Iterator[PlannedSegment | tuple[SourceVideo, VideoError]]:
+        for video, done in videos:
+            try:
+                for planned in plan_video(video, self._settings):
+                    if done is None or planned.segment.count != done[0] or planned.segment.index not in done[1]:
+                        yield planned
+            except VideoError as error:
+                yield video, error
+
+
+class DecodeStage:
+    """Units of work to batches of clips."""
+
+    def __init__(self, settings: DecodeSettings, *, low_priority: bool) -> None:
+        self._settings = settings
+        self._low_priority = low_priority
+
+    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
+        """Decode the units of a block."""
+        if self._low_priority:
+            os.setpriority(os.PRIO_PROCESS, 0, _LOW_PRIORITY)
+        for unit, pieces in zip(units["unit"], units["pieces"], strict=True):
+            if not unit.is_valid:
+                yield _decoded_row(None, pieces.as_py())
+                continue
+            for batch in decode_unit(pickle.loads(unit.as_py()), self._settings):
+                yield _decoded_row(batch, None)
+
+
+class CheckStage(DecodeStage):
+    """Units of work to the segments that were decoded, without their pixels."""
+
+    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
+        """Decode the units of a block, and name their segments."""
+        for unit in units["unit"]:
+            if unit.is_valid:
+                planned = pickle.loads(unit.as_py())
+                for _ in decode_unit(planned, self._settings):
+                    pass
+                yield pa.table({"segments": [pickle.dumps([segment.key for segment in planned])]})
+
+
+class ScoreStage:
+    """Batches of clips to rows of the predictions table: the model actor.
+
+    What goes wrong with the model is a value, not an exception, which Ray Data would retry and wrap.
+    """
+
+    def __init__(self, classifier: dict[str, Any], row_format: RowFormat) -> None:
+        self._row_format = row_format
+        self._failure: VidcnnError | None = None
+        try:
+            self._classifier = _load_classifier(**classifier)
+        except Exception as error:
+            self._failure = _model_failure(error)
+
+    def __call__(self, batches: pa.Table) -> pa.Table:
+        """Classify the batches of a block."""
+        rows = zip(batches["pixels"], batches["batch"], batches["pieces"], strict=True)
+        scored = [
+            pieces.as_py() if pieces.is_valid else pickle.dumps(self._score(_load_batch(pixels, header)))
+            for pixels, header, pieces in rows
+        ]
+        return pa.table({"pieces": pa.array(scored, pa.large_binary())})
+
+    def _score(self, batch: ClipBatch) -> list[Piece] | VidcnnError:
+        if self._failure is not None:
+            return self._failure
+        try:
+            scores = self._classifier.predict(batch.pixels) if batch.clips else None
+        except Exception as error:
+            return _model_failure(error)
+        return list(score_rows(batch, scores, self._row_format))
+
+
+def _load_classifier(bundle: Any, **arguments: Any) -> Any:
+    import ray
+
+    from vidcnn.inference import Classifier
+
+    return Classifier(ray.get(bundle), **arguments)
+
+
+def _model_failure(error: Exception) -> VidcnnError:
+    if isinstance(error, VidcnnError):
+        return error
+    text = (str(error).splitlines() or [""])[0]
+    return ModelError(f"the model failed: {type(error).__name__}: {text}", "try --precision fp32 --compile off")
+
+
+def _split_failures(
+    planned: Iterable[PlannedSegment | tuple[SourceVideo, VideoError]], failed: list[Any], schema: pa.Schema
+) -> Iterator[PlannedSegment]:
+    for item in planned:
+        if isinstance(item, PlannedSegment):
+            yield item
+        else:
+            failed.append(unreadable_video(video_key(item[0]), item[1], schema))
+
+
+def _decoded_row(batch: ClipBatch | None, pieces: bytes | None) -> pa.Table:
+    pixels, header = b"", None
+    if batch is not None:
+        pixels = pa.py_buffer(np.ascontiguousarray(batch.pixels))
+        empty = np.empty((0, *batch.pixels.shape[1:]), np.uint8)
+        header = pickle.dumps((batch.pixels.shape, replace(batch, pixels=empty)))
+    return pa.table(
+        {
+            "pixels": _one_binary(pixels),
+            "batch": pa.array([header], pa.binary()),
+            "pieces": pa.array([pieces], pa.binary()),
+        }
+    )
+
+
+def _one_binary(data: Any) -> pa.Array:
+    """Return an array of one value without copying its bytes."""
+    buffer = pa.py_buffer(data)
+    return pa.Array.from_buffers(
+        pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, buffer.size], np.int64)), buffer]
+    )
+
+
+def _load_batch(pixels: Any, header: Any) -> ClipBatch:
+    shape, batch = pickle.loads(header.as_py())
+    data = np.frombuffer(pixels.as_buffer(), np.uint8).reshape(shape)
+    loaded: ClipBatch = replace(batch, pixels=data)
+    return loaded

@@ -1,0 +1,121 @@
+"""From a listed video to the segments that have to be decoded.
+
+In goes a `SourceVideo`, out come `PlannedSegment`s: plain data that can travel to any machine, with all that decoding
+needs to know. What a plan says depends on the file and the `ClipSpec` alone, so that a video planned again, after an
+interruption or on another machine, has the same clips and the same segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec, Segment, plan_segments
+from vidcnn.errors import VideoError
+from vidcnn.ledger import SegmentKey, VideoKey
+from vidcnn.sources import SourceVideo
+from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
+from vidcnn.video.probe import Timing, probe_video
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSegment:
+    """A segment together with the video that it belongs to.
+
+    Attributes:
+        video: The version of the video, as it was listed.
+        location: Absolute path or URI.
+        is_frame_folder: Whether the location is a folder of numbered images.
+        timing: How decoded frames are matched to the plan.
+        segment: The clips.
+    """
+
+    video: VideoKey
+    location: str
+    is_frame_folder: bool
+    timing: Timing
+    segment: Segment
+
+    @property
+    def key(self) -> SegmentKey:
+        """What the segment is committed under."""
+        return SegmentKey(self.video, self.segment.index, self.segment.count)
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """Size in bytes and modification time in nanoseconds to hold a file against; None for a folder."""
+        return None if self.is_frame_folder else (self.video.size_bytes, self.video.mtime_ns)
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What planning depends on, besides the file.
+
+    Args:
+        clips: How clips are laid over a video.
+        image_fps: Images per second of a folder of numbered images.
+        max_pixels: Largest frame, width times height, that is accepted.
+    """
+
+    clips: ClipSpec
+    image_fps: float
+    max_pixels: int
+
+
+def video_key(video: SourceVideo) -> VideoKey:
+    """Return what a listed video is committed under."""
+    return VideoKey(video.name, video.size_bytes, video.mtime_ns)
+
+
+def plan_video(video: SourceVideo, settings: PlanSettings) -> list[PlannedSegment]:
+    """Probe a video and plan its clips.
+
+    Returns:
+        Every segment of the video, at least one.
+
+    Raises:
+        VideoError: The video cannot be read, or is shorter than a clip where short clips are dropped.
+    """
+    if video.error is not None:
+        raise VideoError(video.error_kind or "unreadable", video.error)
+    timing: Timing
+    if video.is_frame_folder:
+        frames = folder_frames(video.location)
+        decode_image(frames[0], max_pixels=settings.max_pixels)
+        times, timing = folder_times(len(frames), settings.image_fps), "order"
+    else:
+        info = probe_video(video.location, max_pixels=settings.max_pixels)
+        if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
+            raise VideoError("changed", "the file changed since it was listed")
+        times, timing = info.times, info.timing
+    key = video_key(video)
+    return [
+        PlannedSegment(key, video.location, video.is_frame_folder, timing, segment)
+        for segment in plan_segments(times, settings.clips)
+    ]
+
+
+def group_segments(
+    segments: Iterable[PlannedSegment], *, max_frames: int = MAX_SEGMENT_FRAMES
+) -> Iterator[list[PlannedSegment]]:
+    """Put small segments together into units of work worth a task of their own.
+
+    Args:
+        segments: Any segments, such as those of many short videos.
+        max_frames: A unit is full when it reaches this many frames.
+
+    Yields:
+        One or more segments, in the order given.
+    """
+    unit: list[PlannedSegment] = []
+    num_frames = 0
+    for planned in segments:
+        frames = planned.segment.frames
+        cost = min(int(frames.max() - frames.min()) + 1, frames.size * 8)
+        if unit and num_frames + cost > max_frames:
+            yield unit
+            unit, num_frames = [], 0
+        unit.append(planned)
+        num_frames += cost
+    if unit:
+        yield unit

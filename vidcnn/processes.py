@@ -1,0 +1,68 @@
+"""The processes that this one has started, and their end.
+
+Ray's agents outlive the Ray that they belong to by up to half a minute when it ends abruptly. A command that says it is
+done should leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import defaultdict
+from contextlib import suppress
+from typing import NamedTuple
+
+
+class ProcessId(NamedTuple):
+    """A process, told apart from a later one of the same number.
+
+    Attributes:
+        pid: Its number.
+        started: When it started, in clock ticks since the machine did.
+    """
+
+    pid: int
+    started: int
+
+
+def descendants() -> list[ProcessId]:
+    """Return the children of this process, their children, and so on; none where there is no ``/proc``."""
+    children: dict[int, list[ProcessId]] = defaultdict(list)
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        if name.isdigit() and (found := _status(int(name))):
+            parent, process = found
+            children[parent].append(process)
+    waiting, result = [os.getpid()], []
+    while waiting:
+        for process in children[waiting.pop()]:
+            waiting.append(process.pid)
+            result.append(process)
+    return result
+
+
+def end_processes(processes: list[ProcessId], *, patience_seconds: float = 2.0) -> None:
+    """Wait for processes to end, and kill those that do not."""
+    deadline = time.monotonic() + patience_seconds
+    while alive := [process for process in processes if _is_alive(process)]:
+        if time.monotonic() > deadline:
+            for process in alive:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def _is_alive(process: ProcessId) -> bool:
+    found = _status(process.pid)
+    return found is not None and found[1] == process
+
+
+def _status(pid: int) -> tuple[int, ProcessId] | None:
+    """Return a process's parent and identity, or None if it has ended (proc(5), /proc/pid/stat)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == b"Z" else (int(fields[1]), ProcessId(pid, int(fields[19])))

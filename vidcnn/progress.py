@@ -1,0 +1,183 @@
+"""What a person sees while a run goes on: counts, speed and the time that remains.
+
+`RunProgress` is arithmetic over what has been committed; `ProgressDisplay` shows it on stderr, as a live line on a
+terminal and as a plain line now and then where there is none.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+_RATE_WINDOW_SECONDS = 30.0
+_PLAIN_INTERVAL_SECONDS = 30.0
+_LIVE_INTERVAL_SECONDS = 0.25
+
+
+class RunProgress:
+    """How far a run is.
+
+    How many clips a video holds is known only when it is planned. Its size is known from the start and goes with the
+    work that it makes, so the time that remains is told from bytes.
+
+    Args:
+        num_videos: Videos to do.
+        size_bytes: Their size, all together.
+        now: Clock in seconds.
+    """
+
+    def __init__(self, num_videos: int, size_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.num_videos = num_videos
+        self.num_videos_done = 0
+        self.num_clips = 0
+        self.num_errors = 0
+        self._size_bytes = size_bytes
+        self._bytes_done = 0.0
+        self._now = now
+        self._began = now()
+        self._first_rows: float | None = None
+        self._first_clips = 0
+        self._recent: deque[tuple[float, int]] = deque()
+        self._open_segments: dict[str, int] = {}
+
+    def add_segment(self, video: str, size_bytes: int, num_segments: int, num_clips: int, num_errors: int) -> None:
+        """Count a finished segment.
+
+        Args:
+            video: Name of its video.
+            size_bytes: Size of the video.
+            num_segments: Segments that the video has in this run.
+            num_clips: Rows of the segment that stand for a clip.
+            num_errors: Rows of the segment with an error.
+        """
+        now = self._now()
+        if self._first_rows is None:
+            self._first_rows, self._first_clips = now, num_clips
+        self.num_clips += num_clips
+        self.num_errors += num_errors
+        self._bytes_done += size_bytes / num_segments
+        left = self._open_segments.pop(video, num_segments) - 1
+        if left > 0:
+            self._open_segments[video] = left
+        else:
+            self.num_videos_done += 1
+        self._recent.append((now, num_clips))
+        while self._recent and self._recent[0][0] < now - _RATE_WINDOW_SECONDS:
+            self._recent.popleft()
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since the run began."""
+        return self._now() - self._began
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, in [0, 1]."""
+        if self.num_videos_done >= self.num_videos:
+            return 1.0
+        if self._size_bytes <= 0:
+            return self.num_videos_done / max(1, self.num_videos)
+        return min(1.0, self._bytes_done / self._size_bytes)
+
+    @property
+    def clips_per_second(self) -> float:
+        """Clips per second over the last half minute."""
+        if not self._recent:
+            return 0.0
+        since = max(self._recent[0][0], self._began)
+        span = self._now() - since
+        return sum(clips for _, clips in self._recent) / span if span > 1.0 else 0.0
+
+    @property
+    def mean_clips_per_second(self) -> float | None:
+        """Clips per second from the first rows to now; None where that is too short to say anything."""
+        if self._first_rows is None or self._now() - self._first_rows < 1.0:
+            return None
+        return (self.num_clips - self._first_clips) / (self._now() - self._first_rows)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Seconds that the rest will take; None before there is anything to tell it from."""
+        if self._first_rows is None or self.fraction <= 0:
+            return None
+        working = self._now() - self._began
+        return working * (1 - self.fraction) / self.fraction
+
+
+class ProgressDisplay:
+    """Shows a `RunProgress` on stderr. Use it as a context manager.
+
+    Args:
+        progress: What to show.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, progress: RunProgress, *, enabled: bool = True) -> None:
+        self._progress = progress
+        self._enabled = enabled
+        self._is_live = enabled and sys.stderr.isatty()
+        self._last = time.monotonic()
+        self._has_line = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._has_line:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def update(self) -> None:
+        """Show the present state, if it is time to."""
+        now = time.monotonic()
+        interval = _LIVE_INTERVAL_SECONDS if self._is_live else _PLAIN_INTERVAL_SECONDS
+        if not self._enabled or now - self._last < interval:
+            return
+        self._last = now
+        line = progress_line(self._progress)
+        if self._is_live:
+            sys.stderr.write(f"\r\x1b[K{bar(self._progress.fraction)} {line}")
+            self._has_line = True
+        else:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def progress_line(progress: RunProgress) -> str:
+    """Return the state of a run in one line."""
+    parts = [
+        f"{progress.num_videos_done:,}/{progress.num_videos:,} videos",
+        f"{progress.num_clips:,} clips",
+    ]
+    if progress.clips_per_second:
+        parts.append(f"{progress.clips_per_second:.1f} clips/s")
+    if progress.num_errors:
+        parts.append(f"{progress.num_errors:,} errors")
+    remaining = progress.remaining_seconds
+    if remaining is None:
+        parts.append("starting" if not progress.num_clips else "")
+    elif progress.fraction < 1:
+        parts.append(f"{duration_text(remaining)} left")
+    return " · ".join(part for part in parts if part)
+
+
+def bar(fraction: float, width: int = 20) -> str:
+    """Return a bar of `width` characters, filled to `fraction` in [0, 1]."""
+    filled = round(fraction * width)
+    return "━" * filled + "─" * (width - filled) + f" {fraction:4.0%}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a length of time as people write it: ``8 s``, ``3 min 20 s``, ``5 h 12 min``, ``3 d 4 h``."""
+    whole = round(seconds)
+    for size, unit, smaller_size, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller_size
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.1f} s"

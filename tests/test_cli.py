@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.commands import make_tiny_bundle, vidcnn
+from vidcnn import __version__
+from vidcnn.cli import COMMANDS
+from vidcnn.config import InferSpec, option_name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_first_line_of_each_command_is_the_one_in_the_overview(name: str) -> None:
+    function = getattr(import_module(f"vidcnn.commands.{name}"), name)
+    assert (inspect.getdoc(function) or "").splitlines()[0] == COMMANDS[name]
+
+
+def test_help_lists_the_commands() -> None:
+    result = vidcnn("--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    for name in COMMANDS:
+        assert name in result.stdout
+
+
+def test_help_of_infer_has_an_option_for_every_field_of_its_spec() -> None:
+    result = vidcnn("infer", "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    for name in InferSpec.model_fields:
+        assert (option_name(name) if name != "source" else "SOURCE") in result.stdout
+
+
+def test_version() -> None:
+    assert vidcnn("--version").stdout.strip() == f"vidcnn {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["infre"], 2, "No such command 'infre'"),
+        (["infer"], 2, "Missing argument"),
+        (["infer", "x", "--stride", "0"], 2, "vidcnn: --stride (0) must be > 0"),
+        (["infer", "x", "--stride", "2", "--fps", "3"], 2, "vidcnn: --stride and --fps exclude each other"),
+        (["infer", "x", "--actors", "3:2"], 2, "vidcnn: --actors (3:2) must be a number of actors"),
+        (["infer", "x", "--precision", "fp8"], 2, "Invalid value for '--precision'"),
+        (["infer", "no/such/folder", "--weights", "random"], 1, "no/such/folder"),
+        (["infer", ".", "--model", "r3d18"], 1, "vidcnn: unknown model 'r3d18'\n        did you mean"),
+        (["infer", ".", "--model", "no/such/bundle"], 1, "no/such/bundle"),
+        (["bundle", "simple3d", "--out", "b", "--weights", "absent.pth"], 1, "absent.pth"),
+        (["run", "absent.yaml"], 2, "vidcnn: cannot read the job spec 'absent.yaml': No such file or directory"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_and_an_exit_code(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    result = vidcnn(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = vidcnn("infer", "absent", "--weights", "random", "--debug", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_a_folder_without_videos_is_an_error_that_says_what_it_holds(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "notes.txt").write_text("x")
+    result = vidcnn("infer", tmp_path / "source", "--model", bundle, cwd=tmp_path)
+    assert result.returncode == 1
+    assert ".txt" in result.stderr
+
+
+def test_models_lists_the_zoo() -> None:
+    listed = {row["name"]: row for row in json.loads(vidcnn("models", "--json").stdout)}
+    assert listed["r3d_18"]["num_parameters"] == 33_371_472
+    assert listed["r3d_18"]["gflops"] == pytest.approx(40.697, abs=0.01)
+    table = vidcnn("models").stdout
+    assert "r3d_18" in table
+    assert "16x112x112 at 15 fps" in table
+
+
+def test_bundle_makes_a_bundle_that_infer_could_take(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    result = vidcnn(
+        "bundle", "simple3d", "--weights", "random", "--labels", "labels.txt", "--argument", "width=0.25", "--out", "b",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "simple3d, 2 classes" in result.stdout
+    card = json.loads((tmp_path / "b" / "model.json").read_text())
+    assert (card["labels"], card["arguments"]) == (["cat", "dog"], {"width": 0.25})

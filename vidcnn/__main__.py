@@ -1,0 +1,5 @@
+"""``python -m vidcnn``."""
+
+from vidcnn.cli import main
+
+main()

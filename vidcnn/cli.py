@@ -1,0 +1,107 @@
+"""The command line: finds the command, and turns what goes wrong into one line and an exit code.
+
+Each command is a module of `vidcnn.commands` and is imported when it is called, so that ``vidcnn --help`` is immediate.
+Results go to stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from vidcnn import __version__
+from vidcnn.errors import VidcnnError
+
+COMMANDS = {
+    "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
+    "models": "List the models: name, parameters, GFLOPs per clip, input and weights.",
+    "bundle": "Make a model bundle from an architecture, weights and labels.",
+    "run": "Run a job spec: the options of a command in a file.",
+    "demo": "Show it at work: make small videos, classify them, and print the table.",
+}
+"""Name and first line of each command."""
+
+_INTERRUPTED = 130
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a stand-in with the command's name and first line: enough for the help."""
+        summary = COMMANDS.get(cmd_name)
+        return None if summary is None else TyperCommand(cmd_name, help=summary)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called."""
+        if args and args[0] in COMMANDS:
+            return args[0], load_command(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name="vidcnn",
+    cls=LazyGroup,
+    help="Classify and train on more video than one machine can watch.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def load_command(name: str) -> click.Command:
+    """Import a command."""
+    command_app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    command_app.command(name)(getattr(import_module(f"vidcnn.commands.{name}"), name))
+    return typer.main.get_command(command_app)
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    debug = "--debug" in sys.argv
+    try:
+        app(prog_name="vidcnn")
+        sys.stdout.flush()
+    except VidcnnError as error:
+        if debug:
+            raise
+        _fail(error.message, error.hint, error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", "what was committed stays; the same command continues", _INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        text = (str(error).splitlines() or [""])[0]
+        _fail(f"unexpected {type(error).__name__}: {text}", "run it again with --debug, and report what it shows", 1)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"vidcnn {__version__}")
+        raise typer.Exit
+
+
+def _fail(message: str, hint: str, code: int) -> Any:
+    print(f"vidcnn: {message}", file=sys.stderr)
+    if hint:
+        print(f"        {hint}", file=sys.stderr)
+    sys.exit(code)

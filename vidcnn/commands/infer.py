@@ -1,0 +1,49 @@
+"""`vidcnn infer`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.config import InferSpec
+from vidcnn.options import takes_spec
+
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel="Run")
+]
+
+
+@takes_spec(InferSpec)
+def infer(
+    spec: InferSpec,
+    *,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.
+
+    The same command again does only what is new, changed or not finished.
+    """
+    if dry_run:
+        from vidcnn import report
+        from vidcnn.pipelines.infer import plan_source
+
+        plan = plan_source(spec)
+        typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(plan))
+    else:
+        run_infer(spec, as_json=as_json, quiet=quiet)
+
+
+def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool) -> None:
+    """Run an inference job, and print how it ended."""
+    from vidcnn import report
+    from vidcnn.pipelines.infer import run_inference
+
+    result = run_inference(spec, show_progress=not quiet)
+    typer.echo(json.dumps(report.infer_json(spec, result)) if as_json else report.infer_text(spec, result))
+    report.check_error_fraction(spec, result)

@@ -1,0 +1,86 @@
+"""Command-line options made from the fields of a job spec, so that each is defined once.
+
+`takes_spec` turns ``command(spec, ...)`` into a function with one parameter for each field of the spec, which Typer
+reads as options. Names, defaults, meanings and choices are those of the fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_origin
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from vidcnn.config import Spec, option_name
+from vidcnn.errors import UsageError
+
+SpecType = TypeVar("SpecType", bound=Spec)
+
+
+def takes_spec(spec_type: type[SpecType]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a spec.
+
+    Args:
+        spec_type: The spec; its fields without a default become arguments, the others options.
+
+    Returns:
+        A decorator for a function whose first parameter is the spec; its other parameters stay options of their own.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            fields = {name: values.pop(name) for name in spec_type.model_fields}
+            command(read_spec(spec_type, fields), **values)
+
+        parameters = [_parameter(name, field) for name, field in spec_type.model_fields.items()]
+        run.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
+        del run.__wrapped__  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *own)}
+        return run
+
+    return decorate
+
+
+def read_spec(spec_type: type[SpecType], values: dict[str, Any]) -> SpecType:
+    """Make a spec from the values of its fields.
+
+    Raises:
+        UsageError: A value is impossible; the message names the option.
+    """
+    try:
+        return spec_type(**values)
+    except ValidationError as error:
+        problems = [_problem(dict(item)) for item in error.errors()]
+        raise UsageError("; ".join(problems)) from None
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if field.is_required():
+        option: Any = typer.Argument(help=field.description, metavar=name.upper() + "...", show_default=False)
+        annotation: Any = list[str] if get_origin(field.annotation) is tuple else field.annotation
+        default: Any = inspect.Parameter.empty
+    else:
+        option = typer.Option(
+            option_name(name),
+            help=field.description,
+            metavar=extra.get("metavar"),
+            rich_help_panel=extra.get("panel"),
+            show_default=field.default is not None and field.default is not False,
+        )
+        annotation, default = field.annotation, field.default
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+    )
+
+
+def _problem(item: dict[str, Any]) -> str:
+    text = str(item["msg"]).removeprefix("Value error, ")
+    return f"{option_name(str(item['loc'][0]))} ({item['input']}) {text}" if item["loc"] else text

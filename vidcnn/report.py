@@ -1,0 +1,166 @@
+"""What a command says at its end, for people and for programs.
+
+In go the reports of the pipelines, out come text and JSON values. Nothing is counted here: the counts are those of the
+committed table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vidcnn.config import InferSpec
+from vidcnn.errors import TooManyErrorsError
+from vidcnn.progress import duration_text
+
+if TYPE_CHECKING:
+    from vidcnn.pipelines.infer import InferReport, SourcePlan
+
+_NUM_SHOWN = 5
+
+
+def infer_text(spec: InferSpec, report: InferReport) -> str:
+    """Return the final summary of an inference run."""
+    summary = report.summary
+    lines = [
+        f"{spec.out}: {_count(summary.num_videos, 'video')}, {_count(summary.num_predictions, 'prediction')}"
+        + (f", {_count(sum(summary.num_errors.values()), 'error row')}" if summary.num_errors else ""),
+    ]
+    if report.num_videos_done:
+        speed = f" ({report.clips_per_second:.1f} clips/s)" if report.clips_per_second else ""
+        lines.append(
+            f"this run: {_count(report.num_videos_done, 'video')}, {_count(report.num_clips_done, 'clip')} "
+            f"in {duration_text(report.elapsed_seconds)}{speed}"
+        )
+    else:
+        lines.append(f"this run: nothing to do, all of {_count(report.num_videos, 'video')} done")
+    if summary.num_errors:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
+        lines.append(f"bad videos: {summary.num_bad_videos:,} ({kinds})")
+        lines += [f"  {bad.video}: {bad.error}" for bad in summary.bad_videos]
+        if summary.num_bad_videos > len(summary.bad_videos):
+            lines.append(f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: error is not null")
+    lines += _ignored_line(report.ignored)
+    return "\n".join(lines)
+
+
+def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
+    """Return the final summary of an inference run as JSON values."""
+    summary = report.summary
+    return {
+        "out": spec.out,
+        "videos": summary.num_videos,
+        "clips": summary.num_clips,
+        "predictions": summary.num_predictions,
+        "errors": dict(summary.num_errors),
+        "bad_videos": summary.num_bad_videos,
+        "first_bad_videos": [
+            {"video": bad.video, "error_kind": bad.error_kind, "error": bad.error} for bad in summary.bad_videos
+        ],
+        "run": {
+            "videos_listed": report.num_videos,
+            "videos_done": report.num_videos_done,
+            "clips_done": report.num_clips_done,
+            "elapsed_seconds": round(report.elapsed_seconds, 3),
+            "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
+            "ignored_files": report.ignored,
+        },
+    }
+
+
+def plan_text(plan: SourcePlan) -> str:
+    """Return what a run would do."""
+    lines = [
+        f"{_count(plan.num_videos_planned, 'video')} to do, {_count(plan.num_clips, 'clip')}, "
+        f"{duration_text(plan.seconds)} of video"
+    ]
+    if plan.num_videos_done:
+        lines.append(f"{_count(plan.num_videos_done, 'video')} done already")
+    if plan.bad_videos:
+        lines.append(f"{_count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
+        lines += [f"  {name}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
+        if len(plan.bad_videos) > _NUM_SHOWN:
+            lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
+    return "\n".join([*lines, *_ignored_line(plan.ignored)])
+
+
+def plan_json(plan: SourcePlan) -> dict[str, Any]:
+    """Return what a run would do as JSON values."""
+    return {
+        "videos": plan.num_videos,
+        "videos_done": plan.num_videos_done,
+        "videos_to_do": plan.num_videos_planned,
+        "clips": plan.num_clips,
+        "seconds": round(plan.seconds, 3),
+        "bad_videos": [{"video": name, "error": error} for name, error in plan.bad_videos],
+        "ignored_files": plan.ignored,
+    }
+
+
+def check_error_fraction(spec: InferSpec, report: InferReport) -> None:
+    """Hold the share of bad videos against the user's limit.
+
+    Raises:
+        TooManyErrorsError: It is larger.
+    """
+    summary = report.summary
+    fraction = summary.num_bad_videos / max(1, summary.num_videos)
+    if fraction > spec.max_error_fraction:
+        raise TooManyErrorsError(
+            f"{summary.num_bad_videos:,} of {summary.num_videos:,} videos are bad, "
+            f"more than --max-error-fraction {spec.max_error_fraction:g} allows",
+            "the table is complete; its column error says what is wrong with each",
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _ignored_line(ignored: Mapping[str, int]) -> list[str]:
+    if not ignored:
+        return []
+    most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{count:,} {'.' + kind if kind else 'without extension'}" for kind, count in most[:_NUM_SHOWN])
+    return [f"ignored: {_count(sum(ignored.values()), 'file')} that are not video by their name ({shown})"]
+
+
+def table_text(heading: tuple[str, ...], rows: list[tuple[str, ...]], *, right: tuple[str, ...] = ()) -> str:
+    """Return rows in columns, two spaces apart.
+
+    Args:
+        heading: Names of the columns.
+        rows: Their cells.
+        right: Columns that are set flush right.
+    """
+    widths = [max(len(row[index]) for row in (heading, *rows)) for index in range(len(heading))]
+
+    def line(cells: tuple[str, ...]) -> str:
+        set_cells = (
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(heading, cells, widths, strict=True)
+        )
+        return "  ".join(set_cells).rstrip()
+
+    return "\n".join([line(heading), "  ".join("─" * width for width in widths), *map(line, rows)])
+
+
+def first_rows_text(out: str, num_rows: int = 8) -> str:
+    """Return the first rows of a table of predictions."""
+    import pyarrow.dataset as ds
+
+    columns = ["video", "clip", "start_seconds", "end_seconds", "label", "score", "error"]
+    head = ds.dataset(out).head(num_rows, columns=columns).to_pylist()
+    rows = [
+        (
+            row["video"],
+            "" if row["clip"] is None else str(row["clip"]),
+            "" if row["start_seconds"] is None else f"{row['start_seconds']:.2f}",
+            "" if row["end_seconds"] is None else f"{row['end_seconds']:.2f}",
+            row["label"] or "",
+            "" if row["score"] is None else f"{row['score']:.3f}",
+            row["error"] or "",
+        )
+        for row in head
+    ]
+    return table_text(tuple(columns), rows, right=("clip", "start_seconds", "end_seconds", "score"))

@@ -20,16 +20,17 @@ SUMMARY = Summary(
     num_bad_videos=3,
     bad_videos=(BadVideo("a.mp4", "unreadable", "the file is empty"),),
 )
-REPORT = InferReport(SUMMARY, 1200, 1200, 34_000, 75.0, 512.25, {"txt": 2, "": 1}, Runtime("bf16", False))
+REPORT = InferReport(SUMMARY, 1200, 1200, 34_000, 75.0, 512.25, {"txt": 2, "": 1}, ("b",), Runtime("bf16", False))
 
 
 def test_the_summary_says_what_there_is_and_what_is_bad() -> None:
     assert infer_text(SPEC, REPORT).splitlines() == [
         "preds.parquet: 1,200 videos, 33,990 predictions, 12 error rows",
         "this run: 1,200 videos, 34,000 clips in 1 min 15 s (512.2 clips/s)",
-        "bad videos: 3 (10 corrupt_frames, 2 unreadable)",
+        "3 bad videos (rows: 10 corrupt_frames, 2 unreadable)",
         "  a.mp4: the file is empty",
-        "  and 2 more: error is not null",
+        "  and 2 more: rows where error is not null",
+        "no video in b",
         "ignored: 3 files that are not video by their name (2 .txt, 1 without extension)",
     ]
 
@@ -55,7 +56,7 @@ def test_the_share_of_bad_videos_is_held_against_the_limit() -> None:
 
 
 def test_a_plan_says_what_would_be_done() -> None:
-    plan = SourcePlan(12, 2, 9, 300, 320.0, (("b.mp4", "the file is empty"),), {})
+    plan = SourcePlan(12, 2, 9, 300, 320.0, (("b.mp4", "the file is empty"),), {}, ())
     assert plan_text(plan).splitlines() == [
         "9 videos to do, 300 clips, 5 min 20 s of video",
         "2 videos done already",

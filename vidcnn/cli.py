@@ -11,7 +11,6 @@ import sys
 from importlib import import_module
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -33,18 +32,18 @@ _INTERRUPTED = 130
 class LazyGroup(TyperGroup):
     """A group that knows its commands by name, and imports one when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    # Click's own types are left out: Typer brings a copy of Click along from some version on.
+
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a stand-in with the command's name and first line: enough for the help."""
         summary = COMMANDS.get(cmd_name)
         return None if summary is None else TyperCommand(cmd_name, help=summary)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that is called."""
         if args and args[0] in COMMANDS:
             return args[0], load_command(args[0]), args[1:]
@@ -62,7 +61,7 @@ app = typer.Typer(
 )
 
 
-def load_command(name: str) -> click.Command:
+def load_command(name: str) -> Any:
     """Import a command."""
     command_app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     command_app.command(name)(getattr(import_module(f"vidcnn.commands.{name}"), name))

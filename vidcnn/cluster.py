@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 
 from vidcnn.errors import UsageError, VidcnnError
@@ -82,8 +82,8 @@ def share_resources(
 ) -> Shares:
     """Decide how the stages of a pipeline share a cluster.
 
-    With GPUs, each actor has one, and the processors decode. Without, both stages need the same processors, and which of
-    them needs more is not known before the run. So as many decoders as processors may run, at low priority, beside
+    With GPUs, each actor has one, and the processors decode. Without, both stages need the same processors, and which
+    of them needs more is not known before the run. So as many decoders as processors may run, at low priority, beside
     actors that use all of them: the operating system then gives the model all it can use, and the decoders the rest.
 
     Args:
@@ -146,7 +146,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
 
     Args:
         num_gpus: GPUs to use; None finds them.
-        quiet: Keep what Ray's native code writes to stderr from the user.
+        quiet: Keep what Ray prints from the user.
 
     Yields:
         What the machine offers.
@@ -159,7 +159,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     terminate = signal.getsignal(signal.SIGTERM)
-    with _native_stderr_closed() if quiet else nullcontext():
+    with _silence() if quiet else nullcontext():
         try:
             ray.init(
                 address="local",
@@ -176,7 +176,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)  # Ray puts its own handler in place
         try:
-            resources = ray.cluster_resources()
+            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
         finally:
             started = descendants()
@@ -185,8 +185,11 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
 
 
 @contextmanager
-def _native_stderr_closed() -> Iterator[None]:
-    """Send what native code writes to stderr nowhere, while Python's own `sys.stderr` goes on as it was."""
+def _silence() -> Iterator[None]:
+    """Keep Ray from the user: what its native code writes to stderr, and what its threads print on stdout.
+
+    Python's own `sys.stderr` goes on as it was, for the progress; results are printed when Ray has ended.
+    """
     sys.stderr.flush()
     saved, python_stderr = os.dup(2), sys.stderr
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -195,7 +198,8 @@ def _native_stderr_closed() -> Iterator[None]:
     if python_stderr is sys.__stderr__:
         sys.stderr = open(saved, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     try:
-        yield
+        with open(os.devnull, "w") as discarded, redirect_stdout(discarded):
+            yield
     finally:
         sys.stderr.flush()
         sys.stderr = python_stderr

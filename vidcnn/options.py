@@ -41,7 +41,7 @@ def takes_spec(spec_type: type[SpecType]) -> Callable[[Callable[..., None]], Cal
 
         parameters = [_parameter(name, field) for name, field in spec_type.model_fields.items()]
         run.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *own)}
         return run
 
@@ -62,7 +62,7 @@ def read_spec(spec_type: type[SpecType], values: dict[str, Any]) -> SpecType:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    extra: Any = field.json_schema_extra or {}
     if field.is_required():
         option: Any = typer.Argument(help=field.description, metavar=name.upper() + "...", show_default=False)
         annotation: Any = list[str] if get_origin(field.annotation) is tuple else field.annotation

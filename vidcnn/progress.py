@@ -41,6 +41,7 @@ class RunProgress:
         self._began = now()
         self._first_rows: float | None = None
         self._first_clips = 0
+        self._first_bytes = 0.0
         self._recent: deque[tuple[float, int]] = deque()
         self._open_segments: dict[str, int] = {}
 
@@ -55,11 +56,11 @@ class RunProgress:
             num_errors: Rows of the segment with an error.
         """
         now = self._now()
-        if self._first_rows is None:
-            self._first_rows, self._first_clips = now, num_clips
         self.num_clips += num_clips
         self.num_errors += num_errors
         self._bytes_done += size_bytes / num_segments
+        if self._first_rows is None:
+            self._first_rows, self._first_clips, self._first_bytes = now, num_clips, self._bytes_done
         left = self._open_segments.pop(video, num_segments) - 1
         if left > 0:
             self._open_segments[video] = left
@@ -101,11 +102,12 @@ class RunProgress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Seconds that the rest will take; None before there is anything to tell it from."""
-        if self._first_rows is None or self.fraction <= 0:
+        """Seconds that the rest will take, at the speed since the first rows; None before that is known."""
+        bytes_since = self._bytes_done - self._first_bytes
+        if self._first_rows is None or bytes_since <= 0:
             return None
-        working = self._now() - self._began
-        return working * (1 - self.fraction) / self.fraction
+        seconds = self._now() - self._first_rows
+        return max(0.0, self._size_bytes - self._bytes_done) * seconds / bytes_since
 
 
 class ProgressDisplay:
@@ -161,7 +163,7 @@ def progress_line(progress: RunProgress) -> str:
         parts.append(f"{progress.num_errors:,} errors")
     remaining = progress.remaining_seconds
     if remaining is None:
-        parts.append("starting" if not progress.num_clips else "")
+        parts.append("" if progress.num_clips or progress.num_errors else "starting")
     elif progress.fraction < 1:
         parts.append(f"{duration_text(remaining)} left")
     return " · ".join(part for part in parts if part)

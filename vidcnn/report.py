@@ -6,7 +6,7 @@ committed table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.config import InferSpec
@@ -36,11 +36,11 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
         lines.append(f"this run: nothing to do, all of {_count(report.num_videos, 'video')} done")
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
-        lines.append(f"bad videos: {summary.num_bad_videos:,} ({kinds})")
+        lines.append(f"{_count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
         lines += [f"  {bad.video}: {bad.error}" for bad in summary.bad_videos]
         if summary.num_bad_videos > len(summary.bad_videos):
-            lines.append(f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: error is not null")
-    lines += _ignored_line(report.ignored)
+            lines.append(f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null")
+    lines += _left_out(report.ignored, report.empty_sources)
     return "\n".join(lines)
 
 
@@ -64,6 +64,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "elapsed_seconds": round(report.elapsed_seconds, 3),
             "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
             "ignored_files": report.ignored,
+            "empty_sources": list(report.empty_sources),
         },
     }
 
@@ -81,7 +82,7 @@ def plan_text(plan: SourcePlan) -> str:
         lines += [f"  {name}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
-    return "\n".join([*lines, *_ignored_line(plan.ignored)])
+    return "\n".join([*lines, *_left_out(plan.ignored, plan.empty_sources)])
 
 
 def plan_json(plan: SourcePlan) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
         "seconds": round(plan.seconds, 3),
         "bad_videos": [{"video": name, "error": error} for name, error in plan.bad_videos],
         "ignored_files": plan.ignored,
+        "empty_sources": list(plan.empty_sources),
     }
 
 
@@ -117,15 +119,17 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def _ignored_line(ignored: Mapping[str, int]) -> list[str]:
-    if not ignored:
-        return []
-    most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{count:,} {'.' + kind if kind else 'without extension'}" for kind, count in most[:_NUM_SHOWN])
-    return [f"ignored: {_count(sum(ignored.values()), 'file')} that are not video by their name ({shown})"]
+def _left_out(ignored: Mapping[str, int], empty_sources: Sequence[str]) -> list[str]:
+    """Say what was given or found and is not in the table."""
+    lines = [f"no video in {source}" for source in empty_sources]
+    if ignored:
+        most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))[:_NUM_SHOWN]
+        shown = ", ".join(f"{count:,} {'.' + kind if kind else 'without extension'}" for kind, count in most)
+        lines.append(f"ignored: {_count(sum(ignored.values()), 'file')} that are not video by their name ({shown})")
+    return lines
 
 
-def table_text(heading: tuple[str, ...], rows: list[tuple[str, ...]], *, right: tuple[str, ...] = ()) -> str:
+def table_text(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: tuple[str, ...] = ()) -> str:
     """Return rows in columns, two spaces apart.
 
     Args:

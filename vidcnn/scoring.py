@@ -32,10 +32,12 @@ class Scores(Protocol):
     """
 
     @property
-    def probabilities(self) -> FloatArray: ...
+    def probabilities(self) -> FloatArray:
+        """Probability of each class."""
 
     @property
-    def embeddings(self) -> FloatArray | None: ...
+    def embeddings(self) -> FloatArray | None:
+        """Input of the last layer."""
 
 
 @dataclass(frozen=True, eq=False)

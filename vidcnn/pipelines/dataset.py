@@ -17,13 +17,13 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
-
 from ray.util.annotations import RayDeprecationWarning
 
 from vidcnn.batching import DecodeSettings
+from vidcnn.clips import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import Shares
-from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
 from vidcnn.ledger import SegmentKey
+from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
 from vidcnn.planning import PlannedSegment, PlanSettings
 from vidcnn.scoring import Piece, RowFormat
 
@@ -87,14 +87,14 @@ def score_videos(videos: Sequence[pa.Table], settings: StageSettings, shares: Sh
 
 
 def plan_videos(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares, max_unit_frames: int
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares
 ) -> Iterator[tuple[list[PlannedSegment], list[Piece]]]:
     """Plan videos, and go no further.
 
     Yields:
         Planned segments, and the rows of videos that cannot be read.
     """
-    dataset = _plan(videos, settings, schema, shares, max_unit_frames)
+    dataset = _plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES)
     for block in _blocks(dataset):
         for unit, pieces in zip(block["unit"], block["pieces"], strict=True):
             yield (
@@ -138,6 +138,7 @@ def _decode(planned: Dataset, stage: type[DecodeStage], settings: StageSettings,
 
 def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the blocks of a dataset as they are finished."""
+    block: Any
     for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         if block.num_rows:
             yield block

@@ -1,47 +1,46 @@
 """Classify the videos of a source, and commit their rows.
 
 The driver lists the source, leaves out what is done, lets Ray Data stream the rest through planning, decoding and the
-model, and is the only writer of the output. What a run lost on its way, because a process died again and again, is seen
-from what is not committed: it is done once more, each segment apart, and what is lost then too becomes error rows.
+model, and is the only writer of the output.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from functools import partial
 from typing import Any
 
-import pyarrow as pa
 import ray
 
 from vidcnn.batching import DecodeSettings
 from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
-from vidcnn.cluster import Machine, Shares, local_ray, share_resources
+from vidcnn.cluster import Machine, local_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
-from vidcnn.errors import RunInterruptedError, UsageError, VidcnnError, VideoError
-from vidcnn.ledger import VideoKey
+from vidcnn.errors import RunInterruptedError, UsageError
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.output import Output
-from vidcnn.pipelines.dataset import StageSettings, decodable_segments, plan_videos, score_videos
-from vidcnn.pipelines.stages import count_clips, pack_video, unpack_videos, video_table
-from vidcnn.planning import PlanSettings, video_key
+from vidcnn.pipelines.commit import Committer, redo_lost
+from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
+from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
+from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
 from vidcnn.progress import ProgressDisplay, RunProgress
 from vidcnn.runtime import Runtime, choose_runtime
-from vidcnn.scoring import Piece, RowFormat, SegmentCollector, failed_segment, unreadable_video
-from vidcnn.sources import Listing, SourceVideo
+from vidcnn.scoring import RowFormat
+from vidcnn.sources import Listing
+from vidcnn.storage import is_remote, local_path
 
-_MAX_BLOCK_VIDEOS = 256
-"""Videos planned by one task, at most."""
-_NUM_BLOCKS = 64
-"""Tasks among which the planning of a small source is divided."""
+_QUICK_FAILURE_SECONDS = 0.2
+"""What is wrong with a model's name shows in less than this, and then Ray need not start."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class InferReport:
         elapsed_seconds: Wall time, start-up included.
         clips_per_second: Clips of this run per second from its first rows to its last; None where that says nothing.
         ignored: Files that were left out of folders, by extension.
+        empty_sources: Folders of the source, among several, that hold no video.
         runtime: How the model ran; None where nothing was left to do.
     """
 
@@ -66,6 +66,7 @@ class InferReport:
     elapsed_seconds: float
     clips_per_second: float | None
     ignored: dict[str, int]
+    empty_sources: tuple[str, ...]
     runtime: Runtime | None
 
 
@@ -81,6 +82,7 @@ class SourcePlan:
         seconds: Their length, as far as clips cover it.
         bad_videos: Names of those that cannot be read, with the reason.
         ignored: Files that were left out of folders, by extension.
+        empty_sources: Folders of the source, among several, that hold no video.
     """
 
     num_videos: int
@@ -90,26 +92,15 @@ class SourcePlan:
     seconds: float
     bad_videos: tuple[tuple[str, str], ...]
     ignored: dict[str, int]
-
-
-@dataclass(frozen=True)
-class _Todo:
-    """What is left to do of a source."""
-
-    videos: tuple[pa.Table, ...]
-    num_listed: int
-    num_videos: int
-    size_bytes: int
-    sample: tuple[SourceVideo, ...]
+    empty_sources: tuple[str, ...]
 
 
 class _Job:
     """A spec with what it stands for: the model, the clips, the source, the columns."""
 
-    def __init__(self, spec: InferSpec) -> None:
+    def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
         self.spec = spec
         self.listing = Listing(spec.source)
-        bundle = resolve_model(spec.model, weights=spec.weights, labels=spec.labels, seed=spec.seed)
         self.clips = _clip_spec(spec, bundle)
         self.bundle = replace(bundle, sampling=self.clips.sampling)
         self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels)
@@ -158,16 +149,18 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(_interruptible())
-        job = _Job(spec)
+        start_ray = partial(stack.enter_context, local_ray(num_gpus=0 if spec.device == "cpu" else None))
+        machine, bundle = _start_and_load(spec, start_ray)
+        job = _Job(spec, bundle)
         output = stack.enter_context(job.open_output())
         runtime = job.recorded_runtime(output)
-        todo = _list_todo(job.listing, output, spec.limit)
+        todo = list_todo(job.listing, output, spec.limit)
         progress = RunProgress(todo.num_videos, todo.size_bytes)
         if todo.num_videos:
-            machine = stack.enter_context(local_ray(num_gpus=0 if spec.device == "cpu" else None))
+            machine = machine or start_ray()
             device = "cuda" if _uses_gpus(spec, machine) else "cpu"
             if runtime is None:
-                runtime = choose_runtime(job.bundle, spec, device, _estimate_clips(todo, job.plan))
+                runtime = choose_runtime(job.bundle, spec, device, estimate_clips(todo, job.plan))
                 output.use_settings(job.settings(runtime))
             display = stack.enter_context(ProgressDisplay(progress, enabled=show_progress))
             _run(job, output, runtime, machine, device, todo, progress, display)
@@ -180,6 +173,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
             elapsed_seconds=time.monotonic() - began,
             clips_per_second=progress.mean_clips_per_second,
             ignored=dict(job.listing.ignored),
+            empty_sources=tuple(job.listing.empty_sources),
             runtime=runtime,
         )
 
@@ -192,17 +186,17 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     """
     with ExitStack() as stack:
         stack.enter_context(_interruptible())
-        job = _Job(spec)
+        job = _Job(spec, _load_bundle(spec))
         output = stack.enter_context(job.open_output())
         job.recorded_runtime(output)
-        todo = _list_todo(job.listing, output, spec.limit)
+        todo = list_todo(job.listing, output, spec.limit)
         videos: set[str] = set()
         num_clips, seconds = 0, 0.0
         bad: list[tuple[str, str]] = []
         if todo.num_videos:
             machine = stack.enter_context(local_ray(num_gpus=0))
             shares = share_resources(machine, use_gpus=False)
-            for unit, pieces in plan_videos(todo.videos, job.plan, job.schema, shares, MAX_SEGMENT_FRAMES):
+            for unit, pieces in plan_videos(todo.videos, job.plan, job.schema, shares):
                 for planned in unit:
                     videos.add(planned.video.name)
                     num_clips += planned.segment.num_clips
@@ -216,7 +210,23 @@ def plan_source(spec: InferSpec) -> SourcePlan:
             seconds=seconds,
             bad_videos=tuple(sorted(bad)),
             ignored=dict(job.listing.ignored),
+            empty_sources=tuple(job.listing.empty_sources),
         )
+
+
+def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[Machine | None, Bundle]:
+    """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
+    Listing(spec.source)  # a source that does not exist is told before anything is started
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_load_bundle, spec)
+        wait([loading], timeout=_QUICK_FAILURE_SECONDS)
+        is_new = not is_remote(spec.out) and not os.path.exists(local_path(spec.out))
+        fails = loading.done() and loading.exception() is not None
+        return (start_ray() if is_new and not fails else None), loading.result()
+
+
+def _load_bundle(spec: InferSpec) -> Bundle:
+    return resolve_model(spec.model, weights=spec.weights, labels=spec.labels, seed=spec.seed)
 
 
 def _run(
@@ -225,7 +235,7 @@ def _run(
     runtime: Runtime,
     machine: Machine,
     device: str,
-    todo: _Todo,
+    todo: Todo,
     progress: RunProgress,
     display: ProgressDisplay,
 ) -> None:
@@ -253,80 +263,13 @@ def _run(
         row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),
         max_unit_frames=MAX_SEGMENT_FRAMES,
     )
-    committer = _Committer(output, progress, display)
+    committer = Committer(output, progress, display)
     try:
         committer.take(score_videos(todo.videos, settings, shares))
-        _redo_lost(job, output, settings, shares, todo, committer)
+        redo_lost(output, settings, shares, todo, committer)
     except BaseException:
         output.commit()  # what is finished stays, whatever ended the run
         raise
-
-
-def _redo_lost(
-    job: _Job, output: Output, settings: StageSettings, shares: Shares, todo: _Todo, committer: _Committer
-) -> None:
-    """Do again what was lost because its process died, each segment apart; then make rows of what dies again.
-
-    Raises:
-        VidcnnError: Segments that can be decoded are lost nevertheless: it is the model's process that dies.
-    """
-    apart = replace(settings, max_unit_frames=1)
-    if lost := _not_done(todo, output):
-        committer.take(score_videos(_tables_apart(lost, output), apart, shares))
-    if not (lost := _not_done(todo, output)):
-        return
-    survivors = set(decodable_segments(_tables_apart(lost, output), apart, shares))
-    if survivors:
-        raise VidcnnError(
-            f"the process that runs the model died {len(survivors)} times over clips of {next(iter(survivors)).video.name}",
-            "it may be short of memory: lower --batch-size or --actors; what was committed stays",
-        )
-    crash = VideoError("decoder_crash", "the process that decodes it died, again and again")
-    planned: set[str] = set()
-    for unit, pieces in plan_videos(_tables_apart(lost, output), job.plan, job.schema, shares, 1):
-        committer.take([[failed_segment(segment, crash, job.schema) for segment in unit], pieces])
-        planned |= {segment.video.name for segment in unit} | {piece.segment.video.name for piece in pieces}
-    unplanned = [video_key(video) for video in lost if video.name not in planned]
-    committer.take([[unreadable_video(key, crash, job.schema) for key in unplanned]])
-
-
-class _Committer:
-    """Puts pieces together, and commits the segments that are whole."""
-
-    def __init__(self, output: Output, progress: RunProgress, display: ProgressDisplay) -> None:
-        self._output = output
-        self._progress = progress
-        self._display = display
-        self._collector = SegmentCollector()
-        self._num_segments: dict[VideoKey, int] = {}  # that this run does of each video
-
-    def take(self, arriving: Iterable[list[Piece]]) -> None:
-        """Take pieces as they arrive, until there are no more."""
-        for pieces in arriving:
-            for piece in pieces:
-                self._take_piece(piece)
-            if self._output.should_commit(time.monotonic()):
-                self._output.commit()
-            self._display.update()
-        self._output.commit()
-
-    def _take_piece(self, piece: Piece) -> None:
-        rows = self._collector.add(piece)
-        if rows is None:
-            return
-        key = piece.segment
-        num_segments = self._num_segments.get(key.video)
-        if num_segments is None:
-            num_segments = key.count - len(self._output.done_segments(key.video, key.count))
-            self._num_segments[key.video] = num_segments
-        if self._output.add(key, rows):
-            self._progress.add_segment(
-                key.video.name,
-                key.video.size_bytes,
-                num_segments,
-                num_clips=rows.num_rows - rows["clip"].null_count,
-                num_errors=rows.num_rows - rows["error"].null_count,
-            )
 
 
 def _clip_spec(spec: InferSpec, bundle: Bundle) -> ClipSpec:
@@ -342,40 +285,6 @@ def _uses_gpus(spec: InferSpec, machine: Machine) -> bool:
     if spec.device == "cuda" and machine.num_gpus < 1:
         raise UsageError("--device cuda, but Ray finds no GPU", "use --device cpu, or check the driver")
     return machine.num_gpus >= 1
-
-
-def _list_todo(listing: Listing, output: Output, limit: int | None) -> _Todo:
-    """List the source, and leave out what is done."""
-    left: list[bytes] = []
-    sample: list[SourceVideo] = []
-    num_listed = size_bytes = 0
-    for video in islice(listing, limit):
-        num_listed += 1
-        key = video_key(video)
-        if output.is_done(key):
-            continue
-        size_bytes += video.size_bytes
-        left.append(pack_video(video, output.partly_done(key)))
-        if len(left).bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: some of everywhere, at no cost
-            sample.append(video)
-    block = max(1, min(_MAX_BLOCK_VIDEOS, len(left) // _NUM_BLOCKS))
-    blocks = tuple(video_table(left[start : start + block]) for start in range(0, len(left), block))
-    return _Todo(blocks, num_listed, len(left), size_bytes, tuple(sample))
-
-
-def _estimate_clips(todo: _Todo, settings: PlanSettings) -> int:
-    """Tell how many clips a source has from some of its videos and the size of all."""
-    table = video_table(pack_video(video, None) for video in todo.sample)
-    num_clips, size_bytes = ray.get(ray.remote(num_cpus=0)(count_clips).remote(table, settings))
-    return int(num_clips * todo.size_bytes / size_bytes) if size_bytes else 0
-
-
-def _not_done(todo: _Todo, output: Output) -> list[SourceVideo]:
-    return [video for table in todo.videos for video in unpack_videos(table) if not output.is_done(video_key(video))]
-
-
-def _tables_apart(videos: list[SourceVideo], output: Output) -> list[pa.Table]:
-    return [video_table([pack_video(video, output.partly_done(video_key(video)))]) for video in videos]
 
 
 @contextmanager

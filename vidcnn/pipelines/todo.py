@@ -1,0 +1,77 @@
+"""What is left to do of a source, packed for the pipeline.
+
+In go the listing and what is committed; out come tables of videos, each row with what is done of its video already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+import pyarrow as pa
+import ray
+
+from vidcnn.output import Output
+from vidcnn.pipelines.stages import count_clips, pack_video, unpack_videos, video_table
+from vidcnn.planning import PlanSettings, video_key
+from vidcnn.sources import Listing, SourceVideo
+
+_MAX_BLOCK_VIDEOS = 256
+"""Videos planned by one task, at most."""
+_NUM_BLOCKS = 64
+"""Tasks among which the planning of a small source is divided."""
+
+
+@dataclass(frozen=True)
+class Todo:
+    """What is left to do of a source.
+
+    Attributes:
+        videos: Tables of videos, each for one planning task.
+        num_listed: Videos of the source.
+        num_videos: Videos in the tables.
+        size_bytes: Their size, all together.
+        sample: Some of them, from everywhere in the source.
+    """
+
+    videos: tuple[pa.Table, ...]
+    num_listed: int
+    num_videos: int
+    size_bytes: int
+    sample: tuple[SourceVideo, ...]
+
+
+def list_todo(listing: Listing, output: Output, limit: int | None) -> Todo:
+    """List the source, and leave out what is done."""
+    left: list[bytes] = []
+    sample: list[SourceVideo] = []
+    num_listed = size_bytes = 0
+    for video in islice(listing, limit):
+        num_listed += 1
+        key = video_key(video)
+        if output.is_done(key):
+            continue
+        size_bytes += video.size_bytes
+        left.append(pack_video(video, output.partly_done(key)))
+        if len(left).bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: some of everywhere, at no cost
+            sample.append(video)
+    block = max(1, min(_MAX_BLOCK_VIDEOS, len(left) // _NUM_BLOCKS))
+    blocks = tuple(video_table(left[start : start + block]) for start in range(0, len(left), block))
+    return Todo(blocks, num_listed, len(left), size_bytes, tuple(sample))
+
+
+def estimate_clips(todo: Todo, settings: PlanSettings) -> int:
+    """Tell how many clips a source has from some of its videos and the size of all."""
+    table = video_table(pack_video(video, None) for video in todo.sample)
+    num_clips, size_bytes = ray.get(ray.remote(num_cpus=0)(count_clips).remote(table, settings))
+    return int(num_clips * todo.size_bytes / size_bytes) if size_bytes else 0
+
+
+def not_done(todo: Todo, output: Output) -> list[SourceVideo]:
+    """Return the videos that should be committed by now, and are not."""
+    return [video for table in todo.videos for video in unpack_videos(table) if not output.is_done(video_key(video))]
+
+
+def tables_apart(videos: list[SourceVideo], output: Output) -> list[pa.Table]:
+    """Put videos into tables of one video each, so that one cannot take another with it."""
+    return [video_table([pack_video(video, output.partly_done(video_key(video)))]) for video in videos]

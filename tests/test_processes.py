@@ -13,7 +13,7 @@ def test_children_of_children_are_found_and_ended() -> None:
     try:
         found = []
         while len(found) < 2:
-            found = [process for process in descendants()]
+            found = descendants()
         assert child.pid in {process.pid for process in found}
         end_processes(found, patience_seconds=0.1)
         assert child.wait(10) == -9

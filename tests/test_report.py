@@ -50,7 +50,7 @@ def test_the_counts_for_programs_are_those_of_the_table() -> None:
 def test_the_share_of_bad_videos_is_held_against_the_limit() -> None:
     check_error_fraction(SPEC.model_copy(update={"max_error_fraction": 0.0025}), REPORT)
     with pytest.raises(
-        TooManyErrorsError, match="3 of 1,200 videos are bad, more than --max-error-fraction 0.002 allows"
+        TooManyErrorsError, match=r"3 of 1,200 videos are bad, more than --max-error-fraction 0.002 allows"
     ):
         check_error_fraction(SPEC.model_copy(update={"max_error_fraction": 0.002}), REPORT)
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from vidcnn.batching import ClipBatch, ClipRef
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.errors import VideoError
-from vidcnn.ledger import VideoKey
 from vidcnn.planning import PlannedSegment
 from vidcnn.predictions import prediction_schema
+from vidcnn.predictions.ledger import VideoKey
 from vidcnn.scoring import Piece, RowFormat, SegmentCollector, failed_segment, score_rows, top_classes, unreadable_video
 
 SCHEMA = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)

@@ -133,8 +133,8 @@ def prepare_environment() -> None:
         return
     for name, value in _QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # An embedded Ray listens on loopback, where other users of the machine may be: a token of its own keeps them out,
-    # and that of another cluster is not for it.
+    # An embedded Ray listens where others can reach it: a token of its own keeps them out, and that of another cluster is
+    # not for it.
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ.pop("RAY_ADDRESS", None)
@@ -168,7 +168,6 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 object_store_memory=_object_store_bytes(),
-                _node_ip_address="127.0.0.1",
             )
         except (RuntimeError, OSError, ValueError, ConnectionError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]

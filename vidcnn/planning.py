@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec, Segment, plan_segments
 from vidcnn.errors import VideoError
-from vidcnn.ledger import SegmentKey, VideoKey
+from vidcnn.predictions.ledger import SegmentKey, VideoKey
 from vidcnn.sources import SourceVideo
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
 from vidcnn.video.probe import Timing, probe_video

@@ -39,7 +39,9 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
         lines.append(f"{_count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
         lines += [f"  {bad.video}: {bad.error}" for bad in summary.bad_videos]
         if summary.num_bad_videos > len(summary.bad_videos):
-            lines.append(f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null")
+            lines.append(
+                f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
+            )
     lines += _left_out(report.ignored, report.empty_sources)
     return "\n".join(lines)
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from vidcnn.batching import ClipBatch
 from vidcnn.errors import VideoError
-from vidcnn.ledger import SegmentKey, VideoKey
 from vidcnn.planning import PlannedSegment
 from vidcnn.predictions import error_rows, prediction_rows
+from vidcnn.predictions.ledger import SegmentKey, VideoKey
 
 FloatArray = npt.NDArray[np.float32]
 

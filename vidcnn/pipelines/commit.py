@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from vidcnn.cluster import Shares
 from vidcnn.errors import VidcnnError, VideoError
-from vidcnn.ledger import VideoKey
-from vidcnn.output import Output
 from vidcnn.pipelines.dataset import StageSettings, decodable_segments, plan_videos, score_videos
 from vidcnn.pipelines.todo import Todo, not_done, tables_apart
 from vidcnn.planning import video_key
+from vidcnn.predictions.ledger import VideoKey
+from vidcnn.predictions.output import Output
 from vidcnn.progress import ProgressDisplay, RunProgress
 from vidcnn.scoring import Piece, SegmentCollector, failed_segment, unreadable_video
 

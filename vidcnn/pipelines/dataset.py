@@ -22,9 +22,9 @@ from ray.util.annotations import RayDeprecationWarning
 from vidcnn.batching import DecodeSettings
 from vidcnn.clips import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import Shares
-from vidcnn.ledger import SegmentKey
 from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
 from vidcnn.planning import PlannedSegment, PlanSettings
+from vidcnn.predictions.ledger import SegmentKey
 from vidcnn.scoring import Piece, RowFormat
 
 _NUM_RETRIES = 3

@@ -27,12 +27,12 @@ from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import RunInterruptedError, UsageError
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
-from vidcnn.output import Output
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
 from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
+from vidcnn.predictions.output import Output
 from vidcnn.progress import ProgressDisplay, RunProgress
 from vidcnn.runtime import Runtime, choose_runtime
 from vidcnn.scoring import RowFormat

@@ -11,9 +11,9 @@ from itertools import islice
 import pyarrow as pa
 import ray
 
-from vidcnn.output import Output
 from vidcnn.pipelines.stages import count_clips, pack_video, unpack_videos, video_table
 from vidcnn.planning import PlanSettings, video_key
+from vidcnn.predictions.output import Output
 from vidcnn.sources import Listing, SourceVideo
 
 _MAX_BLOCK_VIDEOS = 256

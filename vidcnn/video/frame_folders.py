@@ -15,7 +15,7 @@ import numpy as np
 
 from vidcnn.clips import FrameTimes
 from vidcnn.errors import VideoError
-from vidcnn.media_names import media_kind, numbered_frames
+from vidcnn.sources.names import media_kind, numbered_frames
 from vidcnn.storage import is_remote, local_path, open_filesystem
 from vidcnn.video.container import open_video
 
@@ -30,9 +30,7 @@ def folder_frames(location: str) -> list[str]:
         names = _list_folder(location)
     except OSError as error:
         raise VideoError("unreadable", f"the folder cannot be listed ({error.strerror or error})") from error
-    frames = numbered_frames(
-        name for name in names if not name.startswith(".") and media_kind(name) == "image"
-    )
+    frames = numbered_frames(name for name in names if not name.startswith(".") and media_kind(name) == "image")
     if frames is None:
         raise VideoError("unreadable", "the folder does not hold one sequence of numbered images")
     base, query = (location.split("?", 1) + [""])[:2] if is_remote(location) else (location, "")

@@ -13,10 +13,10 @@ from functools import partial
 from typing import NamedTuple
 
 from vidcnn.errors import VideoError
-from vidcnn.media_names import extension, media_kind, numbered_frames, utf8_name
-from vidcnn.patterns import Pattern, States
+from vidcnn.sources.names import extension, media_kind, numbered_frames, utf8_name
+from vidcnn.sources.patterns import Pattern, States
+from vidcnn.sources.trees import Contents, Status, Tree, join, open_tree
 from vidcnn.storage import failure_text
-from vidcnn.trees import Contents, Status, Tree, join, open_tree
 
 
 class Found(NamedTuple):

@@ -24,8 +24,8 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from vidcnn import output_lock
 from vidcnn.errors import OutputError
+from vidcnn.predictions import lock as output_lock
 from vidcnn.storage import is_remote, local_path, open_filesystem, split_uri
 
 _HINTS = {

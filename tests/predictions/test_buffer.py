@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.output_cases import expected_rows, in_order, rows_of, segment
-from vidcnn import output_buffer
-from vidcnn.ledger import SegmentKey, entry_of
-from vidcnn.output_buffer import Buffer, commit_is_due
+from tests.predictions.cases import expected_rows, in_order, rows_of, segment
+from vidcnn.predictions import buffer as output_buffer
+from vidcnn.predictions.buffer import Buffer, commit_is_due
+from vidcnn.predictions.ledger import SegmentKey, entry_of
 
 
 def is_due(num_rows: int = 1, size_bytes: int = 1, since: float = 0, elapsed: float = 0) -> bool:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vidcnn.errors import SourceError
-from vidcnn.media_names import utf8_name
-from vidcnn.patterns import Pattern, has_magic, split_glob
-from vidcnn.source_lists import is_list
+from vidcnn.sources.lists import is_list
+from vidcnn.sources.names import utf8_name
+from vidcnn.sources.patterns import Pattern, has_magic, split_glob
+from vidcnn.sources.trees import LocalTree, Tree, open_tree
+from vidcnn.sources.walk import expand
 from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
-from vidcnn.trees import LocalTree, Tree, open_tree
-from vidcnn.walk import expand
 
 
 @dataclass(frozen=True)

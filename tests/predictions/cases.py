@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidcnn.ledger import SegmentKey, VideoKey
-from vidcnn.output import Output
-from vidcnn.predictions import error_rows, prediction_rows, prediction_schema
+from vidcnn.predictions.ledger import SegmentKey, VideoKey
+from vidcnn.predictions.output import Output
+from vidcnn.predictions.rows import error_rows, prediction_rows, prediction_schema
 
 SCHEMA = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)
 SETTINGS = {"model": "tiny", "weights_sha256": "ab" * 32, "stride": 4, "labels": ["run", "jump", "fall"]}

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import output_cases as cases
-from tests.output_cases import open_output, rows_of, segment, video, visible_rows, write
+from tests.predictions import cases
+from tests.predictions.cases import open_output, rows_of, segment, video, visible_rows, write
 from vidcnn import __version__
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
-from vidcnn.ledger import SegmentKey
-from vidcnn.predictions import prediction_schema
+from vidcnn.predictions.ledger import SegmentKey
+from vidcnn.predictions.rows import prediction_schema
 
 MODES = ["preds.parquet", "preds"]
 
@@ -272,7 +272,7 @@ def check_is_whole(out: Path) -> None:
 def processes() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     # What a child would import, pyarrow's pandas included: each then starts in milliseconds.
-    context.set_forkserver_preload(["pandas", "pytest", "vidcnn.output"])
+    context.set_forkserver_preload(["pandas", "pytest", "vidcnn.predictions.output"])
     return context
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from vidcnn.errors import OutputBusyError
-from vidcnn.output_lock import acquire, release
+from vidcnn.predictions.lock import acquire, release
 
-HOLDER = "import sys, time; from vidcnn.output_lock import acquire; acquire(sys.argv[1], 'out'); {}"
+HOLDER = "import sys, time; from vidcnn.predictions.lock import acquire; acquire(sys.argv[1], 'out'); {}"
 
 
 def test_a_lock_excludes_until_it_is_released_and_leaves_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import IO
 
 from vidcnn.errors import SourceError
-from vidcnn.media_names import extension, media_kind, utf8_name
+from vidcnn.sources.names import extension, media_kind, utf8_name
 from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
 
 LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})

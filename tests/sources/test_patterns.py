@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vidcnn.patterns import Pattern, has_magic, split_glob
+from vidcnn.sources.patterns import Pattern, has_magic, split_glob
 
 NAMES = ["a", "b", ".h", "a1", "x.mp4", "y.mp4", ".z.mp4"]
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join)

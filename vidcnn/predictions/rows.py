@@ -1,7 +1,7 @@
 """The predictions table: its columns, the rows of a segment, and the counts of a table.
 
 In go the arrays that a model returns for the clips of one video, or what is wrong with the video; out come
-Arrow tables with the columns of `prediction_schema`. `vidcnn.output` commits them.
+Arrow tables with the columns of `prediction_schema`. `vidcnn.predictions.output` commits them.
 
 Letters: N clips, k labels kept for each, K classes, E numbers of an embedding.
 """
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vidcnn.errors import ErrorKind
-from vidcnn.ledger import video_text
+from vidcnn.predictions.ledger import video_text
 
 ERROR_KIND_TYPE = pa.dictionary(pa.int8(), pa.string())
 
@@ -98,7 +98,7 @@ def prediction_rows(
 
     Args:
         schema: What `prediction_schema` returned.
-        video: The video's name; bytes that are not UTF-8 are written as `vidcnn.ledger.video_text` does.
+        video: The video's name; bytes that are not UTF-8 are written as `vidcnn.predictions.ledger.video_text` does.
         clips: Index of each clip in its video, integers (N,).
         start_seconds: Presentation time at which each clip starts, (N,).
         end_seconds: Presentation time at which it ends, (N,).

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.errors import SourceError
-from vidcnn.source_lists import is_list, read_list
+from vidcnn.sources.lists import is_list, read_list
 
 
 def write(path: Path, content: bytes | str) -> str:

@@ -3,7 +3,7 @@
 In go Arrow tables of rows and what is to be known about them; a file comes out that depends on nothing else:
 rows sorted by video and clip, row groups of a fixed size, dictionaries in the order of first appearance. In
 its key-value metadata lie, next to `vidcnn.version`, `vidcnn.run_id`, `vidcnn.model` and
-`vidcnn.weights_sha256`, the settings (JSON) and the ledger of its segments (`vidcnn.ledger`).
+`vidcnn.weights_sha256`, the settings (JSON) and the ledger of its segments (`vidcnn.predictions.ledger`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from vidcnn import __version__
 from vidcnn.errors import OutputError
-from vidcnn.ledger import Ledger, decode, encode
-from vidcnn.predictions import ERROR_KIND_TYPE
+from vidcnn.predictions.ledger import Ledger, decode, encode
+from vidcnn.predictions.rows import ERROR_KIND_TYPE
 
 ROW_GROUP_ROWS = 128 * 1024
 RANGE_BYTES = 128 * 2**20

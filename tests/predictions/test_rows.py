@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidcnn.errors import ERROR_KINDS
-from vidcnn.predictions import BadVideo, Summary, error_rows, prediction_rows, prediction_schema, summarize
+from vidcnn.predictions.rows import BadVideo, Summary, error_rows, prediction_rows, prediction_schema, summarize
 
 PLAIN = prediction_schema(num_classes_for_probabilities=None, embedding_size=None)
 FULL = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)

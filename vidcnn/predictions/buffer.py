@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidcnn.ledger import Entry, Ledger
+from vidcnn.predictions.ledger import Entry, Ledger
 
 COMMIT_ROWS = 128 * 1024
 COMMIT_BYTES = 64 * 2**20

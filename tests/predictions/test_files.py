@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests import output_cases as cases
-from tests.output_cases import SCHEMA, SETTINGS, rows_of, segment
-from vidcnn import prediction_files
+from tests.predictions import cases
+from tests.predictions.cases import SCHEMA, SETTINGS, rows_of, segment
 from vidcnn.errors import OutputError
-from vidcnn.ledger import Entry, Ledger, SegmentKey, entry_of, include
-from vidcnn.prediction_files import (
+from vidcnn.predictions import files as prediction_files
+from vidcnn.predictions.files import (
     merged_rows,
     metadata,
     read_columns,
@@ -24,7 +23,8 @@ from vidcnn.prediction_files import (
     sort_rows,
     write_file,
 )
-from vidcnn.predictions import prediction_rows, prediction_schema
+from vidcnn.predictions.ledger import Entry, Ledger, SegmentKey, entry_of, include
+from vidcnn.predictions.rows import prediction_rows, prediction_schema
 
 KEYS = [segment(f"video-{i:02}", index, 2) for i in range(9) for index in (0, 1)] + [segment("bad")]
 

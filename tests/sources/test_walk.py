@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidcnn.errors import VideoError
-from vidcnn.patterns import Pattern
-from vidcnn.trees import LocalTree
-from vidcnn.walk import Found, expand, list_frames, walk
+from vidcnn.sources.patterns import Pattern
+from vidcnn.sources.trees import LocalTree
+from vidcnn.sources.walk import Found, expand, list_frames, walk
 
 
 def make(root: Path, *names: str) -> None:

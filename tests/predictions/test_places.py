@@ -13,10 +13,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow import fs as pafs
 
-from tests import output_cases as cases
-from tests.output_cases import open_output, rows_of, segment, video, write
+from tests.predictions import cases
+from tests.predictions.cases import open_output, rows_of, segment, video, write
 from vidcnn.errors import OutputError
-from vidcnn.output_storage import open_storage
+from vidcnn.predictions.places import open_storage
 
 # Local
 

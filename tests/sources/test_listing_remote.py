@@ -18,9 +18,9 @@ import pytest
 from vidcnn import storage
 from vidcnn.errors import SourceError
 from vidcnn.sources import Listing, SourceVideo
+from vidcnn.sources.trees import open_tree
+from vidcnn.sources.walk import list_frames
 from vidcnn.storage import open_filesystem
-from vidcnn.trees import open_tree
-from vidcnn.walk import list_frames
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of moto and what it imports

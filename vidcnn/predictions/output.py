@@ -26,12 +26,10 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidcnn import ledger as ledgers
 from vidcnn.errors import SettingsDifferError
-from vidcnn.ledger import Entry, Ledger, SegmentKey, VideoKey, video_text
-from vidcnn.output_buffer import Buffer, commit_is_due
-from vidcnn.output_storage import OutputStorage, open_storage
-from vidcnn.prediction_files import (
+from vidcnn.predictions import ledger as ledgers
+from vidcnn.predictions.buffer import Buffer, commit_is_due
+from vidcnn.predictions.files import (
     merged_rows,
     metadata,
     read_columns,
@@ -40,7 +38,9 @@ from vidcnn.prediction_files import (
     sort_rows,
     write_file,
 )
-from vidcnn.predictions import Summary, summarize
+from vidcnn.predictions.ledger import Entry, Ledger, SegmentKey, VideoKey, video_text
+from vidcnn.predictions.places import OutputStorage, open_storage
+from vidcnn.predictions.rows import Summary, summarize
 
 __all__ = ["Output", "SegmentKey", "VideoKey"]
 
@@ -75,7 +75,7 @@ class Output:
 
         Args:
             out: ``X.parquet`` for a single file, any other name for a dataset directory; a path or a URI.
-            schema: What `vidcnn.predictions.prediction_schema` returned.
+            schema: What `vidcnn.predictions.rows.prediction_schema` returned.
             settings: For `use_settings`, where they are known before the output is open.
             run_id: Name of this run, for the files' metadata; made up where it is None.
 

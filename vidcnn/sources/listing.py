@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from vidcnn.errors import ErrorKind, SourceError
-from vidcnn.media_names import utf8_name
-from vidcnn.source_arguments import Source, absolute_path, look_up
-from vidcnn.source_lists import read_list
+from vidcnn.sources.arguments import Source, absolute_path, look_up
+from vidcnn.sources.lists import read_list
+from vidcnn.sources.names import utf8_name
+from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
+from vidcnn.sources.walk import Found, expand, walk
 from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
-from vidcnn.trees import LocalTree, Status, Tree, join, open_tree
-from vidcnn.walk import Found, expand, walk
 
 _NUM_LOOKUPS = 16
 """Entries of a list that are looked up at the same time in object storage: each takes a round trip."""

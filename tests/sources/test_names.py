@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.media_names import (
+from vidcnn.sources.names import (
     IMAGE_EXTENSIONS,
     VIDEO_EXTENSIONS,
     extension,

@@ -9,6 +9,8 @@ import pytest
 
 import vidcnn.pipelines  # noqa: F401 - prepares the environment that Ray reads when it is first imported
 
+pytest_plugins = ["tests.s3"]
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -1,0 +1,61 @@
+"""From objects to rows, without Ray: what decoding workers and the driver do when there are no local files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.s3 import Server
+from tests.videos import number_of, write_video
+from vidcnn.batching import DecodeSettings, decode_unit
+from vidcnn.clips import ClipSpec, Sampling
+from vidcnn.errors import VideoError
+from vidcnn.planning import PlanSettings, plan_video, video_key
+from vidcnn.predictions import Output, prediction_schema
+from vidcnn.scoring import failed_segment
+from vidcnn.sources import Listing
+from vidcnn.storage import open_filesystem
+from vidcnn.transforms import Preprocessing
+
+PLAN = PlanSettings(ClipSpec(Sampling(4, stride=1)), image_fps=25, max_pixels=1 << 20)
+WHOLE = Preprocessing((64, 64), (64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_frames_of_an_object_are_exact(s3: Server, tmp_path: Path) -> None:
+    s3.put("videos/a.mp4", body=write_video(tmp_path / "a.mp4", 30).read_bytes())
+    (video,) = Listing([f"s3://bkt/videos/{s3.query}"])
+    assert video.name == "s3://bkt/videos/a.mp4"
+    settings = DecodeSettings(WHOLE, exact=False, batch_size=3, max_pixels=1 << 20)
+    batches = list(decode_unit(plan_video(video, PLAN), settings))
+    assert [len(batch.clips) for batch in batches] == [3, 3, 2]
+    shown = [number_of(frame) for batch in batches for clip in batch.pixels for frame in clip]
+    assert shown == [*range(30), 29, 29]
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_told(s3: Server, tmp_path: Path) -> None:
+    s3.put("a.mp4", body=write_video(tmp_path / "a.mp4", 8).read_bytes())
+    (video,) = Listing([f"s3://bkt/a.mp4{s3.query}"])
+    filesystem, path = open_filesystem(video.location)
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(write_video(tmp_path / "b.mp4", 12).read_bytes())
+    with pytest.raises(VideoError, match="changed since it was listed"):
+        plan_video(video, PLAN)
+
+
+def test_rows_are_published_as_one_object(s3: Server, tmp_path: Path) -> None:
+    s3.put("a.mp4", body=write_video(tmp_path / "a.mp4", 8).read_bytes())
+    (video,) = Listing([f"s3://bkt/a.mp4{s3.query}"])
+    schema = prediction_schema(num_classes_for_probabilities=None, embedding_size=None)
+    with Output.open(f"s3://bkt/preds.parquet{s3.query}", schema=schema, settings={"model": "none"}) as output:
+        for segment in plan_video(video, PLAN):
+            piece = failed_segment(segment, VideoError("timeout", "slow"), schema)
+            assert output.add(piece.segment, piece.rows)
+        output.publish()
+        assert output.is_done(video_key(video))
+    filesystem, path = open_filesystem(f"s3://bkt/preds.parquet{s3.query}")
+    table = pq.read_table(path, filesystem=filesystem)
+    assert table["clip"].to_pylist() == [0, 1]
+    assert np.allclose(table["end_seconds"].to_numpy(), [4 / 30, 8 / 30])

@@ -72,8 +72,7 @@ class Preprocessing:
 
 
 def resize_and_crop(frames: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Apply the geometry of `preprocessing` to frames in an array: `resize_and_crop_tensor` for ``(..., H, W,
-    C)``.
+    """Apply the geometry of `preprocessing` to frames in an array: `resize_and_crop_tensor` for ``(..., H, W, C)``.
 
     Returns:
         uint8 ``(..., h, w, C)``.
@@ -81,8 +80,8 @@ def resize_and_crop(frames: NDArray[np.uint8], preprocessing: Preprocessing) -> 
     import numpy as np
     import torch
 
-    # A rotated frame is a view with negative strides, which torch does not take.
-    clips = torch.from_numpy(np.ascontiguousarray(frames)).reshape(1, -1, *frames.shape[-3:])
+    # Torch takes neither the negative strides of a rotated frame nor, without a warning, memory that is read-only.
+    clips = torch.from_numpy(np.require(frames, requirements=["C", "W"])).reshape(1, -1, *frames.shape[-3:])
     cropped: NDArray[np.uint8] = resize_and_crop_tensor(clips, preprocessing).numpy()
     return cropped.reshape(*frames.shape[:-3], *cropped.shape[-3:])
 

@@ -1,0 +1,75 @@
+"""Published weights: torchvision's, by name, through torch's download cache.
+
+In goes an architecture and a name such as ``kinetics400``; out come the weights and the class names they were
+trained for. A download that fails leaves nothing behind, and the error names the file that is wanted and
+where to put it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor
+
+from vidcnn.errors import ModelError
+from vidcnn.models.checkpoints import read_weights
+from vidcnn.models.registry import Architecture
+
+_MEMBERS = {"kinetics400": "KINETICS400_V1"}
+"""Names of published weights, and torchvision's for the same."""
+
+logger = logging.getLogger(__name__)
+
+
+def published_weights(entry: Architecture, name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return published weights of an architecture and their class names, downloading the file if it is not there.
+
+    Raises:
+        ModelError: The architecture has no such weights, or the file is neither there nor can be had.
+    """
+    if name not in entry.weights:
+        have = f"published are {', '.join(entry.weights)}; or" if entry.weights else "none are published:"
+        raise ModelError(f"{entry.name} has no weights '{name}'", f"{have} give the path of a file, or random")
+    return read_weights(_fetch(entry, name)), class_names(entry.name, name)
+
+
+def class_names(model: str, name: str) -> tuple[str, ...]:
+    """Return the class names of published weights, in the order of the logits."""
+    return tuple(_member(model, name).meta["categories"])
+
+
+def _member(model: str, name: str) -> Any:
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(model)[_MEMBERS[name]]
+
+
+def _fetch(entry: Architecture, name: str) -> Path:
+    """Return the path of the weights' file in torch's cache, after seeing that it is whole."""
+    url: str = _member(entry.name, name).url
+    filename = Path(urlsplit(url).path).name
+    path = Path(torch.hub.get_dir(), "checkpoints", filename)
+    # The file's name ends with the first digits of its SHA-256.
+    digits = path.stem.rpartition("-")[2]
+    if path.is_file():
+        with path.open("rb") as file:
+            if file_digest(file, "sha256").hexdigest().startswith(digits):
+                return path
+        raise ModelError(f"'{path}' is damaged (its SHA-256 does not begin with {digits})", "delete it and try again")
+    logger.info("downloading %s to %s", url, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=digits, progress=sys.stderr.isatty())
+    # urllib and http report a failing network by many types; a hash that differs is a RuntimeError.
+    except Exception as error:
+        raise ModelError(
+            f"the weights {name} of {entry.name} could not be downloaded ({error})",
+            f"put {url} at '{path}', or use --weights FILE (--weights random for a trial)",
+        ) from error
+    return path

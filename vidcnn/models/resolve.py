@@ -1,0 +1,185 @@
+"""From what a user writes (a name or a directory, weights, labels) to a `Bundle`.
+
+The weights are, by their name: ``kinetics400`` (published, the default where there are any), ``random``
+(drawn from a seed, for trials and benchmarks), or else the path of a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidcnn.bundle import Bundle, Provenance
+from vidcnn.errors import BundleError, ModelError, UsageError
+from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RANDOM = "random"
+
+
+def resolve_model(model: str, *, weights: str | None = None, labels: str | None = None, seed: int = 0) -> Bundle:
+    """Return the bundle that a user means: an architecture by name, or a bundle's directory.
+
+    Args:
+        model: Name in the registry, or path of a bundle.
+        weights: As for `make_bundle`; not with a bundle's directory.
+        labels: As for `make_bundle`; not with a bundle's directory.
+        seed: Seed of random weights.
+
+    Raises:
+        ModelError: The model is unknown, or its weights cannot be had.
+        BundleError: The directory is not a whole bundle.
+        UsageError: `weights` or `labels` were given with a bundle's directory.
+    """
+    if model in ARCHITECTURES:
+        return make_bundle(model, weights=weights, labels=labels, seed=seed)
+    if not Path(model).is_dir():
+        if "/" in model or Path(model).exists():
+            raise BundleError(f"'{model}' is not a directory", "give a model's name, or a bundle's directory")
+        architecture(model)  # raises, with the closest names
+    given = [name for name, value in (("weights", weights), ("labels", labels)) if value is not None]
+    if given:
+        raise UsageError(
+            f"'{model}' is a bundle, which has its own {' and '.join(given)}",
+            f"leave {' and '.join(f'--{name}' for name in given)} out, or give a model's name",
+        )
+    return Bundle.load(model)
+
+
+def make_bundle(
+    model: str,
+    *,
+    weights: str | None = None,
+    labels: str | None = None,
+    seed: int = 0,
+    num_classes: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Make a bundle of an architecture, weights and labels.
+
+    Args:
+        model: Name in the registry.
+        weights: Name of published weights, ``random``, or path of a
+            ``.pth``/``.pt``/``.ckpt``/``.safetensors`` file; by default the published ones.
+        labels: Path of a file of class names; by default those of the published weights, or of Kinetics-400
+            if there are as many classes, or ``class_0`` and so on.
+        seed: Seed of random weights, and of a new head.
+        num_classes: Number of classes, K; by default that of the weights or labels. Weights of another number
+            of classes keep all but their head, which is drawn anew.
+        arguments: Arguments of the architecture's builder.
+
+    Raises:
+        ModelError: The model is unknown, the weights cannot be had or do not fit, or the number of labels is
+            wrong.
+    """
+    from safetensors.torch import save
+
+    entry = architecture(model)
+    weights = weights or _default_weights(entry)
+    arguments = json.loads(json.dumps(dict(arguments or {})))
+    names = _read_labels(labels)
+    published: tuple[str, ...] | None = None
+    if weights == RANDOM:
+        from vidcnn.models.build import random_state
+
+        num_classes = num_classes or (len(names) if names else 400)
+        state = random_state(entry, num_classes, arguments, seed)
+        origin = f"random (seed {seed})"
+    else:
+        from vidcnn.models.checkpoints import read_weights
+        from vidcnn.models.published import published_weights
+
+        if _is_path(weights, entry):
+            state, origin = read_weights(weights), Path(weights).name
+        else:
+            state, published = published_weights(entry, weights)
+            origin = weights
+        state, renewed = _fit(entry, state, arguments, num_classes, seed, origin)
+        origin += f", new head (seed {seed})" if renewed else ""
+        published = None if renewed else published
+    found = state[f"{entry.head}.weight"].shape[0]
+    if names is None:
+        names = published or _default_labels(entry, found)
+    if len(names) != found:
+        raise ModelError(
+            f"'{labels}' has {len(names)} labels and the weights '{weights}' have {found} classes",
+            "give one label for each class, in the order of the weights",
+        )
+    return Bundle(
+        architecture=entry.name,
+        labels=names,
+        sampling=entry.sampling,
+        preprocessing=entry.preprocessing,
+        weights=save(state),
+        arguments=arguments,
+        provenance=Provenance(weights=origin),
+    )
+
+
+def _default_weights(entry: Architecture) -> str:
+    if not entry.weights:
+        raise ModelError(
+            f"no weights are published for {entry.name}",
+            "train it first and give the bundle, or use --weights FILE, or --weights random for a trial",
+        )
+    return entry.weights[0]
+
+
+def _is_path(weights: str, entry: Architecture) -> bool:
+    """A word without a dot or a slash is the name of published weights, unless there is a file of that name."""
+    return weights not in entry.weights and (Path(weights).exists() or "/" in weights or "." in weights)
+
+
+def _fit(
+    entry: Architecture,
+    state: dict[str, Tensor],
+    arguments: Mapping[str, Any],
+    num_classes: int | None,
+    seed: int,
+    origin: str,
+) -> tuple[dict[str, Tensor], bool]:
+    """Fit weights to the architecture; tell whether their head had to be replaced for another number of classes."""
+    import torch
+
+    from vidcnn.models.build import build_network, find_misfit, random_state
+
+    head = [name for name in (f"{entry.head}.weight", f"{entry.head}.bias") if name in state]
+    if not head or state[head[0]].ndim == 0:
+        some = ", ".join(sorted(state)[:3])
+        raise ModelError(
+            f"the weights '{origin}' have no '{entry.head}.weight' (they begin with {some}), so they are not of "
+            f"{entry.name}",
+            "check --model",
+        )
+    found = state[head[0]].shape[0]
+    network = build_network(entry, found, arguments)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked") and name not in state:  # absent from files of early torch
+            state[name] = torch.zeros_like(tensor, device="cpu")
+    misfit = find_misfit(network, state)
+    if misfit:
+        raise ModelError(f"the weights '{origin}' do not fit {entry.name}: {misfit}", "check --model")
+    if num_classes in (None, found):
+        return state, False
+    fresh = random_state(entry, num_classes or found, arguments, seed)
+    return {**state, **{name: fresh[name] for name in head}}, True
+
+
+def _read_labels(labels: str | None) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    from vidcnn.models.checkpoints import read_labels
+
+    return read_labels(labels)
+
+
+def _default_labels(entry: Architecture, num_classes: int) -> tuple[str, ...]:
+    if num_classes == 400:
+        from vidcnn.models.published import class_names
+
+        return class_names("r3d_18", "kinetics400")
+    return tuple(f"class_{index}" for index in range(num_classes))

@@ -1,0 +1,111 @@
+"""`Simple3D`: the small convolutional network of the textbooks, in three dimensions.
+
+In goes float ``(N, 3, T, H, W)``, out come logits ``(N, K)``::
+
+    block 1   conv 3x3x3, ReLU, halve H and W       (N,  32, T,   H/2, W/2)
+    block 2   conv 3x3x3, ReLU, halve T, H and W    (N,  64, T/2, H/4, W/4)
+    block 3   conv 3x3x3, ReLU, halve T, H and W    (N, 128, T/4, H/8, W/8)
+    average over T, H, W                            (N, 128)
+    dense 256, ReLU, dropout 0.5                    (N, 256)    the embedding
+    dense                                           (N, K)
+
+The first block leaves T alone, as C3D does (Tran et al. 2015): motion is seen at full rate before it is
+averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+Downsample = Literal["max", "strided"]
+
+
+class Simple3D(nn.Module):
+    """A stack of 3x3x3 convolutions, an average over space and time, and a dense head.
+
+    Args:
+        num_classes: Number of classes, K.
+        channels: Output channels of each block; their number is the network's depth.
+        width: Factor on all of `channels`, rounded to whole channels.
+        convs_per_block: Convolutions in each block.
+        hidden: Size of the dense layer, which is that of the embedding, D.
+        dropout: Share of the embedding's values dropped in training.
+        downsample: ``max`` ends each block with max pooling; ``strided`` gives its last convolution a stride
+            instead.
+        batch_norm: Whether batch normalisation stands between each convolution and its ReLU.
+
+    Raises:
+        ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: Sequence[int] = (32, 64, 128),
+        width: float = 1.0,
+        convs_per_block: int = 1,
+        hidden: int = 256,
+        dropout: float = 0.5,
+        downsample: Downsample = "max",
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(channels, default=0) < 1 or width <= 0:
+            raise ValueError(f"channels ({tuple(channels)}) and width ({width}) must be > 0")
+        if min(num_classes, convs_per_block, hidden) < 1:
+            sizes = f"num_classes ({num_classes}), convs_per_block ({convs_per_block}) and hidden ({hidden})"
+            raise ValueError(f"{sizes} must be > 0")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout ({dropout}) must be in [0, 1)")
+        if downsample not in ("max", "strided"):
+            raise ValueError(f"downsample ({downsample!r}) must be 'max' or 'strided'")
+        widths = [max(1, round(number * width)) for number in channels]
+        blocks: list[nn.Module] = []
+        for index, (num_in, num_out) in enumerate(zip([3, *widths[:-1]], widths, strict=True)):
+            factors = (1, 2, 2) if index == 0 else (2, 2, 2)
+            blocks.append(_block(num_in, num_out, convs_per_block, factors, downsample, batch_norm))
+        self.features = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool3d(1)
+        self.hidden = nn.Linear(widths[-1], hidden)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map normalised clips, float ``(N, 3, T, H, W)``, to logits ``(N, K)``."""
+        pooled = self.pool(self.features(clips)).flatten(1)
+        embedding = self.dropout(self.relu(self.hidden(pooled)))
+        logits: Tensor = self.classifier(embedding)
+        return logits
+
+
+def _block(
+    num_in: int,
+    num_out: int,
+    num_convs: int,
+    factors: tuple[int, int, int],
+    downsample: Downsample,
+    batch_norm: bool,
+) -> nn.Sequential:
+    """Build one block, which divides T, H and W by `factors`, rounding up: a single frame stays one frame."""
+    layers: list[nn.Module] = []
+    for index in range(num_convs):
+        is_last = index == num_convs - 1
+        stride = factors if is_last and downsample == "strided" else 1
+        layers.append(nn.Conv3d(num_in if index == 0 else num_out, num_out, 3, stride, padding=1, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm3d(num_out))
+        layers.append(nn.ReLU(inplace=True))
+    if downsample == "max":
+        layers.append(nn.MaxPool3d(factors, ceil_mode=True))
+    return nn.Sequential(*layers)

@@ -42,7 +42,9 @@ def test_loop_starts_a_short_clip_over() -> None:
 
 def test_drop_leaves_out_the_tail_but_reports_a_short_video() -> None:
     assert plan(7, Sampling(3, stride=1), short_clips="drop") == [[0, 1, 2], [3, 4, 5]]
-    with pytest.raises(VideoError, match=r"a clip spans 61 frames \(num_frames=16, stride=4\) but the video has 50") as info:
+    with pytest.raises(
+        VideoError, match=r"a clip spans 61 frames \(num_frames=16, stride=4\) but the video has 50"
+    ) as info:
         plan(50, Sampling(16, stride=4), short_clips="drop")
     assert info.value.kind == "too_short"
 
@@ -123,7 +125,12 @@ samplings = st.one_of(
     st.builds(Sampling, st.integers(1, 20), fps=st.sampled_from([0.5, 1, 7.5, 12.0, 15, 29.97, 30, 59.94, 120])),
 )
 specs = st.one_of(
-    st.builds(ClipSpec, samplings, step=st.one_of(st.none(), st.integers(1, 40)), short_clips=st.sampled_from(["repeat_last", "loop"])),
+    st.builds(
+        ClipSpec,
+        samplings,
+        step=st.one_of(st.none(), st.integers(1, 40)),
+        short_clips=st.sampled_from(["repeat_last", "loop"]),
+    ),
     st.builds(ClipSpec, samplings, num_clips=st.integers(1, 12)),
 )
 

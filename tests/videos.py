@@ -62,13 +62,13 @@ def write_video(
         num_frames: Frames.
         codec: Encoder.
         rate: Frames per second.
-        size: (height, width).
+        size: (height, width) as coded, before rotation.
         pixel_format: libav's name.
         keyframe_interval: Most frames from one keyframe to the next.
         options: The encoder's.
         times: Presentation time of each frame in seconds, instead of a constant rate.
         time_base: The encoder's unit of time.
-        rotation: Degrees counterclockwise to turn frames by for display.
+        rotation: Degrees counterclockwise that players turn the frames by; turned so, they show their numbers.
         container: libav's name of the muxer.
         container_options: The muxer's.
         first_number: Number of the first frame.
@@ -84,11 +84,13 @@ def write_video(
         stream.codec_context.gop_size = keyframe_interval
         stream.options = options or {}
         unit = time_base or 1 / Fraction(rate)
+        shown_size = size if rotation % 180 == 0 else size[::-1]
         stream.codec_context.time_base = unit
         if rotation:
             stream.set_display_rotation(rotation)
         for index in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(numbered_frame(first_number + index, size), format="gray")
+            board = np.rot90(numbered_frame(first_number + index, shown_size), -rotation // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(board), format="gray")
             frame = frame.reformat(format=pixel_format)
             time = times[index] if times is not None else index / Fraction(rate)
             frame.pts, frame.time_base = round(time / unit), unit

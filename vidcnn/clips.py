@@ -36,6 +36,9 @@ MAX_SEGMENT_FRAMES = 1024
 MAX_SEGMENT_CLIPS = 256
 """Clips in one segment: bounds what is done again after a loss when clips overlap densely."""
 
+MAX_CLIP_FRAMES = 16_000_000
+"""Frames in all clips of one video: twelve days at 15 per second. What claims more has corrupt times."""
+
 _ROUNDING = Fraction(1, 1000)
 """Containers that count milliseconds round a frame's time by up to half of one."""
 
@@ -181,7 +184,8 @@ def plan_segments(
         At least one segment, each with at least one clip; the clips are numbered from 0 without a gap.
 
     Raises:
-        VideoError: `too_short`, when short clips are dropped and the video is shorter than one clip.
+        VideoError: `too_short`, when short clips are dropped and the video is shorter than one clip; `too_large`, when
+            its clips would have more than `MAX_CLIP_FRAMES` frames.
     """
     grid = _Grid(times, spec.sampling)
     positions, starts = _clip_positions(grid.num_positions, grid.stride, spec)
@@ -290,6 +294,7 @@ def _clip_starts(num_positions: int, stride: int, span: int, spec: ClipSpec) -> 
         count = min(spec.num_clips, last_whole + 1)
         if count == 1:
             return np.array([last_whole // 2], np.int64)
+        _check_count(count, spec.sampling.num_frames)
         return np.arange(count, dtype=np.int64) * last_whole // (count - 1)
     covered = spec.sampling.num_frames * stride
     step = spec.step if spec.step is not None else covered
@@ -301,7 +306,18 @@ def _clip_starts(num_positions: int, stride: int, span: int, spec: ClipSpec) -> 
         reached = (num_whole - 1) * step + covered if num_whole else 0
         if start < num_positions and reached < num_positions:
             count += 1
+    _check_count(count, spec.sampling.num_frames)
     return np.arange(count, dtype=np.int64) * step
+
+
+def _check_count(num_clips: int, num_frames: int) -> None:
+    """Refuse a plan that is out of all proportion before memory is taken for it."""
+    if num_clips * num_frames > MAX_CLIP_FRAMES:
+        raise VideoError(
+            "too_large",
+            f"it would make {num_clips} clips of {num_frames} frames, above the limit of {MAX_CLIP_FRAMES} frames: its "
+            "times are probably corrupt; if they are right, take a larger step",
+        )
 
 
 def _cut_segments(

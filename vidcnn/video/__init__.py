@@ -1,0 +1,1 @@
+"""Reading video: the only place that imports PyAV."""

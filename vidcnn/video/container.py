@@ -19,7 +19,7 @@ import av.logging
 
 from vidcnn.errors import VideoError
 from vidcnn.storage import is_remote, local_path, open_filesystem
-from vidcnn.video.structure import ReadAt, explain_missing_index, find_playlist
+from vidcnn.video.structure import ReadAt, explain_cut, find_playlist
 
 MAX_PIXELS = 8192 * 8192
 """Largest frame that is decoded, in pixels: an 8K frame fits, a decompression bomb does not."""
@@ -40,6 +40,12 @@ _AUDIO_FORMATS = (  # so that a file of sound is told apart from a file that can
     "voc,mpc,mpc8,gsm,loas,oma,qcp,rso,sox,xa"
 )
 _FORMATS = ",".join((_VIDEO_FORMATS, _IMAGE_FORMATS, _AUDIO_FORMATS))
+
+_MAX_READ_FAILURES = 16
+"""Reading ends after this many failures without a packet between them."""
+
+_MAX_LEAD_PACKETS = 512
+"""How many packets before the first keyframe are left out, and kept in memory until it has come."""
 
 _READ_BUFFER_BYTES = 1 << 20
 """Bytes asked of object storage at a time: a request costs some milliseconds whatever its size."""
@@ -77,7 +83,7 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
         VideoError: `unreadable`, `truncated`, `unsafe`, `no_video` or `too_large`; also for what libav raises inside
             the ``with`` block.
     """
-    with _plain_errors(location):
+    with plain_errors():
         with ExitStack() as stack:
             size_bytes, file = _open_bytes(location)
             if file is not None:
@@ -96,13 +102,58 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
             yield OpenVideo(container, stream, size_bytes)
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn whatever is raised inside into a `VideoError`, so that one file's oddity stays that file's."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except FileNotFoundError as error:
+        raise VideoError("unreadable", "the file does not exist") from error
+    except PermissionError as error:
+        raise VideoError("unreadable", "permission denied") from error
+    except MemoryError as error:
+        raise VideoError("too_large", "decoding it takes more memory than there is") from error
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise VideoError("unreadable", f"reading it failed ({_plain(error)})") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {_plain(error)}"
+        raise VideoError("decoder_crash", f"reading it failed in an unexpected way ({reason})") from error
+
+
+def read_from_keyframe(video: OpenVideo) -> Iterator[Any]:
+    """Read the packets of the stream from the next keyframe on, past what cannot be read.
+
+    What comes before a stream's first keyframe cannot be decoded: it is left of a recording that began earlier. Where
+    no keyframe is near, all packets are read: some files do not mark them.
+
+    Yields:
+        PyAV's packets in decoding order, and None for each place that cannot be read. The last packet is empty: it
+        makes the decoder give out the frames that it still holds.
+    """
+    packets = _read_packets(video)
+    lead = []
+    for packet in packets:
+        if packet is not None and packet.is_keyframe and packet.size:
+            yield packet
+            break
+        lead.append(packet)
+        if len(lead) > _MAX_LEAD_PACKETS:
+            yield from lead
+            break
+    else:
+        yield from lead
+    yield from packets
+
+
 def file_version(location: str) -> tuple[int, int]:
     """Return the size in bytes and the modification time in nanoseconds of a file.
 
     Raises:
         VideoError: `unreadable`.
     """
-    with _plain_errors(location):
+    with plain_errors():
         if not is_remote(location):
             status = os.stat(local_path(location))
             return status.st_size, status.st_mtime_ns
@@ -113,6 +164,22 @@ def file_version(location: str) -> tuple[int, int]:
         if info.type == FileType.NotFound:
             raise FileNotFoundError(location)
         return int(info.size or 0), int(info.mtime_ns or 0)
+
+
+def _read_packets(video: OpenVideo) -> Iterator[Any]:
+    num_failures = 0
+    while num_failures < _MAX_READ_FAILURES:
+        try:
+            for packet in video.container.demux(video.stream):
+                yield packet
+                num_failures = 0
+            return
+        except (av.error.FFmpegError, OSError):
+            num_failures += 1
+        yield None
+    last = av.Packet()
+    last.stream = video.stream
+    yield last
 
 
 def _open_bytes(location: str) -> tuple[int, IO[bytes] | None]:
@@ -156,7 +223,7 @@ def _open_container(location: str, file: IO[bytes] | None, size_bytes: int, stac
         head = read_at(location)
         if playlist := find_playlist(head):
             raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
-        if reason := explain_missing_index(head, size_bytes):
+        if reason := explain_cut(head, size_bytes):
             raise VideoError("truncated", reason) from error
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
 
@@ -170,7 +237,7 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
     for stream in whole or candidates:
         if stream.codec_context is not None:
             return stream
-    if reason := explain_missing_index(read_at(location), size_bytes):
+    if reason := explain_cut(read_at(location), size_bytes):
         raise VideoError("truncated", reason)
     if candidates:
         raise VideoError("unreadable", "no decoder for its video codec")
@@ -194,23 +261,6 @@ def read_at(location: str) -> ReadAt:
             return file.read(length)
 
     return read
-
-
-@contextmanager
-def _plain_errors(location: str) -> Iterator[None]:
-    """Turn what libav and the file system raise into a `VideoError`."""
-    try:
-        yield
-    except VideoError:
-        raise
-    except FileNotFoundError as error:
-        raise VideoError("unreadable", "the file does not exist") from error
-    except PermissionError as error:
-        raise VideoError("unreadable", "permission denied") from error
-    except MemoryError as error:
-        raise VideoError("too_large", "decoding it takes more memory than there is") from error
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise VideoError("unreadable", f"reading it failed ({_plain(error)})") from error
 
 
 def _plain(error: BaseException) -> str:

@@ -1,23 +1,52 @@
-"""What the first bytes of a packet say about the frame in it."""
+"""What a stream's headers and the first bytes of a packet say about the frame in it.
+
+In goes PyAV's codec context, out come two answers that libav does not give: which packets make a frame appear, and
+whether the decoder may leave out frames that nothing refers to.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from vidcnn.video.h264 import FieldPairs
 
-def is_shown(codec: str, packet: Any) -> bool:
-    """Tell whether a packet makes a frame appear on screen.
 
-    VP8 and VP9 have packets that hold a frame for later reference only; a decoder gives nothing out for them.
+def frame_counter(codec: Any) -> Callable[[Any], bool]:
+    """Return a function that tells, packet by packet in decoding order, whether a new frame appears with it.
+
+    VP8 and VP9 have packets that hold a frame for later reference only; a decoder gives nothing out for them. H.264
+    may have a frame in two packets, one for each field.
 
     Args:
-        codec: libav's name of the decoder.
-        packet: A PyAV packet with data.
+        codec: PyAV's codec context of the stream.
     """
-    if codec in ("vp9", "libvpx-vp9"):
-        return _vp9_is_shown(memoryview(packet))
-    if codec in ("vp8", "libvpx"):
-        return bool(memoryview(packet)[0] & 0b1_0000)  # RFC 6386, 9.1: show_frame
+    if codec.name in ("vp9", "libvpx-vp9"):
+        return lambda packet: _vp9_is_shown(memoryview(packet))
+    if codec.name in ("vp8", "libvpx"):
+        return lambda packet: bool(memoryview(packet)[0] & 0b1_0000)  # RFC 6386, 9.1: show_frame
+    if codec.name == "h264":
+        pairs = FieldPairs(codec.extradata)
+        if pairs.are_possible:
+            return pairs.starts_frame
+    return lambda packet: True
+
+
+def can_skip_frames(codec: Any) -> bool:
+    """Tell whether single frames that nothing refers to can be left out of decoding, exactly and at any time.
+
+    Args:
+        codec: PyAV's codec context of the stream.
+    """
+    name, extradata = codec.name, codec.extradata or b""
+    if name.startswith("lib"):
+        return False  # foreign decoders read libav's setting once, when they are opened
+    if name == "h264":
+        return not FieldPairs(extradata).are_possible  # a field that nothing refers to may be half of a needed frame
+    if name == "hevc":
+        # With temporal sub-layers, a frame that its own layer does not refer to may serve a higher one (ITU-T H.265,
+        # "sub-layer non-reference picture"). hvcC says how many layers there are (ISO/IEC 14496-15, 8.3.3.1).
+        return len(extradata) > 21 and extradata[0] == 1 and extradata[21] >> 3 & 7 == 1
     return True
 
 

@@ -135,9 +135,7 @@ def _resize_planes(frame: Any, size: tuple[int, int], interpolation: int) -> UIn
         if plane.line_size <= 0:
             return None
         channels = 2 if index and layout.interleaved_chroma else 1
-        samples = np.frombuffer(plane, dtype).reshape(
-            plane.height, plane.line_size // np.dtype(dtype).itemsize
-        )
+        samples = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
         view = samples[:, : plane.width * channels].reshape(plane.height, plane.width, channels)
         resized = cv2.resize(view, size, interpolation=interpolation)
         if layout.bits > 8:

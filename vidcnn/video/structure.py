@@ -1,7 +1,7 @@
 """What a file's own boxes say about it, where libav does not tell.
 
-Three questions that decide an error's kind: is it a playlist that makes libav open other files, was it cut off before
-its index was written, and how long does its container say the file is? Each reads some bytes at known places.
+Three questions that decide an error's kind: is it a playlist that makes libav open other files, was it cut off, and how
+long does its container say the file is? Each reads some bytes at known places.
 """
 
 from __future__ import annotations
@@ -33,26 +33,32 @@ def find_playlist(read: ReadAt) -> str | None:
     return "a DASH manifest" if head.startswith(b"<?xml") and b"<MPD" in head else None
 
 
-def explain_missing_index(read: ReadAt, size_bytes: int) -> str | None:
-    """Return why an MP4 or QuickTime file cannot be read when it was cut off before its index, else None."""
+def explain_cut(read: ReadAt, size_bytes: int) -> str | None:
+    """Return how a file's structure shows that it was cut off, or None where it does not.
+
+    Known for MP4 and QuickTime, and for the files of which `declared_size` is known.
+    """
     kinds = []
     for kind, end in _boxes(read, size_bytes):
         kinds.append(kind)
         if end > size_bytes:
-            return (
-                f"the file was cut off: its '{kind.decode('latin-1')}' box ends at byte {end} of {size_bytes}"
-            )
-    if kinds and not {b"moov", b"moof", b"meta"} & set(kinds) and kinds[0] in _TOP_LEVEL_BOXES:
+            return f"the file was cut off: its '{kind.decode('latin-1')}' box ends at byte {end} of {size_bytes}"
+    if kinds and not {b"moov", b"moof", b"meta"} & set(kinds):
         return "the file has no index ('moov' box): it was cut off, or its recording was not finished"
+    declared = declared_size(read, size_bytes)
+    if declared is not None and declared > size_bytes:
+        return f"the file was cut off: it has {size_bytes} of {declared} bytes"
     return None
 
 
 def declared_size(read: ReadAt, size_bytes: int) -> int | None:
     """Return how many bytes the file's container says it has, or None where it does not say.
 
-    Known for Matroska and WebM (EBML's Segment) and for AVI (its RIFF chunks).
+    Known for Matroska and WebM (EBML's Segment), for AVI (its RIFF chunks), and for FLV if its metadata tell.
     """
     head = read(0, 4096)
+    if head[:3] == b"FLV":
+        return _flv_size(head)
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _ebml_size(head)
     if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"AVIX"):
@@ -79,6 +85,15 @@ def _boxes(read: ReadAt, size_bytes: int) -> Iterator[tuple[bytes, int]]:
         if end <= offset + 7 or end >= size_bytes:
             return
         offset = end
+
+
+def _flv_size(head: bytes) -> int | None:
+    """Return the number ``filesize`` in the script tag ``onMetaData`` (Adobe's FLV specification 10.1, E.5)."""
+    _, found, value = head.partition(b"\x00\x08filesize\x00")
+    if not found or len(value) < 8:
+        return None
+    (size,) = struct.unpack(">d", value[:8])
+    return int(size) if 0 < size < 2**53 else None
 
 
 def _ebml_size(head: bytes) -> int | None:

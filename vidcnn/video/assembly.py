@@ -1,0 +1,122 @@
+"""Putting frames together into clips.
+
+In go the frames that a segment's clips need, one after the other in the order of presentation, out comes each clip when
+its last frame has come. A frame is converted once, however many clips hold it, and is kept until the last of them is
+out: what is held in memory are the frames under one clip's span, not the clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vidcnn.clips import Segment
+from vidcnn.errors import VideoError
+from vidcnn.video.pixels import FrameConverter, UInt8Array
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedClip:
+    """One clip's pixels, or the reason why there are none.
+
+    Attributes:
+        index: Index of the clip in its segment.
+        pixels: uint8 (T, H, W, 3) RGB; None on failure.
+        error: Why the clip cannot be had; None on success.
+    """
+
+    index: int
+    pixels: UInt8Array | None = None
+    error: VideoError | None = None
+
+
+class ClipAssembler:
+    """Takes the needed frames of a segment in order, and hands out its clips.
+
+    Args:
+        segment: The planned clips.
+        by_order: Whether frames are known by their index instead of their presentation time.
+        converter: Makes pixels of frames.
+
+    Attributes:
+        needed: The times, or indexes, of the needed frames, increasing.
+    """
+
+    def __init__(self, segment: Segment, *, by_order: bool, converter: FrameConverter) -> None:
+        self._converter = converter
+        self._lost = np.flatnonzero(segment.truncated).tolist()
+        clips = np.flatnonzero(~segment.truncated)
+        wanted = (segment.frames if by_order else segment.pts)[clips]  # (num_clips, T)
+        needed, places = np.unique(wanted, return_inverse=True)
+        places = places.reshape(wanted.shape)  # for each frame of each clip its index in `needed`
+        self.needed: list[int] = needed.tolist()
+        self._cursor = 0
+        self._settled: dict[int, UInt8Array | VideoError] = {}
+        self._open = dict(zip(clips.tolist(), places.tolist(), strict=True))
+        last_place = places.max(axis=1, initial=-1)
+        self._complete_at = _grouped(last_place.tolist(), clips.tolist())
+        last_use = np.zeros(len(needed), np.int64)
+        np.maximum.at(last_use, places, last_place[:, None])
+        self._free_after = _grouped(last_use.tolist(), range(len(needed)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every needed frame has been settled."""
+        return self._cursor == len(self.needed)
+
+    @property
+    def next_needed(self) -> int:
+        """The time of the next frame that is needed; only while not complete."""
+        return self.needed[self._cursor]
+
+    def put(self, frame: Any) -> Iterator[DecodedClip]:
+        """Settle the next needed time with a frame."""
+        yield from self._settle(self._converter.convert(frame))
+
+    def fail_next(self, error: VideoError) -> Iterator[DecodedClip]:
+        """Settle the next needed time with a failure, of every clip that needs it."""
+        yield from self._settle(error)
+
+    def fail_truncated(self) -> Iterator[DecodedClip]:
+        """Fail the clips of which the plan knows that their frames are cut off."""
+        while self._lost:
+            error = VideoError("truncated", "the file was cut off before this clip's end")
+            yield DecodedClip(self._lost.pop(0), error=error)
+
+    def fail_rest(self, error: VideoError) -> Iterator[DecodedClip]:
+        """Fail every clip that has not been handed out."""
+        yield from self.fail_truncated()
+        for clip in sorted(self._open):
+            del self._open[clip]
+            yield DecodedClip(clip, error=error)
+        self._cursor = len(self.needed)
+
+    def _settle(self, pixels: UInt8Array | VideoError) -> Iterator[DecodedClip]:
+        place = self._cursor
+        self._cursor += 1
+        self._settled[place] = pixels
+        for clip in self._complete_at.get(place, ()):
+            yield self._take(clip)
+        for unused in self._free_after.get(place, ()):
+            del self._settled[unused]
+
+    def _take(self, clip: int) -> DecodedClip:
+        frames = []
+        for place in self._open.pop(clip):
+            frame = self._settled[place]
+            if isinstance(frame, VideoError):
+                return DecodedClip(clip, error=frame)
+            frames.append(frame)
+        if any(frame.shape != frames[0].shape for frame in frames):
+            return DecodedClip(clip, error=VideoError("corrupt_frames", "the size of its frames changes within a clip"))
+        return DecodedClip(clip, np.stack(frames))
+
+
+def _grouped(keys: list[int], values: Any) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = {}
+    for key, value in zip(keys, values, strict=True):
+        groups.setdefault(key, []).append(value)
+    return groups

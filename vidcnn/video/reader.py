@@ -1,0 +1,204 @@
+"""Reading the frames that a segment needs out of an open video.
+
+In goes an open video and an assembler that says which frame it needs next, out come the clips that it completes. The
+reader seeks to the keyframe before the next needed frame, decodes on from there, and seeks again where the next needed
+frame lies behind a later keyframe. Frames that no clip needs are not converted, and those that nothing refers to are
+not even decoded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
+from typing import Any, Literal
+
+import av.error
+
+from vidcnn.clips import Segment
+from vidcnn.errors import VideoError
+from vidcnn.video.assembly import ClipAssembler, DecodedClip
+from vidcnn.video.container import OpenVideo, read_packets
+from vidcnn.video.damage import FrameJudge, JudgedFrame
+from vidcnn.video.packets import can_skip_frames
+
+_SEEK_BACK_SECONDS = (0.0, 2.0, 15.0)
+"""How far before a keyframe's time to look for it; after these, decoding starts at the beginning of the file."""
+
+_MIN_SKIPPED_FRAMES = 12
+"""Seeking pays where it saves this many frames."""
+
+_UNRELIABLE_FLAGS = ("wmv1", "wmv2")
+"""Decoders of libav that flag sound frames as corrupt, and not those that are."""
+
+_Outcome = Literal["done", "far", "too_late", "ended"]
+
+
+class SegmentReader:
+    """Reads the frames that an assembler needs, in the order of presentation.
+
+    Args:
+        video: The open video.
+        segment: The planned clips.
+        assembler: Takes the frames.
+        by_order: Whether frames are known by counting from the file's beginning instead of by their time.
+    """
+
+    def __init__(self, video: OpenVideo, segment: Segment, assembler: ClipAssembler, *, by_order: bool) -> None:
+        self._video = video
+        self._codec = video.stream.codec_context
+        self._assembler = assembler
+        self._by_order = by_order
+        self._keyframes: list[int] = segment.keyframe_pts.tolist()
+        self._starts_at_beginning = segment.starts_at_beginning
+        self._needed = frozenset(assembler.needed)
+        self._skips = not by_order and can_skip_frames(self._codec)
+        self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
+        self._has_read = False
+        self._sought: int | None = None  # the keyframe that was last looked for
+        self._num_fed = self._num_decoded = 0  # since the last seek
+        self._shown: JudgedFrame | None = None  # the frame that is on screen
+        self._judge = FrameJudge(by_order=by_order)
+
+    def run(self) -> Iterator[DecodedClip]:
+        """Settle every needed frame."""
+        attempt = 0
+        while not self._assembler.is_complete:
+            outcome = yield from self._run_from_keyframe(attempt)
+            attempt = attempt + 1 if outcome == "too_late" else 0
+            if outcome == "ended":
+                break
+        while not self._assembler.is_complete:
+            yield from self._settle_without_own_frame(is_sound=self._judge.is_clear)
+
+    def _run_from_keyframe(self, attempt: int) -> Generator[DecodedClip, None, _Outcome]:
+        """Decode from the keyframe before the next needed frame on.
+
+        Returns:
+            ``"ended"`` at the end of the file, ``"far"`` when the next needed frame is behind a later keyframe,
+            ``"too_late"`` when decoding started after the needed frame, ``"done"`` when nothing more is needed.
+        """
+        assembler = self._assembler
+        at_beginning = self._go_to_keyframe(attempt)
+        if at_beginning is None:
+            return "too_late"
+        self._judge, self._shown = FrameJudge(by_order=self._by_order), None
+        self._num_fed = self._num_decoded = 0
+        begins = at_beginning  # whether the keyframe has come from which decoding starts
+        for packet in read_packets(self._video):
+            if not begins and packet is not None and packet.size:
+                if not packet.is_keyframe:
+                    continue
+                if packet.pts is None or packet.pts > assembler.next_needed:
+                    return "too_late"
+                begins = True
+            for judged in self._decode(packet):
+                if not at_beginning and self._is_bad_start(judged, attempt):
+                    return "too_late"
+                yield from self._show(judged)
+                if assembler.is_complete:
+                    return "done"
+            if packet is not None and packet.size and self._is_far(packet):
+                return "far"
+        return "ended" if self._shown is not None or at_beginning else "too_late"
+
+    def _is_bad_start(self, judged: JudgedFrame, attempt: int) -> bool:
+        """Tell whether the first frame after a seek shows that decoding should start further back."""
+        if self._shown is not None:
+            return False
+        needed = self._assembler.next_needed
+        return judged.time > needed or (judged.time == needed and not judged.is_sound and attempt == 0)
+
+    def _go_to_keyframe(self, attempt: int) -> bool | None:
+        """Go to the keyframe before the next needed frame, further back with each attempt.
+
+        Returns:
+            Whether this is the beginning of the file; None where the container cannot go there.
+        """
+        container, stream = self._video.container, self._video.stream
+        index = bisect_right(self._keyframes, self._assembler.next_needed) - 1
+        beginning = self._by_order or index < 0 or (index == 0 and self._starts_at_beginning)
+        self._sought = self._keyframes[max(index, 0)]
+        if beginning or attempt >= len(_SEEK_BACK_SECONDS):
+            if self._has_read:
+                container.seek(container.start_time or 0)
+            self._has_read = True
+            return True
+        self._has_read = True
+        back = int(_SEEK_BACK_SECONDS[attempt] / stream.time_base)
+        try:
+            container.seek(self._sought - back, stream=stream)
+        except av.error.FFmpegError:
+            return None
+        return False
+
+    def _decode(self, packet: Any) -> Iterator[JudgedFrame]:
+        """Decode a packet, or note the damage where it cannot be read or decoded."""
+        judge = self._judge
+        if packet is None:
+            judge.note_damage()
+            return
+        time = self._feed(packet) if packet.size else None
+        if time is None and packet.size == 0 and packet.dts is not None:
+            return  # a frame left out by the recorder; to the decoder an empty packet would be the end
+        try:
+            frames = packet.decode()
+        except (av.error.FFmpegError, ValueError):
+            judge.note_damage(time)
+            self._num_decoded += 1
+            frames = []
+        for frame in frames:
+            is_damaged = self._heeds_flags and frame.is_corrupt
+            yield from judge.add(frame, self._time_of(frame), is_damaged=is_damaged)
+        if packet.size == 0:
+            yield from judge.finish()
+
+    def _feed(self, packet: Any) -> int:
+        """Prepare decoder and judge for a packet, and return its time."""
+        self._num_fed += 1
+        if self._by_order:
+            time = self._num_fed - 1
+        else:
+            time = packet.pts if packet.pts is not None else packet.dts or 0
+            if self._skips:
+                self._codec.skip_frame = "DEFAULT" if time in self._needed else "NONREF"
+        self._judge.feed(time, is_keyframe=packet.is_keyframe)
+        if packet.is_corrupt:
+            self._judge.note_damage(time)
+        return int(time)
+
+    def _time_of(self, frame: Any) -> int:
+        self._num_decoded += 1
+        if self._by_order:
+            return self._num_decoded - 1
+        time = frame.pts if frame.pts is not None else frame.dts
+        return int(time) if time is not None else self._assembler.next_needed
+
+    def _show(self, judged: JudgedFrame) -> Iterator[DecodedClip]:
+        """Put a frame on screen, and settle what was needed up to its time."""
+        assembler = self._assembler
+        while not assembler.is_complete and assembler.next_needed < judged.time:
+            yield from self._settle_without_own_frame(is_sound=judged.is_gap_sound)
+        self._shown = judged
+        if not assembler.is_complete and assembler.next_needed == judged.time:
+            yield from self._settle(judged.frame if judged.is_sound else None)
+
+    def _settle_without_own_frame(self, *, is_sound: bool) -> Iterator[DecodedClip]:
+        """Settle a needed time at which no frame came: the one on screen stays, unless one was lost to damage."""
+        shown = self._shown
+        yield from self._settle(shown.frame if is_sound and shown is not None and shown.is_sound else None)
+
+    def _settle(self, frame: Any) -> Iterator[DecodedClip]:
+        if frame is not None:
+            yield from self._assembler.put(frame)
+        else:
+            message = "frames of this clip, or frames that they build on, are damaged"
+            yield from self._assembler.fail_next(VideoError("corrupt_frames", message))
+
+    def _is_far(self, packet: Any) -> bool:
+        """Tell whether a seek reaches the next needed frame sooner than decoding on."""
+        if self._by_order or packet.pts is None:
+            return False
+        index = bisect_right(self._keyframes, self._assembler.next_needed) - 1
+        if index < 0 or self._keyframes[index] == self._sought:
+            return False  # a container may not find its own keyframe: then decoding on is the only way
+        return bool(self._keyframes[index] - packet.pts > _MIN_SKIPPED_FRAMES * max(1, packet.duration or 1))

@@ -19,7 +19,7 @@ def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int
     assert reserved <= max(1.0, num_cpus) + 1e-9
     assert shares.num_decoders * shares.decoder_memory_bytes <= 8 * GIB
     assert shares.actor_threads is not None
-    assert 1 <= shares.actor_threads * shares.max_actors or num_cpus < num_actors
+    assert shares.actor_threads * shares.max_actors >= 1 or num_cpus < num_actors
     assert shares.decoders_yield
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -179,14 +180,18 @@ def test_a_compiled_network_computes_what_the_network_does(cache: Path, capfd: p
 
 
 @pytest.mark.slow
-def test_a_later_process_loads_the_package_at_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_process_loads_the_package_and_leaves_nothing_unpacked(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tiny()
     first = Classifier(bundle, precision="bf16", compile="on", cache=cache).logits(clips_of(bundle, 3))
     monkeypatch.setattr(compiled, "_compile_in_child", lambda *_: pytest.fail("compiled again"))
-    temporary = set(Path("/tmp").glob("aotinductor*")) | set(Path("/tmp").glob("vidcnn-*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     again = Classifier(bundle, precision="bf16", compile="on", cache=cache)
     assert torch.equal(again.logits(clips_of(bundle, 3)), first)
-    assert set(Path("/tmp").glob("aotinductor*")) | set(Path("/tmp").glob("vidcnn-*")) <= temporary
+    assert not list(tmp_path.iterdir())
+    assert os.environ["TMPDIR"] == str(tmp_path)
 
 
 @pytest.mark.slow

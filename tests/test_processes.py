@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from vidcnn.processes import descendants, end_processes
+from vidcnn.processes import descendants, end_processes, runs
 
 SLEEP = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
@@ -15,6 +15,7 @@ def test_children_of_children_are_found_and_ended() -> None:
         while len(found) < 2:
             found = descendants()
         assert child.pid in {process.pid for process in found}
+        assert [runs(process, "subprocess.run") for process in found] == [True, False]
         end_processes(found, patience_seconds=0.1)
         assert child.wait(10) == -9
         end_processes(found)

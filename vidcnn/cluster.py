@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 
 from vidcnn.errors import UsageError, VidcnnError
-from vidcnn.processes import descendants, end_processes
+from vidcnn.processes import descendants, end_processes, runs
 
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30
@@ -160,27 +160,34 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     terminate = signal.getsignal(signal.SIGTERM)
     with _silence() if quiet else nullcontext():
+        others = set(descendants())
         try:
-            ray.init(
-                address="local",
-                num_gpus=num_gpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                object_store_memory=_object_store_bytes(),
-            )
-        except (RuntimeError, OSError, ValueError, ConnectionError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise VidcnnError(f"Ray does not start on this machine: {reason}", "--debug shows more") from error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminate)  # Ray puts its own handler in place
-        try:
+            _start_ray(num_gpus)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminate)  # Ray puts its own handler in place
             resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
         finally:
-            started = descendants()
+            started = [process for process in descendants() if process not in others and runs(process, "ray")]
             ray.shutdown()
             end_processes(started)
+
+
+def _start_ray(num_gpus: int | None) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            object_store_memory=_object_store_bytes(),
+        )
+    except (RuntimeError, OSError, ValueError, ConnectionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VidcnnError(f"Ray does not start on this machine: {reason}", "--debug shows more") from error
 
 
 @contextmanager

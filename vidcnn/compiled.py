@@ -1,12 +1,12 @@
 """Networks compiled ahead of time for the CPU, kept in a cache that later processes load at once.
 
 In goes a bundle with the shape and precision of its batches; out comes a callable with the contract of
-`InferenceNetwork`. Compiling takes some ten to thirty seconds and a C++ compiler; it happens in a child
+`InferenceNetwork`. Compiling takes some twenty seconds, 1.3 GB and a C++ compiler; it happens in a child
 process, so that neither the compiler's messages nor its memory reach this one. Loading a cached package takes
 less than a second.
 
-What compiling gives depends on the network: a few per cent where convolutions are all the work (r3d_18), a
-quarter where memory traffic counts (simple3d, s3d). `compile_pays` says when that is worth the wait.
+What compiling gives depends on the network: some 5 % where convolutions are all the work (r3d_18), up to a third where
+memory traffic counts (s3d). `compile_pays` says when that is worth the wait.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 """`Classifier`: clips in, probabilities and embeddings out, on the CPU or a GPU. It knows nothing of videos or of Ray.
 
-The network always runs on batches of exactly `batch_size` clips; the last is padded, and what the padding
-gives is dropped. So the scores of a clip depend on the clip, the model and the settings alone: not on what
-shares its batch, on how many threads or workers there are, or on where it stands in a list.
+The network always runs on batches of exactly `batch_size` clips; the last is padded, and what the padding gives is
+dropped. So the scores of a clip depend on the clip, the model and the settings alone, to the last bit: not on what
+shares its batch, on how many threads or workers there are, or on where it stands in a list. One exception is known: in
+float32, networks with kernels along time alone (r2plus1d_18, s3d) give logits that differ by some 1e-7 between one
+thread and several, because the CPU's library takes another kernel then. Other machines, versions of torch, and
+compiling change bits too.
 
 Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the embedding, K classes.
 """
@@ -10,6 +13,7 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -31,7 +35,10 @@ from vidcnn.network import InferenceNetwork, Precision, has_bf16, ieee_float32, 
 from vidcnn.transforms import resize_and_crop_tensor
 
 CPU_BATCH_SIZE = 2
-"""Clips in a batch on the CPU: of 1, 2, 4 and 8 the fastest for r3d_18, in bfloat16 as in float32."""
+"""Clips in a batch on the CPU: of 1, 2, 4 and 8 the smallest that is as fast as any, in bfloat16 as in float32.
+
+In float32 a single clip takes other kernels, a third slower for r3d_18 and several times slower for simple3d.
+"""
 
 MAX_GPU_BATCH_SIZE = 32
 
@@ -107,8 +114,9 @@ class Classifier:
                 raise ValueError(f"{name} ({value}) must be > 0")
         entry = architecture(bundle.architecture)
         entry.check_input(bundle.sampling, bundle.preprocessing)
-        if num_threads is not None:
-            torch.set_num_threads(num_threads)
+        self._num_threads = num_threads
+        self._threaded: set[int] = set()
+        self._set_num_threads()
         self._device = resolve_device(device)
         self.device = str(self._device)
         if precision == "auto":
@@ -154,6 +162,7 @@ class Classifier:
         frames = clips.cpu().numpy() if isinstance(clips, Tensor) else clips
         if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1::3] != (self._num_frames, 3):
             raise ValueError(f"clips must be uint8 (N, {self._num_frames}, H, W, 3), not {frames.dtype} {frames.shape}")
+        self._set_num_threads()
         num_clips = len(frames)
         logits = torch.empty(num_clips, len(self.labels))
         embeddings = torch.empty(num_clips, self._num_features)
@@ -168,6 +177,13 @@ class Classifier:
             hint = "use --precision fp32" if self.precision == "bf16" else "check the model's weights"
             raise ModelError(f"{self._architecture} in {self.precision} gives scores that are not finite", hint)
         return logits, embeddings
+
+    def _set_num_threads(self) -> None:
+        """Set the number of threads, which OpenMP keeps for each calling thread apart."""
+        caller = threading.get_ident()
+        if self._num_threads is not None and caller not in self._threaded:
+            torch.set_num_threads(self._num_threads)
+            self._threaded.add(caller)
 
     def _forward(self, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """Run one batch, padded to its full size with black clips."""

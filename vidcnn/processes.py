@@ -41,6 +41,15 @@ def descendants() -> list[ProcessId]:
     return result
 
 
+def runs(process: ProcessId, word: str) -> bool:
+    """Tell whether a word is in a process's command line."""
+    try:
+        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+            return word.encode() in file.read()
+    except OSError:
+        return False
+
+
 def end_processes(processes: list[ProcessId], *, patience_seconds: float = 2.0) -> None:
     """Wait for processes to end, and kill those that do not."""
     deadline = time.monotonic() + patience_seconds

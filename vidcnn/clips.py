@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -77,10 +78,10 @@ class ClipSpec:
 
     Args:
         sampling: How the frames of one clip are taken.
-        step: Positions between the starts of consecutive clips; None puts them back to back. Exclusive with `num_clips`.
+        step: Positions between the starts of consecutive clips; None puts them back to back. Not with `num_clips`.
         num_clips: This many clips, spread uniformly over the video (fewer where there are fewer distinct starts).
-        short_clips: What becomes of a clip that reaches past the end of the video. ``repeat_last`` holds the last frame,
-            ``loop`` starts over with the clip's own first frame, ``drop`` leaves the tail of a video out and makes a
+        short_clips: What becomes of a clip that reaches past the end of its video. ``repeat_last`` holds the last
+            frame, ``loop`` starts over with the clip's own first frame, ``drop`` leaves the tail of a video out and makes a
             video that is shorter than one clip an error.
 
     Raises:
@@ -200,7 +201,7 @@ def plan_segments(
     first, last = frames.min(axis=1), frames.max(axis=1)
     cuts = [*_cut_segments(first, last, keyframes, max_frames, max_clips), len(frames)]
     segments = []
-    for index, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for index, (a, b) in enumerate(pairwise(cuts)):
         lowest = np.searchsorted(keyframes, first[a], side="right") - 1
         highest = np.searchsorted(keyframes, last[a:b].max(), side="right")
         segments.append(
@@ -252,10 +253,11 @@ class _Grid:
         times = self._times
         time_base = float(times.time_base)
         if self._ticks_per_position is None:
-            edges = np.append(times.pts, times.end)
-            return edges[positions] * time_base
-        ticks = int(times.pts[0]) + positions * float(self._ticks_per_position)
-        return np.minimum(ticks, times.end) * time_base
+            ticks = np.append(times.pts, times.end)[positions].astype(np.float64)
+        else:
+            ticks = np.minimum(int(times.pts[0]) + positions * float(self._ticks_per_position), times.end)
+        seconds: FloatArray = ticks * time_base
+        return seconds
 
 
 def _clip_positions(num_positions: int, stride: int, spec: ClipSpec) -> tuple[IntArray, IntArray]:

@@ -133,8 +133,8 @@ def prepare_environment() -> None:
         return
     for name, value in _QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # An embedded Ray listens where others can reach it: a token of its own keeps them out, and that of another cluster is
-    # not for it.
+    # An embedded Ray listens where others can reach it: a token of its own keeps them out, and that of another cluster
+    # is not for it.
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ.pop("RAY_ADDRESS", None)

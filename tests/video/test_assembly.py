@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import given
-from hypothesis import strategies as st
 
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, plan_segments
 from vidcnn.errors import VideoError

@@ -55,7 +55,7 @@ class ClipAssembler:
         self.needed: list[int] = needed.tolist()
         self._cursor = 0
         self._settled: dict[int, UInt8Array | VideoError] = {}
-        self._open = dict(zip(clips.tolist(), places.tolist(), strict=True))
+        self._open = dict(zip(clips.tolist(), places, strict=True))
         last_place = places.max(axis=1, initial=-1)
         self._complete_at = _grouped(last_place.tolist(), clips.tolist())
         last_use = np.zeros(len(needed), np.int64)
@@ -105,7 +105,7 @@ class ClipAssembler:
 
     def _take(self, clip: int) -> DecodedClip:
         frames = []
-        for place in self._open.pop(clip):
+        for place in self._open.pop(clip).tolist():
             frame = self._settled[place]
             if isinstance(frame, VideoError):
                 return DecodedClip(clip, error=frame)

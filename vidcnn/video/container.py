@@ -11,7 +11,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from io import FileIO
+from typing import Any
 
 import av
 import av.error
@@ -83,23 +84,22 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
         VideoError: `unreadable`, `truncated`, `unsafe`, `no_video` or `too_large`; also for what libav raises inside
             the ``with`` block.
     """
-    with plain_errors():
-        with ExitStack() as stack:
-            size_bytes, file = _open_bytes(location)
-            if file is not None:
-                stack.enter_context(closing(file))
-            container = _open_container(location, file, size_bytes, stack)
-            stack.enter_context(closing(container))
-            stream = _video_stream(container, location, size_bytes)
-            codec = stream.codec_context
-            if codec.width * codec.height > max_pixels:
-                raise VideoError(
-                    "too_large",
-                    f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
-                )
-            codec.options = {"max_pixels": str(max_pixels)}
-            codec.thread_count = 1
-            yield OpenVideo(container, stream, size_bytes)
+    with plain_errors(), ExitStack() as stack:
+        size_bytes, file = _open_bytes(location)
+        if file is not None:
+            stack.enter_context(closing(file))
+        container = _open_container(location, file, size_bytes, max_pixels, stack)
+        stack.enter_context(closing(container))
+        stream = _video_stream(container, location, size_bytes)
+        codec = stream.codec_context
+        if codec.width * codec.height > max_pixels:
+            raise VideoError(
+                "too_large",
+                f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
+            )
+        codec.options = {"max_pixels": str(max_pixels)}
+        codec.thread_count = 1
+        yield OpenVideo(container, stream, size_bytes)
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def _read_packets(video: OpenVideo) -> Iterator[Any]:
     yield last
 
 
-def _open_bytes(location: str) -> tuple[int, IO[bytes] | None]:
+def _open_bytes(location: str) -> tuple[int, Any]:
     """Return a file's size, and a Python file where libav cannot open the location itself."""
     if is_remote(location):
         filesystem, path = open_filesystem(location)
@@ -202,14 +202,18 @@ def _open_bytes(location: str) -> tuple[int, IO[bytes] | None]:
         raise VideoError("unreadable", "the file is empty")
     # Paths that are not UTF-8 cannot be handed to libav, and in some it would expand patterns such as %d.
     if "%" in path or not _is_utf8(path):
-        return status.st_size, open(path, "rb")  # noqa: SIM115 - closed by open_video
+        return status.st_size, FileIO(path)
     with open(path, "rb"):  # a permission that is lacking is told better by Python than by libav
         return status.st_size, None
 
 
-def _open_container(location: str, file: IO[bytes] | None, size_bytes: int, stack: ExitStack) -> Any:
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-    arguments = {"mode": "r", "metadata_errors": "replace", "container_options": options}
+def _open_container(location: str, file: Any, size_bytes: int, max_pixels: int, stack: ExitStack) -> Any:
+    arguments: dict[str, Any] = {
+        "mode": "r",
+        "metadata_errors": "replace",
+        "container_options": {"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+        "options": {"max_pixels": str(max_pixels)},  # for the decoders with which libav looks into the streams
+    }
     try:
         if file is None:
             path = os.path.abspath(local_path(location))
@@ -217,7 +221,7 @@ def _open_container(location: str, file: IO[bytes] | None, size_bytes: int, stac
                 return av.open(path, **arguments)
             except (av.error.FFmpegError, ValueError):
                 # An extension such as .jpg makes libav choose a demuxer by name; by content it may be another one.
-                file = stack.enter_context(open(path, "rb"))
+                file = stack.enter_context(FileIO(path))
         return av.open(file, buffer_size=_READ_BUFFER_BYTES, **arguments)
     except (av.error.FFmpegError, ValueError) as error:
         head = read_at(location)

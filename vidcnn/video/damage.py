@@ -4,9 +4,9 @@ libav conceals damage: it flags the frame in which it noticed an error, and give
 from it as if nothing had happened. In go the packets and frames of one stream as they pass, out come the same frames,
 each with a verdict. Damage spreads from where it is noticed to the next keyframe::
 
-    decoding order       I0  P4  B2  B1  B3  P8  B6 ...  I12          P4 is flagged when it comes out
+    decoding order       I0  P4  B2  B1  B3  P8  B6 ...  I12     P4 is flagged when it comes out
     presentation order   I0  B1  B2  B3  P4  B6  P8 ...  I12
-    verdict              ok  -   -   -   -   -   -       ok           B1 to B3 were predicted from P4, and come before it
+    verdict              ok  -   -   -   -   -   -       ok      B1 to B3 were predicted from P4, and come before it
 
 So a frame is held back until all frames that were decoded before it have come out: they lie within the decoder's own
 delay. Times are in any unit that grows with presentation.

@@ -20,8 +20,8 @@ from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.container import MAX_PIXELS, file_version, open_video, plain_errors
 from vidcnn.video.frame_folders import decode_images, folder_frames
 from vidcnn.video.pixels import FrameConverter
-from vidcnn.video.timeline import Timing
 from vidcnn.video.reader import SegmentReader
+from vidcnn.video.timeline import Timing
 
 __all__ = ["DecodeRequest", "DecodedClip", "decode_segment"]
 

@@ -33,8 +33,8 @@ def folder_frames(location: str) -> list[str]:
     frames = numbered_frames(name for name in names if not name.startswith(".") and media_kind(name) == "image")
     if frames is None:
         raise VideoError("unreadable", "the folder does not hold one sequence of numbered images")
-    base, query = (location.split("?", 1) + [""])[:2] if is_remote(location) else (location, "")
-    return [f"{base.rstrip('/')}/{name}" + (f"?{query}" if query else "") for name in frames]
+    base, mark, query = location.partition("?") if is_remote(location) else (location, "", "")
+    return [f"{base.rstrip('/')}/{name}{mark}{query}" for name in frames]
 
 
 def folder_times(num_frames: int, fps: float) -> FrameTimes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -70,10 +70,7 @@ class FrameConverter:
         if quarter_turns % 2:
             height, width = width, height
         resized_height, resized_width = self._preprocessing.resized_size(height, width)
-        if quarter_turns % 2:
-            size = (resized_height, resized_width)
-        else:
-            size = (resized_width, resized_height)
+        size = (resized_height, resized_width) if quarter_turns % 2 else (resized_width, resized_height)
         interpolation = _INTERPOLATION[self._preprocessing.interpolation]
         rgb = _resize_planes(frame, size, interpolation)
         if rgb is None:
@@ -108,7 +105,6 @@ def _layout(pixel_format: str) -> _Layout | None:
         return _Layout(8, 0, True, False, False)
     if pixel_format in ("p010le", "p012le", "p016le"):
         bits = int(pixel_format[2:4])
-        bits = {1: 10}.get(bits, bits)
         return _Layout(bits, 16 - bits, True, False, False)
     if pixel_format == "gray":
         return _Layout(8, 0, False, True, False)
@@ -130,22 +126,24 @@ def _resize_planes(frame: Any, size: tuple[int, int], interpolation: int) -> UIn
     if layout is None or int(frame.colorspace) in _NOT_LINEAR_IN_CBCR:
         return None
     dtype = np.uint8 if layout.bits == 8 else np.uint16
-    planes = []
+    planes: list[Any] = []
     for index, plane in enumerate(frame.planes):
         if plane.line_size <= 0:
             return None
         channels = 2 if index and layout.interleaved_chroma else 1
-        samples = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
+        samples: Any = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
         view = samples[:, : plane.width * channels].reshape(plane.height, plane.width, channels)
-        resized = cv2.resize(view, size, interpolation=interpolation)
+        resized: Any = cv2.resize(view, size, interpolation=interpolation)
         if layout.bits > 8:
             resized = cv2.convertScaleAbs(resized, alpha=1 / (1 << (layout.bits - 8 + layout.shift)))
         planes.append(resized)
+    rgb: Any
     if layout.is_gray:
-        return cv2.merge(planes * 3)
-    is_full_range = layout.is_full_range or frame.color_range == _FULL_RANGE
-    rgb: UInt8Array = cv2.transform(cv2.merge(planes), _rgb_matrix(int(frame.colorspace), is_full_range))
-    return rgb
+        rgb = cv2.merge(planes * 3)
+    else:
+        is_full_range = layout.is_full_range or frame.color_range == _FULL_RANGE
+        rgb = cv2.transform(cv2.merge(planes), _rgb_matrix(int(frame.colorspace), is_full_range))
+    return cast(UInt8Array, rgb)
 
 
 @lru_cache(maxsize=32)

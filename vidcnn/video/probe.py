@@ -5,16 +5,21 @@ In goes a location, out comes a `VideoInfo`: the presentation time of every fram
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av.error
 
 from vidcnn.clips import FrameTimes
+from vidcnn.errors import VideoError
 from vidcnn.video.container import MAX_PIXELS, OpenVideo, file_version, open_video
 from vidcnn.video.timeline import Timing, read_timeline
 
 __all__ = ["Timing", "VideoInfo", "probe_video"]
+
+_TOO_LARGE = re.compile("exceeds specified max pixel count|Invalid image size|Picture size .* is invalid")
+"""What libav's decoders complain about where a frame is larger than allowed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +93,18 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
 
 
 def _rotation(video: OpenVideo) -> int:
-    """Return the first frame's rotation; 0 where no frame can be decoded."""
+    """Return the first frame's rotation; 0 where no frame can be decoded.
+
+    Raises:
+        VideoError: `too_large`, if that is why libav could not even tell the size of the frames.
+    """
     try:
         video.container.seek(0)
         for packet in video.container.demux(video.stream):
             for frame in packet.decode():
                 return int(frame.rotation)
-    except (av.error.FFmpegError, OSError, ValueError):
-        return 0
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        _, _, complaint = getattr(error, "log", None) or (0, "", "")
+        if video.stream.codec_context.width == 0 and _TOO_LARGE.search(complaint):
+            raise VideoError("too_large", f"libav refuses its frames ({complaint.strip().split(',')[0]})") from error
     return 0

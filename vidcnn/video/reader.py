@@ -17,7 +17,7 @@ import av.error
 from vidcnn.clips import Segment
 from vidcnn.errors import VideoError
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
-from vidcnn.video.container import OpenVideo, read_packets
+from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.damage import FrameJudge, JudgedFrame
 from vidcnn.video.packets import can_skip_frames
 
@@ -83,14 +83,9 @@ class SegmentReader:
             return "too_late"
         self._judge, self._shown = FrameJudge(by_order=self._by_order), None
         self._num_fed = self._num_decoded = 0
-        begins = at_beginning  # whether the keyframe has come from which decoding starts
-        for packet in read_packets(self._video):
-            if not begins and packet is not None and packet.size:
-                if not packet.is_keyframe:
-                    continue
-                if packet.pts is None or packet.pts > assembler.next_needed:
-                    return "too_late"
-                begins = True
+        for packet in read_from_keyframe(self._video):
+            if not self._num_fed and not at_beginning and not self._is_good_start(packet):
+                return "too_late"
             for judged in self._decode(packet):
                 if not at_beginning and self._is_bad_start(judged, attempt):
                     return "too_late"
@@ -100,6 +95,15 @@ class SegmentReader:
             if packet is not None and packet.size and self._is_far(packet):
                 return "far"
         return "ended" if self._shown is not None or at_beginning else "too_late"
+
+    def _is_good_start(self, packet: Any) -> bool:
+        """Tell whether decoding can start with a packet to reach the next needed frame."""
+        return (
+            packet is not None
+            and packet.is_keyframe
+            and packet.pts is not None
+            and packet.pts <= self._assembler.next_needed
+        )
 
     def _is_bad_start(self, judged: JudgedFrame, attempt: int) -> bool:
         """Tell whether the first frame after a seek shows that decoding should start further back."""

@@ -2,17 +2,16 @@
 
 In goes an open video, out come its `FrameTimes`. They are read from the container's index where the index can be proved
 right from both ends of the file, and otherwise by demuxing: reading all packets without decoding them, which costs some
-hundredth of what decoding costs. Frames that a file which was cut off no longer holds are in the times as well, as far
-as its headers tell.
+hundredth of what decoding costs.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import dropwhile, islice
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 
 import av.error
 import numpy as np
@@ -20,8 +19,9 @@ import numpy as np
 from vidcnn.clips import FrameTimes, IntArray
 from vidcnn.errors import VideoError
 from vidcnn.video.container import OpenVideo, read_at, read_from_keyframe
+from vidcnn.video.missing import entries_cut_off, has_index, with_lost_duration, with_lost_entries
 from vidcnn.video.packets import frame_counter
-from vidcnn.video.structure import declared_size, explain_cut
+from vidcnn.video.structure import explain_cut
 
 Timing = Literal["pts", "order"]
 """How a decoded frame is matched to its place: by its presentation time, or by counting from the first keyframe."""
@@ -44,11 +44,51 @@ def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, Timing]:
         video: The video, just opened.
         location: Its absolute path or URI.
 
+    Returns:
+        The frames, with those that a file which was cut off should still have; how to match decoded frames to them.
+
     Raises:
-        VideoError: `no_video`, `unreadable` or `truncated`: not one frame can be read.
+        VideoError: `no_video` or `truncated`: not one frame can be read.
     """
     times = _times_from_index(video)
-    return (times, "pts") if times is not None else _times_from_packets(video, location)
+    if times is not None:
+        return times, "pts"
+    lost = entries_cut_off(video)
+    read = _read_packets(video, {entry.pos for entry in lost})
+    if len(read.presentation) == 0:
+        if reason := explain_cut(read_at(location), video.size_bytes):
+            raise VideoError("truncated", reason)
+        raise VideoError("no_video", "its video stream holds no frames")
+    times, timing = _arrange(read, video)
+    if lost and timing == "pts":
+        return with_lost_entries(times, video, int(read.decoding[0]), len(lost)), timing
+    if timing == "pts" and not _times_last(times, video):
+        timing = "order"
+    return with_lost_duration(times, video, location), timing
+
+
+class _Packets(NamedTuple):
+    """The packets with which a frame appears, in decoding order.
+
+    Attributes:
+        presentation: int64: presentation times; decoding times where these are unknown.
+        decoding: int64: decoding times; presentation times where these are unknown.
+        keyframes: int64: indexes of those where decoding can start.
+        first_keyframe: Presentation time of the first keyframe, which may itself be cut off by an edit list.
+        last_duration: Duration of the last one that has any.
+        num_without_pts: How many have no presentation time.
+        num_untimed: How many have no time at all.
+        num_unplaced: How many have no place in the file.
+    """
+
+    presentation: IntArray
+    decoding: IntArray
+    keyframes: IntArray
+    first_keyframe: int | None
+    last_duration: int
+    num_without_pts: int
+    num_untimed: int
+    num_unplaced: int
 
 
 def _times_from_index(video: OpenVideo) -> FrameTimes | None:
@@ -58,7 +98,7 @@ def _times_from_index(video: OpenVideo) -> FrameTimes | None:
     at both ends lie on one grid that has just as many places as there are packets, every place on it is a frame.
     """
     stream = video.stream
-    if not _has_index(video) or len(stream.index_entries) < INDEX_MIN_FRAMES:
+    if not has_index(video) or len(stream.index_entries) < INDEX_MIN_FRAMES:
         return None
     entries = list(stream.index_entries)
     if any(entry.is_discard or entry.pos + entry.size > video.size_bytes for entry in entries):
@@ -66,12 +106,10 @@ def _times_from_index(video: OpenVideo) -> FrameTimes | None:
     decoding = np.fromiter((entry.timestamp for entry in entries), np.int64, len(entries))
     steps = np.diff(decoding)
     step = int(steps[0])
-    if step <= 0 or (steps != step).any():
+    keyframes = np.array([index for index, entry in enumerate(entries) if entry.is_keyframe], np.int64)
+    if step <= 0 or (steps != step).any() or len(keyframes) == 0 or keyframes[0] != 0:
         return None
 
-    keyframes = np.array([index for index, entry in enumerate(entries) if entry.is_keyframe], np.int64)
-    if len(keyframes) == 0:
-        return None
     proof = [packet.pts for packet in islice(_frame_packets(video), _PROOF_PACKETS)]
     video.container.seek(int(decoding[keyframes[-1]]), stream=stream)
     proof += [packet.pts for packet in _frame_packets(video)]
@@ -89,56 +127,69 @@ def _times_from_index(video: OpenVideo) -> FrameTimes | None:
 
 
 def _frame_packets(video: OpenVideo) -> Iterator[Any]:
-    """Yield the packets with which a frame appears, from the next keyframe on."""
+    """Yield the packets with which a frame appears, or is cut off by an edit list, from the next keyframe on."""
     starts_frame = frame_counter(video.stream.codec_context)
     for packet in read_from_keyframe(video):
-        if packet is not None and packet.size and not packet.is_discard and starts_frame(packet):
+        if packet is not None and packet.size and starts_frame(packet):
             yield packet
 
 
-def _times_from_packets(video: OpenVideo, location: str) -> tuple[FrameTimes, Timing]:
-    """Read all packets of the stream, and return the frames they stand for."""
-    stream, codec = video.stream, video.stream.codec_context
-    lost = _entries_cut_off(video)
-    lost_positions = {entry.pos for entry in lost}
-    pts, dts, keyframes = array("q"), array("q"), array("q")
+def _read_packets(video: OpenVideo, lost_positions: set[int]) -> _Packets:
+    presentation, decoding, keyframes = array("q"), array("q"), array("q")
     num_without_pts = num_untimed = num_unplaced = last_duration = 0
+    first_keyframe = None
     for packet in _frame_packets(video):
-        if lost and packet.pos in lost_positions:
+        if packet.is_keyframe and first_keyframe is None:
+            first_keyframe = _first_known(packet.pts, packet.dts)
+        if packet.is_discard or packet.pos in lost_positions:  # of the first that is lost, the beginning may be there
             continue
         if packet.is_keyframe:
-            keyframes.append(len(pts))
+            keyframes.append(len(presentation))
         num_without_pts += packet.pts is None
         num_untimed += packet.pts is None and packet.dts is None
         num_unplaced += packet.pos is None
-        dts.append(_first_known(packet.dts, packet.pts))
-        pts.append(_first_known(packet.pts, packet.dts))
+        presentation.append(_first_known(packet.pts, packet.dts))
+        decoding.append(_first_known(packet.dts, packet.pts))
         last_duration = packet.duration or last_duration
-    if not pts:
-        if reason := explain_cut(read_at(location), video.size_bytes):
-            raise VideoError("truncated", reason)
-        raise VideoError("no_video", "its video stream holds no frames")
+    return _Packets(
+        presentation=np.frombuffer(presentation, np.int64),
+        decoding=np.frombuffer(decoding, np.int64),
+        keyframes=np.frombuffer(keyframes, np.int64),
+        first_keyframe=first_keyframe,
+        last_duration=last_duration,
+        num_without_pts=num_without_pts,
+        num_untimed=num_untimed,
+        num_unplaced=num_unplaced,
+    )
 
-    presentation, decoding = np.frombuffer(pts, np.int64), np.frombuffer(dts, np.int64)
-    keys = np.frombuffer(keyframes, np.int64)
-    # Frames shown before the first keyframe but coded after it build on frames that are not there.
-    ordered = np.sort(presentation[presentation >= presentation[0]] if len(keys) else presentation)
+
+def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, Timing]:
+    """Put frames in the order of presentation, or settle for counting them."""
+    stream = video.stream
     rate = _nominal_rate(stream)
     time_base = stream.time_base or 1 / rate
-    end = _end(ordered, last_duration, 1 / (rate * time_base))
-    reorders = bool(codec.has_b_frames)
-    if num_untimed or int(np.abs(presentation).max()) > _MAX_TIME:
-        times, timing = _even_times(len(presentation), rate), "order"
-    # AVI stores no presentation times: what libav gives out are decoding times.
-    elif reorders and (num_without_pts or video.container.format.name == "avi"):
-        return _counted_times(decoding, time_base, rate), "order"
-    elif _has_duplicates(ordered) or _starts_over(presentation, decoding):
-        return _counted_times(decoding, time_base, rate), "order"
-    else:
-        keyframe_indexes = np.unique(np.searchsorted(ordered, presentation[keys]))
-        end = _end(ordered, last_duration, 1 / (rate * time_base))
-        times = FrameTimes(ordered, end, time_base, keyframe_indexes)
-        ...
+    if read.num_untimed or int(np.abs(read.presentation).max()) > _MAX_TIME:
+        return _even_times(len(read.presentation), rate), "order"
+    ordered = np.sort(read.presentation)
+    if read.first_keyframe is not None:
+        # Frames shown before the first keyframe but coded after it build on frames that are not there.
+        ordered = ordered[ordered >= read.first_keyframe]
+    reorders = bool(stream.codec_context.has_b_frames)
+    nominal_gap = 1 / (rate * time_base)
+    if (
+        (reorders and read.num_without_pts)
+        # AVI stores no presentation times: what libav gives out are decoding times.
+        or (reorders and video.container.format.name == "avi")
+        or _has_duplicates(ordered)
+        or _starts_over(read.presentation, read.decoding)
+    ):
+        if _has_duplicates(read.decoding):
+            return _even_times(len(read.decoding), rate), "order"
+        return FrameTimes(read.decoding, _end(read.decoding, 0, nominal_gap), time_base), "order"
+    keyframes = np.unique(np.searchsorted(ordered, read.presentation[read.keyframes]))
+    times = FrameTimes(ordered, _end(ordered, read.last_duration, nominal_gap), time_base, keyframes)
+    # A frame without a place in the file got its time from the frames read before it, and another after a seek.
+    return times, "order" if read.num_unplaced else "pts"
 
 
 def _has_duplicates(ordered: IntArray) -> bool:
@@ -158,26 +209,7 @@ def _starts_over(presentation: IntArray, decoding: IntArray) -> bool:
     return bool((goes_back & (np.maximum.accumulate(decoding) > decoding)).any())
 
 
-def _end(ordered: IntArray, last_duration: int, nominal_gap: Fraction) -> int:
-    """Return when the last frame leaves the screen: its own duration, unless that is missing or out of proportion."""
-    gap = int(np.median(np.diff(ordered))) if len(ordered) > 1 else max(1, int(nominal_gap))
-    if 0 < last_duration <= 4 * gap or (last_duration > 0 and len(ordered) == 1):
-        gap = last_duration
-    return int(ordered[-1]) + max(1, gap)
-
-
-def _counted_times(decoding: IntArray, time_base: Fraction, rate: Fraction) -> FrameTimes:
-    """Return times for frames that can only be counted: the decoding times, or else an even spacing."""
-    if _has_duplicates(decoding):
-        return _even_times(len(decoding), rate)
-    return FrameTimes(decoding, _end(decoding, 0, 1 / (rate * time_base)), time_base)
-
-
-def _even_times(num_frames: int, rate: Fraction) -> FrameTimes:
-    return FrameTimes(np.arange(num_frames, dtype=np.int64), num_frames, 1 / rate)
-
-
-def _times_last(video: OpenVideo, times: FrameTimes) -> bool:
+def _times_last(times: FrameTimes, video: OpenVideo) -> bool:
     """Tell whether packets have the same times after a seek as when the file is read from its beginning.
 
     Streams may leave most times out, and libav then makes them up as it goes.
@@ -191,64 +223,22 @@ def _times_last(video: OpenVideo, times: FrameTimes) -> bool:
             video.container.seek(int(times.pts[keyframe]), stream=video.stream)
         except av.error.FFmpegError:
             return False
-        packets = dropwhile(lambda packet: not packet.is_keyframe, _frame_packets(video))
-        if any(_first_known(packet.pts, packet.dts) not in known for packet in islice(packets, _PROOF_PACKETS)):
-            return False
+        for packet in islice(_frame_packets(video), _PROOF_PACKETS):
+            if not packet.is_discard and _first_known(packet.pts, packet.dts) not in known:
+                return False
     return True
 
 
-def _has_index(video: OpenVideo) -> bool:
-    return bool(video.container.format.name.startswith("mov"))
+def _even_times(num_frames: int, rate: Fraction) -> FrameTimes:
+    return FrameTimes(np.arange(num_frames, dtype=np.int64), num_frames, 1 / rate)
 
 
-def _entries_cut_off(video: OpenVideo) -> list[Any]:
-    """Return the last entries of an MP4's index that lie past the end of the file."""
-    lost: list[Any] = []
-    if _has_index(video):
-        entries = video.stream.index_entries
-        for index in range(len(entries) - 1, -1, -1):
-            entry = entries[index]
-            if entry.pos + entry.size <= video.size_bytes:
-                break
-            lost.append(entry)
-    return lost
-
-
-def _with_lost_entries(times: FrameTimes, entries: Sequence[Any], decoding: IntArray, num_lost: int) -> FrameTimes:
-    """Add the frames that the index of a file which was cut off still lists.
-
-    The index has decoding times. Put in order, presentation times are the same but for a constant: exactly so at a
-    constant rate, and nearly so at a variable one.
-    """
-    delay = int(times.pts[0]) - int(decoding[0])
-    listed = np.array([entry.timestamp for entry in entries if not entry.is_discard], np.int64) + delay
-    missing = np.setdiff1d(listed[listed > times.pts[0]], times.pts)[-num_lost:]
-    return _with_missing(times, missing)
-
-
-def _with_lost_duration(times: FrameTimes, video: OpenVideo, location: str) -> FrameTimes:
-    """Add the frames that a file which was cut off should still have by the size and duration in its header."""
-    declared = declared_size(read_at(location), video.size_bytes)
-    duration = video.container.duration
-    if declared is None or declared <= video.size_bytes or not duration or times.num_frames < 2:
-        return times
-    start = video.container.start_time or 0
-    end = int(Fraction(start + duration, 1_000_000) / times.time_base)
-    gap = max(1, int(np.median(np.diff(times.pts))))
-    # A header that lies about both must not fill the memory: the lost part cannot be much denser than the rest.
-    most = 20 * times.num_frames * (declared - video.size_bytes) // video.size_bytes + 100
-    num_lost = max(0, min((end - times.end) // gap, most))
-    return _with_missing(times, times.end + gap * np.arange(num_lost, dtype=np.int64))
-
-
-def _with_missing(times: FrameTimes, missing: IntArray) -> FrameTimes:
-    if len(missing) == 0:
-        return times
-    pts = np.union1d(times.pts, missing)
-    gap = max(1, int(np.median(np.diff(pts))))
-    keyframes = np.searchsorted(pts, times.pts[times.keyframes])
-    num_available = int(np.searchsorted(pts, missing[0]))
-    return FrameTimes(pts, max(int(pts[-1]) + gap, times.end), times.time_base, keyframes, num_available)
+def _end(ordered: IntArray, last_duration: int, nominal_gap: Fraction) -> int:
+    """Return when the last frame leaves the screen: its own duration, unless that is missing or out of proportion."""
+    gap = int(np.median(np.diff(ordered))) if len(ordered) > 1 else max(1, int(nominal_gap))
+    if 0 < last_duration <= 4 * gap or (last_duration > 0 and len(ordered) == 1):
+        gap = last_duration
+    return int(ordered[-1]) + max(1, gap)
 
 
 def _first_known(time: int | None, other: int | None) -> int:

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import pytest
+
+from vidcnn.video.packets import can_skip_frames, frame_counter
+
+from ..videos import write_video
+from .interlaced import sequence_parameters, write_fields
+from .test_decode import OPEN, X265
+
+
+def codec(name: str, extradata: bytes | None = None) -> Any:
+    return SimpleNamespace(name=name, extradata=extradata)
+
+
+def counted(path: Path) -> tuple[int, int, int]:
+    """Return how many packets a file has, with how many a frame appears, and how many frames the decoder gives."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        appears = frame_counter(stream.codec_context)
+        num_counted = sum(appears(packet) for packet in packets)
+    with av.open(str(path)) as container:
+        return len(packets), num_counted, len(list(container.decode(video=0)))
+
+
+def test_vp8s_hidden_frames_are_told_by_one_bit() -> None:
+    appears = frame_counter(codec("vp8"))
+    assert appears(bytes([0b0001_0000, 0, 0]))
+    assert not appears(bytes([0b1110_1111, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("data", "is_shown"),
+    [
+        (bytes([0b10000110, 0]), True),  # profile 0, shown
+        (bytes([0b10000100, 0]), False),  # hidden
+        (bytes([0b10001000, 0]), True),  # an existing frame
+        (bytes([0b10110010, 0]), False),  # profile 3 has one more bit before: hidden
+        (bytes([0b10110011, 0]), True),
+        (bytes([0b10000100, 0b11000000]), True),  # a superframe: several, of which the last is shown
+        (bytes([0b00000000]), True),  # not VP9
+        (bytes([0b10000110]), True),
+    ],
+)
+def test_vp9s_hidden_frames_are_told_by_their_first_bits(data: bytes, is_shown: bool) -> None:
+    assert frame_counter(codec("vp9"))(data) is is_shown
+
+
+def test_two_fields_are_counted_once(tmp_path: Path) -> None:
+    assert counted(write_fields(tmp_path / "a.ts", 20, container="mpegts", fields_apart=True)) == (40, 20, 20)
+
+
+def test_other_packets_are_counted_each(tmp_path: Path) -> None:
+    assert counted(write_video(tmp_path / "a.ts", 20, options=OPEN)) == (20, 20, 20)
+    assert frame_counter(codec("mpeg4"))(b"anything")
+
+
+def test_frames_are_skipped_only_where_that_is_exact(tmp_path: Path) -> None:
+    assert can_skip_frames(codec("mpeg2video"))
+    assert can_skip_frames(codec("h264", sequence_parameters(fields=False)))
+    assert not can_skip_frames(codec("h264", sequence_parameters(fields=True)))
+    assert not can_skip_frames(codec("libdav1d"))
+    path = write_video(tmp_path / "a.mp4", 4, codec="libx265", options=X265)
+    with av.open(str(path)) as container:
+        one_layer = container.streams.video[0].codec_context.extradata
+    assert one_layer is not None
+    assert can_skip_frames(codec("hevc", one_layer))
+    two_layers = one_layer[:21] + bytes([one_layer[21] & 0b11000111 | 2 << 3]) + one_layer[22:]
+    assert not can_skip_frames(codec("hevc", two_layers))
+    assert not can_skip_frames(codec("hevc", b"\0\0\0\1\x40\1"))  # how many there are is not told
+    assert not can_skip_frames(codec("hevc", None))

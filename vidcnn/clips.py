@@ -81,8 +81,8 @@ class ClipSpec:
         step: Positions between the starts of consecutive clips; None puts them back to back. Not with `num_clips`.
         num_clips: This many clips, spread uniformly over the video (fewer where there are fewer distinct starts).
         short_clips: What becomes of a clip that reaches past the end of its video. ``repeat_last`` holds the last
-            frame, ``loop`` starts over with the clip's own first frame, ``drop`` leaves the tail of a video out and makes a
-            video that is shorter than one clip an error.
+            frame, ``loop`` starts over with the clip's own first frame, ``drop`` leaves the tail of a video out and
+            makes a video that is shorter than one clip an error.
 
     Raises:
         ValueError: A value is out of range, or both `step` and `num_clips` are given.

@@ -23,6 +23,17 @@ def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int
     assert shares.decoders_yield
 
 
+def test_each_processor_has_a_model_of_its_own_as_far_as_memory_goes() -> None:
+    def actors(num_cpus: float, gigabytes: float) -> tuple[int, int | None]:
+        shares = share_resources(Machine(num_cpus, 0, gigabytes * 1e9), use_gpus=False)
+        return shares.max_actors, shares.actor_threads
+
+    assert actors(2, 20) == (2, 1)
+    assert actors(2, 2) == (1, 2)
+    assert actors(8, 7.2) == (3, 2)
+    assert actors(64, 500) == (16, 4)
+
+
 @given(st.integers(1, 512), st.integers(1, 16))
 def test_with_gpus_each_actor_has_one_and_the_processors_decode(num_cpus: int, num_gpus: int) -> None:
     shares = share_resources(Machine(num_cpus, num_gpus, 64 * GIB), use_gpus=True)

@@ -22,6 +22,11 @@ from vidcnn.processes import descendants, end_processes, runs
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30
 
+_ACTOR_BYTES = 1_200_000_000
+"""What a model actor on processors takes: torch itself, and a network of the zoo."""
+_MAX_CPU_ACTORS = 16
+"""Beyond this, actors get more threads instead."""
+
 _QUIET_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -85,6 +90,8 @@ def share_resources(
     With GPUs, each actor has one, and the processors decode. Without, both stages need the same processors, and which
     of them needs more is not known before the run. So as many decoders as processors may run, at low priority, beside
     actors that use all of them: the operating system then gives the model all it can use, and the decoders the rest.
+    Actors of one thread each do not wait for each other, as the threads of one actor do whenever one is interrupted:
+    that makes them faster together, so there are as many as memory allows.
 
     Args:
         machine: What the cluster offers.
@@ -108,7 +115,7 @@ def share_resources(
         decoder_cpus = min(1.0, 0.9 * (cpus - high * reserved) / decoders)
         threads = None
     else:
-        low, high = actors or (1, 1)
+        low, high = actors or (2 * (_cpu_actors(machine),))
         reserved = cpus / 2 / high
         decoders = num_decoders or max(1, int(cpus))
         decoder_cpus = 0.4 * cpus / decoders
@@ -138,6 +145,12 @@ def prepare_environment() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ.pop("RAY_ADDRESS", None)
+
+
+def _cpu_actors(machine: Machine) -> int:
+    """Return how many model actors use a machine's processors best."""
+    in_memory = int(0.5 * machine.memory_bytes / _ACTOR_BYTES)
+    return max(1, min(int(machine.num_cpus), in_memory, _MAX_CPU_ACTORS))
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class InferSpec(Spec):
     device: Literal["auto", "cpu", "cuda"] = _option("auto", "Where the model runs.", panel="Speed")
     actors: str | None = _option(
         None,
-        "Copies of the model that run at once.  \\[default: one for each GPU, or one]",
+        "Copies of the model that run at once.  \\[default: one for each GPU, or for each CPU]",
         panel="Speed",
         metavar="N|MIN:MAX",
     )

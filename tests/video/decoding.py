@@ -60,6 +60,11 @@ def shown_numbers(path: Path | str, spec: ClipSpec = ONE_BY_ONE, **arguments: An
     ]
 
 
+def numbers_in(clip: DecodedClip) -> list[int]:
+    """Return what the frames of a clip show; nothing of a clip that failed."""
+    return [] if clip.pixels is None else [number_of(frame) for frame in clip.pixels]
+
+
 def frame_numbers(path: Path | str, **arguments: Any) -> list[int | ErrorKind]:
     """Return what every frame of a video shows, or the frame's error kind."""
     return [clip if isinstance(clip, str) else clip[0] for clip in shown_numbers(path, ONE_BY_ONE, **arguments)]

@@ -7,11 +7,10 @@ missing file to a demuxer's complaint, becomes a `VideoError` with plain words.
 from __future__ import annotations
 
 import os
-import stat
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from typing import Any
 
 import av
@@ -19,8 +18,9 @@ import av.error
 import av.logging
 
 from vidcnn.errors import VideoError
-from vidcnn.storage import is_remote, local_path, open_filesystem
-from vidcnn.video.structure import ReadAt, explain_cut, find_playlist
+from vidcnn.storage import local_path
+from vidcnn.video.files import open_for_libav, open_local, read_at
+from vidcnn.video.structure import explain_cut, find_playlist
 
 MAX_PIXELS = 8192 * 8192
 """Largest frame that is decoded, in pixels: an 8K frame fits, a decompression bomb does not."""
@@ -42,6 +42,7 @@ _AUDIO_FORMATS = (  # so that a file of sound is told apart from a file that can
 )
 _FORMATS = ",".join((_VIDEO_FORMATS, _IMAGE_FORMATS, _AUDIO_FORMATS))
 
+_TOO_LARGE = re.compile("exceeds specified max pixel count|Invalid image size|Picture size .* is invalid")
 _MAX_READ_FAILURES = 16
 """Reading ends after this many failures without a packet between them."""
 
@@ -85,7 +86,7 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
             the ``with`` block.
     """
     with plain_errors(), ExitStack() as stack:
-        size_bytes, file = _open_bytes(location)
+        size_bytes, file = open_for_libav(location)
         if file is not None:
             stack.enter_context(closing(file))
         container = _open_container(location, file, size_bytes, max_pixels, stack)
@@ -116,10 +117,18 @@ def plain_errors() -> Iterator[None]:
     except MemoryError as error:
         raise VideoError("too_large", "decoding it takes more memory than there is") from error
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        if complaint := complaint_about_size(error):
+            raise VideoError("too_large", f"libav refuses its frames ({complaint})") from error
         raise VideoError("unreadable", f"reading it failed ({_plain(error)})") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {_plain(error)}"
         raise VideoError("decoder_crash", f"reading it failed in an unexpected way ({reason})") from error
+
+
+def complaint_about_size(error: Exception) -> str | None:
+    """Return what libav said where it failed because a frame is larger than allowed, else None."""
+    _, _, complaint = getattr(error, "log", None) or (0, "", "")
+    return complaint.strip().split(",")[0] if _TOO_LARGE.search(complaint) else None
 
 
 def read_from_keyframe(video: OpenVideo) -> Iterator[Any]:
@@ -147,25 +156,6 @@ def read_from_keyframe(video: OpenVideo) -> Iterator[Any]:
     yield from packets
 
 
-def file_version(location: str) -> tuple[int, int]:
-    """Return the size in bytes and the modification time in nanoseconds of a file.
-
-    Raises:
-        VideoError: `unreadable`.
-    """
-    with plain_errors():
-        if not is_remote(location):
-            status = os.stat(local_path(location))
-            return status.st_size, status.st_mtime_ns
-        from pyarrow.fs import FileType
-
-        filesystem, path = open_filesystem(location)
-        info = filesystem.get_file_info(path)
-        if info.type == FileType.NotFound:
-            raise FileNotFoundError(location)
-        return int(info.size or 0), int(info.mtime_ns or 0)
-
-
 def _read_packets(video: OpenVideo) -> Iterator[Any]:
     num_failures = 0
     while num_failures < _MAX_READ_FAILURES:
@@ -174,37 +164,12 @@ def _read_packets(video: OpenVideo) -> Iterator[Any]:
                 yield packet
                 num_failures = 0
             return
-        except (av.error.FFmpegError, OSError):
+        except av.error.FFmpegError:
             num_failures += 1
         yield None
     last = av.Packet()
     last.stream = video.stream
     yield last
-
-
-def _open_bytes(location: str) -> tuple[int, Any]:
-    """Return a file's size, and a Python file where libav cannot open the location itself."""
-    if is_remote(location):
-        filesystem, path = open_filesystem(location)
-        remote = filesystem.open_input_file(path)
-        size_bytes = remote.size()
-        if size_bytes == 0:
-            remote.close()
-            raise VideoError("unreadable", "the file is empty")
-        return size_bytes, remote
-    path = local_path(location)
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise VideoError("unreadable", "it is a folder, and not one of numbered frames")
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError("unreadable", "it is not a regular file")
-    if status.st_size == 0:
-        raise VideoError("unreadable", "the file is empty")
-    # Paths that are not UTF-8 cannot be handed to libav, and in some it would expand patterns such as %d.
-    if "%" in path or not _is_utf8(path):
-        return status.st_size, FileIO(path)
-    with open(path, "rb"):  # a permission that is lacking is told better by Python than by libav
-        return status.st_size, None
 
 
 def _open_container(location: str, file: Any, size_bytes: int, max_pixels: int, stack: ExitStack) -> Any:
@@ -221,7 +186,7 @@ def _open_container(location: str, file: Any, size_bytes: int, max_pixels: int, 
                 return av.open(path, **arguments)
             except (av.error.FFmpegError, ValueError):
                 # An extension such as .jpg makes libav choose a demuxer by name; by content it may be another one.
-                file = stack.enter_context(FileIO(path))
+                file = stack.enter_context(closing(open_local(path)))
         return av.open(file, buffer_size=_READ_BUFFER_BYTES, **arguments)
     except (av.error.FFmpegError, ValueError) as error:
         head = read_at(location)
@@ -251,31 +216,7 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
     raise VideoError("no_video", f"it has no video stream (only {found}{cover})")
 
 
-def read_at(location: str) -> ReadAt:
-    """Return a function that reads bytes of a file: ``read(offset, length)``."""
-
-    def read(offset: int, length: int) -> bytes:
-        if is_remote(location):
-            filesystem, path = open_filesystem(location)
-            with filesystem.open_input_file(path) as file:
-                file.seek(offset)
-                return bytes(file.read(length))
-        with open(local_path(location), "rb") as file:
-            file.seek(offset)
-            return file.read(length)
-
-    return read
-
-
 def _plain(error: BaseException) -> str:
     """Return an error's text without its number and the path, which the table's `video` says already."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0][:200]
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -17,7 +17,8 @@ from vidcnn.clips import Segment
 from vidcnn.errors import VideoError
 from vidcnn.transforms import Preprocessing
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
-from vidcnn.video.container import MAX_PIXELS, file_version, open_video, plain_errors
+from vidcnn.video.container import MAX_PIXELS, open_video, plain_errors
+from vidcnn.video.files import file_version
 from vidcnn.video.frame_folders import decode_images, folder_frames
 from vidcnn.video.pixels import FrameConverter
 from vidcnn.video.reader import SegmentReader

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from vidcnn.clips import FrameTimes, IntArray
-from vidcnn.video.container import OpenVideo, read_at
+from vidcnn.video.container import OpenVideo
+from vidcnn.video.files import read_at
 from vidcnn.video.structure import declared_size
 
 

@@ -5,21 +5,17 @@ In goes a location, out comes a `VideoInfo`: the presentation time of every fram
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av.error
 
 from vidcnn.clips import FrameTimes
-from vidcnn.errors import VideoError
-from vidcnn.video.container import MAX_PIXELS, OpenVideo, file_version, open_video
+from vidcnn.video.container import MAX_PIXELS, OpenVideo, complaint_about_size, open_video, plain_errors
+from vidcnn.video.files import file_version
 from vidcnn.video.timeline import Timing, read_timeline
 
 __all__ = ["Timing", "VideoInfo", "probe_video"]
-
-_TOO_LARGE = re.compile("exceeds specified max pixel count|Invalid image size|Picture size .* is invalid")
-"""What libav's decoders complain about where a frame is larger than allowed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +70,8 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
     Raises:
         VideoError: `unreadable`, `no_video`, `truncated`, `too_large` or `unsafe`.
     """
-    size_bytes, mtime_ns = file_version(location)
+    with plain_errors():
+        size_bytes, mtime_ns = file_version(location)
     with open_video(location, max_pixels=max_pixels) as video:
         stream, codec = video.stream, video.stream.codec_context
         times, timing = read_timeline(video, location)
@@ -96,7 +93,7 @@ def _rotation(video: OpenVideo) -> int:
     """Return the first frame's rotation; 0 where no frame can be decoded.
 
     Raises:
-        VideoError: `too_large`, if that is why libav could not even tell the size of the frames.
+        FFmpegError: Frames are larger than allowed, so that libav could not even tell their size.
     """
     try:
         video.container.seek(0)
@@ -104,7 +101,6 @@ def _rotation(video: OpenVideo) -> int:
             for frame in packet.decode():
                 return int(frame.rotation)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        _, _, complaint = getattr(error, "log", None) or (0, "", "")
-        if video.stream.codec_context.width == 0 and _TOO_LARGE.search(complaint):
-            raise VideoError("too_large", f"libav refuses its frames ({complaint.strip().split(',')[0]})") from error
+        if video.stream.codec_context.width == 0 and complaint_about_size(error):
+            raise
     return 0

@@ -18,7 +18,8 @@ import numpy as np
 
 from vidcnn.clips import FrameTimes, IntArray
 from vidcnn.errors import VideoError
-from vidcnn.video.container import OpenVideo, read_at, read_from_keyframe
+from vidcnn.video.container import OpenVideo, read_from_keyframe
+from vidcnn.video.files import read_at
 from vidcnn.video.missing import entries_cut_off, has_index, with_lost_duration, with_lost_entries
 from vidcnn.video.packets import frame_counter
 from vidcnn.video.structure import explain_cut

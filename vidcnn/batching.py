@@ -17,6 +17,9 @@ from vidcnn.transforms import Preprocessing
 from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.pixels import UInt8Array
 
+_MIN_CLIPS_PER_TASK = 16
+"""Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it holds."""
+
 
 @dataclass(frozen=True)
 class ClipRef:
@@ -55,7 +58,7 @@ class DecodeSettings:
     Args:
         preprocessing: Resize and crop.
         exact: Resize with torchvision's own arithmetic.
-        batch_size: Clips in a batch, N.
+        batch_size: Clips in a batch, N; see `clips_per_task`.
         max_pixels: Largest frame, width times height, that is decoded.
     """
 
@@ -63,6 +66,11 @@ class DecodeSettings:
     exact: bool
     batch_size: int
     max_pixels: int
+
+
+def clips_per_task(model_batch_size: int) -> int:
+    """Return how many clips to hand to a model at once: whole batches of its own, and enough to be worth a task."""
+    return -(-_MIN_CLIPS_PER_TASK // model_batch_size) * model_batch_size
 
 
 def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[ClipBatch]:

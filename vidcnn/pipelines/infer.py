@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 
-from vidcnn.batching import DecodeSettings
+from vidcnn.batching import DecodeSettings, clips_per_task
 from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.cluster import Machine, local_ray, share_resources
@@ -251,7 +251,9 @@ def _run(
     batch_size = spec.batch_size or default_batch_size(job.bundle, device)
     settings = StageSettings(
         plan=job.plan,
-        decode=DecodeSettings(job.bundle.preprocessing, runtime.precision == "exact", batch_size, spec.max_pixels),
+        decode=DecodeSettings(
+            job.bundle.preprocessing, runtime.precision == "exact", clips_per_task(batch_size), spec.max_pixels
+        ),
         classifier={
             "bundle": ray.put(job.bundle),
             "device": device,

@@ -24,6 +24,12 @@ from vidcnn.video.packets import can_skip_frames
 _SEEK_BACK_SECONDS = (0.0, 2.0, 15.0)
 """How far before a keyframe's time to look for it; after these, decoding starts at the beginning of the file."""
 
+_SOUGHT_BY_DECODING_TIME = ("mpegts",)
+"""Demuxers that look for the last packet that is decoded before a time, which is after the keyframe shown at it."""
+
+_MAX_USUAL_DELAY_FRAMES = 8
+"""How long before it is shown a keyframe is decoded: the B frames around it, hardly ever more than this."""
+
 _MIN_SKIPPED_FRAMES = 12
 """Seeking pays where it saves this many frames."""
 
@@ -56,6 +62,7 @@ class SegmentReader:
         self._has_read = False
         self._sought: int | None = None  # the keyframe that was last looked for
         self._num_fed = self._num_decoded = 0  # since the last seek
+        self._follows_corrupt = False
         self._shown: JudgedFrame | None = None  # the frame that is on screen
         self._judge = FrameJudge(by_order=by_order)
 
@@ -83,6 +90,7 @@ class SegmentReader:
             return "too_late"
         self._judge, self._shown = FrameJudge(by_order=self._by_order), None
         self._num_fed = self._num_decoded = 0
+        self._follows_corrupt = False
         for packet in read_from_keyframe(self._video):
             if not self._num_fed and not at_beginning and not self._is_good_start(packet):
                 return "too_late"
@@ -128,9 +136,11 @@ class SegmentReader:
             self._has_read = True
             return True
         self._has_read = True
-        back = int(_SEEK_BACK_SECONDS[attempt] / stream.time_base)
+        back = _SEEK_BACK_SECONDS[attempt]
+        if container.format.name in _SOUGHT_BY_DECODING_TIME:
+            back += _MAX_USUAL_DELAY_FRAMES / float(stream.guessed_rate or 25)
         try:
-            container.seek(self._sought - back, stream=stream)
+            container.seek(self._sought - int(back / stream.time_base), stream=stream)
         except av.error.FFmpegError:
             return None
         return False
@@ -166,8 +176,10 @@ class SegmentReader:
             if self._skips:
                 self._codec.skip_frame = "DEFAULT" if time in self._needed else "NONREF"
         self._judge.feed(time, is_keyframe=packet.is_keyframe)
-        if packet.is_corrupt:
+        # Where a transport stream lost data, libav may flag the packet before the one that lacks them.
+        if packet.is_corrupt or self._follows_corrupt:
             self._judge.note_damage(time)
+        self._follows_corrupt = packet.is_corrupt
         return int(time)
 
     def _time_of(self, frame: Any) -> int:

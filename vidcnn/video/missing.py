@@ -62,8 +62,8 @@ def with_lost_duration(times: FrameTimes, video: OpenVideo, location: str) -> Fr
     # libav shortens the duration of an AVI by what is missing of it, but not the count of its frames.
     num_lost = int(video.stream.frames) - times.num_frames
     if not video.stream.frames:
-        duration = Fraction(video.container.duration or 0, 1_000_000) / times.time_base
-        num_lost = (int(times.pts[0]) + int(duration) - times.end) // gap
+        end = int(Fraction(video.container.duration or 0, 1_000_000) / times.time_base)  # on the same clock as times
+        num_lost = (end - times.end) // gap
     # A header that lies must not fill the memory: the lost part cannot be much denser than the rest.
     most = 20 * times.num_frames * (declared - video.size_bytes) // video.size_bytes + 100
     return _with_missing(times, times.end + gap * np.arange(max(0, min(num_lost, most)), dtype=np.int64))

@@ -17,11 +17,13 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from vidcnn.batching import DecodeSettings
 from vidcnn.clips import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import Shares
+from vidcnn.errors import VidcnnError
 from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
 from vidcnn.planning import PlannedSegment, PlanSettings
 from vidcnn.predictions.ledger import SegmentKey
@@ -139,9 +141,15 @@ def _decode(planned: Dataset, stage: type[DecodeStage], settings: StageSettings,
 def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the blocks of a dataset as they are finished."""
     block: Any
-    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        if block.num_rows:
-            yield block
+    try:
+        for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            if block.num_rows:
+                yield block
+    except RayError as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise VidcnnError(
+            f"Ray gave up: {type(error).__name__}: {reason}", "what was committed stays; the same command continues"
+        ) from error
 
 
 def _column(dataset: Dataset, name: str) -> Iterator[Any]:

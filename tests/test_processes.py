@@ -3,18 +3,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from vidcnn.processes import descendants, end_processes, runs
+from vidcnn.processes import ProcessId, descendants, end_processes, runs
 
 SLEEP = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
 
 def test_children_of_children_are_found_and_ended() -> None:
+    others = set(descendants())
     child = subprocess.Popen([sys.executable, "-c", SLEEP])
     try:
-        found = []
+        found: list[ProcessId] = []
         while len(found) < 2:
-            found = descendants()
-        assert child.pid in {process.pid for process in found}
+            found = [process for process in descendants() if process not in others]
+        assert [process.pid == child.pid for process in found] == [True, False]
         assert [runs(process, "subprocess.run") for process in found] == [True, False]
         end_processes(found, patience_seconds=0.1)
         assert child.wait(10) == -9

@@ -29,8 +29,8 @@ from vidcnn.planning import PlannedSegment, PlanSettings
 from vidcnn.predictions.ledger import SegmentKey
 from vidcnn.scoring import Piece, RowFormat
 
-_NUM_RETRIES = 3
-"""How often work is given to another process when its own has died."""
+_NUM_RETRIES = 1
+"""How often work is given to another process when its own has died; what is lost then is done again apart."""
 
 
 @dataclass(frozen=True)

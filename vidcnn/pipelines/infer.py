@@ -297,7 +297,7 @@ def _interruptible() -> Iterator[None]:
         previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter from Ray's own handler, while it starts
         raise RunInterruptedError("interrupted", "what was committed stays; the same command continues") from None
     finally:
         if in_main_thread:

@@ -206,3 +206,21 @@ def test_impossible_layouts_are_refused() -> None:
         ClipSpec(Sampling(stride=1), step=1, num_clips=1)
     with pytest.raises(ValueError, match=r"num_clips \(0\) must be > 0"):
         ClipSpec(Sampling(stride=1), num_clips=0)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [ClipSpec(Sampling(16, fps=30)), ClipSpec(Sampling(16, fps=1), num_clips=2_000_000), ClipSpec(Sampling(1, fps=1))],
+)
+def test_times_that_would_make_millions_of_clips_are_refused_before_memory_is_taken(spec: ClipSpec) -> None:
+    """Two frames, a thousand years apart."""
+    times = FrameTimes(np.array([0, 10**12 * 31]), 10**12 * 31 + 1, Fraction(1, 1000))
+    with pytest.raises(VideoError, match=r"it would make \d+ clips of \d+ frames, above the limit") as info:
+        plan_segments(times, spec)
+    assert info.value.kind == "too_large"
+
+
+def test_a_gap_of_years_is_no_matter_where_frames_are_counted() -> None:
+    times = FrameTimes(np.array([0, 10**12 * 31]), 10**12 * 31 + 1, Fraction(1, 1000))
+    assert frames_of(plan_segments(times, ClipSpec(Sampling(2, stride=1)))) == [[0, 1]]
+    assert frames_of(plan_segments(times, ClipSpec(Sampling(2, fps=1), num_clips=3)))[0] == [0, 0]

@@ -14,6 +14,8 @@ import numpy.typing as npt
 NUM_BITS = 16
 BLOCK = 16
 SIZE = 4 * BLOCK
+ROTATIONS = {0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (0, 1, -1, 0)}
+"""Display matrices of quarter turns, counterclockwise."""
 
 
 def numbered_frame(number: int, size: tuple[int, int] = (SIZE, SIZE)) -> npt.NDArray[np.uint8]:
@@ -23,6 +25,16 @@ def numbered_frame(number: int, size: tuple[int, int] = (SIZE, SIZE)) -> npt.NDA
     rows = np.arange(size[0]) * 4 // size[0]
     columns = np.arange(size[1]) * 4 // size[1]
     return board[rows][:, columns]
+
+
+def as_coded(
+    shown: npt.NDArray[np.uint8], size: tuple[int, int], matrix: tuple[int, int, int, int]
+) -> npt.NDArray[np.uint8]:
+    """Return the (H, W) picture of a size that players show as `shown` when they follow a display matrix."""
+    a, b, c, d = matrix
+    y, x = np.indices(size)
+    right, down = a * x + c * y, b * x + d * y
+    return np.ascontiguousarray(shown[down - down.min(), right - right.min()])
 
 
 def number_of(pixels: npt.NDArray[np.uint8]) -> int:
@@ -50,6 +62,7 @@ def write_video(
     times: Sequence[Fraction] | None = None,
     time_base: Fraction | None = None,
     rotation: int = 0,
+    matrix: tuple[int, int, int, int] | None = None,
     container: str | None = None,
     container_options: dict[str, str] | None = None,
     first_number: int = 0,
@@ -69,6 +82,7 @@ def write_video(
         times: Presentation time of each frame in seconds, instead of a constant rate.
         time_base: The encoder's unit of time.
         rotation: Degrees counterclockwise that players turn the frames by; turned so, they show their numbers.
+        matrix: Where players show a sample at (x, y), instead of `rotation`: a, b, c, d for (ax + cy, bx + dy).
         container: libav's name of the muxer.
         container_options: The muxer's.
         first_number: Number of the first frame.
@@ -84,13 +98,15 @@ def write_video(
         stream.codec_context.gop_size = keyframe_interval
         stream.options = options or {}
         unit = time_base or 1 / Fraction(rate)
-        shown_size = size if rotation % 180 == 0 else size[::-1]
+        matrix = matrix or ROTATIONS[rotation % 360]
+        shown_size = size if matrix[0] else size[::-1]
         stream.codec_context.time_base = unit
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if matrix != ROTATIONS[0]:
+            a, b, c, d = (value << 16 for value in matrix)
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         for index in range(num_frames):
-            board = np.rot90(numbered_frame(first_number + index, shown_size), -rotation // 90)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(board), format="gray")
+            board = as_coded(numbered_frame(first_number + index, shown_size), size, matrix)
+            frame = av.VideoFrame.from_ndarray(board, format="gray")
             frame = frame.reformat(format=pixel_format)
             time = times[index] if times is not None else index / Fraction(rate)
             frame.pts, frame.time_base = round(time / unit), unit

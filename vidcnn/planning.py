@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec, Segment, plan_segments
+from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan_segments
 from vidcnn.errors import VideoError
 from vidcnn.predictions.ledger import SegmentKey, VideoKey
 from vidcnn.sources import SourceVideo
+from vidcnn.video.container import plain_errors
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
 from vidcnn.video.probe import Timing, probe_video
 
@@ -78,21 +79,11 @@ def plan_video(video: SourceVideo, settings: PlanSettings) -> list[PlannedSegmen
     """
     if video.error is not None:
         raise VideoError(video.error_kind or "unreadable", video.error)
-    timing: Timing
-    if video.is_frame_folder:
-        frames = folder_frames(video.location)
-        decode_image(frames[0], max_pixels=settings.max_pixels)
-        times, timing = folder_times(len(frames), settings.image_fps), "order"
-    else:
-        info = probe_video(video.location, max_pixels=settings.max_pixels)
-        if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
-            raise VideoError("changed", "the file changed since it was listed")
-        times, timing = info.times, info.timing
+    with plain_errors():
+        times, timing = _read_times(video, settings)
+        segments = plan_segments(times, settings.clips)
     key = video_key(video)
-    return [
-        PlannedSegment(key, video.location, video.is_frame_folder, timing, segment)
-        for segment in plan_segments(times, settings.clips)
-    ]
+    return [PlannedSegment(key, video.location, video.is_frame_folder, timing, segment) for segment in segments]
 
 
 def group_segments(
@@ -119,3 +110,14 @@ def group_segments(
         num_frames += cost
     if unit:
         yield unit
+
+
+def _read_times(video: SourceVideo, settings: PlanSettings) -> tuple[FrameTimes, Timing]:
+    if video.is_frame_folder:
+        frames = folder_frames(video.location)
+        decode_image(frames[0], max_pixels=settings.max_pixels)
+        return folder_times(len(frames), settings.image_fps), "order"
+    info = probe_video(video.location, max_pixels=settings.max_pixels)
+    if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
+        raise VideoError("changed", "the file changed since it was listed")
+    return info.times, info.timing

@@ -71,6 +71,11 @@ def test_damage_reaches_the_frames_before_it_that_were_predicted_from_it_and_all
     assert unsound(judge(TWO_GOPS, flagged={8})) == [5, 6, 7, 8]
 
 
+def test_damage_leaves_alone_what_was_coded_before_it() -> None:
+    assert unsound(judge(TWO_GOPS, flagged={3})) == [3, 5, 6, 7, 8]
+    assert unsound(judge(TWO_GOPS, flagged={2})) == [1, 2, 3, 5, 6, 7, 8]
+
+
 def test_a_damaged_keyframe_spoils_its_own_frames_and_those_shown_before_it_that_need_it() -> None:
     assert unsound(judge(TWO_GOPS, flagged={12})) == [12, 13]
     assert unsound(judge(OPEN_GOP, flagged={6})) == [3, 4, 5, 6, 7, 8]
@@ -93,17 +98,30 @@ def test_a_refused_packet_spoils_what_follows_it_up_to_the_next_keyframe() -> No
     assert frames.is_clear
 
 
-def test_a_refused_packet_leaves_what_was_coded_before_it_alone() -> None:
+def test_a_refused_packet_leaves_alone_what_was_coded_before_it() -> None:
     assert unsound(judge(TWO_GOPS, refused={2})) == [1, 3, 5, 6, 7, 8]  # 4 comes out after it, but was coded before
     assert unsound(judge(TWO_GOPS, refused={1})) == [3, 5, 6, 7, 8]
 
 
-def test_frames_that_are_only_counted_are_not_taken_for_packets() -> None:
+def counted(*, refused: int | None = None, flagged: int | None = None) -> list[bool]:
+    """Judge six frames that are only counted, with a decoder that holds two back."""
     frames = FrameJudge(by_order=True)
-    for time in (0, 1, 2):
-        frames.feed(time, is_keyframe=time == 0)
-    frames.note_damage(3)
-    assert [judged.is_sound for time in (0, 1, 2) for judged in frames.add(None, time, is_damaged=False)] == [False] * 3
+    verdicts = []
+    for number in range(6):
+        frames.feed(number, is_keyframe=number == 0)
+        if number == refused:
+            frames.note_damage(number)
+        if number >= 2:
+            verdicts += [*frames.add(None, number - 2, is_damaged=flagged == number - 2)]
+    for number in (4, 5):
+        verdicts += [*frames.add(None, number, is_damaged=flagged == number)]
+    return [judged.is_sound for judged in [*verdicts, *frames.finish()]]
+
+
+def test_frames_that_are_only_counted_may_be_of_any_packet_in_the_decoder() -> None:
+    assert counted() == [True] * 6
+    assert counted(refused=4) == [True, True, False, False, False, False]  # 2 came out with packet 4
+    assert counted(flagged=3) == [True, False, False, False, False, False]  # 1 came out with packet 3 in the decoder
 
 
 def test_unreadable_places_before_anything_was_read_count() -> None:

@@ -123,16 +123,27 @@ def test_sparse_clips_that_seek_and_skip_get_their_frames(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize("rotation", [90, 180, -90])
-@pytest.mark.parametrize("exact", [False, True])
-def test_frames_are_turned_upright(rotation: int, exact: bool, tmp_path: Path) -> None:
+def test_frames_are_turned_upright(rotation: int, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 5, options=X264, rotation=rotation, size=(96, 64))
     assert frame_numbers(path) == [0, 1, 2, 3, 4]
-    (clip,) = decode_clips(
-        path, ClipSpec(Sampling(5, stride=1)), request={"preprocessing": WHOLE_FRAME, "exact": exact}
-    )
+
+
+# All eight ways to lay a picture down: turned, mirrored, both.
+MATRICES = [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("way", ["own size", "fast", "exact"])
+def test_frames_are_shown_as_the_display_matrix_says(
+    matrix: tuple[int, int, int, int], way: str, tmp_path: Path
+) -> None:
+    path = write_video(tmp_path / "a.mp4", 5, options=X264, matrix=matrix, size=(96, 64), first_number=0x1234)
+    request = {} if way == "own size" else {"preprocessing": WHOLE_FRAME, "exact": way == "exact"}
+    (clip,) = decode_clips(path, ClipSpec(Sampling(5, stride=1)), request=request)
     assert not isinstance(clip, VideoError)
-    assert clip.shape == (5, 112, 112, 3)
-    assert [number_of(frame) for frame in clip] == [0, 1, 2, 3, 4]
+    shape = (96, 64) if matrix[0] else (64, 96)
+    assert clip.shape == (5, *(shape if way == "own size" else (112, 112)), 3)
+    assert [number_of(frame) for frame in clip] == [0x1234 + index for index in range(5)]
 
 
 @pytest.mark.parametrize(

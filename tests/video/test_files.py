@@ -118,14 +118,22 @@ def test_names_that_libav_would_not_take_as_they_are_are_opened_for_it(name: str
 
 
 def test_damaged_files_leave_no_stray_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    data = bytearray(write_video(tmp_path / "a.wmv", 20, codec="wmv2", container="asf").read_bytes())
+    data = write_video(tmp_path / "a.wmv", 20, codec="wmv2", container="asf").read_bytes()
     path: Any = tmp_path / "b%d.wmv"
+    kinds = set()
     for position in range(16, 200):
-        broken = data.copy()
+        broken = bytearray(data)
         broken[position] ^= 0xFF
         path.write_bytes(broken)
-        try:
-            plan(path)
-        except VideoError as error:
-            assert error.kind in ("unreadable", "no_video")  # noqa: PT017
+        kinds.add(kind_of(path))
+    assert kinds <= {None, "unreadable", "no_video"}
+    assert len(kinds) > 1
     assert capfd.readouterr().err == ""
+
+
+def kind_of(path: Path) -> str | None:
+    try:
+        plan(path)
+    except VideoError as error:
+        return error.kind
+    return None

@@ -8,7 +8,7 @@ each with a verdict. Damage spreads from where it is noticed to the next keyfram
     presentation order   I0  B1  B2  B3  P4  B6  P8 ...  I12
     verdict              ok  -   -   -   -   -   -       ok      B1 to B3 were predicted from P4, and come before it
 
-So a frame is held back until all frames that were decoded before it have come out: they lie within the decoder's own
+So a frame is held back until all that was given to the decoder before it has come out: it lies within the decoder's own
 delay. Times are in any unit that grows with presentation.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _MAX_HELD = 64
 """More frames are never held back, whatever the times say: four times the longest delay of any decoder."""
@@ -40,63 +40,74 @@ class JudgedFrame:
     is_gap_sound: bool
 
 
+class _Origin(NamedTuple):
+    """Where a frame stands among the packets.
+
+    Attributes:
+        number: How many packets had been fed with its own.
+        last_needed: The latest presentation time among them.
+    """
+
+    number: int
+    last_needed: int
+
+
 class FrameJudge:
     """Judges the frames of a run of decoding, which starts at a keyframe or at the beginning of a file.
 
     Args:
-        by_order: Whether times are counts of packets and of frames, so that a packet and its own frame may differ.
+        by_order: Whether times are counts of packets and of frames, so that it is not known which packet a frame is
+            from. Frames are then taken to be from the last one.
     """
 
     def __init__(self, *, by_order: bool = False) -> None:
         self._by_order = by_order
-        self._held: deque[tuple[JudgedFrame, int]] = deque()  # with the time up to which frames must have come out
-        self._last_fed: int | None = None  # the latest presentation time of all packets so far
-        self._in_decoder: set[int] = set()  # times of the packets whose frames have not come out
-        self._spared: frozenset[int] = frozenset()  # times of frames that were in the decoder before the damage
+        self._last_fed = _Origin(0, -(2**63))
+        self._in_decoder: dict[int, _Origin] = {}  # by time: the packets whose frames have not come out
+        self._held: deque[tuple[JudgedFrame, _Origin]] = deque()
         self._keyframes: deque[int] = deque()  # times of those fed, from the last that came out on
-        self._damaged_at: int | None = None
+        # Damage is in the frames from the packet with this number on, until the keyframe after this time.
+        self._damaged_from: int | None = None
+        self._damaged_at = -(2**63)
         self._recovers_at: int | None = None
 
     @property
     def is_clear(self) -> bool:
         """Whether no damage is known that a keyframe has not ended yet."""
-        return self._damaged_at is None
+        return self._damaged_from is None
 
     def feed(self, time: int, *, is_keyframe: bool) -> None:
         """Note a packet that goes into the decoder."""
-        self._last_fed = time if self._last_fed is None else max(self._last_fed, time)
-        self._in_decoder.add(time)
+        self._last_fed = _Origin(self._last_fed.number + 1, max(self._last_fed.last_needed, time))
+        self._in_decoder[time] = self._last_fed
         if is_keyframe:
             self._keyframes.append(time)
-            if self._damaged_at is not None and self._recovers_at is None and time > self._damaged_at:
+            if not self.is_clear and self._recovers_at is None and time > self._damaged_at:
                 self._recovers_at = time
 
     def note_damage(self, time: int | None = None) -> None:
         """Note that the packet of this time is damaged, or was refused; None stands for what follows the last one."""
-        if self.is_clear and not self._by_order:
-            self._spared = frozenset(self._in_decoder - {time})
         if time is None:
-            time = self._last_fed if self._last_fed is not None else -(2**63)
-        self._spread_from(time)
+            self._spread(self._last_fed.number + 1, self._last_fed.last_needed)
+        else:
+            self._spread(self._origin(time).number, time)
 
     def add(self, frame: Any, time: int, *, is_damaged: bool) -> Iterator[JudgedFrame]:
         """Take a frame that came out of the decoder, and yield those that can be judged now."""
-        while self._held and (self._held[0][1] < time or len(self._held) >= _MAX_HELD):
+        while self._held and (self._held[0][1].last_needed < time or len(self._held) >= _MAX_HELD):
             yield self._held.popleft()[0]
-        self._in_decoder = {other for other in self._in_decoder if other > time}
+        origin = self._origin(time)
         if is_damaged:
-            self._spared = frozenset()
-            self._spread_from(time)
-            for held, _ in self._held:
-                held.is_sound = held.is_gap_sound = False
+            self._spread(0 if self._by_order else origin.number, time)
         is_gap_sound = self.is_clear
         if self._recovers_at is not None and time >= self._recovers_at:
-            self._damaged_at = self._recovers_at = None
+            self._damaged_from = self._recovers_at = None
+        is_sound = self._damaged_from is None or origin.number < self._damaged_from
+        self._held.append((JudgedFrame(frame, time, is_sound, is_gap_sound), origin))
+        self._in_decoder = {other: where for other, where in self._in_decoder.items() if other > time}
         while len(self._keyframes) > 1 and self._keyframes[0] < time:
             self._keyframes.popleft()
-        judged = JudgedFrame(frame, time, self.is_clear or time in self._spared, is_gap_sound)
-        self._held.append((judged, time if self._last_fed is None else self._last_fed))
-        while self._held and self._held[0][1] <= time:
+        while self._held and self._held[0][1].last_needed <= time:
             yield self._held.popleft()[0]
 
     def finish(self) -> Iterator[JudgedFrame]:
@@ -104,6 +115,16 @@ class FrameJudge:
         while self._held:
             yield self._held.popleft()[0]
 
-    def _spread_from(self, time: int) -> None:
-        self._damaged_at = time if self._damaged_at is None else max(time, self._damaged_at)
+    def _origin(self, time: int) -> _Origin:
+        return self._last_fed if self._by_order else self._in_decoder.get(time, self._last_fed)
+
+    def _spread(self, number: int, time: int) -> None:
+        """Let damage spread from a packet."""
+        if self._damaged_from is None:
+            self._damaged_from, self._damaged_at = number, time
+        else:
+            self._damaged_from, self._damaged_at = min(self._damaged_from, number), max(self._damaged_at, time)
         self._recovers_at = min((keyframe for keyframe in self._keyframes if keyframe > self._damaged_at), default=None)
+        for held, origin in self._held:
+            if origin.number >= number:
+                held.is_sound = held.is_gap_sound = False

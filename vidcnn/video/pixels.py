@@ -12,14 +12,17 @@ cropped. Two ways lead there:
 from __future__ import annotations
 
 import re
+import struct
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from math import floor, gcd
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.sidedata.sidedata import Type
 
-from vidcnn.transforms import Preprocessing
+from vidcnn.transforms import Preprocessing, resize_and_crop
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -51,6 +54,7 @@ class FrameConverter:
     def __init__(self, preprocessing: Preprocessing | None, *, exact: bool = False) -> None:
         self._preprocessing = preprocessing
         self._exact = exact
+        self._is_turned: bool | None = None  # whether frames say how they are turned, as far as the first one tells
 
     def convert(self, frame: Any) -> UInt8Array:
         """Return a frame as upright RGB.
@@ -61,29 +65,141 @@ class FrameConverter:
         Returns:
             uint8 (H, W, 3), with H and W the crop of the preprocessing or the frame's own.
         """
-        quarter_turns = round(frame.rotation / 90) % 4
+        orientation = self._orientation(frame)
         if self._preprocessing is None:
-            return _upright(frame.to_ndarray(format="rgb24"), quarter_turns)
+            return _upright(frame.to_ndarray(format="rgb24"), orientation)
         if self._exact:
-            return self._convert_exactly(_upright(frame.to_ndarray(format="rgb24"), quarter_turns))
-        height, width = frame.height, frame.width
-        if quarter_turns % 2:
-            height, width = width, height
-        resized_height, resized_width = self._preprocessing.resized_size(height, width)
-        size = (resized_height, resized_width) if quarter_turns % 2 else (resized_width, resized_height)
-        interpolation = _INTERPOLATION[self._preprocessing.interpolation]
-        rgb = _resize_planes(frame, size, interpolation)
+            return resize_and_crop(_upright(frame.to_ndarray(format="rgb24"), orientation), self._preprocessing)
+        target = _target(self._preprocessing, frame.height, frame.width, orientation)
+        rgb = _resize_planes(frame, target)
         if rgb is None:
-            rgb = cv2.resize(frame.to_ndarray(format="rgb24"), size, interpolation=interpolation)
-        rgb = _upright(rgb, quarter_turns)
-        top, left = self._preprocessing.crop_origin(resized_height, resized_width)
-        return rgb[top : top + self._preprocessing.crop[0], left : left + self._preprocessing.crop[1]]
+            rgb = _resize(frame.to_ndarray(format="rgb24"), target)
+        return _upright(rgb, orientation)
 
-    def _convert_exactly(self, rgb: UInt8Array) -> UInt8Array:
-        from vidcnn.transforms import resize_and_crop
+    def _orientation(self, frame: Any) -> _Orientation:
+        if self._is_turned is None:
+            self._is_turned = frame.side_data.get(Type.DISPLAYMATRIX) is not None
+        if not self._is_turned and frame.rotation == 0:
+            return _Orientation()
+        matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+        return _Orientation() if matrix is None else _read_matrix(bytes(matrix))
 
-        assert self._preprocessing is not None
-        return resize_and_crop(rgb, self._preprocessing)
+
+class _Orientation(NamedTuple):
+    """How a frame is brought upright: first rows and columns change places, then each axis may be reversed.
+
+    Attributes:
+        is_transposed: Whether rows become columns.
+        reverses_rows: Whether what is then on top belongs at the bottom.
+        reverses_columns: Whether what is then on the left belongs on the right.
+    """
+
+    is_transposed: bool = False
+    reverses_rows: bool = False
+    reverses_columns: bool = False
+
+
+@lru_cache(maxsize=64)
+def _read_matrix(matrix: bytes) -> _Orientation:
+    """Read a display matrix (ISO/IEC 14496-12, 6.2.2): a sample at (x, y) is shown at (ax + cy, bx + dy)."""
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
+    if abs(b) > abs(a):
+        return _Orientation(True, b < 0, c < 0)
+    return _Orientation(False, d < 0, a < 0)
+
+
+def _upright(rgb: UInt8Array, orientation: _Orientation) -> UInt8Array:
+    if orientation.is_transposed:
+        rgb = rgb.transpose(1, 0, 2)
+    return rgb[:: -1 if orientation.reverses_rows else 1, :: -1 if orientation.reverses_columns else 1]
+
+
+class _Target(NamedTuple):
+    """What is wanted of a frame as it was coded, before it is turned upright.
+
+    Attributes:
+        size: (height, width) of the whole frame after resizing.
+        top: First row of the crop.
+        left: First column of the crop.
+        height: Rows of the crop.
+        width: Columns of the crop.
+        interpolation: OpenCV's number for it.
+    """
+
+    size: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+    interpolation: int
+
+
+@lru_cache(maxsize=64)
+def _target(preprocessing: Preprocessing, height: int, width: int, orientation: _Orientation) -> _Target:
+    is_transposed = orientation.is_transposed
+    size = preprocessing.resized_size(*((width, height) if is_transposed else (height, width)))  # upright
+    origin = preprocessing.crop_origin(*size)
+    reverses = (orientation.reverses_rows, orientation.reverses_columns)
+    rows, columns = (
+        (end - start - length if is_reversed else start, length, end)
+        for end, start, length, is_reversed in zip(size, origin, preprocessing.crop, reverses, strict=True)
+    )
+    if is_transposed:
+        rows, columns = columns, rows
+    interpolation = _INTERPOLATION[preprocessing.interpolation]
+    return _Target((rows[2], columns[2]), rows[0], columns[0], rows[1], columns[1], interpolation)
+
+
+def _resize(samples: npt.NDArray[Any], target: _Target) -> npt.NDArray[Any]:
+    """Resize a picture, or one plane of it, and cut out the crop.
+
+    Args:
+        samples: (H, W) or (H, W, C).
+        target: What is wanted of the picture; a plane of chroma is stretched to it.
+
+    Returns:
+        (height, width) or (height, width, C) of the target.
+    """
+    height, width = samples.shape[:2]
+    rows = _window(height, target.size[0], target.top, target.height)
+    columns = _window(width, target.size[1], target.left, target.width)
+    resized = cv2.resize(
+        samples[rows.source, columns.source],
+        None,
+        fx=target.size[1] / width,
+        fy=target.size[0] / height,
+        interpolation=target.interpolation,
+    )
+    return resized[rows.crop, columns.crop]
+
+
+class _Window(NamedTuple):
+    """The samples along one axis from which a crop is interpolated.
+
+    Attributes:
+        source: The samples.
+        crop: The crop among what they are resized to.
+    """
+
+    source: slice
+    crop: slice
+
+
+@lru_cache(maxsize=256)
+def _window(source_size: int, size: int, start: int, length: int) -> _Window:
+    """Return as few samples as give the same result as all of them.
+
+    The window may begin only where a sample and a result coincide, at multiples of ``size / gcd``: from elsewhere all
+    results would be shifted by a fraction.
+    """
+    shared = gcd(size, source_size)
+    # Bicubic interpolation reaches from the sample before the last one not beyond a result to the two after it.
+    nearest_left = floor((start + 0.5) * source_size / size - 0.5)
+    steps = max(0, nearest_left - 1) // (source_size // shared)
+    first, source_first = steps * (size // shared), steps * (source_size // shared)
+    last = (start + length - 0.5) * source_size / size - 0.5
+    source = slice(source_first, min(source_size, int(last) + 4))
+    return _Window(source, slice(start - first, start - first + length))
 
 
 class _Layout(NamedTuple):
@@ -111,39 +227,42 @@ def _layout(pixel_format: str) -> _Layout | None:
     return None
 
 
-def _resize_planes(frame: Any, size: tuple[int, int], interpolation: int) -> UInt8Array | None:
+def _resize_planes(frame: Any, target: _Target) -> UInt8Array | None:
     """Resize luma and chroma apart, and convert the result; None where the format or its memory does not allow it.
 
-    Args:
-        frame: A PyAV video frame.
-        size: ``(width, height)`` of the result.
-        interpolation: OpenCV's number for it.
-
     Returns:
-        uint8 (height, width, 3) RGB.
+        uint8 (height, width, 3) RGB of the target.
     """
     layout = _layout(frame.format.name)
-    if layout is None or int(frame.colorspace) in _NOT_LINEAR_IN_CBCR:
+    colorspace = int(frame.colorspace)
+    if layout is None or colorspace in _NOT_LINEAR_IN_CBCR:
         return None
-    dtype = np.uint8 if layout.bits == 8 else np.uint16
     planes: list[Any] = []
     for index, plane in enumerate(frame.planes):
         if plane.line_size <= 0:
             return None
-        channels = 2 if index and layout.interleaved_chroma else 1
-        samples: Any = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
-        view = samples[:, : plane.width * channels].reshape(plane.height, plane.width, channels)
-        resized: Any = cv2.resize(view, size, interpolation=interpolation)
+        resized = _resize(_samples(plane, layout, is_chroma=index > 0), target)
         if layout.bits > 8:
             resized = cv2.convertScaleAbs(resized, alpha=1 / (1 << (layout.bits - 8 + layout.shift)))
         planes.append(resized)
-    rgb: Any
     if layout.is_gray:
-        rgb = cv2.merge(planes * 3)
-    else:
-        is_full_range = layout.is_full_range or frame.color_range == _FULL_RANGE
-        rgb = cv2.transform(cv2.merge(planes), _rgb_matrix(int(frame.colorspace), is_full_range))
-    return cast(UInt8Array, rgb)
+        planes *= 3
+    # (height, width) or, of interleaved chroma, (height, width, 2) each -> (height, width, 3)
+    merged: Any = cv2.merge(planes)
+    if layout.is_gray:
+        return merged  # type: ignore[no-any-return]
+    is_full_range = layout.is_full_range or frame.color_range == _FULL_RANGE
+    rgb: Any = cv2.transform(merged, _rgb_matrix(colorspace, is_full_range))
+    return rgb  # type: ignore[no-any-return]
+
+
+def _samples(plane: Any, layout: _Layout, *, is_chroma: bool) -> npt.NDArray[Any]:
+    """Return a plane's samples where they lie: (H, W), or (H, W, 2) where Cb and Cr take turns."""
+    dtype = np.dtype(np.uint8 if layout.bits == 8 else np.uint16)
+    lines = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+    if is_chroma and layout.interleaved_chroma:
+        return lines[:, : plane.width * 2].reshape(plane.height, plane.width, 2)
+    return lines[:, : plane.width]
 
 
 @lru_cache(maxsize=32)
@@ -159,7 +278,3 @@ def _rgb_matrix(colorspace: int, is_full_range: bool) -> npt.NDArray[np.float32]
         [luma, chroma * 2 * (1 - kb), 0.0],
     ]
     return np.array([[*row, -row[0] * offset - (row[1] + row[2]) * 128] for row in rows], np.float32)
-
-
-def _upright(rgb: UInt8Array, quarter_turns: int) -> UInt8Array:
-    return np.rot90(rgb, quarter_turns) if quarter_turns else rgb

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 import av.error
 
 from vidcnn.clips import FrameTimes
-from vidcnn.video.container import MAX_PIXELS, OpenVideo, complaint_about_size, open_video, plain_errors
+from vidcnn.video.container import (
+    MAX_PIXELS,
+    OpenVideo,
+    complaint_about_size,
+    open_video,
+    plain_errors,
+    read_from_keyframe,
+)
 from vidcnn.video.files import file_version
 from vidcnn.video.timeline import Timing, read_timeline
 
 __all__ = ["Timing", "VideoInfo", "probe_video"]
+
+_MAX_PACKETS = 8
+"""How many packets are tried for the first frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +106,15 @@ def _rotation(video: OpenVideo) -> int:
     Raises:
         FFmpegError: Frames are larger than allowed, so that libav could not even tell their size.
     """
+    codec = video.stream.codec_context
     try:
         video.container.seek(0)
-        for packet in video.container.demux(video.stream):
-            for frame in packet.decode():
+        for packet in islice(read_from_keyframe(video), _MAX_PACKETS):
+            # Drained at once, the decoder does not wait for the frames that it would put in order.
+            for frame in (*(packet.decode() if packet is not None else ()), *codec.decode(None)):
                 return int(frame.rotation)
+            codec.flush_buffers()
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        if video.stream.codec_context.width == 0 and complaint_about_size(error):
+        if codec.width == 0 and complaint_about_size(error):
             raise
     return 0

@@ -1,0 +1,188 @@
+"""Pixels against libav's own conversion and torchvision's own arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidcnn.transforms import Interpolation, Preprocessing
+from vidcnn.video import pixels
+from vidcnn.video.pixels import FrameConverter, UInt8Array
+
+from .decoding import PREPROCESSING, mean_difference
+
+NORMALISATION: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+def picture(height: int, width: int) -> UInt8Array:
+    """A picture with soft edges and all colours, as cameras take them: (H, W, 3) RGB."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (height // 24 + 2, width // 24 + 2, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def coded(
+    pixel_format: str, *, size: tuple[int, int] = (240, 320), colorspace: int = 5, is_full_range: bool = False
+) -> Any:
+    """A frame in a pixel format, as a decoder gives it out."""
+    rgb = av.VideoFrame.from_ndarray(picture(*size), format="rgb24")
+    frame = rgb.reformat(format=pixel_format, dst_colorspace=colorspace, dst_color_range=2 if is_full_range else 1)
+    frame.colorspace, frame.color_range = colorspace, 2 if is_full_range else 1
+    return frame
+
+
+def through_libav(frame: Any, preprocessing: Preprocessing) -> UInt8Array:
+    """Convert with libav, then resize as torchvision's preset does, without antialiasing, and crop."""
+    rgb = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)[None].float()
+    size = preprocessing.resized_size(frame.height, frame.width)
+    mode = preprocessing.interpolation
+    resized = torch.nn.functional.interpolate(rgb, size, mode=mode, align_corners=None if mode == "nearest" else False)
+    top, left = preprocessing.crop_origin(*size)
+    rows, columns = preprocessing.crop
+    cropped = resized.round().clamp(0, 255).to(torch.uint8)[0, :, top : top + rows, left : left + columns]
+    pixels_: UInt8Array = cropped.permute(1, 2, 0).numpy()
+    return pixels_
+
+
+FORMATS = [
+    "yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "gray",
+    "yuv420p10le", "yuv422p10le", "yuv444p10le", "yuv420p12le", "p010le",
+]  # fmt: skip
+BYPASSED = ["rgb24", "bgra", "gbrp", "yuva420p", "yuyv422", "gray10le", "rgb48le"]
+
+
+@pytest.mark.parametrize("is_full_range", [False, True])
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_the_fast_way_looks_like_libavs_in_every_format(pixel_format: str, is_full_range: bool) -> None:
+    frame = coded(pixel_format, is_full_range=is_full_range or pixel_format == "yuvj420p")
+    fast = FrameConverter(PREPROCESSING).convert(frame)
+    assert fast.shape == (112, 112, 3)
+    # libav repeats each sample of chroma and rounds down; where neither matters, hardly anything is left.
+    limit = 0.6 if "444" in pixel_format or pixel_format == "gray" else 2
+    assert mean_difference(fast, through_libav(frame, PREPROCESSING)) < limit
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv444p10le"])
+@pytest.mark.parametrize(("colorspace", "kr"), [(1, 0.2126), (5, 0.299), (6, 0.299), (9, 0.2627), (2, 0.299)])
+def test_the_fast_way_knows_the_matrix_of_each_colour_space(pixel_format: str, colorspace: int, kr: float) -> None:
+    frame = coded(pixel_format, colorspace=colorspace if colorspace != 2 else 5)
+    frame.colorspace = colorspace
+    assert mean_difference(FrameConverter(PREPROCESSING).convert(frame), through_libav(frame, PREPROCESSING)) < 0.6
+    assert pixels._rgb_matrix(colorspace, True)[0, 2] == pytest.approx(2 * (1 - kr))
+
+
+@pytest.mark.parametrize("pixel_format", BYPASSED)
+def test_other_formats_are_converted_by_libav(pixel_format: str) -> None:
+    frame = coded(pixel_format, is_full_range=True)
+    assert pixels._layout(pixel_format) is None
+    assert mean_difference(FrameConverter(PREPROCESSING).convert(frame), through_libav(frame, PREPROCESSING)) < 1
+
+
+def test_colour_spaces_that_are_not_linear_are_left_to_libav() -> None:
+    frame = coded("yuv444p")
+    frame.colorspace = 8  # YCgCo
+    target = pixels._target(PREPROCESSING, frame.height, frame.width, pixels._Orientation())
+    assert pixels._resize_planes(frame, target) is None
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("resize", [128, (128, 171), (256, 300)])
+def test_the_fast_way_resizes_to_any_geometry(interpolation: Interpolation, resize: Any) -> None:
+    preprocessing = Preprocessing(resize=resize, crop=(112, 96), interpolation=interpolation, **NORMALISATION)
+    for size in ((240, 320), (360, 202), (121, 161)):
+        frame = coded("yuv444p", size=size)
+        fast = FrameConverter(preprocessing).convert(frame)
+        assert fast.shape == (112, 96, 3)
+        limit = 4 if interpolation == "nearest" else 1.5
+        assert mean_difference(fast, through_libav(frame, preprocessing)) < limit, size
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "nv12", "rgb24"])
+def test_the_exact_way_is_torchvisions_arithmetic_to_the_bit(pixel_format: str) -> None:
+    frame = coded(pixel_format)
+    exact = FrameConverter(PREPROCESSING, exact=True).convert(frame)
+    assert np.array_equal(exact, through_libav(frame, PREPROCESSING))
+
+
+def test_the_exact_way_is_torchvisions_own_preset() -> None:
+    from torchvision.transforms._presets import VideoClassification
+
+    preset = VideoClassification(crop_size=(112, 112), resize_size=(128, 171))
+    frame = coded("yuv420p")
+    rgb = torch.from_numpy(frame.to_ndarray(format="rgb24"))
+    expected = preset(rgb.permute(2, 0, 1)[None])[:, 0]  # (C, h, w), normalised
+    exact = torch.from_numpy(FrameConverter(PREPROCESSING, exact=True).convert(frame)).permute(2, 0, 1)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preset.mean, preset.std))
+    assert torch.allclose((exact / 255 - mean) / std, expected, atol=1e-6)
+
+
+def test_frames_of_their_own_size_are_libavs() -> None:
+    frame = coded("yuv420p")
+    assert np.array_equal(FrameConverter(None).convert(frame), frame.to_ndarray(format="rgb24"))
+
+
+@given(
+    st.integers(4, 400), st.integers(4, 400), st.integers(4, 150), st.integers(4, 150),
+    st.floats(0, 1), st.floats(0, 1), st.sampled_from([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST]),
+)  # fmt: skip
+def test_a_part_is_resized_as_it_is_in_the_whole(
+    height: int, width: int, rows: int, columns: int, down: float, right: float, interpolation: int
+) -> None:
+    samples = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width), np.uint8)
+    crop_rows, crop_columns = rows - rows // 4, columns - columns // 4
+    top, left = int((rows - crop_rows) * down), int((columns - crop_columns) * right)
+    target = pixels._Target((rows, columns), top, left, crop_rows, crop_columns, interpolation)
+    whole = cv2.resize(samples, (columns, rows), interpolation=interpolation).astype(int)
+    expected = whole[top : top + crop_rows, left : left + crop_columns]
+    part = pixels._resize(samples, target)
+    assert part.shape == expected.shape
+    difference = np.abs(part.astype(int) - expected)
+    if interpolation == cv2.INTER_NEAREST:
+        assert (difference > 0).mean() < 0.02  # where two samples are equally near
+    else:
+        assert difference.max() <= 2
+
+
+def test_little_more_than_the_crop_is_read() -> None:
+    window = pixels._window(720, 128, 8, 112)  # 45 rows make 8
+    assert (window.source.start, window.crop) == (45, slice(0, 112))
+    assert window.source.stop < 45 + 112 * 45 / 8 + 6
+    assert pixels._window(1080, 128, 8, 112).source.start == 0  # only every 16th row would do
+
+
+def test_a_plane_that_lies_upside_down_in_memory_is_left_to_libav(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plane:
+        line_size = -320
+
+    class Frame:
+        format = type("Format", (), {"name": "yuv420p"})
+        colorspace, planes = 1, (Plane(),)
+
+    assert pixels._resize_planes(Frame(), pixels._target(PREPROCESSING, 240, 320, pixels._Orientation())) is None
+
+
+def test_the_conversion_of_a_frame_does_not_change_it() -> None:
+    frame = coded("yuv420p")
+    before = frame.to_ndarray()
+    FrameConverter(PREPROCESSING).convert(frame)
+    assert np.array_equal(frame.to_ndarray(), before)
+
+
+def test_clips_outlive_their_frames(tmp_path: Path) -> None:
+    frame = coded("yuv420p")
+    converted = FrameConverter(PREPROCESSING).convert(frame)
+    copy = converted.copy()
+    frame.time_base = Fraction(1, 30)
+    del frame
+    for _ in range(20):
+        coded("yuv420p", size=(240, 320), colorspace=1)
+    assert np.array_equal(converted, copy)

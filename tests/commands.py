@@ -21,10 +21,13 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
-def vidcnn(*arguments: str | Path, timeout: float = 180, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+def vidcnn(
+    *arguments: str | Path, timeout: float = 180, extra: dict[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with more environment variables if wanted."""
+    environ = environment() | (extra or {})
     return subprocess.run(
-        command(*arguments), env=environment(), capture_output=True, text=True, timeout=timeout, check=False, **options
+        command(*arguments), env=environ, capture_output=True, text=True, timeout=timeout, check=False, **options
     )
 
 

@@ -16,9 +16,8 @@ With ``num_frames=3, stride=2`` and the default step of ``3 * 2`` on ten frames 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -26,10 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcnn.errors import VideoError
+from vidcnn.grid import FloatArray, FrameTimes, Grid, IntArray, Interval, Sampling
+
+__all__ = ["ClipSpec", "FrameTimes", "Sampling", "Segment", "ShortClips", "plan_clips_at", "plan_segments"]
 
 ShortClips = Literal["repeat_last", "loop", "drop"]
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 MAX_SEGMENT_FRAMES = 1024
@@ -39,37 +39,6 @@ MAX_SEGMENT_CLIPS = 256
 
 MAX_CLIP_FRAMES = 16_000_000
 """Frames in all clips of one video: twelve days at 15 per second. What claims more has corrupt times."""
-
-_ROUNDING = Fraction(1, 1000)
-"""Containers that count milliseconds round a frame's time by up to half of one."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the frames of one clip are taken: what a model was trained on, and part of its bundle.
-
-    Args:
-        num_frames: Frames in a clip, T.
-        stride: Step between a clip's frames, in frames of the video; exclusive with `fps`.
-        fps: Frames taken per second of presentation time; exclusive with `stride`.
-
-    Raises:
-        ValueError: A value is out of range, or not exactly one of `stride` and `fps` is given.
-    """
-
-    num_frames: int = 16
-    stride: int | None = None
-    fps: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.num_frames < 1:
-            raise ValueError(f"num_frames ({self.num_frames}) must be > 0")
-        if (self.stride is None) == (self.fps is None):
-            raise ValueError(f"give one of stride ({self.stride}) and fps ({self.fps})")
-        if self.stride is not None and self.stride < 1:
-            raise ValueError(f"stride ({self.stride}) must be > 0")
-        if self.fps is not None and not 0.001 <= self.fps <= 1000:
-            raise ValueError(f"fps ({self.fps}) must be in [0.001, 1000]")
 
 
 @dataclass(frozen=True)
@@ -100,35 +69,6 @@ class ClipSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} ({value}) must be > 0")
-
-
-@dataclass(frozen=True, eq=False)
-class FrameTimes:
-    """The frames of a video in presentation order.
-
-    Args:
-        pts: int64 (num_frames,), strictly increasing presentation times in units of `time_base`.
-        end: When the last frame leaves the screen, in units of `time_base`; after the last of `pts`.
-        time_base: Seconds per unit.
-        keyframes: int64, increasing indexes into `pts` of the frames where decoding can start; the first frame counts
-            whether it is in the list or not.
-        num_available: How many frames the file really holds; the rest is known to be cut off. None: all.
-    """
-
-    pts: IntArray
-    end: int
-    time_base: Fraction
-    keyframes: IntArray = field(default_factory=lambda: np.zeros(1, np.int64))
-    num_available: int | None = None
-
-    def __post_init__(self) -> None:
-        assert len(self.pts) > 0
-        assert self.end > self.pts[-1]
-
-    @property
-    def num_frames(self) -> int:
-        """Frames in the video, those cut off included."""
-        return len(self.pts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +110,7 @@ def plan_segments(
     times: FrameTimes,
     spec: ClipSpec,
     *,
+    interval: Interval = (None, None),
     max_frames: int = MAX_SEGMENT_FRAMES,
     max_clips: int = MAX_SEGMENT_CLIPS,
 ) -> list[Segment]:
@@ -178,6 +119,7 @@ def plan_segments(
     Args:
         times: The video's frames.
         spec: How clips are laid over the video.
+        interval: Part of the video that is covered.
         max_frames: A segment is cut when decoding it takes this many frames and a keyframe allows it.
         max_clips: A segment has at most this many clips where a keyframe allows the cut.
 
@@ -188,84 +130,77 @@ def plan_segments(
         VideoError: `too_short`, when short clips are dropped and the video is shorter than one clip; `too_large`, when
             its clips would have more than `MAX_CLIP_FRAMES` frames.
     """
-    grid = _Grid(times, spec.sampling)
-    positions, starts = _clip_positions(grid.num_positions, grid.stride, spec)
-    frames = grid.frames_at(positions)
-    covered = spec.sampling.num_frames * grid.stride
-    start_seconds = grid.seconds_at(starts)
-    end_seconds = grid.seconds_at(np.minimum(starts + covered, grid.num_positions))
-    num_available = times.num_frames if times.num_available is None else times.num_available
-    truncated = frames.max(axis=1) >= num_available
-
-    keyframes = _with_first(times.keyframes)
-    first, last = frames.min(axis=1), frames.max(axis=1)
-    cuts = [*_cut_segments(first, last, keyframes, max_frames, max_clips), len(frames)]
-    segments = []
-    for index, (a, b) in enumerate(pairwise(cuts)):
-        lowest = np.searchsorted(keyframes, first[a], side="right") - 1
-        highest = np.searchsorted(keyframes, last[a:b].max(), side="right")
-        segments.append(
-            Segment(
-                index=index,
-                count=len(cuts) - 1,
-                first_clip=a,
-                frames=frames[a:b],
-                pts=times.pts[frames[a:b]],
-                start_seconds=start_seconds[a:b],
-                end_seconds=end_seconds[a:b],
-                truncated=truncated[a:b],
-                keyframe_pts=times.pts[keyframes[lowest:highest]],
-                starts_at_beginning=bool(lowest == 0),
-            )
-        )
-    return segments
+    grid = Grid(times, spec.sampling)
+    bounds = grid.bounds(interval)
+    starts = bounds.start + _clip_starts(len(bounds), grid.stride, spec)
+    plan = _LaidClips(grid, starts, bounds, spec)
+    cuts = [*_cut_segments(plan.first, plan.last, grid.keyframes, max_frames, max_clips), len(starts)]
+    return [plan.segment(index, len(cuts) - 1, slice(a, b)) for index, (a, b) in enumerate(pairwise(cuts))]
 
 
-class _Grid:
-    """The positions on which clips are laid: a video's frames, or the ticks of `fps`."""
+def plan_clips_at(
+    times: FrameTimes,
+    sampling: Sampling,
+    places: Sequence[float],
+    *,
+    interval: Interval = (None, None),
+    short_clips: ShortClips = "repeat_last",
+) -> Segment:
+    """Plan single clips for training, anywhere in a video.
 
-    def __init__(self, times: FrameTimes, sampling: Sampling) -> None:
-        self._times = times
-        self._ticks_per_position: Fraction | None = None
-        if sampling.stride is not None:
-            self.stride = sampling.stride
-            self.num_positions = times.num_frames
-        else:
-            assert sampling.fps is not None
-            fps = Fraction(sampling.fps).limit_denominator(100_000)
-            self.stride = 1
-            self._ticks_per_position = 1 / (fps * times.time_base)
-            duration = times.end - int(times.pts[0])
-            self.num_positions = max(1, _ceil(duration / self._ticks_per_position))
+    Args:
+        times: The video's frames.
+        sampling: How the frames of a clip are taken.
+        places: For each clip where it lies, in [0, 1): 0 is the first of the starts from which a whole clip can be
+            taken, and just below 1 is the last.
+        interval: Part of the video that clips may come from, as in `plan_segments`.
+        short_clips: As in `ClipSpec`.
 
-    def frames_at(self, positions: IntArray) -> IntArray:
-        """Return the index of the frame that is on screen at each position."""
-        if self._ticks_per_position is None:
-            return positions
-        # A frame whose rounded time lies up to half a tick (at most half a millisecond) late still counts as shown:
-        # at 30 fps in Matroska, frame 2 stands at 67 ms, and the tick of 15 fps it belongs to at 66.67 ms.
-        tolerance = min(Fraction(1, 2), _ROUNDING / 2 / self._times.time_base)
-        wanted = int(self._times.pts[0]) + _floor_products(positions, self._ticks_per_position, tolerance)
-        return (np.searchsorted(self._times.pts, wanted, side="right") - 1).astype(np.int64)
-
-    def seconds_at(self, positions: IntArray) -> FloatArray:
-        """Return the presentation time of each position; `num_positions` stands for the end of the video."""
-        times = self._times
-        time_base = float(times.time_base)
-        if self._ticks_per_position is None:
-            ticks = np.append(times.pts, times.end)[positions].astype(np.float64)
-        else:
-            ticks = np.minimum(int(times.pts[0]) + positions * float(self._ticks_per_position), times.end)
-        seconds: FloatArray = ticks * time_base
-        return seconds
-
-
-def _clip_positions(num_positions: int, stride: int, spec: ClipSpec) -> tuple[IntArray, IntArray]:
-    """Lay clips over positions.
-
-    Returns:
-        int64 (num_clips, T) positions, each below `num_positions`; int64 (num_clips,) positions where clips start.
+    Raises:
+        VideoError: As in `plan_segments`.
     """
+    grid = Grid(times, sampling)
+    bounds = grid.bounds(interval)
+    spec = ClipSpec(sampling, short_clips=short_clips)
+    num_starts = max(0, len(bounds) - _check_span(len(bounds), grid.stride, spec)) + 1
+    starts = bounds.start + np.array([int(place * num_starts) for place in places], np.int64)
+    return _LaidClips(grid, starts, bounds, spec).segment(0, 1, slice(None))
+
+
+class _LaidClips:
+    """Clips at given starts, with the frames that they take."""
+
+    def __init__(self, grid: Grid, starts: IntArray, bounds: range, spec: ClipSpec) -> None:
+        self._grid = grid
+        self._frames = grid.frames_at(_positions(starts, bounds.stop, grid.stride, spec))
+        self.first, self.last = self._frames.min(axis=1), self._frames.max(axis=1)
+        self._start_seconds = grid.seconds_at(starts)
+        ends = np.minimum(starts + spec.sampling.num_frames * grid.stride, bounds.stop)
+        self._end_seconds = grid.seconds_at(ends)
+
+    def segment(self, index: int, count: int, clips: slice) -> Segment:
+        """Make a segment of some of the clips."""
+        times, keyframes = self._grid.times, self._grid.keyframes
+        frames = self._frames[clips]
+        lowest = np.searchsorted(keyframes, self.first[clips].min(), side="right") - 1
+        highest = np.searchsorted(keyframes, self.last[clips].max(), side="right")
+        num_available = times.num_frames if times.num_available is None else times.num_available
+        return Segment(
+            index=index,
+            count=count,
+            first_clip=clips.start or 0,
+            frames=frames,
+            pts=times.pts[frames],
+            start_seconds=self._start_seconds[clips],
+            end_seconds=self._end_seconds[clips],
+            truncated=self.last[clips] >= num_available,
+            keyframe_pts=times.pts[keyframes[lowest:highest]],
+            starts_at_beginning=bool(lowest == 0),
+        )
+
+
+def _check_span(num_positions: int, stride: int, spec: ClipSpec) -> int:
+    """Return how many positions a clip spans, and refuse a video that is shorter where short clips are dropped."""
     num_frames = spec.sampling.num_frames
     span = (num_frames - 1) * stride + 1
     if num_positions < span and spec.short_clips == "drop":
@@ -274,22 +209,27 @@ def _clip_positions(num_positions: int, stride: int, spec: ClipSpec) -> tuple[In
             f"a clip spans {span} frames (num_frames={num_frames}, stride={stride}) but the video has {num_positions}: "
             "lower them, or set short_clips=repeat_last",
         )
-    starts = _clip_starts(num_positions, stride, span, spec)
-    offsets = np.arange(num_frames, dtype=np.int64) * stride
-    positions = starts[:, None] + offsets  # (num_clips, T)
-    overrun = positions >= num_positions
+    return span
+
+
+def _positions(starts: IntArray, end: int, stride: int, spec: ClipSpec) -> IntArray:
+    """Return the positions of each clip's frames, int64 (num_clips, T), each below `end`."""
+    offsets = np.arange(spec.sampling.num_frames, dtype=np.int64) * stride
+    positions: IntArray = starts[:, None] + offsets  # (num_clips, T)
+    overrun = positions >= end
     if not overrun.any():
-        return positions, starts
+        return positions
     if spec.short_clips == "loop":
-        num_real = (num_positions - 1 - starts) // stride + 1
-        turned = starts[:, None] + (np.arange(num_frames) % num_real[:, None]) * stride
-        return np.where(overrun, turned, positions), starts
-    last_real = starts + (num_positions - 1 - starts) // stride * stride
-    return np.where(overrun, last_real[:, None], positions), starts
+        num_real = (end - 1 - starts) // stride + 1
+        turned = starts[:, None] + (np.arange(spec.sampling.num_frames) % num_real[:, None]) * stride
+        return np.where(overrun, turned, positions)
+    last_real = starts + (end - 1 - starts) // stride * stride
+    return np.where(overrun, last_real[:, None], positions)
 
 
-def _clip_starts(num_positions: int, stride: int, span: int, spec: ClipSpec) -> IntArray:
-    last_whole = num_positions - span
+def _clip_starts(num_positions: int, stride: int, spec: ClipSpec) -> IntArray:
+    """Lay clips over `num_positions` positions."""
+    last_whole = num_positions - _check_span(num_positions, stride, spec)
     if spec.num_clips is not None:
         if last_whole <= 0:
             return np.zeros(1, np.int64)
@@ -349,24 +289,3 @@ def _cut_segments(
         start = max(position + 1, keyframe)
         cost += max(0, int(last[clip]) + 1 - start)
         position = max(position, int(last[clip]))
-
-
-def _with_first(keyframes: IntArray) -> IntArray:
-    if len(keyframes) and keyframes[0] == 0:
-        return keyframes
-    return np.concatenate([np.zeros(1, np.int64), keyframes])
-
-
-def _floor_products(factors: IntArray, ratio: Fraction, addend: Fraction) -> IntArray:
-    """Return ``floor(factors * ratio + addend)`` without rounding errors."""
-    denominator = ratio.denominator * addend.denominator
-    numerator = ratio.numerator * addend.denominator
-    constant = addend.numerator * ratio.denominator
-    largest = int(factors.max(initial=0)) * numerator + constant
-    if largest < 2**62:
-        return (factors * numerator + constant) // denominator
-    return ((factors.astype(object) * numerator + constant) // denominator).astype(np.int64)
-
-
-def _ceil(value: Fraction) -> int:
-    return -int(-value // 1)

@@ -11,13 +11,16 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.processes import descendants, end_processes, runs
+from vidcnn.scratch import scratch_directory
 
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30
@@ -172,10 +175,10 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     terminate = signal.getsignal(signal.SIGTERM)
-    with _silence() if quiet else nullcontext():
+    with _silence() if quiet else nullcontext(), scratch_directory("vidcnn-ray-", _scratch_base()) as scratch:
         others = set(descendants())
         try:
-            _start_ray(num_gpus)
+            _start_ray(num_gpus, scratch)
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, terminate)  # Ray puts its own handler in place
             resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -186,7 +189,13 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
             end_processes(started)
 
 
-def _start_ray(num_gpus: int | None) -> None:
+def _scratch_base() -> Path:
+    """Return where Ray's files go. The names of its sockets, which it puts there too, must stay short."""
+    usual = Path(os.environ.get("RAY_TMPDIR", "/tmp"))
+    return usual if os.access(usual, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def _start_ray(num_gpus: int | None, scratch: Path) -> None:
     import ray
 
     try:
@@ -197,6 +206,7 @@ def _start_ray(num_gpus: int | None) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             object_store_memory=_object_store_bytes(),
+            _temp_dir=str(scratch),
         )
     except (RuntimeError, OSError, ValueError, ConnectionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

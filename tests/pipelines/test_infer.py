@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(videos: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     out = tmp_path_factory.mktemp("undisturbed") / "preds.parquet"
-    result = vidcnn("infer", videos, "--out", out, "--model", bundle, "--json", "--quiet")
+    with tempfile.TemporaryDirectory(prefix="v") as temporary:
+        arguments = ("infer", videos, "--out", out, "--model", bundle, "--json", "--quiet")
+        result = vidcnn(*arguments, extra={"RAY_TMPDIR": temporary})
+        assert os.listdir(temporary) == []
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     summary = json.loads(result.stdout)
     assert summary["videos"] == NUM_GOOD + 6

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,17 @@ def test_each_processor_has_a_model_of_its_own_as_far_as_memory_goes() -> None:
     assert actors(2, 2) == (1, 2)
     assert actors(8, 7.2) == (3, 2)
     assert actors(64, 500) == (16, 4)
+
+
+def test_a_few_clips_need_a_single_actor() -> None:
+    def actors(num_clips: int | None, **options: Any) -> tuple[int, int]:
+        shares = share_resources(Machine(8, 0, 100e9), use_gpus=False, num_clips=num_clips, **options)
+        return shares.min_actors, shares.max_actors
+
+    assert actors(0) == actors(32) == (1, 1)
+    assert actors(33) == (2, 2)
+    assert actors(10_000) == actors(None) == (8, 8)
+    assert actors(5, actors=(2, 3)) == (2, 3)
 
 
 @given(st.integers(1, 512), st.integers(1, 16))

@@ -29,6 +29,8 @@ _ACTOR_BYTES = 1_200_000_000
 """What a model actor on processors takes: torch itself, and a network of the zoo."""
 _MAX_CPU_ACTORS = 16
 """Beyond this, actors get more threads instead."""
+_MIN_CLIPS_PER_ACTOR = 32
+"""While a further actor starts, which takes seconds of a processor, those that run do about this many clips."""
 
 _QUIET_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -86,7 +88,12 @@ class Shares:
 
 
 def share_resources(
-    machine: Machine, *, use_gpus: bool, actors: tuple[int, int] | None = None, num_decoders: int | None = None
+    machine: Machine,
+    *,
+    use_gpus: bool,
+    actors: tuple[int, int] | None = None,
+    num_decoders: int | None = None,
+    num_clips: int | None = None,
 ) -> Shares:
     """Decide how the stages of a pipeline share a cluster.
 
@@ -101,6 +108,7 @@ def share_resources(
         use_gpus: Whether the model runs on GPUs.
         actors: Smallest and largest number of actors, if the user wants any.
         num_decoders: Number of decoders, if the user wants any.
+        num_clips: Clips of the whole run, as far as that is known.
 
     Raises:
         UsageError: GPUs are wanted and there are none, or more than there are.
@@ -108,7 +116,7 @@ def share_resources(
     cpus = max(1.0, machine.num_cpus)
     if use_gpus:
         available = int(machine.num_gpus)
-        low, high = actors or (1, available)
+        low, high = actors or (1, _worthwhile_actors(available, num_clips))
         if high > available:
             raise UsageError(
                 f"{high} model actors on GPUs do not fit on {available} GPUs", "lower --actors, or use --device cpu"
@@ -118,7 +126,7 @@ def share_resources(
         decoder_cpus = min(1.0, 0.9 * (cpus - high * reserved) / decoders)
         threads = None
     else:
-        low, high = actors or (2 * (_cpu_actors(machine),))
+        low, high = actors or (2 * (_worthwhile_actors(_cpu_actors(machine), num_clips),))
         reserved = cpus / 2 / high
         decoders = num_decoders or max(1, int(cpus))
         decoder_cpus = 0.4 * cpus / decoders
@@ -154,6 +162,11 @@ def _cpu_actors(machine: Machine) -> int:
     """Return how many model actors use a machine's processors best."""
     in_memory = int(0.5 * machine.memory_bytes / _ACTOR_BYTES)
     return max(1, min(int(machine.num_cpus), in_memory, _MAX_CPU_ACTORS))
+
+
+def _worthwhile_actors(num_actors: int, num_clips: int | None) -> int:
+    """Return how many of some model actors find enough to do."""
+    return num_actors if num_clips is None else max(1, min(num_actors, -(-num_clips // _MIN_CLIPS_PER_ACTOR)))
 
 
 @contextmanager

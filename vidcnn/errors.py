@@ -7,6 +7,7 @@
       SourceError                 a source that cannot be listed, or holds no video
       ModelError                  an unknown model, weights that are absent or do not fit
       BundleError                 a model bundle that is incomplete or does not fit its weights
+      DataError                   annotations or training data that cannot be trained on
       OutputError                 an output that cannot be written
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
@@ -81,6 +82,10 @@ class ModelError(VidcnnError):
 
 class BundleError(VidcnnError):
     """A model bundle that is incomplete, malformed, or does not fit its weights."""
+
+
+class DataError(VidcnnError):
+    """Annotations or training data that cannot be trained on."""
 
 
 class OutputError(VidcnnError):

@@ -42,6 +42,9 @@ In float32 a single clip takes other kernels, a third slower for r3d_18 and seve
 
 MAX_GPU_BATCH_SIZE = 32
 
+_MOST_MULTIPLY_ADDS = 10**12
+"""More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -257,7 +260,7 @@ def compiling_pays(bundle: Bundle, device: str, num_clips: int | None) -> bool:
 
     entry = architecture(bundle.architecture)
     # What compiling gives on a GPU has not been measured.
-    if not entry.compiles or resolve_device(device).type != "cpu":
+    if not entry.compiles or not compile_pays(num_clips, _MOST_MULTIPLY_ADDS) or resolve_device(device).type != "cpu":
         return False
     network = build_network(entry, len(bundle.labels), bundle.arguments)
     work = count_multiply_adds(network, bundle.sampling.num_frames, bundle.preprocessing.crop)

@@ -24,8 +24,30 @@ from vidcnn.bundle import Bundle
 from vidcnn.errors import ModelError
 from vidcnn.models.build import build_model, split_head
 from vidcnn.models.registry import architecture
+from vidcnn.transforms import Preprocessing
 
 Precision = Literal["exact", "fp32", "bf16"]
+
+
+class Normalisation(nn.Module):
+    """From uint8 clips to what a network takes.
+
+    Args:
+        preprocessing: Mean and standard deviation of each channel.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map uint8 ``(N, T, H, W, C)`` to float32 ``(N, C, T, H, W)``, in channels_last_3d."""
+        # A view, whose strides are those of channels_last_3d.
+        pixels = clips.permute(0, 4, 1, 2, 3).float()
+        return (pixels / 255 - self.mean) / self.std
 
 
 class InferenceNetwork(nn.Module):
@@ -51,10 +73,7 @@ class InferenceNetwork(nn.Module):
         # the two. Without such layers all stays in bfloat16: autocast would pool in float32, at twice the
         # cost.
         self.is_mixed = len({weight.dtype for weight in self.backbone.parameters()}) > 1
-        for name, values in (("mean", bundle.preprocessing.mean), ("std", bundle.preprocessing.std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1, 1), persistent=False)
-        self.mean: Tensor
-        self.std: Tensor
+        self.normalise = Normalisation(bundle.preprocessing)
         self.to(device)
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,9 +85,7 @@ class InferenceNetwork(nn.Module):
         Returns:
             Logits float32 ``(N, K)``, and embeddings float32 ``(N, D)``.
         """
-        # (N, T, H, W, C) -> (N, C, T, H, W): a view, whose strides are those of channels_last_3d
-        pixels = clips.permute(0, 4, 1, 2, 3).float()
-        pixels = (pixels / 255 - self.mean) / self.std
+        pixels = self.normalise(clips)
         if self.is_mixed:
             with torch.autocast(clips.device.type, torch.bfloat16):
                 embeddings = self.backbone(pixels).float()

@@ -77,13 +77,30 @@ def plan_video(video: SourceVideo, settings: PlanSettings) -> list[PlannedSegmen
     Raises:
         VideoError: The video cannot be read, or is shorter than a clip where short clips are dropped.
     """
-    if video.error is not None:
-        raise VideoError(video.error_kind or "unreadable", video.error)
     with plain_errors():
-        times, timing = _read_times(video, settings)
+        times, timing = read_times(video, image_fps=settings.image_fps, max_pixels=settings.max_pixels)
         segments = plan_segments(times, settings.clips)
     key = video_key(video)
     return [PlannedSegment(key, video.location, video.is_frame_folder, timing, segment) for segment in segments]
+
+
+def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tuple[FrameTimes, Timing]:
+    """Find out when a video's frames are shown.
+
+    Raises:
+        VideoError: The video cannot be read, or is not the one that was listed.
+        FFmpegError: As libav has it; use `plain_errors`.
+    """
+    if video.error is not None:
+        raise VideoError(video.error_kind or "unreadable", video.error)
+    if video.is_frame_folder:
+        frames = folder_frames(video.location)
+        decode_image(frames[0], max_pixels=max_pixels)
+        return folder_times(len(frames), image_fps), "order"
+    info = probe_video(video.location, max_pixels=max_pixels)
+    if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
+        raise VideoError("changed", "the file changed since it was listed")
+    return info.times, info.timing
 
 
 def group_segments(
@@ -110,14 +127,3 @@ def group_segments(
         num_frames += cost
     if unit:
         yield unit
-
-
-def _read_times(video: SourceVideo, settings: PlanSettings) -> tuple[FrameTimes, Timing]:
-    if video.is_frame_folder:
-        frames = folder_frames(video.location)
-        decode_image(frames[0], max_pixels=settings.max_pixels)
-        return folder_times(len(frames), settings.image_fps), "order"
-    info = probe_video(video.location, max_pixels=settings.max_pixels)
-    if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
-        raise VideoError("changed", "the file changed since it was listed")
-    return info.times, info.timing

@@ -12,7 +12,7 @@ Letters: N clips, T frames, H height, W width, C = 3 channels (RGB); h and w are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class Preprocessing:
         short, long = min(height, width), max(height, width)
         scaled = int(self.resize * long / short)
         return (self.resize, scaled) if height <= width else (scaled, self.resize)
+
+    def uncropped(self, height: int, width: int) -> Preprocessing:
+        """Return the same without a crop, for frames of ``(height, width)``."""
+        size = self.resized_size(height, width)
+        return replace(self, resize=size, crop=size)
 
     def crop_origin(self, height: int, width: int) -> tuple[int, int]:
         """Return the ``(top, left)`` of the centre crop in a resized frame of ``(height, width)``."""

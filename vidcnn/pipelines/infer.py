@@ -6,6 +6,7 @@ model, and is the only writer of the output.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -22,7 +23,7 @@ import ray
 from vidcnn.batching import DecodeSettings, clips_per_task
 from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
-from vidcnn.cluster import Machine, local_ray, share_resources
+from vidcnn.cluster import Machine, Shares, local_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import RunInterruptedError, UsageError
 from vidcnn.models.registry import architecture
@@ -159,11 +160,19 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
         if todo.num_videos:
             machine = machine or start_ray()
             device = "cuda" if _uses_gpus(spec, machine) else "cpu"
+            num_clips = estimate_clips(todo, job.plan)
             if runtime is None:
-                runtime = choose_runtime(job.bundle, spec, device, estimate_clips(todo, job.plan))
+                runtime = choose_runtime(job.bundle, spec, device, num_clips)
                 output.use_settings(job.settings(runtime))
+            shares = share_resources(
+                machine,
+                use_gpus=device == "cuda",
+                actors=parse_pool(spec.actors) if spec.actors else None,
+                num_decoders=spec.decoders,
+                num_clips=num_clips,
+            )
             display = stack.enter_context(ProgressDisplay(progress, enabled=show_progress))
-            _run(job, output, runtime, machine, device, todo, progress, display)
+            _run(job, output, runtime, shares, device, todo, progress, display)
         output.publish()
         return InferReport(
             summary=output.summary(),
@@ -222,7 +231,10 @@ def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[
         wait([loading], timeout=_QUICK_FAILURE_SECONDS)
         is_new = not is_remote(spec.out) and not os.path.exists(local_path(spec.out))
         fails = loading.done() and loading.exception() is not None
-        return (start_ray() if is_new and not fails else None), loading.result()
+        if not is_new or fails:
+            return None, loading.result()
+        pool.submit(importlib.import_module, "vidcnn.inference")  # torch loads as long as Ray's processes start
+        return start_ray(), loading.result()
 
 
 def _load_bundle(spec: InferSpec) -> Bundle:
@@ -233,7 +245,7 @@ def _run(
     job: _Job,
     output: Output,
     runtime: Runtime,
-    machine: Machine,
+    shares: Shares,
     device: str,
     todo: Todo,
     progress: RunProgress,
@@ -242,12 +254,6 @@ def _run(
     spec = job.spec
     from vidcnn.inference import default_batch_size
 
-    shares = share_resources(
-        machine,
-        use_gpus=device == "cuda",
-        actors=parse_pool(spec.actors) if spec.actors else None,
-        num_decoders=spec.decoders,
-    )
     batch_size = spec.batch_size or default_batch_size(job.bundle, device)
     settings = StageSettings(
         plan=job.plan,

@@ -52,21 +52,22 @@ def read_list(location: str) -> Iterator[str]:
     path = split_uri(location).path if is_remote(location) else local_path(location)
     kind = extension(posixpath.basename(path))
     try:
-        with closing(_open(location)) as file:
+        with closing(open_list(location)) as file:
             if kind == "parquet":
                 entries = _parquet_entries(file)
             elif kind == "txt":
-                entries = (line for line in _lines(file) if not line.lstrip(_BLANKS).startswith("#"))
+                entries = (line for line in list_lines(file) if not line.lstrip(_BLANKS).startswith("#"))
             else:
                 folder = None if is_remote(location) else os.path.dirname(path)
-                entries = _table_entries(_lines(file), "," if kind == "csv" else "\t", folder)
+                entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder)
             yield from filter(None, (entry.strip(_BLANKS) for entry in entries))
     except (OSError, ValueError, csv.Error) as failure:
         what = f"the list '{utf8_name(public_location(location))}' {failure_text(failure)}"
         raise SourceError(what, f"check that it is a .{kind} file with a column 'path'") from failure
 
 
-def _open(location: str) -> IO[bytes]:
+def open_list(location: str) -> IO[bytes]:
+    """Open a list, wherever it is, for reading bytes."""
     if not is_remote(location):
         return open(local_path(location), "rb")
     filesystem, path = open_filesystem(location)
@@ -74,7 +75,7 @@ def _open(location: str) -> IO[bytes]:
     return file
 
 
-def _lines(file: IO[bytes]) -> Iterator[str]:
+def list_lines(file: IO[bytes]) -> Iterator[str]:
     """Decode lines, leaving their ends: a carriage return may be part of a name in quotes."""
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text:
         for line in text:

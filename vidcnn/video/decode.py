@@ -38,6 +38,7 @@ class DecodeRequest:
         timing: How decoded frames are matched to the plan (see `vidcnn.video.probe`).
         preprocessing: Resize and crop; None keeps frames at their own size.
         exact: Resize with torchvision's own arithmetic instead of the fast way.
+        uncropped: Resize only, for crops that are chosen later.
         version: Size in bytes and modification time in nanoseconds that the file had when it was planned; None leaves
             this unchecked.
         max_pixels: Largest frame, width times height, that is decoded.
@@ -49,6 +50,7 @@ class DecodeRequest:
     timing: Timing = "pts"
     preprocessing: Preprocessing | None = None
     exact: bool = False
+    uncropped: bool = False
     version: tuple[int, int] | None = None
     max_pixels: int = MAX_PIXELS
 
@@ -60,7 +62,7 @@ def decode_segment(request: DecodeRequest) -> Iterator[DecodedClip]:
         Each clip of the segment exactly once. Failures are values, not exceptions: where the file breaks off or cannot
         be opened, every clip that is lost by it carries the reason.
     """
-    converter = FrameConverter(request.preprocessing, exact=request.exact)
+    converter = FrameConverter(request.preprocessing, exact=request.exact, uncropped=request.uncropped)
     by_order = request.is_frame_folder or request.timing == "order"
     assembler = ClipAssembler(request.segment, by_order=by_order, converter=converter)
     yield from assembler.fail_truncated()

@@ -49,11 +49,13 @@ class FrameConverter:
     Args:
         preprocessing: Resize and crop; None leaves frames at their own size.
         exact: Take the exact way instead of the fast one.
+        uncropped: Resize only.
     """
 
-    def __init__(self, preprocessing: Preprocessing | None, *, exact: bool = False) -> None:
+    def __init__(self, preprocessing: Preprocessing | None, *, exact: bool = False, uncropped: bool = False) -> None:
         self._preprocessing = preprocessing
         self._exact = exact
+        self._uncropped = uncropped
         self._is_turned: bool | None = None  # whether frames say how they are turned, as far as the first one tells
 
     def convert(self, frame: Any) -> UInt8Array:
@@ -63,14 +65,18 @@ class FrameConverter:
             frame: A PyAV video frame.
 
         Returns:
-            uint8 (H, W, 3), with H and W the crop of the preprocessing or the frame's own.
+            uint8 (H, W, 3), with H and W the crop of the preprocessing, the resized size, or the frame's own.
         """
         orientation = self._orientation(frame)
-        if self._preprocessing is None:
+        preprocessing = self._preprocessing
+        if preprocessing is None:
             return _upright(frame.to_ndarray(format="rgb24"), orientation)
+        if self._uncropped:
+            size = (frame.width, frame.height) if orientation.is_transposed else (frame.height, frame.width)
+            preprocessing = preprocessing.uncropped(*size)
         if self._exact:
-            return resize_and_crop(_upright(frame.to_ndarray(format="rgb24"), orientation), self._preprocessing)
-        target = _target(self._preprocessing, frame.height, frame.width, orientation)
+            return resize_and_crop(_upright(frame.to_ndarray(format="rgb24"), orientation), preprocessing)
+        target = _target(preprocessing, frame.height, frame.width, orientation)
         rgb = _resize_planes(frame, target)
         if rgb is None:
             rgb = _resize(frame.to_ndarray(format="rgb24"), target)

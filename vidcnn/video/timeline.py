@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 import av.error
 import numpy as np
 
-from vidcnn.clips import FrameTimes, IntArray
 from vidcnn.errors import VideoError
+from vidcnn.grid import FrameTimes, IntArray
 from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.files import read_at
 from vidcnn.video.missing import entries_cut_off, has_index, with_lost_duration, with_lost_entries

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.annotations.data import NO_VAL, each, make, problems_of, written
+from vidcnn.annotations import SplitSettings, read_annotations
+from vidcnn.errors import DataError, SourceError, UsageError
+
+
+def test_a_folder_is_the_class_of_what_is_below_it(tmp_path: Path) -> None:
+    make(tmp_path, "run/b.mp4", "run/day/cam/a.mp4", "fall/c.avi", "fall/notes.txt", ".cache/x/y.mp4")
+    found = read_annotations(str(tmp_path), splits=NO_VAL)
+    assert found.labels == ("fall", "run")
+    assert written(found) == {
+        "train": [*each(["fall/c.avi"], "fall"), *each(["run/b.mp4", "run/day/cam/a.mp4"], "run")]
+    }
+    assert found.splits["train"][0].video.location == str(tmp_path / "fall/c.avi")
+    assert (found.multi_label, found.ignored, found.counts("train"), found.counts("val")) == (
+        False,
+        {"txt": 1},
+        (1, 2),
+        (0, 0),
+    )
+
+
+def test_a_folder_of_numbered_images_is_one_video(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{clip}/img_{number}.jpg" for clip in ("run/1", "fall/x/2") for number in (9, 10)))
+    found = read_annotations(str(tmp_path), splits=NO_VAL)
+    assert written(found) == {"train": [("fall/x/2", ("fall",)), ("run/1", ("run",))]}
+    assert all(sample.video.is_frame_folder for sample in found.splits["train"])
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_top_folders_called_like_splits_are_the_splits(tmp_path: Path, val: str) -> None:
+    make(tmp_path, "train/a/1.mp4", "train/b/2.mp4", f"{val}/a/3.mp4", "test/b/4.mp4")
+    (tmp_path / "docs").mkdir()
+    assert written(read_annotations(str(tmp_path))) == {
+        "train": [("train/a/1.mp4", ("a",)), ("train/b/2.mp4", ("b",))],
+        "val": [(f"{val}/a/3.mp4", ("a",))],
+        "test": [("test/b/4.mp4", ("b",))],
+    }
+
+
+def test_validation_comes_out_of_the_folder_of_training_where_there_is_none(tmp_path: Path) -> None:
+    make(tmp_path, *(f"train/{label}/{number}.mp4" for label in "ab" for number in range(10)), "test/a/t.mp4")
+    found = read_annotations(str(tmp_path))
+    assert [found.counts(split) for split in ("train", "val", "test")] == [(8, 8), (2, 2), (1, 0)]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.mp4", "bus/2.mp4", "car/3.mp4")
+    assert read_annotations(str(tmp_path), splits=NO_VAL).labels == ("bus", "car", "train")
+
+
+def test_classes_beside_splits_are_an_error(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.mp4", "val/a/2.mp4", "more/3.mp4")
+    with pytest.raises(DataError, match=r"has the folders of splits \(train, val\) and others beside them \('more'\)"):
+        read_annotations(str(tmp_path))
+
+
+def test_images_beside_videos_are_ignored_and_counted(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.mp4", "a/1.jpg", "a/2.jpg", "b/2.mp4")
+    found = read_annotations(str(tmp_path), splits=NO_VAL)
+    assert found.ignored == {"jpg": 2}
+    assert found.counts("train") == (1, 1)
+
+
+def test_all_that_is_wrong_with_folders_is_told_at_once(tmp_path: Path) -> None:
+    make(tmp_path, "loose.mp4", "a/1.mp4", "b/2.mp4", "c/x.jpg", "c/y.jpg")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "b/gone.mp4").symlink_to("nowhere")
+    assert problems_of(tmp_path) == [
+        f"4 problems in '{tmp_path}'",
+        "1 folder has images that are not one numbered sequence",
+        "c",
+        "1 video is not in a class folder",
+        "loose.mp4",
+        "1 class folder holds no video",
+        "empty",
+        "1 file cannot be read",
+        "b/gone.mp4 is a broken symbolic link",
+    ]
+
+
+def test_an_empty_class_counts_only_in_training(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4")
+    (tmp_path / "val/b").mkdir()
+    assert read_annotations(str(tmp_path)).counts("val") == (1, 0)
+    (tmp_path / "train/c").mkdir()
+    assert problems_of(tmp_path)[1:] == ["1 class folder holds no video", "train/c"]
+
+
+def test_one_file_linked_into_two_splits_is_a_leak(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/b/3.mp4")
+    (tmp_path / "val/a").mkdir()
+    (tmp_path / "val/a/x.mp4").symlink_to("../../train/a/1.mp4")
+    assert problems_of(tmp_path)[1:] == [
+        "1 sample is in two splits",
+        "train/a/1.mp4 (train, train/a/1.mp4) and val/a/x.mp4 (val, val/a/x.mp4)",
+    ]
+
+
+def test_a_labels_file_gives_the_order_and_every_name_needs_samples(tmp_path: Path) -> None:
+    make(tmp_path / "d", "a/1.mp4", "b/2.mp4")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("b\na\n")
+    found = read_annotations(str(tmp_path / "d"), labels=str(labels), splits=NO_VAL)
+    assert (found.labels, [sample.labels for sample in found.splits["train"]]) == (("b", "a"), [(1,), (0,)])
+    labels.write_text("b\nc\n")
+    assert problems_of(tmp_path / "d", labels=str(labels))[1:] == [
+        "1 row has a label that is not in the labels file",
+        "a/1.mp4 (a)",
+        "1 class of the labels file without a training sample",
+        "c",
+    ]
+    labels.write_text("b\na\nb\n")
+    with pytest.raises(DataError, match="have 'b' twice"):
+        read_annotations(str(tmp_path / "d"), labels=str(labels))
+
+
+def test_one_class_is_not_enough(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.mp4", "a/2.mp4")
+    assert problems_of(tmp_path)[1:] == ["1 class is not enough", "a"]
+
+
+def test_options_that_folders_cannot_have_are_errors(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.mp4", "b/2.mp4")
+    with pytest.raises(UsageError, match="no other root"):
+        read_annotations(str(tmp_path), root=str(tmp_path))
+    with pytest.raises(DataError, match="has no column 'scene' to divide it by"):
+        read_annotations(str(tmp_path), splits=SplitSettings(split_by="scene"))
+    with pytest.raises(UsageError, match="is not annotations"):
+        read_annotations(str(tmp_path / "a/1.mp4"))
+    with pytest.raises(SourceError, match="does not exist"):
+        read_annotations(str(tmp_path / "gone"))

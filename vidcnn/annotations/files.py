@@ -1,0 +1,122 @@
+"""Reading files of annotations: which of the formats one is, and its rows.
+
+A ``.parquet`` file is a table. A text file whose first line names columns is one as well, separated by commas,
+tabs or semicolons; any other is an index list.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import IO, Any
+
+from vidcnn.annotations.index_lists import index_rows, is_index_line
+from vidcnn.annotations.labelled import SplitSettings
+from vidcnn.annotations.problems import Problems, printable
+from vidcnn.annotations.rows import ListFile, Row
+from vidcnn.annotations.tables import is_heading, table_rows, understand
+from vidcnn.errors import DataError
+from vidcnn.sources.lists import list_lines, open_list
+from vidcnn.storage import failure_text
+
+_MAX_SHOWN_CHARS = 80
+
+
+def read_file(file: ListFile, settings: SplitSettings, problems: Problems) -> list[Row]:
+    """Read the rows of a file.
+
+    Args:
+        file: The file.
+        settings: Names the columns that its rows are grouped and divided by.
+        problems: Takes note of what is wrong with single rows.
+
+    Raises:
+        DataError: The file as a whole cannot be read or understood, is empty, or lacks a column.
+    """
+    try:
+        with closing(open_list(file.location)) as opened:
+            read = _parquet_rows if file.kind == "parquet" else _text_rows
+            rows = list(read(opened, file, settings, problems))
+    except (OSError, ValueError, csv.Error) as failure:
+        hint = f"check that it is a .{file.kind} file, in UTF-8 if it is text"
+        raise DataError(f"'{file.shown}' {failure_text(failure)}", hint) from failure
+    if not rows:
+        problems.raise_if_any()
+        raise DataError(f"'{file.shown}' has no rows", "it takes one video a row")
+    return rows
+
+
+def check_no_columns_needed(shown: str, settings: SplitSettings) -> None:
+    """Make sure that data without columns is not to be divided by one.
+
+    Raises:
+        DataError: It is.
+    """
+    column = settings.split_by or next(iter(settings.conditions), None)
+    if column is not None:
+        raise DataError(
+            f"'{shown}' has no column '{column}' to divide it by",
+            "only tables with a heading have columns; leave --split-by and --val-where out",
+        )
+
+
+def _text_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, problems: Problems) -> Iterator[Row]:
+    lines: Iterator[tuple[int, str]] = enumerate(list_lines(opened), 1)
+    if file.kind == "txt":
+        lines = (line for line in lines if not line[1].lstrip().startswith("#"))
+    number, first = next((line for line in lines if line[1].strip()), (0, ""))
+    if not first:
+        return
+    for delimiter in (",", "\t", ";"):
+        heading = next(csv.reader([first], delimiter=delimiter))
+        if is_heading(heading):
+            yield from table_rows(understand(heading, file, settings), _text_cells(lines, delimiter), file, problems)
+            return
+    if not is_index_line(first):
+        shown = printable(first.strip())
+        shown = shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."
+        raise DataError(
+            f"'{file.shown}' is neither a table with a heading nor a list of lines 'path index': "
+            f"its first line is '{shown}'",
+            "give it the heading path,label or lines that end in the index of a class",
+        )
+    check_no_columns_needed(file.shown, settings)
+    yield from index_rows(chain([(number, first)], lines), file, problems)
+
+
+def _text_cells(lines: Iterator[tuple[int, str]], delimiter: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    number = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal number
+        for number, text in lines:  # noqa: B007 - read below: a row may take several lines
+            yield text
+
+    for cells in csv.reader(texts(), delimiter=delimiter, strict=True):
+        if any(cells):
+            yield f"line {number}", cells
+
+
+def _parquet_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, problems: Problems) -> Iterator[Row]:
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(opened)
+    names = table.schema_arrow.names
+    heading = understand(names, file, settings)
+    used = sorted(heading.used - {-1})
+    absent = [None] * len(names)
+
+    def cells() -> Iterator[tuple[str, Sequence[Any]]]:
+        number = 0
+        for batch in table.iter_batches(columns=[names[column] for column in used]):
+            columns = [batch.column(names[column]).to_pylist() for column in used]
+            for values in zip(*columns, strict=True):
+                number += 1
+                row: list[Any] = absent.copy()
+                for column, value in zip(used, values, strict=True):
+                    row[column] = value
+                yield f"row {number}", row
+
+    yield from table_rows(heading, cells(), file, problems)

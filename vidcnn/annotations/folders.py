@@ -1,0 +1,115 @@
+"""Class folders: the name of a video's folder is its class.
+
+A folder goes in; out come entries. Its own folders are the classes, or ``train``, ``val`` and ``test``, whose
+folders then are; how deep a video lies below the folder of its class does not matter.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from vidcnn.annotations.problems import EMPTY_CLASS, LOOSE, NO_SEQUENCE, UNREADABLE, Problems
+from vidcnn.annotations.rows import Entry, Row, split_named
+from vidcnn.errors import DataError
+from vidcnn.sources import Listing, SourceVideo
+from vidcnn.sources.arguments import Source
+from vidcnn.sources.names import extension, media_kind, utf8_name
+from vidcnn.sources.trees import join
+from vidcnn.storage import is_remote, public_location
+
+
+def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry], Counter[str]]:
+    """Read class folders.
+
+    Args:
+        source: The folder of them.
+        problems: Takes note of videos without a class, classes without a video, and images that are no video.
+
+    Returns:
+        The entries, and the files that are not used, counted by extension: what is neither video nor image, and
+        images beside videos.
+
+    Raises:
+        SourceError: The folder cannot be listed, or holds no video.
+        DataError: There are classes beside the folders of splits.
+    """
+    base = source.tree.location(source.path)
+    listing = Listing([base])
+    inside = join(utf8_name(public_location(base)), "") if is_remote(base) else ""
+    found = [(video, video.name.removeprefix(inside).split("/")) for video in listing]
+    ignored = Counter(listing.ignored)
+    videos = _without_lone_images(found, ignored, problems)
+    tops = {parts[0] for _, parts in videos if len(parts) > 1}
+    has_splits = _has_splits(tops, source.shown)
+    depth = 1 if has_splits else 0
+    entries: list[Entry] = []
+    for video, parts in videos:
+        if video.error and len(parts) <= depth + 1:
+            problems.add(UNREADABLE, f"{video.name} {video.error}")
+        elif len(parts) <= depth + 1:
+            problems.add(LOOSE, video.name)
+        else:
+            split = split_named(parts[0]) if has_splits else None
+            entries.append(Entry(Row("", video.name, (parts[depth],), split=split), video))
+    used = {tuple(parts[: depth + 1]) for _, parts in found}
+    for folder in _class_folders(source, tops if has_splits else None):
+        if folder not in used:
+            problems.add(EMPTY_CLASS, "/".join(folder))
+    return entries, ignored
+
+
+def _without_lone_images(
+    videos: list[tuple[SourceVideo, list[str]]], ignored: Counter[str], problems: Problems
+) -> list[tuple[SourceVideo, list[str]]]:
+    """Leave out images that are not frames of a folder: beside videos they are thumbnails."""
+    kept: list[tuple[SourceVideo, list[str]]] = []
+    lone: dict[str, list[str]] = defaultdict(list)
+    folders = set()
+    for video, parts in videos:
+        if not video.is_frame_folder and media_kind(video.name) == "image":
+            lone[posixpath.dirname(video.name)].append(video.name)
+        else:
+            kept.append((video, parts))
+            folders.add(posixpath.dirname(video.name))
+    for folder, images in lone.items():
+        if folder in folders:
+            ignored.update(map(extension, images))
+        else:
+            problems.add(NO_SEQUENCE, folder or ".")
+    return kept
+
+
+def _has_splits(tops: set[str], shown: str) -> bool:
+    """Tell whether the top folders are those of splits. A class may be called ``train`` beside ``bus`` and ``car``."""
+    splits = {name: split for name in sorted(tops) if (split := split_named(name))}
+    if "train" not in splits.values():
+        return False
+    if len(splits) < len(tops) and len(set(splits.values())) > 1:
+        others = ", ".join(f"'{name}'" for name in sorted(tops - set(splits)))
+        raise DataError(
+            f"'{shown}' has the folders of splits ({', '.join(splits)}) and others beside them ({others})",
+            "move the others, or give every class its folder below those of the splits",
+        )
+    return len(splits) == len(tops)
+
+
+def _class_folders(source: Source, tops: set[str] | None) -> Iterator[tuple[str, ...]]:
+    """Return the folders that stand for classes of the training samples, with those that hold nothing."""
+    if tops is None:
+        contents = source.tree.read(source.path, _is_nothing, _is_visible)
+        yield from ((utf8_name(name),) for name in sorted(contents.folders + contents.links))
+        return
+    for top in sorted(tops):
+        if split_named(top) == "train":
+            contents = source.tree.read(join(source.path, top), _is_nothing, _is_visible)
+            yield from ((top, utf8_name(name)) for name in sorted(contents.folders + contents.links))
+
+
+def _is_nothing(name: str) -> bool:
+    return False
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".")

@@ -1,0 +1,64 @@
+"""Lists of PySlowFast and MMAction2: lines that end in the indexes of classes.
+
+Lines go in, rows come out. The fields are separated by blanks, tabs or commas; a path may hold blanks::
+
+    clips/a b.mp4 3          a video and its class
+    clips/a b.mp4 1 4 7      a video and its classes (multi-label)
+    frames/a 163 3           a folder of images, the number of them, and the class
+    frames/a 3               a folder of images and its class
+
+Which of the last three a line is shows only at the location: the first of several numbers after a folder is
+the number of its images, whereas all numbers after a file are classes. `class_fields` tells them apart. A path
+that ends in a blank and a number needs a tab or a comma after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from vidcnn.annotations.problems import NO_INDEX, Problems
+from vidcnn.annotations.rows import ListFile, Row
+
+_BY_TABS = re.compile(r"(.+?)((?:\s*\t\s*\d+)+)")
+_BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:\s*,\s*\d+)+|(?: +\d+)+)")
+
+
+def is_index_line(line: str) -> bool:
+    """Tell whether a line can be one of an index list."""
+    return _split(line) is not None
+
+
+def index_rows(lines: Iterable[tuple[int, str]], file: ListFile, problems: Problems) -> Iterator[Row]:
+    """Read the lines of an index list.
+
+    Args:
+        lines: Their numbers in the file, from 1, and their text; blank ones are skipped.
+        file: The file that they are from.
+        problems: Takes note of lines without an index.
+    """
+    for number, line in lines:
+        if not line.strip():
+            continue
+        place = f"{file.prefix}line {number}"
+        fields = _split(line)
+        if fields is None:
+            problems.add(NO_INDEX, f"{place}: {line.strip()}")
+            continue
+        path, labels = fields
+        yield Row(place, path, labels, is_indexed=True, split=file.split)
+
+
+def class_fields(row: Row, *, is_folder: bool) -> tuple[str, ...]:
+    """Return the numbers of a line that are classes, now that it is known what its path leads to."""
+    return row.labels[1:] if is_folder and len(row.labels) > 1 else row.labels
+
+
+def _split(line: str) -> tuple[str, tuple[str, ...]] | None:
+    match = (_BY_TABS if "\t" in line.strip() else _BY_COMMAS_OR_BLANKS).fullmatch(line.strip())
+    if match is None:
+        return None
+    path = match[1]
+    if len(path) > 1 and path[0] == path[-1] == '"':
+        path = path[1:-1].replace('""', '"')
+    return path, tuple(match[2].replace(",", " ").split())

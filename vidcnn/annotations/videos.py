@@ -1,0 +1,146 @@
+"""From paths as annotations write them to videos.
+
+Rows go in; out come entries, whose videos have an error where there is nothing to read. Nothing is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from vidcnn.annotations.index_lists import class_fields
+from vidcnn.annotations.rows import Entry, Row
+from vidcnn.sources import Listing, SourceVideo
+from vidcnn.sources.arguments import absolute_path
+from vidcnn.sources.names import media_kind, utf8_name
+from vidcnn.sources.trees import Status, join, open_tree
+from vidcnn.sources.walk import walk
+from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
+
+MISSING_ERROR = "does not exist"
+
+_NUM_LOOKUPS = 16
+"""Paths that are looked up at the same time: each takes a round trip where the storage is not in this machine."""
+
+_LOOKUP_BATCH = 256
+
+
+def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
+    """Look up the videos of rows.
+
+    Args:
+        rows: The rows of one or several files.
+        base: Location of the folder that their paths, and the names of their videos, are relative to.
+
+    Raises:
+        SourceError: There are tables of Kinetics, and `base` cannot be listed or holds no video.
+    """
+    locations = {row.path: resolve(row.path, base) for row in rows if not row.is_stem}
+    videos = _look_up(list(dict.fromkeys(locations.values())), base)
+    stems = {row.path for row in rows if row.is_stem}
+    files = _files_by_stem(base, stems) if stems else {}
+    entries: list[Entry] = []
+    for row in rows:
+        if row.is_stem:
+            entries.append(Entry(row, _kinetics_video(row, files.get(row.path, []), base)))
+            continue
+        video = videos[locations[row.path]]
+        if row.is_indexed and len(row.labels) > 1:
+            is_folder = video.is_frame_folder or (video.error is not None and media_kind(row.path) != "video")
+            row = replace(row, labels=class_fields(row, is_folder=is_folder))
+        entries.append(Entry(row, video))
+    return entries
+
+
+def resolve(path: str, base: str) -> str:
+    """Return the location that a path means, relative to the location of a folder."""
+    if is_remote(path):
+        return path
+    if path.startswith(("file://", "/")) or not is_remote(base):
+        return absolute_path(os.path.join(base, local_path(path)))
+    uri = split_uri(base)
+    return uri.location_of(posixpath.normpath(posixpath.join(uri.path, path)))
+
+
+class RealFiles:
+    """Tells files apart that have several names: through symbolic links, or URIs with different options."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, location: str) -> str:
+        """Return the same for two locations of one file."""
+        if is_remote(location):
+            return public_location(location)
+        if os.path.islink(location):
+            return os.path.realpath(location)
+        folder, name = os.path.split(location)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return join(self._folders[folder], name)
+
+
+def _look_up(locations: Sequence[str], base: str) -> dict[str, SourceVideo]:
+    size = max(1, min(_LOOKUP_BATCH, len(locations) // _NUM_LOOKUPS))
+    batches = [locations[first : first + size] for first in range(0, len(locations), size)]
+    with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
+        found = pool.map(lambda batch: [_video(location, base) for location in batch], batches)
+        return {video.location: video for videos in found for video in videos}
+
+
+def _video(location: str, base: str) -> SourceVideo:
+    is_frame_folder = False
+    try:
+        tree, path = open_tree(location)
+    except (OSError, ValueError) as failure:
+        status = Status(error=failure_text(failure))
+    else:
+        status = tree.status(path)
+        if status.is_folder:
+            inside = next(walk(tree, [path], Counter()), None)
+            if inside is not None and inside.path == path:  # its images, or why it cannot be read
+                status, is_frame_folder = inside.status, inside.is_frame_folder
+            else:
+                status = Status(error="is a folder, but not of one sequence of numbered images", error_kind="no_video")
+    return SourceVideo(
+        name=_name(location, base),
+        location=location,
+        is_frame_folder=is_frame_folder,
+        size_bytes=status.size_bytes,
+        mtime_ns=status.mtime_ns,
+        error_kind=status.error_kind if status.error else None,
+        error=status.error,
+    )
+
+
+def _name(location: str, base: str) -> str:
+    """Name a video as `Listing` does."""
+    if is_remote(location):
+        return utf8_name(public_location(location))
+    inside = join(base, "")
+    return utf8_name(location.removeprefix(inside) if location.startswith(inside) else location)
+
+
+def _files_by_stem(base: str, stems: set[str]) -> dict[str, list[SourceVideo]]:
+    files: dict[str, list[SourceVideo]] = {}
+    for video in Listing([base]):
+        name = posixpath.basename(video.name)
+        stem = name.rpartition(".")[0] if media_kind(name) else name
+        if stem in stems:
+            files.setdefault(stem, []).append(video)
+    return files
+
+
+def _kinetics_video(row: Row, files: Iterable[SourceVideo], base: str) -> SourceVideo:
+    """Choose a file: best one in a folder named like the label, with blanks or underscores, else the first by name."""
+    folders = {text for label in row.labels for text in (label, label.replace(" ", "_"))}
+
+    def order(video: SourceVideo) -> tuple[bool, str]:
+        return posixpath.basename(posixpath.dirname(video.name)) not in folders, video.name
+
+    missing = SourceVideo(row.path, resolve(row.path, base), False, 0, 0, "unreadable", MISSING_ERROR)
+    return min(files, key=order, default=missing)

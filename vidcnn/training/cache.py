@@ -1,0 +1,109 @@
+"""Decoded frames on disk, for videos that a run sees again and again.
+
+An entry holds all frames that clips of one video can take, resized but not cropped, as uint8 ``(F, H, W, 3)`` that is
+mapped into memory: reading a clip out of it costs a copy. Entries are named after the file's version and all that its
+pixels depend on, written aside and renamed, so that any number of processes and runs share one directory, and what an
+interrupted run wrote is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from vidcnn.video.pixels import UInt8Array
+
+_SCAN_SECONDS = 10.0
+"""How often the size of the whole directory is taken anew: other processes write to it too."""
+
+
+class FrameCache:
+    """A bounded directory of decoded frames.
+
+    When it is full, entries that nobody has used since this run began make room, the longest unused first. If there are
+    none, frames are not kept: where a run's videos do not all fit, those that do stay, instead of each pushing out
+    another before it is seen again.
+
+    Args:
+        directory: Where entries are kept; made if it is not there.
+        max_bytes: Size of all entries together.
+        began: When the run began, in seconds since 1970.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int, began: float) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._began = began
+        self._size_bytes = 0
+        self._scanned = -_SCAN_SECONDS
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> UInt8Array | None:
+        """Return the frames under a key, (F, H, W, 3), mapped read-only; None if there are none."""
+        path = self._path(key)
+        try:
+            frames: UInt8Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return frames
+
+    def put(self, key: str, frames: UInt8Array) -> bool:
+        """Keep frames under a key.
+
+        Returns:
+            Whether there was room, and they could be written.
+        """
+        if not self._make_room(frames.nbytes):
+            return False
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".", delete=False) as file:
+                try:
+                    np.save(file, frames, allow_pickle=False)
+                    os.rename(file.name, self._path(key))
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+        except OSError:
+            return False
+        self._size_bytes += frames.nbytes
+        return True
+
+    def _path(self, key: str) -> Path:
+        return self._directory / f"{sha256(key.encode(errors='surrogateescape')).hexdigest()[:40]}.npy"
+
+    def _make_room(self, num_bytes: int) -> bool:
+        if time.monotonic() - self._scanned >= _SCAN_SECONDS:
+            self._scan()
+        if self._size_bytes + num_bytes > self._max_bytes:
+            self._scan()
+            self._remove_unused(self._size_bytes + num_bytes - self._max_bytes)
+        fits = self._size_bytes + num_bytes <= self._max_bytes
+        return fits and shutil.disk_usage(self._directory).free > 2 * num_bytes
+
+    def _scan(self) -> None:
+        self._scanned = time.monotonic()
+        self._entries = []
+        with suppress(OSError), os.scandir(self._directory) as files:
+            for file in files:
+                with suppress(OSError):
+                    status = file.stat()
+                    self._entries.append((status.st_mtime, status.st_size, file.path))
+        self._size_bytes = sum(size for _, size, _ in self._entries)
+
+    def _remove_unused(self, num_bytes: int) -> None:
+        for used, size, path in sorted(self._entries):
+            if num_bytes <= 0 or used >= self._began:
+                return
+            with suppress(OSError):
+                os.unlink(path)
+                num_bytes -= size
+                self._size_bytes -= size

@@ -1,0 +1,174 @@
+"""Checkpoints on disk: whole or not there, the newest and the best kept.
+
+A checkpoint is two files, ``step_00000400.json`` (what it reached) and ``step_00000400.pt`` (tensors and plain values,
+read with `weights_only`). Both are written aside, synchronised to the disk and renamed, the tensors last: a checkpoint
+exists when its ``.pt`` does. Writing happens in a thread of its own, from copies, while training goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from vidcnn.errors import OutputError
+
+_NAME = re.compile(r"^step_(\d{8})\.pt$")
+_NUM_NEWEST = 2
+"""The newest checkpoints that are kept: one more than needed, should its file turn out to be unreadable."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is whole.
+
+    Attributes:
+        step: Steps done.
+        score: What it reached in validation, higher is better; None where it was not validated.
+        path: File of the tensors.
+    """
+
+    step: int
+    score: float | None
+    path: Path
+
+
+class CheckpointStore:
+    """The checkpoints of a run. Use it as a context manager in the process that writes.
+
+    Args:
+        directory: Where they are; made when the first is written.
+        num_best: How many of the best are kept besides the newest.
+    """
+
+    def __init__(self, directory: Path, num_best: int = 1) -> None:
+        self._directory = directory
+        self._num_best = num_best
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> CheckpointStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def list(self) -> list[Checkpoint]:
+        """Return all checkpoints, by step."""
+        found = []
+        with suppress(FileNotFoundError):
+            for path in self._directory.iterdir():
+                if match := _NAME.match(path.name):
+                    found.append(Checkpoint(int(match[1]), _read_score(path), path))
+        return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def best(self) -> Checkpoint | None:
+        """Return the checkpoint with the highest score, of equals the latest; without any score the newest."""
+        found = self.list()
+        return max(found, key=_rank) if found else None
+
+    def load_newest(self) -> dict[str, Any] | None:
+        """Return the state of the newest checkpoint that can be read; None where there is none."""
+        for checkpoint in reversed(self.list()):
+            with suppress(RuntimeError, EOFError, OSError, ValueError, KeyError):
+                return load_state(checkpoint.path)
+        return None
+
+    def save(self, step: int, state: Mapping[str, Any], score: float | None = None) -> None:
+        """Write a checkpoint in the background; waits only for the one before it.
+
+        Args:
+            step: Steps done.
+            state: Tensors that nothing else changes, and plain values.
+            score: What it reached in validation; higher is better.
+
+        Raises:
+            OutputError: The checkpoint before this one could not be written.
+        """
+        self.wait()
+        self._writing = self._pool.submit(self._write, step, state, score)
+
+    def wait(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            OutputError: It could not be.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            try:
+                writing.result()
+            except (OSError, RuntimeError) as error:  # torch turns some errors of the disk into the latter
+                reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+                newest = self.list()
+                there = f"the one of step {newest[-1].step} is whole" if newest else "there is none yet"
+                raise OutputError(
+                    f"cannot write a checkpoint to {self._directory}: {' '.join(reason.split())}",
+                    f"{there}; make room, and the same command goes on from there",
+                ) from error
+
+    def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        path = self._directory / f"step_{step:08d}.pt"
+        card = json.dumps({"step": step, "score": score}).encode()
+        _write_whole(path.with_suffix(".json"), lambda file: file.write(card))
+        _write_whole(path, lambda file: torch.save(dict(state), file))
+        self._prune()
+
+    def _prune(self) -> None:
+        found = self.list()
+        kept = {checkpoint.step for checkpoint in found[-_NUM_NEWEST:]}
+        scored = [checkpoint for checkpoint in found if checkpoint.score is not None]
+        kept |= {checkpoint.step for checkpoint in sorted(scored, key=_rank)[-self._num_best :]}
+        for checkpoint in found:
+            if checkpoint.step not in kept:
+                for path in (checkpoint.path, checkpoint.path.with_suffix(".json")):
+                    path.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's state.
+
+    Raises:
+        RuntimeError, EOFError, OSError, ValueError, KeyError: It is damaged.
+    """
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _rank(checkpoint: Checkpoint) -> tuple[float, int]:
+    return (float("-inf") if checkpoint.score is None else checkpoint.score, checkpoint.step)
+
+
+def _read_score(path: Path) -> float | None:
+    try:
+        score = json.loads(path.with_suffix(".json").read_text())["score"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if score is None else float(score)
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        with open(aside, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

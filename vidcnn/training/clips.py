@@ -1,0 +1,238 @@
+"""From labelled videos to the clips that a network is trained and validated on.
+
+In go videos and which clips of them are wanted, out come uint8 clips of one size, or the reason why one cannot be had.
+This runs on any machine that can read the videos, in any number of processes.
+
+Frames are always resized first, without a crop, and cropped after that, whether they come from the file or from the
+cache: the pixels do not depend on which it was.
+
+Letters: n clips, T frames, H height, W width; h and w are the crop's height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from vidcnn.annotations import LabelledVideo
+from vidcnn.augment import Augmentation, augment_clip
+from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
+from vidcnn.errors import VideoError
+from vidcnn.grid import Grid
+from vidcnn.planning import read_times
+from vidcnn.samples import Sample
+from vidcnn.sources import SourceVideo
+from vidcnn.training.cache import FrameCache
+from vidcnn.transforms import Preprocessing
+from vidcnn.video.container import plain_errors
+from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.pixels import UInt8Array
+from vidcnn.video.timeline import Timing
+
+_MAX_CACHED_FRAMES = 4096
+"""Longer videos are not kept as a whole: they would be decoded in one piece, in memory."""
+
+_MAX_KNOWN_VIDEOS = 20_000
+"""Videos whose frame times a process remembers."""
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """What the pixels of clips depend on.
+
+    Args:
+        sampling: How the frames of a clip are taken.
+        preprocessing: Resize and crop.
+        short_clips: What becomes of a clip that reaches past the end of its video.
+        image_fps: Images per second of a folder of numbered images.
+        max_pixels: Largest frame, width times height, that is decoded.
+    """
+
+    sampling: Sampling
+    preprocessing: Preprocessing
+    short_clips: ShortClips
+    image_fps: float
+    max_pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedClips:
+    """Clips of a network's input size.
+
+    Attributes:
+        pixels: uint8 (n, T, h, w, 3) RGB; where a clip failed, what is there means nothing.
+        flipped: bool (n,): clips whose left and right were exchanged.
+        failures: Indexes of the clips that failed, and why.
+    """
+
+    pixels: UInt8Array
+    flipped: npt.NDArray[np.bool_]
+    failures: tuple[tuple[int, VideoError], ...]
+
+
+class ClipReader:
+    """Reads clips of labelled videos.
+
+    Args:
+        settings: What the pixels depend on.
+        cache: Where decoded frames are kept; None decodes each clip from its file.
+        num_uses: How often a video will be used: one is kept where all its frames are no more than those of its clips.
+    """
+
+    def __init__(self, settings: ClipSettings, cache: FrameCache | None = None, num_uses: int = 1) -> None:
+        self._settings = settings
+        self._cache = cache
+        self._num_uses = num_uses
+        self._not_kept: set[SourceVideo] = set()
+        self._times = lru_cache(maxsize=_MAX_KNOWN_VIDEOS)(self._read_times)
+
+    def load_samples(
+        self, videos: Sequence[LabelledVideo], samples: Sequence[Sample], augmentation: Augmentation
+    ) -> LoadedClips:
+        """Load samples of a training run.
+
+        Args:
+            videos: The video of each sample, n of them.
+            samples: Which part of the video, and the seed of its augmentation; those of one video in a row are decoded
+                together.
+            augmentation: What is done to each clip.
+        """
+        settings = self._settings
+        pixels = np.zeros((len(samples), settings.sampling.num_frames, *augmentation.crop, 3), np.uint8)
+        flipped = np.zeros(len(samples), np.bool_)
+        failures: list[tuple[int, VideoError]] = []
+        for _, group in groupby(range(len(samples)), key=lambda index: samples[index].video):
+            indexes = list(group)
+            for index, clip in zip(indexes, self._read(videos[indexes[0]], [samples[i] for i in indexes]), strict=True):
+                if isinstance(clip, VideoError):
+                    failures.append((index, clip))
+                else:
+                    augmented = augment_clip(clip, augmentation, samples[index].seed)
+                    pixels[index], flipped[index] = augmented.pixels, augmented.is_flipped
+        return LoadedClips(pixels, flipped, tuple(failures))
+
+    def load_views(self, video: LabelledVideo, num_clips: int) -> LoadedClips:
+        """Load clips spread uniformly over a video, as many as it has room for, cropped at the centre."""
+        settings = self._settings
+        spec = ClipSpec(settings.sampling, num_clips=num_clips, short_clips=settings.short_clips)
+        try:
+            times, _ = self._times(video.video)
+            with plain_errors():
+                segments = plan_segments(times, spec, interval=_interval(video))
+            clips = [clip for segment in segments for clip in self._decode(video, segment)]
+        except VideoError as error:
+            clips = [error]
+        pixels = np.zeros((len(clips), settings.sampling.num_frames, *settings.preprocessing.crop, 3), np.uint8)
+        failures = []
+        for index, clip in enumerate(clips):
+            if isinstance(clip, VideoError):
+                failures.append((index, clip))
+            else:
+                pixels[index] = _centre_crop(clip, settings.preprocessing)
+        return LoadedClips(pixels, np.zeros(len(clips), np.bool_), tuple(failures))
+
+    def _read(self, video: LabelledVideo, samples: Sequence[Sample]) -> list[UInt8Array | VideoError]:
+        """Return clips (T, H, W, 3) of the resized size."""
+        try:
+            times, _ = self._times(video.video)
+            with plain_errors():
+                segment = plan_clips_at(
+                    times,
+                    self._settings.sampling,
+                    [sample.place for sample in samples],
+                    interval=_interval(video),
+                    short_clips=self._settings.short_clips,
+                )
+            return self._decode(video, segment)
+        except VideoError as error:
+            return [error] * len(samples)
+
+    def _decode(self, video: LabelledVideo, segment: Segment) -> list[UInt8Array | VideoError]:
+        """Return the clips of a segment, (T, H, W, 3) each, from the cache or from the file."""
+        times, timing = self._times(video.video)
+        kept = self._kept_frames(video, times, timing)
+        if kept is not None:
+            numbers, frames = kept
+            return [frames[np.searchsorted(numbers, clip)] for clip in segment.frames]
+        return self._decode_file(video.video, segment, timing)
+
+    def _decode_file(self, video: SourceVideo, segment: Segment, timing: Timing) -> list[UInt8Array | VideoError]:
+        settings = self._settings
+        request = DecodeRequest(
+            location=video.location,
+            segment=segment,
+            is_frame_folder=video.is_frame_folder,
+            timing=timing,
+            preprocessing=settings.preprocessing,
+            uncropped=True,
+            version=None if video.is_frame_folder else (video.size_bytes, video.mtime_ns),
+            max_pixels=settings.max_pixels,
+        )
+        clips: list[UInt8Array | VideoError] = [VideoError("unreadable", "")] * segment.num_clips
+        for decoded in decode_segment(request):
+            if decoded.error is not None:
+                clips[decoded.index] = decoded.error
+            else:
+                assert decoded.pixels is not None
+                clips[decoded.index] = decoded.pixels
+        return clips
+
+    def _kept_frames(
+        self, video: LabelledVideo, times: FrameTimes, timing: Timing
+    ) -> tuple[npt.NDArray[np.int64], UInt8Array] | None:
+        """Return all frames that clips of a video can take, and their numbers; None where they are not kept."""
+        if self._cache is None or video.video in self._not_kept:
+            return None
+        # The clip that is as long as the video's part: all its frames, or those at the ticks of the grid.
+        whole = self._whole(times, video)
+        if whole is None:
+            return None
+        numbers = np.unique(whole.frames)
+        key = repr(
+            (
+                video.video,
+                _interval(video),
+                self._settings.sampling.fps,
+                replace(self._settings.preprocessing, crop=(1, 1), mean=(0, 0, 0), std=(1, 1, 1)),
+                self._settings.image_fps,
+            )
+        )
+        frames = self._cache.get(key)
+        if frames is None:
+            (clip,) = self._decode_file(video.video, whole, timing)
+            if isinstance(clip, VideoError):
+                self._not_kept.add(video.video)
+                return None
+            frames = clip[np.searchsorted(whole.frames[0], numbers)]
+            if not self._cache.put(key, frames):
+                self._not_kept.add(video.video)
+        return (numbers, frames) if len(frames) == len(numbers) else None
+
+    def _whole(self, times: FrameTimes, video: LabelledVideo) -> Segment | None:
+        """Plan all frames that clips of a video can take; None where that is too much."""
+        sampling = self._settings.sampling
+        step = Sampling(1, stride=1) if sampling.fps is None else Sampling(1, fps=sampling.fps)
+        num_positions = len(Grid(times, step).bounds(_interval(video)))
+        if num_positions > min(_MAX_CACHED_FRAMES, self._num_uses * sampling.num_frames):
+            return None
+        return plan_clips_at(times, replace(step, num_frames=num_positions), [0.0], interval=_interval(video))
+
+    def _read_times(self, video: SourceVideo) -> tuple[FrameTimes, Timing]:
+        with plain_errors():
+            return read_times(video, image_fps=self._settings.image_fps, max_pixels=self._settings.max_pixels)
+
+
+def _interval(video: LabelledVideo) -> tuple[float | None, float | None]:
+    return video.start_seconds, video.end_seconds
+
+
+def _centre_crop(clip: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
+    """Cut (T, h, w, 3) from the centre of a resized clip."""
+    top, left = preprocessing.crop_origin(*clip.shape[1:3])
+    rows, columns = preprocessing.crop
+    return clip[:, top : top + rows, left : left + columns]

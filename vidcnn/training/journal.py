@@ -1,0 +1,75 @@
+"""What a run writes down as it goes: numbers for people and for programs.
+
+``metrics.jsonl`` has one object a line, each with ``kind`` (``train`` or ``validation``) and ``step``. TensorBoard
+shows the same numbers as curves. Only one process of a run writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """The journal of a run. Use it as a context manager.
+
+    What a run noted after the checkpoint that it now goes on from, it will note again: those lines are dropped.
+
+    Args:
+        directory: The run's directory.
+        first_step: Steps done when this process begins.
+    """
+
+    def __init__(self, directory: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = directory / "metrics.jsonl"
+        _drop_after(path, first_step)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._board: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step + 1)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._board.close()
+
+    def note(self, kind: str, step: int, **values: Any) -> None:
+        """Write down some numbers of a step.
+
+        Args:
+            kind: What they are of: ``train`` or ``validation``.
+            step: Steps done.
+            **values: JSON values; those that are numbers become curves.
+        """
+        self._file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._board.flush()
+
+
+def read_journal(directory: Path) -> list[dict[str, Any]]:
+    """Return what a run noted, in order; a line that was cut off by the end of a process is left out."""
+    notes: list[dict[str, Any]] = []
+    try:
+        lines = (directory / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return notes
+    for line in lines:
+        try:
+            notes.append(json.loads(line))
+        except ValueError:
+            continue
+    return notes
+
+
+def _drop_after(path: Path, step: int) -> None:
+    kept = [note for note in read_journal(path.parent) if note.get("step", 0) <= step]
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text("".join(json.dumps(note, ensure_ascii=False) + "\n" for note in kept), encoding="utf-8")
+    os.replace(aside, path)

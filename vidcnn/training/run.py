@@ -1,0 +1,260 @@
+"""A worker's way through a whole run: steps, notes, validation and checkpoints.
+
+All workers go through the same steps, and decide the same things at the same steps; only the first one writes. Where a
+run goes on is read from the newest checkpoint, so that whoever starts it again need not know that it was interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidcnn.bundle import Bundle
+from vidcnn.errors import DataError
+from vidcnn.training.checkpoints import CheckpointStore
+from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
+from vidcnn.training.journal import Journal
+from vidcnn.training.loop import Batch, StepResult, Trainer, Worker
+from vidcnn.training.recipe import Recipe
+from vidcnn.training.validation import Validation, gather, validate
+
+_NUM_SAMPLES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run goes on, apart from what it learns.
+
+    Args:
+        directory: Where checkpoints and notes go.
+        note_steps: Steps between notes.
+        validate_steps: Steps between validations; the last step is always one, if there are videos for it.
+        checkpoint_seconds: Time between checkpoints, besides those of validations.
+        num_best: Checkpoints kept for their validation, besides the newest.
+    """
+
+    directory: Path
+    note_steps: int
+    validate_steps: int
+    checkpoint_seconds: float
+    num_best: int
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is, for those who watch it.
+
+    Attributes:
+        step: Steps done.
+        seconds: Time since this process began to train.
+        first_step: Steps that were done when it did.
+        loss: Mean over the last noted steps.
+        accuracy: Share of their samples whose class was found.
+        waiting: Share of the time that the workers waited for clips, since this process began.
+        num_bad: Samples so far that could not be decoded, in this process.
+        score: What the last validation reached; None before the first.
+        phase: ``training``, ``validating`` or ``done``.
+    """
+
+    step: int
+    seconds: float
+    first_step: int
+    loss: float | None = None
+    accuracy: float | None = None
+    waiting: float = 0.0
+    num_bad: int = 0
+    score: float | None = None
+    phase: str = "training"
+
+
+def run_worker(
+    bundle: Bundle,
+    recipe: Recipe,
+    data: TrainingData,
+    loader: Loader,
+    settings: RunSettings,
+    worker: Worker,
+    watch: Callable[[RunState], None] = lambda state: None,
+) -> None:
+    """Train to the end, from the newest checkpoint on.
+
+    Args:
+        bundle: The network to begin with.
+        recipe: How it is trained.
+        data: The videos.
+        loader: Loads their clips.
+        settings: How the run goes on.
+        worker: Which of the workers this is.
+        watch: Is told how far the run is, in the first worker.
+
+    Raises:
+        DataError: The loss is no longer a number.
+        OutputError: A checkpoint cannot be written.
+    """
+    with ExitStack() as stack:
+        _Run(bundle, recipe, data, loader, settings, worker, watch, stack).go()
+
+
+class _Run:
+    def __init__(
+        self,
+        bundle: Bundle,
+        recipe: Recipe,
+        data: TrainingData,
+        loader: Loader,
+        settings: RunSettings,
+        worker: Worker,
+        watch: Callable[[RunState], None],
+        stack: ExitStack,
+    ) -> None:
+        self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
+        self._store = stack.enter_context(CheckpointStore(settings.directory / "checkpoints", settings.num_best))
+        self._trainer = Trainer(bundle, recipe, worker)
+        state = self._store.load_newest()
+        if state is not None:
+            self._trainer.load_state_dict(state)
+        self._feed = Feed(data, loader, worker, recipe.batch_size)
+        self._is_first = worker.rank == 0
+        self._watch = watch
+        self._journal = stack.enter_context(Journal(settings.directory, self._trainer.step)) if self._is_first else None
+        self._first_step = self._trainer.step
+        self._began = self._saved = time.monotonic()
+        self._recent = _Recent()
+        self._loss: float | None = None
+        self._accuracy: float | None = None
+        self._score: float | None = None
+        self._num_bad = 0
+
+    def go(self) -> None:
+        """Do all steps that are left."""
+        trainer, settings = self._trainer, self._settings
+        self._show("training")
+        steps = range(trainer.step, self._recipe.num_steps)
+        for batch, bad in self._feed.batches(steps):
+            result = trainer.train_step(batch)
+            if not result.is_finite:
+                raise self._not_finite(batch, result)
+            self._recent.add(result, batch, bad)
+            is_last = trainer.step == self._recipe.num_steps
+            if trainer.step % settings.note_steps == 0 or is_last:
+                self._note()
+            if self._data.val and (trainer.step % settings.validate_steps == 0 or is_last):
+                self._validate()
+            elif self._is_first and (is_last or time.monotonic() - self._saved > settings.checkpoint_seconds):
+                self._save(None)
+        if self._is_first:
+            self._store.wait()
+        self._show("done")
+
+    def _note(self) -> None:
+        """Put together what all workers saw since the last note."""
+        step, recent = self._trainer.step, self._recent
+        self._recent = _Recent()
+        seen = gather((recent, self._feed.seconds_waited), self._worker)
+        if seen is None or self._journal is None:
+            return
+        num_good = sum(part.num_good for part, _ in seen)
+        self._loss = sum(part.loss for part, _ in seen) / max(1, num_good)
+        self._accuracy = sum(part.num_correct for part, _ in seen) / max(1, num_good)
+        bad = [sample for part, _ in seen for sample in part.bad]
+        self._num_bad += len(bad)
+        seconds = time.monotonic() - self._began
+        self._journal.note(
+            "train",
+            step,
+            loss=self._loss,
+            top1=self._accuracy,
+            learning_rate=self._recipe.learning_rate * self._recipe.rate(step - 1),
+            clips_per_second=(step - self._first_step) * self._recipe.batch_size / max(1e-9, seconds),
+            waiting=self._waiting(),
+            num_bad_samples=len(bad),
+            **({"bad_samples": [asdict(sample) for sample in bad]} if bad else {}),
+        )
+        self._show("training")
+
+    def _validate(self) -> None:
+        self._show("validating")
+        found = validate(
+            self._trainer,
+            self._feed,
+            self._worker,
+            self._data.val,
+            self._data.labels,
+            multi_label=self._recipe.multi_label,
+        )
+        if found is None or self._journal is None:
+            return
+        self._score = found.score
+        self._journal.note("validation", self._trainer.step, **validation_numbers(found))
+        self._save(found.score)
+        self._show("training")
+
+    def _save(self, score: float | None) -> None:
+        self._store.save(self._trainer.step, self._trainer.state_dict(), score)
+        self._saved = time.monotonic()
+
+    def _not_finite(self, batch: Batch, result: StepResult) -> DataError:
+        """Say which samples made the loss something else than a number; all workers are here."""
+        data = self._data
+        where = torch.isfinite(result.losses).logical_not().nonzero().flatten().tolist()
+        mine = [data.train[data.order.sample(batch.samples[row]).video].video.name for row in where]
+        seen = gather(mine, self._worker) or [mine]
+        names = list(dict.fromkeys(name for part in seen for name in part))
+        shown = ", ".join(names[:_NUM_SAMPLES_SHOWN]) + (", ..." if len(names) > _NUM_SAMPLES_SHOWN else "")
+        of = f"of {shown}" if names else "of no single sample, but the gradient,"
+        return DataError(
+            f"in step {self._trainer.step} the loss {of} is not a number",
+            "look at these videos, or lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+        )
+
+    def _waiting(self) -> float:
+        return self._feed.seconds_waited / max(1e-9, time.monotonic() - self._began)
+
+    def _show(self, phase: str) -> None:
+        if self._is_first:
+            self._watch(
+                RunState(
+                    step=self._trainer.step,
+                    seconds=time.monotonic() - self._began,
+                    first_step=self._first_step,
+                    loss=self._loss,
+                    accuracy=self._accuracy,
+                    waiting=self._waiting(),
+                    num_bad=self._num_bad,
+                    score=self._score,
+                    phase=phase,
+                )
+            )
+
+
+class _Recent:
+    """What a worker saw since the last note."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.num_good = 0
+        self.num_correct = 0
+        self.bad: list[BadSample] = []
+
+    def add(self, result: StepResult, batch: Batch, bad: list[BadSample]) -> None:
+        self.loss += float(result.losses.sum())
+        self.num_good += int(batch.weights.sum())
+        self.num_correct += result.num_correct
+        self.bad += bad
+
+
+def validation_numbers(found: Validation) -> dict[str, Any]:
+    """Return what a validation reached as flat JSON values, over videos and, with ``clip_`` before them, over clips."""
+    numbers: dict[str, Any] = {"num_videos": found.videos.num_samples, "num_bad_videos": found.num_bad_videos}
+    for prefix, metrics in (("", found.videos), ("clip_", found.clips)):
+        for name in ("top1", "top5", "mean_class_accuracy", "mean_average_precision"):
+            value = getattr(metrics, name)
+            if value is not None:
+                numbers[prefix + name] = value
+    return numbers

@@ -1,0 +1,109 @@
+"""What a network in training reaches on videos that it is not trained on.
+
+Every worker scores some of the videos, and the scores are gathered with their videos' numbers: each clip counts exactly
+once, however many workers there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+
+from vidcnn.annotations import LabelledVideo
+from vidcnn.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
+from vidcnn.training.feed import Feed, one_hot
+from vidcnn.training.loop import Trainer, Worker
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was reached.
+
+    Attributes:
+        clips: Over single clips.
+        videos: Over the mean scores of each video's clips.
+        num_bad_videos: Videos that had no clip to score; they are in neither.
+    """
+
+    clips: Metrics
+    videos: Metrics
+    num_bad_videos: int
+
+    @property
+    def score(self) -> float | None:
+        """The number that says which network is better: top-1, or mAP with several labels, over videos."""
+        return self.videos.top1 if self.videos.top1 is not None else self.videos.mean_average_precision
+
+
+def validate(
+    trainer: Trainer,
+    feed: Feed,
+    worker: Worker,
+    samples: tuple[LabelledVideo, ...],
+    labels: tuple[str, ...],
+    *,
+    multi_label: bool,
+) -> Validation | None:
+    """Score the validation videos, in step with the other workers.
+
+    Returns:
+        What was reached, in the first worker; None in the others.
+    """
+    numbers, scores = [], []
+    for video, views in feed.views():
+        bad = {index for index, _ in views.failures}
+        good = [index for index in range(len(views.pixels)) if index not in bad]
+        if good:
+            scores.append(trainer.scores(views.pixels[good]).numpy())
+            numbers.append(np.full(len(good), video))
+    gathered = gather((numbers, scores), worker)
+    if gathered is None:
+        return None
+    flat_numbers = [array for part, _ in gathered for array in part]
+    flat_scores = [array for _, part in gathered for array in part]
+    return summarise_scores(flat_numbers, flat_scores, samples, labels, multi_label=multi_label)
+
+
+def summarise_scores(
+    numbers: list[np.ndarray],
+    scores: list[np.ndarray],
+    samples: tuple[LabelledVideo, ...],
+    labels: tuple[str, ...],
+    *,
+    multi_label: bool,
+) -> Validation:
+    """Turn the scores of clips into what was reached.
+
+    Args:
+        numbers: Arrays (n,) with the index of the video of each clip.
+        scores: Arrays (n, K) with the scores of each clip.
+        samples: The videos.
+        labels: Names of the K classes.
+        multi_label: Whether classes are scored independently.
+    """
+    # The order of workers must not show in the last bit.
+    index = np.concatenate([*numbers, np.zeros(0, np.int64)]).astype(np.int64)
+    values = np.concatenate([*scores, np.zeros((0, len(labels)), np.float32)]).astype(np.float32)
+    order = np.argsort(index, kind="stable")
+    index, values = index[order], values[order]
+    targets = one_hot([sample.labels for sample in samples], len(labels))
+    of_videos, videos = video_scores(values, index)
+
+    def metrics(found: np.ndarray, which: np.ndarray) -> Metrics:
+        if multi_label:
+            return multi_label_metrics(found, targets[which] > 0, labels)
+        return single_label_metrics(found, targets[which].argmax(axis=1), labels)
+
+    return Validation(metrics(values, index), metrics(of_videos, videos), len(samples) - len(videos))
+
+
+def gather(value: Any, worker: Worker) -> list[Any] | None:
+    """Return the values of all workers, by rank, in the first one; None in the others."""
+    if worker.count == 1:
+        return [value]
+    values: list[Any] = [None] * worker.count
+    dist.all_gather_object(values, value)
+    return values if worker.rank == 0 else None

@@ -19,10 +19,12 @@ from vidcnn.errors import VidcnnError
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
+    "train": "Train a network on labelled videos, into a bundle that `vidcnn infer` takes.",
+    "evaluate": "Measure a bundle on labelled videos: over clips, and over whole videos with several views of each.",
     "models": "List the models: name, parameters, GFLOPs per clip, input and weights.",
     "bundle": "Make a model bundle from an architecture, weights and labels.",
     "run": "Run a job spec: the options of a command in a file.",
-    "demo": "Show it at work: make small videos, classify them, and print the table.",
+    "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",
 }
 """Name and first line of each command."""
 

@@ -22,6 +22,9 @@ from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.processes import descendants, end_processes, runs
 from vidcnn.scratch import scratch_directory
 
+LOW_PRIORITY = 10
+"""Niceness of decoders that share processors with the model."""
+
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30
 
@@ -38,6 +41,9 @@ _QUIET_ENVIRONMENT = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_TQDM": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Nothing is downloaded, reported home, or printed by an embedded Ray."""

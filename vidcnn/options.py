@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
 import typer
@@ -46,6 +47,64 @@ def takes_spec(spec_type: type[SpecType]) -> Callable[[Callable[..., None]], Cal
         return run
 
     return decorate
+
+
+def takes_job(
+    spec_type: type[SpecType], *, command: str, default: Path
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a spec, and an argument for a job spec that they override.
+
+    Args:
+        spec_type: The spec; all its fields have defaults.
+        command: The command that a job spec has to name.
+        default: The job spec that is read where neither it nor any option is given, if it is there.
+
+    Returns:
+        A decorator as that of `takes_spec`.
+    """
+    job = inspect.Parameter(
+        "job",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Argument(help=f"A job spec, such as {default}.", show_default=False, metavar="[JOB.yaml]"),
+        ],
+    )
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+    def decorate(run_command: Callable[..., None]) -> Callable[..., None]:
+        with_options = takes_spec(spec_type)(run_command)
+        signature = inspect.signature(with_options)
+
+        def run(context: typer.Context, job: Path | None = None, **values: Any) -> None:
+            fields = {name: values.pop(name) for name in spec_type.model_fields}
+            given = {name for name in fields if _is_given(context, name)}
+            if job is None and not given and default.is_file():
+                job = default
+            if job is not None:
+                from vidcnn.jobs import read_values
+
+                recorded = read_values(job, command)
+                fields = {**recorded, **{name: fields[name] for name in given}}
+            run_command(read_spec(spec_type, fields), **values)
+
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [context, job, *signature.parameters.values()]
+        )
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in (context, job, *signature.parameters.values())
+        }
+        run.__doc__, run.__name__ = run_command.__doc__, run_command.__name__
+        return run
+
+    return decorate
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Tell whether the user wrote an option, rather than leaving it at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def read_spec(spec_type: type[SpecType], values: dict[str, Any]) -> SpecType:

@@ -1,7 +1,7 @@
 """What a person sees while a run goes on: counts, speed and the time that remains.
 
-`RunProgress` is arithmetic over what has been committed; `ProgressDisplay` shows it on stderr, as a live line on a
-terminal and as a plain line now and then where there is none.
+`RunProgress` is arithmetic over what an inference run has committed; `ProgressDisplay` shows it, or anything else, on
+stderr: as a live line on a terminal, and as a plain line now and then where there is none.
 """
 
 from __future__ import annotations
@@ -111,15 +111,15 @@ class RunProgress:
 
 
 class ProgressDisplay:
-    """Shows a `RunProgress` on stderr. Use it as a context manager.
+    """Shows on stderr how far something is. Use it as a context manager.
 
     Args:
-        progress: What to show.
+        describe: Returns the share of the work that is done, in [0, 1], and the state in one line.
         enabled: False shows nothing.
     """
 
-    def __init__(self, progress: RunProgress, *, enabled: bool = True) -> None:
-        self._progress = progress
+    def __init__(self, describe: Callable[[], tuple[float, str]], *, enabled: bool = True) -> None:
+        self._describe = describe
         self._enabled = enabled
         self._is_live = enabled and sys.stderr.isatty()
         self._last = time.monotonic()
@@ -142,17 +142,22 @@ class ProgressDisplay:
         if not self._enabled or now - self._last < interval:
             return
         self._last = now
-        line = progress_line(self._progress)
+        fraction, line = self._describe()
         if self._is_live:
-            sys.stderr.write(f"\r\x1b[K{bar(self._progress.fraction)} {line}")
+            sys.stderr.write(f"\r\x1b[K{bar(fraction)} {line}")
             self._has_line = True
         else:
             sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
+def describe(progress: RunProgress) -> tuple[float, str]:
+    """Return the share of an inference run that is done, and its state in one line."""
+    return progress.fraction, progress_line(progress)
+
+
 def progress_line(progress: RunProgress) -> str:
-    """Return the state of a run in one line."""
+    """Return the state of an inference run in one line."""
     parts = [
         f"{progress.num_videos_done:,}/{progress.num_videos:,} videos",
         f"{progress.num_clips:,} clips",

@@ -23,20 +23,20 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
     """Return the final summary of an inference run."""
     summary = report.summary
     lines = [
-        f"{spec.out}: {_count(summary.num_videos, 'video')}, {_count(summary.num_predictions, 'prediction')}"
-        + (f", {_count(sum(summary.num_errors.values()), 'error row')}" if summary.num_errors else ""),
+        f"{spec.out}: {count(summary.num_videos, 'video')}, {count(summary.num_predictions, 'prediction')}"
+        + (f", {count(sum(summary.num_errors.values()), 'error row')}" if summary.num_errors else ""),
     ]
     if report.num_videos_done:
         speed = f" ({report.clips_per_second:.1f} clips/s)" if report.clips_per_second else ""
         lines.append(
-            f"this run: {_count(report.num_videos_done, 'video')}, {_count(report.num_clips_done, 'clip')} "
+            f"this run: {count(report.num_videos_done, 'video')}, {count(report.num_clips_done, 'clip')} "
             f"in {duration_text(report.elapsed_seconds)}{speed}"
         )
     else:
-        lines.append(f"this run: nothing to do, all of {_count(report.num_videos, 'video')} done")
+        lines.append(f"this run: nothing to do, all of {count(report.num_videos, 'video')} done")
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
-        lines.append(f"{_count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
+        lines.append(f"{count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
         lines += [f"  {bad.video}: {bad.error}" for bad in summary.bad_videos]
         if summary.num_bad_videos > len(summary.bad_videos):
             lines.append(
@@ -74,13 +74,13 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
 def plan_text(plan: SourcePlan) -> str:
     """Return what a run would do."""
     lines = [
-        f"{_count(plan.num_videos_planned, 'video')} to do, {_count(plan.num_clips, 'clip')}, "
+        f"{count(plan.num_videos_planned, 'video')} to do, {count(plan.num_clips, 'clip')}, "
         f"{duration_text(plan.seconds)} of video"
     ]
     if plan.num_videos_done:
-        lines.append(f"{_count(plan.num_videos_done, 'video')} done already")
+        lines.append(f"{count(plan.num_videos_done, 'video')} done already")
     if plan.bad_videos:
-        lines.append(f"{_count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
+        lines.append(f"{count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
         lines += [f"  {name}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
@@ -117,7 +117,8 @@ def check_error_fraction(spec: InferSpec, report: InferReport) -> None:
         )
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number of things."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
@@ -127,7 +128,7 @@ def _left_out(ignored: Mapping[str, int], empty_sources: Sequence[str]) -> list[
     if ignored:
         most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))[:_NUM_SHOWN]
         shown = ", ".join(f"{count:,} {'.' + kind if kind else 'without extension'}" for kind, count in most)
-        lines.append(f"ignored: {_count(sum(ignored.values()), 'file')} that are not video by their name ({shown})")
+        lines.append(f"ignored: {count(sum(ignored.values()), 'file')} that are not video by their name ({shown})")
     return lines
 
 

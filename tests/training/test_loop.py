@@ -16,6 +16,7 @@ from vidcnn.errors import ModelError
 from vidcnn.mixing import Mixing
 from vidcnn.training.loop import Batch, Trainer, Worker
 from vidcnn.training.recipe import Recipe
+from vidcnn.training.result import trained_weights
 
 
 def train(bundle: Bundle, with_recipe: Recipe, num_steps: int, worker: Worker | None = None) -> Trainer:
@@ -24,6 +25,10 @@ def train(bundle: Bundle, with_recipe: Recipe, num_steps: int, worker: Worker | 
     for step in range(num_steps):
         assert trainer.train_step(share(worker, step, with_recipe.batch_size)).is_finite
     return trainer
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return trained_weights(trainer.state_dict())
 
 
 def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
@@ -36,7 +41,7 @@ def run_worker(rank: int, count: int, rendezvous: str, directory: str, values: d
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=count)
     trainer = train(tiny_bundle(Path(directory)), recipe(**values), num_steps, Worker(rank, count))
     if rank == 0:
-        torch.save(trainer.trained_state(), os.path.join(directory, "weights.pt"))
+        torch.save(weights(trainer), os.path.join(directory, "weights.pt"))
     dist.destroy_process_group()
 
 
@@ -61,9 +66,9 @@ RECIPES = [
 @pytest.mark.parametrize("values", RECIPES)
 def test_two_workers_give_the_weights_of_one(values: dict[str, Any], tmp_path: Path) -> None:
     together = train_with_workers(2, tmp_path, values, 50)
-    alone = train(tiny_bundle(tmp_path), recipe(**values), 50).trained_state()
+    alone = weights(train(tiny_bundle(tmp_path), recipe(**values), 50))
     assert largest_difference(together, alone) < 1e-5
-    assert largest_difference(together, train(tiny_bundle(tmp_path), recipe(**values), 49).trained_state()) > 1e-4
+    assert largest_difference(together, weights(train(tiny_bundle(tmp_path), recipe(**values), 49))) > 1e-4
 
 
 @pytest.mark.parametrize("values", [*RECIPES, pytest.param({"precision": "bf16"}, id="bf16")])
@@ -81,9 +86,9 @@ def test_the_same_seed_gives_the_same_weights_and_an_interruption_changes_no_bit
     assert continued.step == 7
     for step in range(7, 12):
         continued.train_step(share(Worker(), step))
-    assert largest_difference(undisturbed.trained_state(), continued.trained_state()) == 0
+    assert largest_difference(weights(undisturbed), weights(continued)) == 0
     other = train(bundle, recipe(**values, seed=4), 12)
-    assert largest_difference(undisturbed.trained_state(), other.trained_state()) > 0
+    assert largest_difference(weights(undisturbed), weights(other)) > 0
 
 
 def test_training_lowers_the_loss_and_finds_the_classes(tmp_path: Path) -> None:
@@ -109,28 +114,28 @@ def test_a_sample_that_could_not_be_decoded_moves_nothing(tmp_path: Path) -> Non
         trainer = Trainer(bundle, recipe(), Worker())
         result = trainer.train_step(given)
         assert result.losses[[2, 5]].tolist() == [0, 0]
-        states.append(trainer.trained_state())
+        states.append(weights(trainer))
     assert largest_difference(*states) == 0
 
 
 def test_a_step_whose_gradient_is_no_number_changes_nothing_and_says_which_samples(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path)
     trainer = Trainer(bundle, recipe(), Worker())
-    before = trainer.trained_state()
+    before = weights(trainer)
     given = batch(range(8))
     given.targets[3] = np.nan
     result = trainer.train_step(given)
     assert not result.is_finite
     assert torch.isfinite(result.losses).logical_not().nonzero().flatten().tolist() == [3]
-    assert (trainer.step, largest_difference(before, trainer.trained_state())) == (0, 0)
+    assert (trainer.step, largest_difference(before, weights(trainer))) == (0, 0)
 
 
 def test_frozen_parts_stay_and_the_backbone_may_learn_more_slowly(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path, batch_norm=True)
-    before = Trainer(bundle, recipe(), Worker()).trained_state()
+    before = weights(Trainer(bundle, recipe(), Worker()))
 
     def moved(**values: Any) -> set[str]:
-        after = train(bundle, recipe(**values), 2).trained_state()
+        after = weights(train(bundle, recipe(**values), 2))
         return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
     assert moved() == {"features", "hidden", "classifier"}
@@ -145,8 +150,8 @@ def test_frozen_parts_stay_and_the_backbone_may_learn_more_slowly(tmp_path: Path
 
 def test_the_moving_average_is_what_counts(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path)
-    plain, averaged = (train(bundle, recipe(ema_decay=decay), 5).trained_state() for decay in (None, 0.99))
-    start = Trainer(bundle, recipe(), Worker()).trained_state()
+    plain, averaged = (weights(train(bundle, recipe(ema_decay=decay), 5)) for decay in (None, 0.99))
+    start = weights(Trainer(bundle, recipe(), Worker()))
     assert 0 < largest_difference(averaged, start) < largest_difference(plain, start)
 
 

@@ -18,7 +18,16 @@ def run(
     debug: DebugOption = False,
 ) -> None:
     """Run a job spec: the options of a command in a file."""
+    from vidcnn.commands.evaluate import run_evaluate
     from vidcnn.commands.infer import run_infer
+    from vidcnn.commands.train import run_train
+    from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
     from vidcnn.jobs import read_job
 
-    run_infer(read_job(job), as_json=as_json, quiet=quiet)
+    match read_job(job):
+        case InferSpec() as spec:
+            run_infer(spec, as_json=as_json, quiet=quiet)
+        case TrainSpec() as spec:
+            run_train(spec, as_json=as_json, quiet=quiet)
+        case EvaluateSpec() as spec:
+            run_evaluate(spec, as_json=as_json, quiet=quiet)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,67 @@ def make_bundle(
         arguments=arguments,
         provenance=Provenance(weights=origin),
     )
+
+
+def starting_bundle(
+    model: str,
+    labels: tuple[str, ...],
+    *,
+    weights: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Bundle:
+    """Return the network that training begins with: one that knows something already, with a head for new classes.
+
+    The head stays where it has these classes: those of a bundle or of published weights if the names are the same,
+    those of a checkpoint file, which has no names, if there are as many.
+
+    Args:
+        model: Name in the registry, or path of a bundle.
+        labels: Names of the K classes.
+        weights: As for `make_bundle`; by default the published ones, or random ones where none are published.
+        arguments: Arguments of the architecture's builder; not with a bundle.
+        seed: Seed of what is drawn.
+
+    Raises:
+        ModelError: As in `resolve_model`.
+        BundleError: As in `resolve_model`.
+        UsageError: `weights` or `arguments` were given with a bundle.
+    """
+    if model not in ARCHITECTURES:
+        found = resolve_model(model, weights=weights)
+        if arguments:
+            raise UsageError(
+                f"'{model}' is a bundle, which has its own {' and '.join(arguments)}",
+                "leave them out, or train a model by name",
+            )
+        return found if found.labels == labels else _with_new_head(found, labels, seed)
+    entry = architecture(model)
+    weights = weights or (entry.weights[0] if entry.weights else RANDOM)
+    if weights == RANDOM:
+        drawn = make_bundle(model, weights=RANDOM, num_classes=len(labels), arguments=arguments, seed=seed)
+        return replace(drawn, labels=labels)
+    found = make_bundle(model, weights=weights, arguments=arguments, seed=seed)
+    if found.labels == labels:
+        return found
+    if _is_path(weights, entry) and len(found.labels) == len(labels):
+        return replace(found, labels=labels)
+    return _with_new_head(found, labels, seed)
+
+
+def _with_new_head(bundle: Bundle, labels: tuple[str, ...], seed: int) -> Bundle:
+    from safetensors.torch import load, save
+
+    from vidcnn.models.build import random_state
+
+    entry = architecture(bundle.architecture)
+    fresh = random_state(entry, len(labels), bundle.arguments, seed)
+    state = {
+        name: fresh[name] if name.startswith(f"{entry.head}.") else value
+        for name, value in load(bundle.weights).items()
+    }
+    origin = f"{bundle.provenance.weights}, new head (seed {seed})"
+    return replace(bundle, labels=labels, weights=save(state), provenance=replace(bundle.provenance, weights=origin))
 
 
 def _default_weights(entry: Architecture) -> str:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,7 +23,8 @@ from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.cluster import Machine, Shares, local_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
-from vidcnn.errors import RunInterruptedError, UsageError
+from vidcnn.errors import UsageError
+from vidcnn.interrupts import interruptible
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.commit import Committer, redo_lost
@@ -34,7 +33,7 @@ from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
 from vidcnn.predictions.output import Output
-from vidcnn.progress import ProgressDisplay, RunProgress
+from vidcnn.progress import ProgressDisplay, RunProgress, describe
 from vidcnn.runtime import Runtime, choose_runtime
 from vidcnn.scoring import RowFormat
 from vidcnn.sources import Listing
@@ -149,7 +148,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(_interruptible())
+        stack.enter_context(interruptible("what was committed stays; the same command continues"))
         start_ray = partial(stack.enter_context, local_ray(num_gpus=0 if spec.device == "cpu" else None))
         machine, bundle = _start_and_load(spec, start_ray)
         job = _Job(spec, bundle)
@@ -159,7 +158,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
         progress = RunProgress(todo.num_videos, todo.size_bytes)
         if todo.num_videos:
             machine = machine or start_ray()
-            device = "cuda" if _uses_gpus(spec, machine) else "cpu"
+            device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
             num_clips = estimate_clips(todo, job.plan)
             if runtime is None:
                 runtime = choose_runtime(job.bundle, spec, device, num_clips)
@@ -171,7 +170,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
                 num_decoders=spec.decoders,
                 num_clips=num_clips,
             )
-            display = stack.enter_context(ProgressDisplay(progress, enabled=show_progress))
+            display = stack.enter_context(ProgressDisplay(partial(describe, progress), enabled=show_progress))
             _run(job, output, runtime, shares, device, todo, progress, display)
         output.publish()
         return InferReport(
@@ -194,7 +193,7 @@ def plan_source(spec: InferSpec) -> SourcePlan:
         VidcnnError: The job could not be done.
     """
     with ExitStack() as stack:
-        stack.enter_context(_interruptible())
+        stack.enter_context(interruptible("what was committed stays; the same command continues"))
         job = _Job(spec, _load_bundle(spec))
         output = stack.enter_context(job.open_output())
         job.recorded_runtime(output)
@@ -289,22 +288,16 @@ def _clip_spec(spec: InferSpec, bundle: Bundle) -> ClipSpec:
     return clips
 
 
-def _uses_gpus(spec: InferSpec, machine: Machine) -> bool:
-    if spec.device == "cuda" and machine.num_gpus < 1:
+def uses_gpus(device: str, machine: Machine) -> bool:
+    """Tell whether the model runs on GPUs.
+
+    Args:
+        device: What the user wants: ``auto``, ``cpu`` or ``cuda``.
+        machine: What there is.
+
+    Raises:
+        UsageError: ``cuda`` is wanted, and there is no GPU.
+    """
+    if device == "cuda" and machine.num_gpus < 1:
         raise UsageError("--device cuda, but Ray finds no GPU", "use --device cpu, or check the driver")
     return machine.num_gpus >= 1
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does: what is finished is committed."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):  # the latter from Ray's own handler, while it starts
-        raise RunInterruptedError("interrupted", "what was committed stays; the same command continues") from None
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, previous)

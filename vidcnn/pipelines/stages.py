@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidcnn.batching import ClipBatch, DecodeSettings, decode_unit
+from vidcnn.cluster import LOW_PRIORITY
 from vidcnn.errors import ModelError, VidcnnError, VideoError
 from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
 from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video
@@ -30,9 +31,6 @@ from vidcnn.sources import SourceVideo
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
-
-_LOW_PRIORITY = 10
-"""Niceness of decoders that share processors with the model."""
 
 
 def pack_video(video: SourceVideo, done: Done) -> bytes:
@@ -106,7 +104,7 @@ class DecodeStage:
     def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
         """Decode the units of a block."""
         if self._low_priority:
-            os.setpriority(os.PRIO_PROCESS, 0, _LOW_PRIORITY)
+            os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
         for unit, pieces in zip(units["unit"], units["pieces"], strict=True):
             if not unit.is_valid:
                 yield _decoded_row(None, pieces.as_py())

@@ -119,8 +119,8 @@ class CheckpointStore:
         self._directory.mkdir(parents=True, exist_ok=True)
         path = self._directory / f"step_{step:08d}.pt"
         card = json.dumps({"step": step, "score": score}).encode()
-        _write_whole(path.with_suffix(".json"), lambda file: file.write(card))
-        _write_whole(path, lambda file: torch.save(dict(state), file))
+        write_whole(path.with_suffix(".json"), card)
+        write_whole(path, lambda file: torch.save(dict(state), file))
         self._prune()
 
     def _prune(self) -> None:
@@ -156,11 +156,23 @@ def _read_score(path: Path) -> float | None:
     return None if score is None else float(score)
 
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
+    """Write a file so that it is there as a whole or not at all, and stays if the machine stops.
+
+    Args:
+        path: The file, which is replaced if it is there.
+        content: Its bytes, or what writes them.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     aside = path.with_name(f".{path.name}.part")
     try:
         with open(aside, "wb") as file:
-            write(file)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)

@@ -186,13 +186,6 @@ class Trainer:
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 
-    def trained_state(self) -> dict[str, Tensor]:
-        """Return the weights that count, contiguous copies on the CPU, by the names that a bundle has."""
-        state = self.trained.state_dict()
-        return {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
-        }
-
     def _forward_chunk(self, chunk: Batch) -> tuple[Tensor, int]:
         """Return the loss of each sample, float32 (N,), and how many are right."""
         recipe, device = self._recipe, self._worker.device

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,7 +21,7 @@ from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
 from vidcnn.training.loop import Batch, StepResult, Trainer, Worker
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.validation import Validation, gather, validate
+from vidcnn.training.validation import exchange, validate, validation_numbers
 
 _NUM_SAMPLES_SHOWN = 5
 
@@ -129,7 +128,8 @@ class _Run:
         self._loss: float | None = None
         self._accuracy: float | None = None
         self._score: float | None = None
-        self._num_bad = 0
+        self._waited = 0.0
+        self._num_bad = self._num_good = 0
 
     def go(self) -> None:
         """Do all steps that are left."""
@@ -156,26 +156,28 @@ class _Run:
         """Put together what all workers saw since the last note."""
         step, recent = self._trainer.step, self._recent
         self._recent = _Recent()
-        seen = gather((recent, self._feed.seconds_waited), self._worker)
-        if seen is None or self._journal is None:
-            return
+        seen = exchange((recent, self._feed.seconds_waited), self._worker)
         num_good = sum(part.num_good for part, _ in seen)
+        bad = [sample for part, _ in seen for sample in part.bad]
+        self._num_good += num_good
+        self._num_bad += len(bad)
+        if not self._num_good:
+            raise _nothing_decoded(bad)
         self._loss = sum(part.loss for part, _ in seen) / max(1, num_good)
         self._accuracy = sum(part.num_correct for part, _ in seen) / max(1, num_good)
-        bad = [sample for part, _ in seen for sample in part.bad]
-        self._num_bad += len(bad)
-        seconds = time.monotonic() - self._began
-        self._journal.note(
-            "train",
-            step,
-            loss=self._loss,
-            top1=self._accuracy,
-            learning_rate=self._recipe.learning_rate * self._recipe.rate(step - 1),
-            clips_per_second=(step - self._first_step) * self._recipe.batch_size / max(1e-9, seconds),
-            waiting=self._waiting(),
-            num_bad_samples=len(bad),
-            **({"bad_samples": [asdict(sample) for sample in bad]} if bad else {}),
-        )
+        self._waited = sum(waited for _, waited in seen) / len(seen)
+        if self._journal is not None:
+            self._journal.note(
+                "train",
+                step,
+                loss=self._loss,
+                top1=self._accuracy,
+                learning_rate=self._recipe.learning_rate * self._recipe.rate(step - 1),
+                clips_per_second=(step - self._first_step) * self._recipe.batch_size / self._seconds,
+                waiting=self._waited / self._seconds,
+                num_bad_samples=len(bad),
+                **({"bad_samples": [asdict(sample) for sample in bad]} if bad else {}),
+            )
         self._show("training")
 
     def _validate(self) -> None:
@@ -204,7 +206,7 @@ class _Run:
         data = self._data
         where = torch.isfinite(result.losses).logical_not().nonzero().flatten().tolist()
         mine = [data.train[data.order.sample(batch.samples[row]).video].video.name for row in where]
-        seen = gather(mine, self._worker) or [mine]
+        seen = exchange(mine, self._worker)
         names = list(dict.fromkeys(name for part in seen for name in part))
         shown = ", ".join(names[:_NUM_SAMPLES_SHOWN]) + (", ..." if len(names) > _NUM_SAMPLES_SHOWN else "")
         of = f"of {shown}" if names else "of no single sample, but the gradient,"
@@ -213,19 +215,21 @@ class _Run:
             "look at these videos, or lower --lr, or set --clip-norm 1; the last checkpoint is whole",
         )
 
-    def _waiting(self) -> float:
-        return self._feed.seconds_waited / max(1e-9, time.monotonic() - self._began)
+    @property
+    def _seconds(self) -> float:
+        """Time since training began, more than 0."""
+        return max(1e-9, time.monotonic() - self._began)
 
     def _show(self, phase: str) -> None:
         if self._is_first:
             self._watch(
                 RunState(
                     step=self._trainer.step,
-                    seconds=time.monotonic() - self._began,
+                    seconds=self._seconds,
                     first_step=self._first_step,
                     loss=self._loss,
                     accuracy=self._accuracy,
-                    waiting=self._waiting(),
+                    waiting=self._waited / self._seconds,
                     num_bad=self._num_bad,
                     score=self._score,
                     phase=phase,
@@ -249,12 +253,9 @@ class _Recent:
         self.bad += bad
 
 
-def validation_numbers(found: Validation) -> dict[str, Any]:
-    """Return what a validation reached as flat JSON values, over videos and, with ``clip_`` before them, over clips."""
-    numbers: dict[str, Any] = {"num_videos": found.videos.num_samples, "num_bad_videos": found.num_bad_videos}
-    for prefix, metrics in (("", found.videos), ("clip_", found.clips)):
-        for name in ("top1", "top5", "mean_class_accuracy", "mean_average_precision"):
-            value = getattr(metrics, name)
-            if value is not None:
-                numbers[prefix + name] = value
-    return numbers
+def _nothing_decoded(bad: list[BadSample]) -> DataError:
+    first = bad[0]
+    return DataError(
+        f"none of the first {len(bad)} samples can be decoded: {first.video}: {first.message}",
+        "check the videos with: vidcnn infer DIR --dry-run --out x.parquet",
+    )

@@ -59,8 +59,8 @@ def validate(
         if good:
             scores.append(trainer.scores(views.pixels[good]).numpy())
             numbers.append(np.full(len(good), video))
-    gathered = gather((numbers, scores), worker)
-    if gathered is None:
+    gathered = exchange((numbers, scores), worker)
+    if worker.rank:
         return None
     flat_numbers = [array for part, _ in gathered for array in part]
     flat_scores = [array for _, part in gathered for array in part]
@@ -100,10 +100,21 @@ def summarise_scores(
     return Validation(metrics(values, index), metrics(of_videos, videos), len(samples) - len(videos))
 
 
-def gather(value: Any, worker: Worker) -> list[Any] | None:
-    """Return the values of all workers, by rank, in the first one; None in the others."""
+def validation_numbers(found: Validation) -> dict[str, Any]:
+    """Return what a validation reached as flat JSON values, over videos and, with ``clip_`` before them, over clips."""
+    numbers: dict[str, Any] = {"num_videos": found.videos.num_samples, "num_bad_videos": found.num_bad_videos}
+    for prefix, metrics in (("", found.videos), ("clip_", found.clips)):
+        for name in ("top1", "top5", "mean_class_accuracy", "mean_average_precision"):
+            value = getattr(metrics, name)
+            if value is not None:
+                numbers[prefix + name] = value
+    return numbers
+
+
+def exchange(value: Any, worker: Worker) -> list[Any]:
+    """Return the values of all workers, by rank, in each of them."""
     if worker.count == 1:
         return [value]
     values: list[Any] = [None] * worker.count
     dist.all_gather_object(values, value)
-    return values if worker.rank == 0 else None
+    return values

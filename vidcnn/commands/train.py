@@ -1,0 +1,38 @@
+"""`vidcnn train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.config import TrainSpec
+from vidcnn.options import takes_job
+
+DEFAULT_JOB = Path("jobs/train.yaml")
+
+
+@takes_job(TrainSpec, command="train", default=DEFAULT_JOB)
+def train(
+    spec: TrainSpec,
+    *,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a network on labelled videos, into a bundle that `vidcnn infer` takes.
+
+    The same command again goes on where it stopped. JOB.yaml is a job spec, whose values the options override.
+    """
+    run_train(spec, as_json=as_json, quiet=quiet)
+
+
+def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:
+    """Run a training job, and print how it ended."""
+    from vidcnn.pipelines.train import run_training
+    from vidcnn.training.report import train_json, train_text
+
+    result = run_training(spec, show_progress=not quiet)
+    typer.echo(json.dumps(train_json(result)) if as_json else train_text(result))

@@ -1,0 +1,79 @@
+"""What all job specs have in common, and the values that options are written in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "bf16", "fp32", "exact"]
+Switch = Literal["auto", "on", "off"]
+Device = Literal["auto", "cpu", "cuda"]
+ShortClips = Literal["repeat_last", "loop", "drop"]
+
+
+class Spec(BaseModel):
+    """Base of all job specs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def option(default: Any, description: str, *, panel: str, metavar: str | None = None, **limits: Any) -> Any:
+    """Define a field that is also an option.
+
+    Args:
+        default: Its default; None where the model, the machine or the data decides.
+        description: One line for people.
+        panel: Heading under which the option is shown.
+        metavar: What stands for its value in the help.
+        **limits: Bounds on the value, as `pydantic.Field` takes them.
+    """
+    return Field(default, description=description, json_schema_extra={"panel": panel, "metavar": metavar}, **limits)
+
+
+def option_name(field: str) -> str:
+    """Return the command-line option of a field."""
+    return "--" + field.replace("_", "-")
+
+
+def positive(value: int | None) -> int | None:
+    """Refuse a count below 1.
+
+    Raises:
+        ValueError: It is.
+    """
+    if value is not None and value < 1:
+        raise ValueError("must be > 0")
+    return value
+
+
+def frame_rate(value: float | None) -> float | None:
+    """Refuse a rate that no video has.
+
+    Raises:
+        ValueError: It is not in [0.001, 1000] frames per second.
+    """
+    if value is not None and not 0.001 <= value <= 1000:
+        raise ValueError("must be in [0.001, 1000]")
+    return value
+
+
+def fraction(value: float) -> float:
+    """Refuse what is not a share.
+
+    Raises:
+        ValueError: It is not in [0, 1].
+    """
+    if not 0 <= value <= 1:
+        raise ValueError("must be in [0, 1]")
+    return value
+
+
+def exclusive(spec: Spec, first: str, second: str) -> None:
+    """Refuse a spec that gives two fields of which only one makes sense.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if getattr(spec, first) is not None and getattr(spec, second) is not None:
+        raise ValueError(f"{option_name(first)} and {option_name(second)} exclude each other")

@@ -1,0 +1,163 @@
+"""The spec of `vidcnn infer`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator, model_validator
+
+from vidcnn.config.base import (
+    Device,
+    Precision,
+    ShortClips,
+    Spec,
+    Switch,
+    exclusive,
+    fraction,
+    frame_rate,
+    option,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from vidcnn.clips import ClipSpec, Sampling
+
+
+class InferSpec(Spec):
+    """Classify videos clip by clip."""
+
+    source: tuple[str, ...] = Field(
+        min_length=1,
+        description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs.",
+    )
+    out: str = option(
+        "preds.parquet",
+        "Where predictions go: one file if it ends in .parquet, else a directory that later runs add to.",
+        panel="Main",
+        metavar="PATH",
+    )
+    model: str = option(
+        "r3d_18",
+        "Name from `vidcnn models`, or the directory of a model bundle.",
+        panel="Main",
+        metavar="NAME|BUNDLE",
+    )
+    weights: str | None = option(
+        None,
+        "Weights for a model's name: kinetics400, a checkpoint (.pth, .safetensors), or random for trials.  "
+        "\\[default: those of the model]",
+        panel="Main",
+        metavar="NAME|FILE",
+    )
+    labels: str | None = option(
+        None, "Class names for --weights FILE: one per line, or JSON.", panel="Main", metavar="FILE"
+    )
+
+    num_frames: int | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
+    stride: int | None = option(
+        None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"
+    )
+    fps: float | None = option(
+        None, "Frames taken per second of presentation time, instead of --stride.", panel="Clips"
+    )
+    step: int | None = option(
+        None,
+        "Distance between the starts of clips, in frames (in ticks of --fps where that applies).  "
+        "\\[default: clips back to back]",
+        panel="Clips",
+    )
+    num_clips: int | None = option(
+        None, "This many clips spread over each video, instead of covering all of it.", panel="Clips"
+    )
+    short_clips: ShortClips = option(
+        "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Clips"
+    )
+    image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
+
+    top_k: int = option(5, "Classes kept for each clip, best first.", panel="Predictions")
+    probabilities: bool = option(False, "Add a column with the probability of every class.", panel="Predictions")
+    embedding: bool = option(False, "Add a column with the features before the last layer.", panel="Predictions")
+
+    limit: int | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    max_error_fraction: float = option(1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run")
+    max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
+
+    precision: Precision = option(
+        "auto",
+        "bf16, fp32, or exact: fp32 and torchvision's own resizing. auto takes bf16 where the hardware has it.",
+        panel="Speed",
+    )
+    compile: Switch = option(
+        "auto", "Compile the model. auto does it where the run is long enough to win by it.", panel="Speed"
+    )
+    device: Device = option("auto", "Where the model runs.", panel="Speed")
+    actors: str | None = option(
+        None,
+        "Copies of the model that run at once.  \\[default: one for each GPU, or for each CPU]",
+        panel="Speed",
+        metavar="N|MIN:MAX",
+    )
+    decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    batch_size: int | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
+    seed: int = option(0, "Seed of --weights random.", panel="Speed")
+
+    _positive = field_validator(
+        "num_frames", "stride", "step", "num_clips", "top_k", "limit", "decoders", "batch_size", "max_pixels"
+    )(positive)
+    _rates = field_validator("fps", "image_fps")(frame_rate)
+    _fraction = field_validator("max_error_fraction")(fraction)
+
+    @field_validator("actors")
+    @classmethod
+    def _pool(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_pool(value)
+        return value
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> InferSpec:
+        exclusive(self, "stride", "fps")
+        exclusive(self, "step", "num_clips")
+        return self
+
+    def clip_spec(self, sampling: Sampling) -> ClipSpec:
+        """Return how clips are laid over videos.
+
+        Args:
+            sampling: The model's own sampling, which the spec may override.
+
+        Raises:
+            ValueError: The values do not fit together.
+        """
+        from vidcnn.clips import ClipSpec, Sampling
+
+        stride, fps = sampling.stride, sampling.fps
+        if self.stride is not None:
+            stride, fps = self.stride, None
+        elif self.fps is not None:
+            stride, fps = None, self.fps
+        return ClipSpec(
+            Sampling(self.num_frames or sampling.num_frames, stride=stride, fps=fps),
+            step=self.step,
+            num_clips=self.num_clips,
+            short_clips=self.short_clips,
+        )
+
+
+def parse_pool(text: str) -> tuple[int, int]:
+    """Read ``N`` or ``MIN:MAX``.
+
+    Returns:
+        The smallest and the largest number of actors.
+
+    Raises:
+        ValueError: It is neither, or not ``1 <= MIN <= MAX``.
+    """
+    low, _, high = text.partition(":")
+    try:
+        bounds = int(low), int(high or low)
+    except ValueError:
+        bounds = (0, 0)
+    if not 1 <= bounds[0] <= bounds[1]:
+        raise ValueError("must be a number of actors, or MIN:MAX with 1 <= MIN <= MAX")
+    return bounds

@@ -1,0 +1,296 @@
+"""The specs of `vidcnn train` and `vidcnn evaluate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from vidcnn.config.base import (
+    Device,
+    ShortClips,
+    Spec,
+    exclusive,
+    fraction,
+    frame_rate,
+    option,
+    positive,
+)
+
+if TYPE_CHECKING:
+    from vidcnn.clips import Sampling
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Read ``LEAST:MOST``, two numbers.
+
+    Raises:
+        ValueError: It is not, or the first is above the second.
+    """
+    low, _, high = text.partition(":")
+    try:
+        bounds = float(low), float(high or low)
+    except ValueError:
+        raise ValueError("must be two numbers, LEAST:MOST") from None
+    if bounds[0] > bounds[1]:
+        raise ValueError("must be LEAST:MOST, the smaller number first")
+    return bounds
+
+
+def parse_list(text: str | None) -> tuple[str, ...]:
+    """Read values separated by commas; None has none."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+class TrainSpec(Spec):
+    """Train a network on labelled videos."""
+
+    data: str | None = option(
+        None,
+        "Labelled videos: a folder of class folders, or a table or list (.csv, .tsv, .parquet, .txt).",
+        panel="Main",
+        metavar="DIR|FILE",
+    )
+    out: str | None = option(
+        None, "Where the run goes: checkpoints, metrics, the bundle.", panel="Main", metavar="RUN_DIR"
+    )
+    model: str = option(
+        "r3d_18",
+        "Name from `vidcnn models`, or the directory of a bundle to go on from.",
+        panel="Main",
+        metavar="NAME|BUNDLE",
+    )
+    weights: str | None = option(
+        None,
+        "Weights to begin with, for a model's name: kinetics400, a checkpoint (.pth, .safetensors), or random.  "
+        "\\[default: those of the model]",
+        panel="Main",
+        metavar="NAME|FILE",
+    )
+    width: float | None = option(
+        None, "Factor on the channels of simple3d.  \\[default: 1]", panel="Main", metavar="FACTOR"
+    )
+    dropout: float | None = option(
+        None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE"
+    )
+    batch_norm: bool = option(False, "Give simple3d batch normalisation.", panel="Main")
+
+    root: str | None = option(
+        None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"
+    )
+    labels: str | None = option(
+        None, "Class names in the order of their indexes: one per line, or JSON.", panel="Data", metavar="FILE"
+    )
+    val_fraction: float = option(0.2, "Share of the videos to validate on, where the data does not say.", panel="Data")
+    split_by: str | None = option(
+        None, "Column whose values are never split between training and validation.", panel="Data", metavar="COLUMN"
+    )
+    val_where: str | None = option(
+        None, "Validate on the rows with these values.", panel="Data", metavar="COLUMN=VALUE[,VALUE]"
+    )
+    balanced: bool = option(False, "Take all classes equally often.", panel="Data")
+
+    num_frames: int | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
+    stride: int | None = option(
+        None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"
+    )
+    fps: float | None = option(
+        None, "Frames taken per second of presentation time, instead of --stride.", panel="Clips"
+    )
+    resize: str | None = option(
+        None, "Size of frames before cropping.  \\[default: the model's]", panel="Clips", metavar="SHORTER|HxW"
+    )
+    crop: str | None = option(
+        None, "Size of frames for the network.  \\[default: the model's]", panel="Clips", metavar="SIDE|HxW"
+    )
+    short_clips: ShortClips = option(
+        "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Clips"
+    )
+    image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
+    max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Clips")
+
+    crop_scale: str | None = option(
+        None,
+        "Cut a random part of this share of the frame, and resize it to --crop.  \\[default: a random crop]",
+        panel="Augmentation",
+        metavar="LEAST:MOST",
+    )
+    flip: Literal["on", "off"] = option("on", "Mirror every other clip.", panel="Augmentation")
+    flip_pairs: str | None = option(
+        None,
+        "Classes that mirroring turns into each other.",
+        panel="Augmentation",
+        metavar="LEFT=RIGHT[,...]",
+    )
+    colour_jitter: float = option(
+        0.0, "Strength of changes of brightness, contrast and saturation.", panel="Augmentation", ge=0
+    )
+    rand_augment: int = option(0, "Magnitude of RandAugment, 0 to 30; 0 is off.", panel="Augmentation", ge=0, le=30)
+    erasing: float = option(0.0, "Probability of erasing a rectangle.", panel="Augmentation")
+    mixup: float = option(0.0, "Alpha of mixup; 0 is off.", panel="Augmentation", ge=0)
+    cutmix: float = option(0.0, "Alpha of cutmix; 0 is off.", panel="Augmentation", ge=0)
+    repeats: int = option(1, "Clips taken of a video each time it comes up.", panel="Augmentation")
+
+    epochs: int = option(20, "How often every video is seen.", panel="Learning")
+    batch_size: int = option(16, "Clips in a step, all workers together.", panel="Learning")
+    chunks: int = option(1, "Parts in which a worker computes a step, to save memory.", panel="Learning")
+    optimizer: Literal["adamw", "sgd"] = option("adamw", "How weights are moved.", panel="Learning")
+    lr: float = option(3e-4, "Highest learning rate.", panel="Learning", gt=0)
+    backbone_lr: float = option(1.0, "Factor on the learning rate of all layers but the last.", panel="Learning", ge=0)
+    freeze: str | None = option(
+        None, "Parts of the network that stay as they are, or backbone.", panel="Learning", metavar="PART[,PART]"
+    )
+    momentum: float = option(0.9, "Momentum of sgd.", panel="Learning", ge=0, lt=1)
+    weight_decay: float = option(0.05, "Weight decay.", panel="Learning", ge=0)
+    schedule: Literal["cosine", "multistep", "constant"] = option(
+        "cosine", "How the learning rate falls.", panel="Learning"
+    )
+    warmup_epochs: float = option(1.0, "Epochs in which the learning rate rises.", panel="Learning", ge=0)
+    milestones: str | None = option(
+        None, "Epochs after which multistep lowers the learning rate.", panel="Learning", metavar="EPOCH[,EPOCH]"
+    )
+    gamma: float = option(0.1, "Factor by which multistep lowers it.", panel="Learning", gt=0, le=1)
+    label_smoothing: float = option(0.0, "Share of a target that all classes share.", panel="Learning")
+    clip_norm: float | None = option(None, "Largest norm of the gradient.", panel="Learning", gt=0)
+    ema: float | None = option(
+        None, "Decay of a moving average of the weights, which is then what counts.", panel="Learning", gt=0, lt=1
+    )
+    sync_bn: bool = option(False, "Take batch statistics over all GPUs.", panel="Learning")
+    seed: int = option(0, "Seed of everything that is random.", panel="Learning", ge=0)
+
+    val_clips: int = option(1, "Clips of each video in validation.", panel="Run")
+    val_epochs: float = option(1.0, "Epochs between validations.", panel="Run", gt=0)
+    checkpoint_seconds: float = option(60.0, "Time between checkpoints.", panel="Run", gt=0)
+    keep_best: int = option(1, "Checkpoints kept for their validation, besides the newest.", panel="Run")
+
+    workers: int | None = option(
+        None, "Processes that train together.  \\[default: one for each GPU, or one]", panel="Speed"
+    )
+    decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    precision: Literal["auto", "bf16", "fp32"] = option(
+        "auto", "auto takes bf16 where the hardware has it.", panel="Speed"
+    )
+    compile: Literal["on", "off"] = option("off", "Compile the network.", panel="Speed")
+    device: Device = option("auto", "Where the network is trained.", panel="Speed")
+    cache_gb: float = option(
+        8.0, "Disk for decoded frames, on each machine that decodes; 0 keeps none.", panel="Speed", ge=0
+    )
+    cache_dir: str | None = option(
+        None, "Where decoded frames are kept.  \\[default: ~/.cache/vidcnn/frames]", panel="Speed", metavar="DIR"
+    )
+
+    _positive = field_validator(
+        "num_frames",
+        "stride",
+        "max_pixels",
+        "repeats",
+        "epochs",
+        "batch_size",
+        "chunks",
+        "val_clips",
+        "keep_best",
+        "workers",
+        "decoders",
+    )(positive)
+    _rates = field_validator("fps", "image_fps")(frame_rate)
+    _fractions = field_validator("erasing", "label_smoothing", "val_fraction")(fraction)
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _scale(cls, value: str | None) -> str | None:
+        if value is not None:
+            low, high = parse_range(value)
+            if not 0 < low <= high <= 1:
+                raise ValueError("must be in (0, 1]")
+        return value
+
+    @field_validator("resize", "crop")
+    @classmethod
+    def _size(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_size(value)
+        return value
+
+    @field_validator("milestones")
+    @classmethod
+    def _epochs(cls, value: str | None) -> str | None:
+        if not all(_is_number(epoch) for epoch in parse_list(value)):
+            raise ValueError("must be numbers of epochs, separated by commas")
+        return value
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> TrainSpec:
+        exclusive(self, "stride", "fps")
+        return self
+
+    def clip_sampling(self, sampling: Sampling) -> Sampling:
+        """Return how the frames of a clip are taken.
+
+        Args:
+            sampling: The model's own sampling, which the spec may override.
+        """
+        from vidcnn.clips import Sampling
+
+        stride, fps = sampling.stride, sampling.fps
+        if self.stride is not None:
+            stride, fps = self.stride, None
+        elif self.fps is not None:
+            stride, fps = None, self.fps
+        return Sampling(self.num_frames or sampling.num_frames, stride=stride, fps=fps)
+
+
+class EvaluateSpec(Spec):
+    """Measure a bundle on labelled videos."""
+
+    data: str = Field(description="Labelled videos, as `vidcnn train --data` takes them.")
+    model: str = option("bundle", "Directory of the model bundle.", panel="Main", metavar="BUNDLE")
+    split: Literal["auto", "train", "val", "test", "all"] = option(
+        "auto", "Which videos; auto takes test, else val, else all.", panel="Data"
+    )
+    root: str | None = option(
+        None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"
+    )
+    val_fraction: float = option(0.2, "As in `vidcnn train`.", panel="Data")
+    split_by: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN")
+    val_where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN=VALUE[,VALUE]")
+    split_seed: int = option(0, "The seed of the training run that made the splits.", panel="Data", ge=0)
+    clips: int = option(10, "Clips of each video, spread over it.", panel="Views")
+    crops: Literal["1", "3"] = option(
+        "1", "Crops of each clip: the centre, or three along the longer side.", panel="Views"
+    )
+    short_clips: ShortClips = option(
+        "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Views"
+    )
+    image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Views")
+    max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
+    out: str | None = option(None, "Write all figures as JSON, with the confusion matrix.", panel="Run", metavar="FILE")
+    precision: Literal["auto", "bf16", "fp32", "exact"] = option("auto", "As in `vidcnn infer`.", panel="Speed")
+    device: Device = option("auto", "Where the model runs.", panel="Speed")
+    batch_size: int | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
+    decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+
+    _positive = field_validator("clips", "max_pixels", "batch_size", "decoders")(positive)
+    _rate = field_validator("image_fps")(frame_rate)
+    _fraction = field_validator("val_fraction")(fraction)
+
+
+def parse_size(text: str) -> tuple[int, int] | int:
+    """Read ``HxW``, or one number.
+
+    Raises:
+        ValueError: It is neither, or not positive.
+    """
+    try:
+        numbers = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 2 or min(numbers) < 1:
+        raise ValueError("must be a number of pixels, or HEIGHTxWIDTH")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) >= 0
+    except ValueError:
+        return False

@@ -1,0 +1,242 @@
+"""Measure a bundle on labelled videos: views are loaded in Ray tasks and scored by a pool of model actors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, cast
+
+import numpy as np
+import ray
+from ray.exceptions import RayError
+
+from vidcnn.annotations import Annotations, LabelledVideo, Split, SplitSettings, read_annotations
+from vidcnn.bundle import Bundle
+from vidcnn.clips import ClipSpec
+from vidcnn.cluster import LOW_PRIORITY, Machine, Shares, local_ray, share_resources
+from vidcnn.config import EvaluateSpec
+from vidcnn.errors import DataError, UsageError, VidcnnError, VideoError
+from vidcnn.interrupts import interruptible
+from vidcnn.models.registry import architecture
+from vidcnn.pipelines.infer import uses_gpus
+from vidcnn.progress import ProgressDisplay
+from vidcnn.training.validation import Validation, summarise_scores
+from vidcnn.training.views import ViewSettings, load_views
+
+_NUM_AHEAD = 2
+"""Videos that each model actor has before it: one is scored while the other is loaded."""
+
+_NUM_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What an evaluation found.
+
+    Attributes:
+        model: The bundle's directory.
+        split: Which videos: ``train``, ``val``, ``test`` or ``all``.
+        labels: Names of the K classes.
+        reached: What the model reached.
+        num_clips: Clips of each video, at most.
+        num_crops: Crops of each clip.
+        bad_videos: Names of videos without any view that could be scored, and why.
+        seconds: Time that the command took.
+    """
+
+    model: str
+    split: str
+    labels: tuple[str, ...]
+    reached: Validation
+    num_clips: int
+    num_crops: int
+    bad_videos: tuple[tuple[str, str], ...]
+    seconds: float
+
+
+def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> EvaluateReport:
+    """Evaluate a bundle on an embedded Ray.
+
+    Raises:
+        VidcnnError: It cannot be done.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(interruptible("nothing is kept of an evaluation"))
+        bundle = Bundle.load(spec.model)
+        split, samples = _samples(spec, bundle)
+        views = _view_settings(spec, bundle)
+        machine = stack.enter_context(local_ray(num_gpus=0 if spec.device == "cpu" else None))
+        progress = _Progress(len(samples))
+        display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
+        numbers: list[np.ndarray] = []
+        scores: list[np.ndarray] = []
+        bad: list[tuple[str, str]] = []
+        for video, found in _score(samples, bundle, views, spec, machine):
+            if isinstance(found, VideoError):
+                bad.append((samples[video].video.name, found.message))
+            else:
+                scores.append(found)
+                numbers.append(np.full(len(found), video))
+            progress.num_done += 1
+            display.update()
+        if not scores:
+            raise DataError(f"none of the {len(samples)} videos can be scored: {bad[0][0]}: {bad[0][1]}", "check them")
+        return EvaluateReport(
+            model=spec.model,
+            split=split,
+            labels=bundle.labels,
+            reached=summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label),
+            num_clips=spec.clips,
+            num_crops=views.num_crops,
+            bad_videos=tuple(sorted(bad)),
+            seconds=time.monotonic() - began,
+        )
+
+
+@dataclass
+class _Progress:
+    num_videos: int
+    num_done: int = 0
+
+    def describe(self) -> tuple[float, str]:
+        return self.num_done / self.num_videos, f"{self.num_done:,}/{self.num_videos:,} videos"
+
+
+def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...]]:
+    """Return the videos to evaluate on, with labels as indexes of the bundle's."""
+    try:
+        conditions = (spec.val_where,) if spec.val_where else ()
+        # Whatever the data does not split stays together, unless the user asks for a part of it.
+        fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
+        splits = SplitSettings(fraction, spec.split_by, conditions, spec.split_seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    annotations = read_annotations(spec.data, root=spec.root, splits=splits)
+    split, found = _choose(annotations, spec.split)
+    if not found:
+        there = ", ".join(name for name, videos in annotations.splits.items() if videos)
+        raise DataError(f"'{spec.data}' has no videos in the split {split}", f"--split may be {there}, or all")
+    indexes = _label_indexes(annotations.labels, bundle.labels, spec.data)
+    return split, tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
+
+
+def _choose(annotations: Annotations, wanted: str) -> tuple[str, tuple[LabelledVideo, ...]]:
+    if wanted == "all":
+        return "all", tuple(sample for videos in annotations.splits.values() for sample in videos)
+    if wanted == "auto":
+        name: Split = "test" if annotations.splits["test"] else "val" if annotations.splits["val"] else "train"
+        return ("all" if name == "train" else name), annotations.splits[name]
+    return wanted, annotations.splits[cast(Split, wanted)]
+
+
+def _label_indexes(names: tuple[str, ...], labels: tuple[str, ...], data: str) -> list[int]:
+    """Return the index in the bundle's labels of each of the data's, which may be numbers instead of names."""
+    known = {label: index for index, label in enumerate(labels)}
+    if not set(names) <= known.keys() and all(name.isdecimal() and int(name) < len(labels) for name in names):
+        return [int(name) for name in names]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        shown = ", ".join(unknown[:_NUM_SHOWN]) + (", ..." if len(unknown) > _NUM_SHOWN else "")
+        raise DataError(
+            f"'{data}' has labels that the bundle does not know: {shown}",
+            f"its labels are {', '.join(labels[:_NUM_SHOWN])}{', ...' if len(labels) > _NUM_SHOWN else ''}",
+        )
+    return [known[name] for name in names]
+
+
+def _view_settings(spec: EvaluateSpec, bundle: Bundle) -> ViewSettings:
+    architecture(bundle.architecture).check_input(bundle.sampling, bundle.preprocessing)
+    return ViewSettings(
+        clips=ClipSpec(bundle.sampling, num_clips=spec.clips, short_clips=spec.short_clips),
+        preprocessing=bundle.preprocessing,
+        num_crops=3 if spec.crops == "3" else 1,
+        exact=spec.precision == "exact",
+        image_fps=spec.image_fps,
+        max_pixels=spec.max_pixels,
+    )
+
+
+def _score(
+    samples: tuple[LabelledVideo, ...], bundle: Bundle, views: ViewSettings, spec: EvaluateSpec, machine: Machine
+) -> Iterator[tuple[int, Any]]:
+    """Yield the index of each video with float32 (n, K) scores of its clips, or why there are none."""
+    device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
+    num_views = len(samples) * spec.clips * views.num_crops
+    shares = share_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
+    load = ray.remote(_load).options(num_cpus=shares.decoder_cpus, memory=shares.decoder_memory_bytes, max_retries=1)
+    options = {"num_cpus": shares.actor_cpus, "num_gpus": shares.actor_gpus or None, "max_restarts": 2}
+    reference = ray.put(bundle)
+    actors = [
+        _Scorer.options(**options, max_task_retries=2).remote(reference, _classifier(spec, device, shares))  # type: ignore[attr-defined]
+        for _ in range(shares.max_actors)
+    ]
+
+    def start(video: int, actor: Any) -> Any:
+        return actor.score.remote(load.remote(samples[video], views, shares.decoders_yield))
+
+    yield from _pump(range(len(samples)), actors, start)
+
+
+def _classifier(spec: EvaluateSpec, device: str, shares: Shares) -> dict[str, Any]:
+    return {
+        "device": device,
+        "precision": spec.precision,
+        "batch_size": spec.batch_size,
+        "num_threads": shares.actor_threads,
+    }
+
+
+def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) -> Iterator[tuple[int, Any]]:
+    """Keep every actor busy, and yield what is done."""
+    waiting = iter(videos)
+    running: dict[Any, tuple[int, Any]] = {}
+    idle = actors * _NUM_AHEAD
+    while True:
+        for video in islice(waiting, len(idle)):
+            actor = idle.pop(0)
+            running[start(video, actor)] = (video, actor)
+        if not running:
+            return
+        (done,), _ = ray.wait(list(running))
+        video, actor = running.pop(done)
+        idle.append(actor)
+        try:
+            yield video, ray.get(done)
+        except VidcnnError:
+            raise
+        except RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, VidcnnError):
+                raise cause from None
+            yield video, VideoError("decoder_crash", "the process that decoded it died")
+
+
+def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> list[Any]:
+    if yields:
+        import os
+
+        os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
+    return list(load_views(sample, views))
+
+
+@ray.remote
+class _Scorer:
+    """A model actor."""
+
+    def __init__(self, bundle: Bundle, classifier: dict[str, Any]) -> None:
+        from vidcnn.inference import Classifier
+
+        self._classifier = Classifier(bundle, **classifier)
+
+    def score(self, views: list[Any]) -> Any:
+        """Return float32 (n, K), the mean over the crops of each clip; or why no clip can be scored."""
+        good = [view for view in views if not isinstance(view, VideoError)]
+        if not good:
+            return views[0]
+        num_crops = len(good[0])
+        scores = self._classifier.predict(np.concatenate(good)).probabilities  # (n * num_crops, K)
+        return scores.reshape(len(good), num_crops, -1).mean(axis=1) if num_crops > 1 else scores

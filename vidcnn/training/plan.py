@@ -1,0 +1,299 @@
+"""From a training job's spec to all that the workers need.
+
+Everything that can be known to be wrong with a job is said here, before any worker starts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from vidcnn.annotations import Annotations, LabelledVideo, SplitSettings, read_annotations
+from vidcnn.augment import Augmentation, FlipRule
+from vidcnn.bundle import Bundle, Provenance
+from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
+from vidcnn.errors import UsageError
+from vidcnn.mixing import Mixing
+from vidcnn.models.registry import architecture
+from vidcnn.models.resolve import starting_bundle
+from vidcnn.samples import SampleOrder
+from vidcnn.storage import is_remote, local_path
+from vidcnn.training.clips import ClipSettings
+from vidcnn.training.feed import CacheSettings, TrainingData
+from vidcnn.training.recipe import Recipe
+from vidcnn.training.run import RunSettings
+from vidcnn.transforms import Preprocessing
+
+_NOTES_PER_EPOCH = 10
+_MAX_NOTE_STEPS = 50
+
+_NOT_RECORDED = frozenset(
+    {
+        "out",
+        "val_clips",
+        "val_epochs",
+        "checkpoint_seconds",
+        "keep_best",
+        "workers",
+        "decoders",
+        "precision",
+        "device",
+        "cache_gb",
+        "cache_dir",
+    }
+)
+"""Fields on which the samples and what is learnt from them do not depend."""
+
+_SIDES = ("left", "right")
+_SIDE_SEPARATORS = str.maketrans("_-./", "    ")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """A training job, ready to run.
+
+    Attributes:
+        spec: What the user asked for.
+        annotations: The labelled videos.
+        bundle: The network to begin with, with the labels, clips and preprocessing that it will have.
+        recipe: How it is trained.
+        data: The videos.
+        run: How the run goes on.
+        record: What must be the same for a run to be continued.
+    """
+
+    spec: TrainSpec
+    annotations: Annotations
+    bundle: Bundle
+    recipe: Recipe
+    data: TrainingData
+    run: RunSettings
+    record: dict[str, Any]
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps in which every video is seen once."""
+        return self.data.order.epoch_size / self.recipe.batch_size
+
+
+def read_data(spec: TrainSpec) -> Annotations:
+    """Read the labelled videos of a job.
+
+    Raises:
+        UsageError: The spec does not say which, or where the run goes.
+        DataError: They cannot be trained on; all that is wrong is said.
+        SourceError: They cannot be read.
+    """
+    if spec.data is None:
+        raise UsageError("what to train on is not said", "give --data DIR or --data clips.csv, or a job spec")
+    if spec.out is None:
+        raise UsageError("where the run goes is not said", "give --out RUN_DIR")
+    if is_remote(spec.out):
+        raise UsageError(
+            f"a run cannot be kept in object storage ('{spec.out}')", "give a directory that all machines see"
+        )
+    try:
+        splits = SplitSettings(
+            val_fraction=spec.val_fraction,
+            split_by=spec.split_by,
+            val_where=(spec.val_where,) if spec.val_where else (),
+            seed=spec.seed,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
+
+
+def plan_training(
+    spec: TrainSpec, annotations: Annotations, *, num_workers: int, precision: Literal["bf16", "fp32"]
+) -> TrainingPlan:
+    """Work out a training job.
+
+    Args:
+        spec: What the user asks for.
+        annotations: The labelled videos, from `read_data`.
+        num_workers: Processes that train together.
+        precision: How the network computes.
+
+    Raises:
+        UsageError: Settings that cannot work together, or with these videos.
+        ModelError: The network cannot be had.
+    """
+    assert spec.out is not None
+    train, val = annotations.splits["train"], annotations.splits["val"]
+    bundle = _starting_bundle(spec, annotations)
+    _check_sizes(spec, len(train), num_workers)
+    order = SampleOrder(len(train), spec.seed, spec.repeats, _classes(train) if spec.balanced else None)
+    steps_per_epoch = order.epoch_size / spec.batch_size
+    num_steps = max(1, round(spec.epochs * steps_per_epoch))
+    record = {
+        **{name: value for name, value in spec.model_dump().items() if name not in _NOT_RECORDED},
+        "precision": precision,
+        "data_sha256": _fingerprint(annotations),
+        "weights_sha256": bundle.weights_sha256,
+    }
+    return TrainingPlan(
+        spec=spec,
+        annotations=annotations,
+        bundle=bundle,
+        recipe=_recipe(spec, num_steps, steps_per_epoch, precision, multi_label=annotations.multi_label),
+        data=TrainingData(
+            labels=annotations.labels,
+            train=train,
+            val=val,
+            order=order,
+            augmentation=_augmentation(spec, bundle.preprocessing),
+            flips=_flips(spec, annotations.labels),
+            clips=ClipSettings(
+                bundle.sampling, bundle.preprocessing, spec.short_clips, spec.image_fps, spec.max_pixels
+            ),
+            num_val_clips=spec.val_clips,
+            num_epochs=spec.epochs,
+            cache=_cache(spec),
+        ),
+        run=RunSettings(
+            directory=Path(os.path.abspath(local_path(spec.out))),
+            note_steps=max(1, min(_MAX_NOTE_STEPS, round(steps_per_epoch / _NOTES_PER_EPOCH))),
+            validate_steps=max(1, round(spec.val_epochs * steps_per_epoch)),
+            checkpoint_seconds=spec.checkpoint_seconds,
+            num_best=spec.keep_best,
+        ),
+        record=record,
+    )
+
+
+def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
+    options = {"width": spec.width, "dropout": spec.dropout, "batch_norm": spec.batch_norm or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    found = starting_bundle(spec.model, annotations.labels, weights=spec.weights, arguments=given, seed=spec.seed)
+    try:
+        sampling = spec.clip_sampling(found.sampling)
+        preprocessing = _preprocessing(spec, found.preprocessing)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    architecture(found.architecture).check_input(sampling, preprocessing)
+    return replace(
+        found,
+        sampling=sampling,
+        preprocessing=preprocessing,
+        multi_label=annotations.multi_label,
+        provenance=Provenance(weights=found.provenance.weights, data=spec.data or "", settings=spec.model_dump()),
+    )
+
+
+def _preprocessing(spec: TrainSpec, own: Preprocessing) -> Preprocessing:
+    """Return the model's own resizing and crop with the user's changes; a crop alone takes the resizing along."""
+    crop, resize = own.crop, own.resize
+    if spec.crop is not None:
+        size = parse_size(spec.crop)
+        crop = (size, size) if isinstance(size, int) else size
+        scale = max(crop[0] / own.crop[0], crop[1] / own.crop[1])
+        resize = (
+            round(resize * scale) if isinstance(resize, int) else (round(resize[0] * scale), round(resize[1] * scale))
+        )
+    if spec.resize is not None:
+        resize = parse_size(spec.resize)
+    return replace(own, resize=resize, crop=crop)
+
+
+def _check_sizes(spec: TrainSpec, num_videos: int, num_workers: int) -> None:
+    if spec.batch_size % (num_workers * spec.chunks):
+        raise UsageError(
+            f"{num_workers} workers cannot share a batch of {spec.batch_size} clips in {spec.chunks} chunks each",
+            f"make --batch-size a multiple of {num_workers * spec.chunks}",
+        )
+    if spec.batch_size > num_videos * spec.repeats:
+        raise UsageError(
+            f"a batch of {spec.batch_size} clips is more than an epoch: {spec.repeats} of each of {num_videos} videos",
+            "lower --batch-size, or raise --repeats",
+        )
+    if (spec.mixup or spec.cutmix) and spec.batch_size % (2 * num_workers * spec.chunks):
+        raise UsageError(
+            f"mixup and cutmix take clips in pairs, which {spec.batch_size} clips on {num_workers} workers are not",
+            f"make --batch-size a multiple of {2 * num_workers * spec.chunks}",
+        )
+
+
+def _recipe(
+    spec: TrainSpec, num_steps: int, steps_per_epoch: float, precision: Literal["bf16", "fp32"], *, multi_label: bool
+) -> Recipe:
+    return Recipe(
+        num_steps=num_steps,
+        batch_size=spec.batch_size,
+        num_chunks=spec.chunks,
+        optimizer=spec.optimizer,
+        learning_rate=spec.lr,
+        backbone_rate=spec.backbone_lr,
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        schedule=spec.schedule,
+        warmup_steps=min(num_steps // 2, round(spec.warmup_epochs * steps_per_epoch)),
+        milestones=tuple(round(float(epoch) * steps_per_epoch) for epoch in parse_list(spec.milestones)),
+        gamma=spec.gamma,
+        label_smoothing=spec.label_smoothing,
+        clip_norm=spec.clip_norm,
+        ema_decay=spec.ema,
+        mixing=Mixing(spec.mixup, spec.cutmix),
+        frozen=parse_list(spec.freeze),
+        precision=precision,
+        sync_batch_norm=spec.sync_bn,
+        compile=spec.compile == "on",
+        multi_label=multi_label,
+        seed=spec.seed,
+    )
+
+
+def _augmentation(spec: TrainSpec, preprocessing: Preprocessing) -> Augmentation:
+    return Augmentation(
+        crop=preprocessing.crop,
+        crop_scale=parse_range(spec.crop_scale) if spec.crop_scale else None,
+        flip=spec.flip == "on",
+        colour_jitter=spec.colour_jitter,
+        rand_augment=spec.rand_augment,
+        erasing=spec.erasing,
+        interpolation=preprocessing.interpolation,
+    )
+
+
+def _flips(spec: TrainSpec, labels: tuple[str, ...]) -> FlipRule:
+    """Read what a mirror does to the classes, and refuse names that say it does something when the user does not."""
+    try:
+        rule = FlipRule.parse(spec.flip, parse_list(spec.flip_pairs), labels)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    sided = [label for label in labels if set(label.lower().translate(_SIDE_SEPARATORS).split()) & set(_SIDES)]
+    if rule.is_on and sided and spec.flip_pairs is None:
+        shown = ", ".join(sided[:4]) + (", ..." if len(sided) > 4 else "")
+        raise UsageError(
+            f"clips would be mirrored, and the names of classes tell left from right ({shown})",
+            "say --flip off, or which classes are each other's mirror image: --flip-pairs left=right",
+        )
+    return rule
+
+
+def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:
+    """Return one class of each sample, for balancing: of several the first."""
+    return [sample.labels[0] if sample.labels else -1 for sample in samples]
+
+
+def _cache(spec: TrainSpec) -> CacheSettings | None:
+    if not spec.cache_gb:
+        return None
+    usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "vidcnn", "frames")
+    directory = Path(os.path.abspath(spec.cache_dir)) if spec.cache_dir else usual
+    return CacheSettings(directory, int(spec.cache_gb * 1e9), time.time())
+
+
+def _fingerprint(annotations: Annotations) -> str:
+    """Return what changes when a video, a label or a split does."""
+    digest = sha256(repr((annotations.labels, annotations.multi_label)).encode(errors="surrogateescape"))
+    for split in ("train", "val"):
+        for sample in annotations.splits[split]:
+            video = sample.video
+            known = (split, video.name, video.size_bytes, sample.labels, sample.start_seconds, sample.end_seconds)
+            digest.update(repr(known).encode(errors="surrogateescape"))
+    return digest.hexdigest()

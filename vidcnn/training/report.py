@@ -1,0 +1,140 @@
+"""What training and evaluation say at their end, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from vidcnn.metrics import Metrics
+from vidcnn.progress import duration_text
+from vidcnn.report import count, table_text
+from vidcnn.training.validation import validation_numbers
+
+if TYPE_CHECKING:
+    from vidcnn.pipelines.evaluate import EvaluateReport
+    from vidcnn.pipelines.train import TrainReport
+    from vidcnn.training.plan import TrainingPlan
+
+_NUM_CLASSES_SHOWN = 20
+_NUM_BAD_SHOWN = 5
+
+_NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "mean_class_accuracy": "mean class accuracy",
+    "mean_average_precision": "mAP",
+}
+
+
+def plan_text(plan: TrainingPlan) -> str:
+    """Return what is going to be trained, on what."""
+    data, recipe = plan.data, plan.recipe
+    counts = ", ".join(
+        f"{label} {number}"
+        for label, number in list(zip(data.labels, plan.annotations.counts("train"), strict=True))[:_NUM_CLASSES_SHOWN]
+    )
+    more = f", and {len(data.labels) - _NUM_CLASSES_SHOWN} more" if len(data.labels) > _NUM_CLASSES_SHOWN else ""
+    lines = [
+        f"{count(len(data.train), 'video')} to train on ({counts}{more})",
+        f"{count(len(data.val), 'video')} to validate on" + ("" if data.val else ": the last weights will be taken"),
+        f"{plan.bundle.architecture} from {plan.bundle.provenance.weights}, {recipe.precision}, "
+        f"{count(recipe.num_steps, 'step')} of {count(recipe.batch_size, 'clip')}",
+    ]
+    return "\n".join(lines)
+
+
+def train_text(report: TrainReport) -> str:
+    """Return the final summary of a training run."""
+    plan = report.plan
+    if report.num_steps_done:
+        lines = [f"trained {count(report.num_steps_done, 'step')} in {duration_text(report.seconds)}"]
+    else:
+        lines = [f"nothing to do: all {count(plan.recipe.num_steps, 'step')} are done"]
+    if report.state is not None:
+        lines[0] += f", {report.state.waiting:.0%} of it waiting for clips"
+        if report.state.num_bad:
+            lines.append(
+                f"{count(report.state.num_bad, 'sample')} could not be decoded (see bad_samples in metrics.jsonl)"
+            )
+    reached = ", ".join(f"{_NAMES[name]} {value:.1%}" for name, value in report.validation.items() if name in _NAMES)
+    epoch = report.best_step / plan.steps_per_epoch
+    if reached:
+        lines.append(f"best after epoch {epoch:.1f}: {reached} (validation, over videos)")
+    lines.append(f"bundle: {report.bundle}")
+    lines.append(f"curves: tensorboard --logdir {plan.run.directory / 'tensorboard'}")
+    return "\n".join(lines)
+
+
+def train_json(report: TrainReport) -> dict[str, Any]:
+    """Return the final summary of a training run as JSON values."""
+    return {
+        "bundle": str(report.bundle),
+        "steps": report.plan.recipe.num_steps,
+        "steps_done": report.num_steps_done,
+        "best_step": report.best_step,
+        "validation": report.validation,
+        "elapsed_seconds": round(report.seconds, 3),
+        "waiting": None if report.state is None else round(report.state.waiting, 4),
+        "bad_samples": 0 if report.state is None else report.state.num_bad,
+    }
+
+
+def evaluate_text(report: EvaluateReport) -> str:
+    """Return what an evaluation found."""
+    videos, clips = report.reached.videos, report.reached.clips
+    views = f"{count(report.num_clips, 'clip')} x {count(report.num_crops, 'crop')}"
+    lines = [f"{report.model} on {count(videos.num_samples, 'video')} ({report.split}), {views} of each"]
+    rows = []
+    for field, name in _NAMES.items():
+        values = getattr(videos, field), getattr(clips, field)
+        if values[0] is not None:
+            rows.append((name, *(f"{value:.1%}" for value in values)))
+    lines += ["", table_text(("", "videos", "clips"), rows, right=("videos", "clips"))]
+    lines += ["", _classes_text(videos)]
+    if report.bad_videos:
+        lines += ["", f"{count(len(report.bad_videos), 'video')} could not be scored, and are in no figure"]
+        lines += [f"  {name}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
+        if len(report.bad_videos) > _NUM_BAD_SHOWN:
+            lines.append(f"  and {len(report.bad_videos) - _NUM_BAD_SHOWN:,} more")
+    return "\n".join(lines)
+
+
+def evaluate_json(report: EvaluateReport) -> dict[str, Any]:
+    """Return what an evaluation found as JSON values."""
+    return {
+        "model": report.model,
+        "split": report.split,
+        "clips_per_video": report.num_clips,
+        "crops_per_clip": report.num_crops,
+        **validation_numbers(report.reached),
+        "videos": asdict(report.reached.videos),
+        "clips": asdict(report.reached.clips),
+        "bad_videos": [{"video": name, "error": reason} for name, reason in report.bad_videos],
+        "elapsed_seconds": round(report.seconds, 3),
+    }
+
+
+def write_json(path: str, report: EvaluateReport) -> None:
+    """Write what an evaluation found to a file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(json.dumps(evaluate_json(report), indent=2, ensure_ascii=False) + "\n")
+
+
+def _classes_text(metrics: Metrics) -> str:
+    """Return a row for each class; of many, the ones that are found least."""
+    shown = sorted(metrics.classes, key=lambda found: (found.recall is None, found.recall))[:_NUM_CLASSES_SHOWN]
+    if len(metrics.classes) <= _NUM_CLASSES_SHOWN:
+        shown = list(metrics.classes)
+    rows = [(found.label, str(found.num_samples), _share(found.precision), _share(found.recall)) for found in shown]
+    text = table_text(("class", "videos", "precision", "recall"), rows, right=("videos", "precision", "recall"))
+    left = len(metrics.classes) - len(shown)
+    return text + (f"\nand {left} more classes of higher recall" if left else "")
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

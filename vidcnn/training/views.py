@@ -1,0 +1,101 @@
+"""The views of a video that a test protocol scores: clips spread over it, and one or three crops of each.
+
+Frames are decoded as inference decodes them: with the crop at the centre, a view is bit for bit the clip that
+`vidcnn infer --num-clips` classifies.
+
+Letters: n clips, T frames, H height, W width; h and w are the crop's height and width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vidcnn.annotations import LabelledVideo
+from vidcnn.clips import ClipSpec, plan_segments
+from vidcnn.errors import VideoError
+from vidcnn.planning import read_times
+from vidcnn.transforms import Preprocessing
+from vidcnn.video.container import plain_errors
+from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.pixels import UInt8Array
+
+NumCrops = Literal[1, 3]
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Which views are taken, and how.
+
+    Args:
+        clips: How clips are laid over a video.
+        preprocessing: Resize and crop.
+        num_crops: 1, the centre; or 3, spread evenly along the longer side.
+        exact: Resize with torchvision's own arithmetic.
+        image_fps: Images per second of a folder of numbered images.
+        max_pixels: Largest frame, width times height, that is decoded.
+    """
+
+    clips: ClipSpec
+    preprocessing: Preprocessing
+    num_crops: NumCrops
+    exact: bool
+    image_fps: float
+    max_pixels: int
+
+
+def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array | VideoError]:
+    """Load the clips of a video.
+
+    Returns:
+        For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it cannot be had; at least one.
+    """
+    source = video.video
+    try:
+        with plain_errors():
+            times, timing = read_times(source, image_fps=settings.image_fps, max_pixels=settings.max_pixels)
+            segments = plan_segments(times, settings.clips, interval=(video.start_seconds, video.end_seconds))
+    except VideoError as error:
+        return [error]
+    views: list[UInt8Array | VideoError] = []
+    for segment in segments:
+        request = DecodeRequest(
+            location=source.location,
+            segment=segment,
+            is_frame_folder=source.is_frame_folder,
+            timing=timing,
+            preprocessing=settings.preprocessing,
+            exact=settings.exact,
+            uncropped=settings.num_crops > 1,
+            version=None if source.is_frame_folder else (source.size_bytes, source.mtime_ns),
+            max_pixels=settings.max_pixels,
+        )
+        for decoded in decode_segment(request):
+            if decoded.pixels is None:
+                assert decoded.error is not None
+                views.append(decoded.error)
+            elif settings.num_crops == 1:
+                views.append(decoded.pixels[None])
+            else:
+                views.append(three_crops(decoded.pixels, settings.preprocessing))
+    return views
+
+
+def three_crops(clip: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
+    """Cut three crops from a resized clip: at both ends of the longer side, and in the middle.
+
+    Args:
+        clip: uint8 (T, H, W, 3).
+        preprocessing: Says how large a crop is.
+
+    Returns:
+        uint8 (3, T, h, w, 3).
+    """
+    rows, columns = preprocessing.crop
+    spare = clip.shape[1] - rows, clip.shape[2] - columns
+    top, left = preprocessing.crop_origin(*clip.shape[1:3])
+    along_rows = spare[0] > spare[1]
+    places = [(0, left), (top, left), (spare[0], left)] if along_rows else [(top, 0), (top, left), (top, spare[1])]
+    return np.stack([clip[:, y : y + rows, x : x + columns] for y, x in places])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.commands import make_tiny_bundle, vidcnn
 from vidcnn import __version__
 from vidcnn.cli import COMMANDS
-from vidcnn.config import InferSpec, option_name
+from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, option_name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -26,11 +27,12 @@ def test_help_lists_the_commands() -> None:
         assert name in result.stdout
 
 
-def test_help_of_infer_has_an_option_for_every_field_of_its_spec() -> None:
-    result = vidcnn("infer", "--help")
+@pytest.mark.parametrize(("command", "spec"), [("infer", InferSpec), ("train", TrainSpec), ("evaluate", EvaluateSpec)])
+def test_help_has_an_option_for_every_field_of_a_spec(command: str, spec: type[Spec]) -> None:
+    result = vidcnn(command, "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    for name in InferSpec.model_fields:
-        assert (option_name(name) if name != "source" else "SOURCE") in result.stdout
+    for name, field in spec.model_fields.items():
+        assert re.search(rf"\s{name.upper() if field.is_required() else option_name(name)}\b(?!-)", result.stdout), name
 
 
 def test_version() -> None:
@@ -50,6 +52,15 @@ def test_version() -> None:
         (["infer", ".", "--model", "r3d18"], 1, "vidcnn: unknown model 'r3d18'\n        did you mean"),
         (["infer", ".", "--model", "no/such/bundle"], 1, "no/such/bundle"),
         (["bundle", "simple3d", "--out", "b", "--weights", "absent.pth"], 1, "absent.pth"),
+        (["train"], 2, "vidcnn: what to train on is not said\n        give --data DIR or --data clips.csv"),
+        (["train", "--data", "."], 2, "vidcnn: where the run goes is not said\n        give --out RUN_DIR"),
+        (["train", "--data", ".", "--out", "s3://b/run"], 2, "vidcnn: a run cannot be kept in object storage ('s3://"),
+        (["train", "--data", ".", "--out", "r", "--labels", "absent.txt"], 1, "absent.txt"),
+        (["train", "--data", "absent", "--out", "r"], 1, "absent"),
+        (["train", "--lr", "0"], 2, "vidcnn: --lr (0.0) Input should be greater than 0"),
+        (["train", "infer.yaml"], 2, "is a job of the command infer, not train\n        vidcnn run infer.yaml does it"),
+        (["evaluate"], 2, "Missing argument"),
+        (["evaluate", ".", "--model", "no/such/bundle"], 1, "no/such/bundle"),
         (["run", "absent.yaml"], 2, "vidcnn: cannot read the job spec 'absent.yaml': No such file or directory"),
     ],
 )
@@ -57,6 +68,7 @@ def test_what_is_wrong_is_said_in_a_line_and_an_exit_code(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "infer.yaml").write_text("command: infer\nsource: [.]\n")
     result = vidcnn(*arguments, cwd=tmp_path)
     assert result.returncode == code, result.stderr
     assert message in result.stderr

@@ -3,17 +3,42 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from vidcnn.config import InferSpec
+from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
+from vidcnn.config.train import parse_list
+from vidcnn.demo import DIRECTIONS, FLIP_PAIRS
 from vidcnn.errors import UsageError
-from vidcnn.jobs import read_job
+from vidcnn.jobs import SPECS, read_job, read_values
 
 JOBS = Path(__file__).parents[1] / "jobs"
 
 
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_job_that_ships_is_valid(path: Path) -> None:
-    assert isinstance(read_job(path), InferSpec)
+    assert isinstance(read_job(path), SPECS[yaml.safe_load(path.read_text())["command"]])
+
+
+def test_the_example_trains_on_the_videos_of_the_demo() -> None:
+    spec = read_job(JOBS / "train.yaml")
+    assert isinstance(spec, TrainSpec)
+    assert spec.data == "vidcnn-demo/videos"
+    assert set(parse_list(spec.flip_pairs)) == {"left=right", "up_left=up_right", "down_left=down_right"}
+    assert {name for pair in parse_list(spec.flip_pairs) for name in pair.split("=")} == set(DIRECTIONS) - {
+        "up",
+        "down",
+    }
+    assert set(parse_list(spec.flip_pairs)) == set(FLIP_PAIRS)
+
+
+def test_the_recipe_for_kinetics_has_the_published_figures_for_8_gpus() -> None:
+    spec = read_job(JOBS / "kinetics.yaml")
+    assert isinstance(spec, TrainSpec)
+    assert (spec.num_frames, spec.fps, spec.resize, spec.crop, spec.repeats) == (16, 15, "128x171", "112", 5)
+    assert (spec.workers, spec.batch_size, spec.lr) == (8, 8 * 24, 8 * 0.01)
+    assert (spec.optimizer, spec.momentum, spec.weight_decay) == ("sgd", 0.9, 1e-4)
+    assert (spec.epochs, spec.warmup_epochs, spec.schedule) == (45, 10, "multistep")
+    assert (spec.milestones, spec.gamma) == ("20,30,40", 0.1)
 
 
 def test_a_job_has_the_options_of_its_command(tmp_path: Path) -> None:
@@ -25,8 +50,8 @@ def test_a_job_has_the_options_of_its_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source: [a]\n", "must have a key command, one of infer, not None"),
-        ("command: fly\n", "must have a key command, one of infer, not 'fly'"),
+        ("source: [a]\n", "must have a key command, one of infer, train, evaluate, not None"),
+        ("command: fly\n", "must have a key command, one of infer, train, evaluate, not 'fly'"),
         ("- a\n", "must have a key command"),
         ("command: infer\nsource: [a]\nstirde: 2\n", r"--stirde \(2\) Extra inputs"),
         ("command: infer\n", "--source .* Field required"),
@@ -38,3 +63,37 @@ def test_a_job_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, messag
     job.write_text(text)
     with pytest.raises(UsageError, match=message):
         read_job(job)
+
+
+def test_a_job_of_training_or_evaluation_has_the_options_of_its_command(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: train\ndata: videos/\nout: run\nlr: 1e-2\ncrop: 64\n")
+    assert read_job(job) == TrainSpec(data="videos/", out="run", lr=0.01, crop="64")
+    job.write_text("command: evaluate\ndata: videos/\ncrops: 3\n")
+    assert read_job(job) == EvaluateSpec(data="videos/", crops="3")
+
+
+@pytest.mark.parametrize(
+    ("text", "flip", "compiles"),
+    [("flip: on\ncompile: off\n", "on", "off"), ("flip: off\ncompile: 'on'\n", "off", "on"), ("", "on", "off")],
+)
+def test_on_and_off_may_be_written_without_quotes(tmp_path: Path, text: str, flip: str, compiles: str) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(f"command: train\n{text}")
+    spec = read_job(job)
+    assert isinstance(spec, TrainSpec)
+    assert (spec.flip, spec.compile) == (flip, compiles)
+
+
+def test_only_what_a_job_says_is_read_from_it(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: train\nepochs: 3\n")
+    assert read_values(job, "train") == {"epochs": 3}
+
+
+def test_a_job_of_another_command_is_refused_with_the_way_to_run_it(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: infer\nsource: x\n")
+    with pytest.raises(UsageError, match="is a job of the command infer, not train") as caught:
+        read_values(job, "train")
+    assert caught.value.hint == f"vidcnn run {job} does it"

@@ -6,11 +6,12 @@ at any one time says nothing of where it goes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vidcnn.models.resolve import make_bundle
+from vidcnn.config import TrainSpec
 from vidcnn.video.encode import write_video
 
 DIRECTIONS = {
@@ -25,11 +26,31 @@ DIRECTIONS = {
 }
 """Name of each class, and the step of the square in (rows, columns) per frame."""
 
+FLIP_PAIRS = ("left=right", "down_left=down_right", "up_left=up_right")
+"""Classes that are each other's mirror image."""
+
 SIZE = 96
 SQUARE = 24
 NUM_FRAMES = 48
 FPS = 15
 _PIXELS_PER_FRAME = 3
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What was predicted of a video.
+
+    Attributes:
+        video: Its name.
+        truth: Its class.
+        label: The class with the highest scores over its clips.
+        share: This class's share of the best scores of all its clips.
+    """
+
+    video: str
+    truth: str
+    label: str
+    share: float
 
 
 def make_motion_videos(directory: Path, *, videos_per_class: int = 4, seed: int = 0) -> tuple[str, ...]:
@@ -74,9 +95,38 @@ def motion_frames(step: tuple[int, int], generator: np.random.Generator) -> np.n
     return frames
 
 
-def make_demo_bundle(directory: Path, labels: tuple[str, ...]) -> None:
-    """Write a bundle of `simple3d` with random weights and the demo's classes."""
-    labels_file = directory.with_suffix(".labels.txt")
-    labels_file.write_text("\n".join(labels) + "\n")
-    make_bundle("simple3d", weights="random", labels=str(labels_file)).save(directory)
-    labels_file.unlink()
+def training_spec(videos: Path, run: Path) -> TrainSpec:
+    """Return how the demo trains: small enough for a laptop's processor, and large enough to get it right."""
+    return TrainSpec(
+        data=str(videos),
+        out=str(run),
+        model="simple3d",
+        batch_norm=True,
+        dropout=0.2,
+        crop="32",
+        flip_pairs=",".join(FLIP_PAIRS),
+        epochs=20,
+        batch_size=16,
+        lr=3e-3,
+        workers=2,
+    )
+
+
+def video_table(out: str) -> list[VideoResult]:
+    """Read a table of predictions as one row for each video.
+
+    Args:
+        out: The table; the folder of each video is its class.
+    """
+    import pyarrow.dataset as ds
+
+    rows = ds.dataset(out).to_table(columns=["video", "label", "score"]).to_pylist()
+    scores: dict[str, dict[str, float]] = {}
+    for row in rows:
+        of_video = scores.setdefault(row["video"], {})
+        of_video[row["label"]] = of_video.get(row["label"], 0.0) + row["score"]
+    results = []
+    for video, by_label in sorted(scores.items()):
+        label = max(by_label, key=lambda name: by_label[name])
+        results.append(VideoResult(video, video.split("/")[-2], label, by_label[label] / sum(by_label.values())))
+    return results

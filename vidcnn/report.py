@@ -150,24 +150,3 @@ def table_text(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, rig
         return "  ".join(set_cells).rstrip()
 
     return "\n".join([line(heading), "  ".join("─" * width for width in widths), *map(line, rows)])
-
-
-def first_rows_text(out: str, num_rows: int = 8) -> str:
-    """Return the first rows of a table of predictions."""
-    import pyarrow.dataset as ds
-
-    columns = ["video", "clip", "start_seconds", "end_seconds", "label", "score", "error"]
-    head = ds.dataset(out).head(num_rows, columns=columns).to_pylist()
-    rows = [
-        (
-            row["video"],
-            "" if row["clip"] is None else str(row["clip"]),
-            "" if row["start_seconds"] is None else f"{row['start_seconds']:.2f}",
-            "" if row["end_seconds"] is None else f"{row['end_seconds']:.2f}",
-            row["label"] or "",
-            "" if row["score"] is None else f"{row['score']:.3f}",
-            row["error"] or "",
-        )
-        for row in head
-    ]
-    return table_text(tuple(columns), rows, right=("clip", "start_seconds", "end_seconds", "score"))

@@ -9,28 +9,43 @@ import typer
 
 from vidcnn.commands import DebugOption, QuietOption
 
+_NUM_ROWS = 8
+
 
 def demo(
     *,
     directory: Annotated[
-        Path, typer.Option("--dir", help="Where the videos, the bundle and the table go.", metavar="DIR")
+        Path, typer.Option("--dir", help="Where the videos, the run and the table go.", metavar="DIR")
     ] = Path("vidcnn-demo"),
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show it at work: make small videos, classify them, and print the table."""
-    from vidcnn import report
+    """Show it at work: make small videos, train on them, classify others, and print the table."""
     from vidcnn.config import InferSpec
-    from vidcnn.demo import make_demo_bundle, make_motion_videos
+    from vidcnn.demo import make_motion_videos, training_spec, video_table
     from vidcnn.pipelines.infer import run_inference
+    from vidcnn.pipelines.train import run_training
+    from vidcnn.report import infer_text, table_text
+    from vidcnn.training.report import train_text
 
-    videos, bundle, out = directory / "videos", directory / "bundle", directory / "preds.parquet"
-    labels = make_motion_videos(videos)
-    typer.echo(f"made {len(list(videos.glob('*/*.mp4')))} videos of {len(labels)} kinds of motion in {videos}")
-    make_demo_bundle(bundle, labels)
-    typer.echo(f"made a bundle of simple3d with random weights in {bundle}: what it predicts is chance")
-    spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle))
-    result = run_inference(spec, show_progress=not quiet)
-    typer.echo(report.infer_text(spec, result))
-    typer.echo(report.first_rows_text(str(out)))
-    typer.echo(f"the same on your own videos: vidcnn infer DIR --out preds.parquet --model {bundle}")
+    videos, unseen, out = directory / "videos", directory / "unseen", directory / "preds.parquet"
+    labels = make_motion_videos(videos, videos_per_class=12)
+    make_motion_videos(unseen, videos_per_class=4, seed=1)
+    typer.echo(f"{len(labels)} kinds of motion: {12 * len(labels)} videos in {videos}, {4 * len(labels)} in {unseen}")
+
+    typer.echo("\ntraining simple3d with two workers")
+    trained = run_training(training_spec(videos, directory / "run"), show_progress=not quiet)
+    typer.echo(train_text(trained))
+
+    typer.echo("\nclassifying the videos that it has not seen")
+    spec = InferSpec(source=(str(unseen),), out=str(out), model=str(trained.bundle))
+    typer.echo(infer_text(spec, run_inference(spec, show_progress=not quiet)))
+    results = video_table(str(out))
+    shown = results[:: max(1, len(results) // _NUM_ROWS)][:_NUM_ROWS]
+    rows = [(result.video, result.truth, result.label, f"{result.share:.0%}") for result in shown]
+    typer.echo("\n" + table_text(("video", "motion", "predicted", "sure"), rows, right=("sure",)))
+    num_right = sum(result.label == result.truth for result in results)
+    typer.echo(f"\n{num_right} of {len(results)} videos are classified right; by chance it would be 1 of {len(labels)}")
+    typer.echo(
+        f"your own videos: vidcnn train --data DIR --out RUN; vidcnn infer DIR --model RUN/bundle --out {out.name}"
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from vidcnn.config.base import (
     Device,
@@ -42,8 +43,17 @@ def parse_list(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
+def as_text(value: Any) -> Any:
+    """Return as text what YAML reads as a number, such as ``crop: 112``, or as a list, such as ``[20, 30]``."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 class TrainSpec(Spec):
     """Train a network on labelled videos."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     data: str | None = option(
         None,
@@ -115,7 +125,7 @@ class TrainSpec(Spec):
         panel="Augmentation",
         metavar="LEAST:MOST",
     )
-    flip: Literal["on", "off"] = option("on", "Mirror every other clip.", panel="Augmentation")
+    flip: Literal["on", "off"] = option("on", "Mirror half of the clips.", panel="Augmentation")
     flip_pairs: str | None = option(
         None,
         "Classes that mirroring turns into each other.",
@@ -194,6 +204,9 @@ class TrainSpec(Spec):
     )(positive)
     _rates = field_validator("fps", "image_fps")(frame_rate)
     _fractions = field_validator("erasing", "label_smoothing", "val_fraction")(fraction)
+    _texts = field_validator("resize", "crop", "crop_scale", "flip_pairs", "freeze", "milestones", mode="before")(
+        as_text
+    )
 
     @field_validator("crop_scale")
     @classmethod
@@ -219,8 +232,12 @@ class TrainSpec(Spec):
         return value
 
     @model_validator(mode="after")
-    def _exclusive(self) -> TrainSpec:
+    def _fitting(self) -> TrainSpec:
         exclusive(self, "stride", "fps")
+        if self.schedule == "multistep" and not parse_list(self.milestones):
+            raise ValueError("--schedule multistep needs --milestones, the epochs after which the rate falls")
+        if self.schedule != "multistep" and self.milestones is not None:
+            raise ValueError(f"--milestones belong to --schedule multistep, not {self.schedule}")
         return self
 
     def clip_sampling(self, sampling: Sampling) -> Sampling:
@@ -242,10 +259,12 @@ class TrainSpec(Spec):
 class EvaluateSpec(Spec):
     """Measure a bundle on labelled videos."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     data: str = Field(description="Labelled videos, as `vidcnn train --data` takes them.")
     model: str = option("bundle", "Directory of the model bundle.", panel="Main", metavar="BUNDLE")
     split: Literal["auto", "train", "val", "test", "all"] = option(
-        "auto", "Which videos; auto takes test, else val, else all.", panel="Data"
+        "auto", "Which videos; auto takes test or else val where the data gives them, and otherwise all.", panel="Data"
     )
     root: str | None = option(
         None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"
@@ -272,6 +291,7 @@ class EvaluateSpec(Spec):
     _positive = field_validator("clips", "max_pixels", "batch_size", "decoders")(positive)
     _rate = field_validator("image_fps")(frame_rate)
     _fraction = field_validator("val_fraction")(fraction)
+    _text = field_validator("crops", mode="before")(as_text)
 
 
 def parse_size(text: str) -> tuple[int, int] | int:
@@ -291,6 +311,6 @@ def parse_size(text: str) -> tuple[int, int] | int:
 
 def _is_number(text: str) -> bool:
     try:
-        return float(text) >= 0
+        return 0 <= float(text) < math.inf
     except ValueError:
         return False

@@ -21,7 +21,9 @@ import numpy as np
 from vidcnn.video.pixels import UInt8Array
 
 _SCAN_SECONDS = 10.0
-"""How often the size of the whole directory is taken anew: other processes write to it too."""
+_ROOM_SHARE = 64
+"""How often the size of the whole directory is taken anew, as other processes write to it too: after this time, and
+whenever this process has used up one part in so many of the room that it saw."""
 
 
 class FrameCache:
@@ -32,7 +34,7 @@ class FrameCache:
     another before it is seen again.
 
     Args:
-        directory: Where entries are kept; made if it is not there.
+        directory: Where entries are kept; made if it is not there. One that cannot be made keeps nothing.
         max_bytes: Size of all entries together.
         began: When the run began, in seconds since 1970.
     """
@@ -42,8 +44,11 @@ class FrameCache:
         self._max_bytes = max_bytes
         self._began = began
         self._size_bytes = 0
+        self._scan_at_bytes = 0
         self._scanned = -_SCAN_SECONDS
-        directory.mkdir(parents=True, exist_ok=True)
+        self._entries: list[tuple[float, int, str]] = []
+        with suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str) -> UInt8Array | None:
         """Return the frames under a key, (F, H, W, 3), mapped read-only; None if there are none."""
@@ -62,12 +67,13 @@ class FrameCache:
         Returns:
             Whether there was room, and they could be written.
         """
-        if not self._make_room(frames.nbytes):
-            return False
         try:
+            if not self._make_room(frames.nbytes):
+                return False
             with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".", delete=False) as file:
                 try:
                     np.save(file, frames, allow_pickle=False)
+                    file.flush()
                     os.rename(file.name, self._path(key))
                 except BaseException:
                     os.unlink(file.name)
@@ -81,10 +87,10 @@ class FrameCache:
         return self._directory / f"{sha256(key.encode(errors='surrogateescape')).hexdigest()[:40]}.npy"
 
     def _make_room(self, num_bytes: int) -> bool:
-        if time.monotonic() - self._scanned >= _SCAN_SECONDS:
+        is_old = time.monotonic() - self._scanned >= _SCAN_SECONDS
+        if is_old or self._size_bytes + num_bytes > self._scan_at_bytes:
             self._scan()
         if self._size_bytes + num_bytes > self._max_bytes:
-            self._scan()
             self._remove_unused(self._size_bytes + num_bytes - self._max_bytes)
         fits = self._size_bytes + num_bytes <= self._max_bytes
         return fits and shutil.disk_usage(self._directory).free > 2 * num_bytes
@@ -98,6 +104,7 @@ class FrameCache:
                     status = file.stat()
                     self._entries.append((status.st_mtime, status.st_size, file.path))
         self._size_bytes = sum(size for _, size, _ in self._entries)
+        self._scan_at_bytes = self._size_bytes + (self._max_bytes - self._size_bytes) // _ROOM_SHARE
 
     def _remove_unused(self, num_bytes: int) -> None:
         for used, size, path in sorted(self._entries):

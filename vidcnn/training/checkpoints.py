@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import ZipFile
 
 import torch
 
@@ -64,7 +65,7 @@ class CheckpointStore:
     def list(self) -> list[Checkpoint]:
         """Return all checkpoints, by step."""
         found = []
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             for path in self._directory.iterdir():
                 if match := _NAME.match(path.name):
                     found.append(Checkpoint(int(match[1]), _read_score(path), path))
@@ -76,10 +77,19 @@ class CheckpointStore:
         return max(found, key=_rank) if found else None
 
     def load_newest(self) -> dict[str, Any] | None:
-        """Return the state of the newest checkpoint that can be read; None where there is none."""
+        """Return the state of the newest checkpoint that can be read; None where there is none.
+
+        Raises:
+            OutputError: There are some, and none can be read.
+        """
+        failure: OutputError | None = None
         for checkpoint in reversed(self.list()):
-            with suppress(RuntimeError, EOFError, OSError, ValueError, KeyError):
+            try:
                 return load_state(checkpoint.path)
+            except OutputError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return None
 
     def save(self, step: int, state: Mapping[str, Any], score: float | None = None) -> None:
@@ -107,16 +117,17 @@ class CheckpointStore:
             try:
                 writing.result()
             except (OSError, RuntimeError) as error:  # torch turns some errors of the disk into the latter
-                reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
                 newest = self.list()
                 there = f"the one of step {newest[-1].step} is whole" if newest else "there is none yet"
                 raise OutputError(
-                    f"cannot write a checkpoint to {self._directory}: {' '.join(reason.split())}",
+                    f"cannot write a checkpoint to {self._directory}: {_reason(error)}",
                     f"{there}; make room, and the same command goes on from there",
                 ) from error
 
     def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
+        for rest in self._directory.glob(".step_*.part"):  # of a process that was killed while it wrote
+            rest.unlink(missing_ok=True)
         path = self._directory / f"step_{step:08d}.pt"
         card = json.dumps({"step": step, "score": score}).encode()
         write_whole(path.with_suffix(".json"), card)
@@ -127,7 +138,7 @@ class CheckpointStore:
         found = self.list()
         kept = {checkpoint.step for checkpoint in found[-_NUM_NEWEST:]}
         scored = [checkpoint for checkpoint in found if checkpoint.score is not None]
-        kept |= {checkpoint.step for checkpoint in sorted(scored, key=_rank)[-self._num_best :]}
+        kept |= {checkpoint.step for checkpoint in sorted(scored, key=_rank, reverse=True)[: self._num_best]}
         for checkpoint in found:
             if checkpoint.step not in kept:
                 for path in (checkpoint.path, checkpoint.path.with_suffix(".json")):
@@ -138,14 +149,34 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint's state.
 
     Raises:
-        RuntimeError, EOFError, OSError, ValueError, KeyError: It is damaged.
+        OutputError: It cannot be read, or is damaged.
     """
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with ZipFile(path) as archive:  # torch itself takes changed bytes for weights
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} has changed since it was written")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what damaged bytes lead to can be anything
+        raise OutputError(
+            f"the checkpoint {path} cannot be read: {_reason(error)}",
+            "remove it to go on from the one before, or choose another --out",
+        ) from error
     return state
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[float, int]:
     return (float("-inf") if checkpoint.score is None else checkpoint.score, checkpoint.step)
+
+
+def _reason(error: BaseException) -> str:
+    """Say what went wrong; where torch hides an error of the disk behind its own, the disk's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _read_score(path: Path) -> float | None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
+from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
 from vidcnn.augment import Augmentation, augment_clip
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
@@ -34,11 +34,11 @@ from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.timeline import Timing
 
-_MAX_CACHED_FRAMES = 4096
-"""Longer videos are not kept as a whole: they would be decoded in one piece, in memory."""
+_MAX_CACHED_BYTES = 256 * 2**20
+"""Videos of more are not kept as a whole: they would be decoded in one piece, in memory."""
 
-_MAX_KNOWN_VIDEOS = 20_000
-"""Videos whose frame times a process remembers."""
+_MAX_KNOWN_FRAMES = 8_000_000
+"""Frames whose times a process remembers, in all videos together: some 70 MB."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class ClipReader:
         self._cache = cache
         self._num_uses = num_uses
         self._not_kept: set[SourceVideo] = set()
-        self._times = lru_cache(maxsize=_MAX_KNOWN_VIDEOS)(self._read_times)
+        self._known: dict[SourceVideo, tuple[FrameTimes, Timing]] = {}
+        self._num_known_frames = 0
 
     def load_samples(
         self, videos: Sequence[LabelledVideo], samples: Sequence[Sample], augmentation: Augmentation
@@ -195,6 +196,7 @@ class ClipReader:
         numbers = np.unique(whole.frames)
         key = repr(
             (
+                __version__,
                 video.video,
                 _interval(video),
                 self._settings.sampling.fps,
@@ -218,13 +220,24 @@ class ClipReader:
         sampling = self._settings.sampling
         step = Sampling(1, stride=1) if sampling.fps is None else Sampling(1, fps=sampling.fps)
         num_positions = len(Grid(times, step).bounds(_interval(video)))
-        if num_positions > min(_MAX_CACHED_FRAMES, self._num_uses * sampling.num_frames):
+        resize = self._settings.preprocessing.resize
+        height, width = (resize, 2 * resize) if isinstance(resize, int) else resize  # wider ones are rare
+        max_frames = min(_MAX_CACHED_BYTES // (3 * height * width), self._num_uses * sampling.num_frames)
+        if num_positions > max_frames:
             return None
         return plan_clips_at(times, replace(step, num_frames=num_positions), [0.0], interval=_interval(video))
 
-    def _read_times(self, video: SourceVideo) -> tuple[FrameTimes, Timing]:
-        with plain_errors():
-            return read_times(video, image_fps=self._settings.image_fps, max_pixels=self._settings.max_pixels)
+    def _times(self, video: SourceVideo) -> tuple[FrameTimes, Timing]:
+        known = self._known.get(video)
+        if known is None:
+            with plain_errors():
+                known = read_times(video, image_fps=self._settings.image_fps, max_pixels=self._settings.max_pixels)
+            self._known[video] = known
+            self._num_known_frames += known[0].num_frames
+            while self._num_known_frames > _MAX_KNOWN_FRAMES:
+                oldest, _ = self._known.pop(next(iter(self._known)))
+                self._num_known_frames -= oldest.num_frames
+        return known
 
 
 def _interval(video: LabelledVideo) -> tuple[float | None, float | None]:

@@ -7,9 +7,12 @@ shows the same numbers as curves. Only one process of a run writes.
 from __future__ import annotations
 
 import json
-import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from vidcnn.errors import OutputError
+from vidcnn.training.checkpoints import write_whole
 
 
 class Journal:
@@ -20,22 +23,30 @@ class Journal:
     Args:
         directory: The run's directory.
         first_step: Steps done when this process begins.
+
+    Raises:
+        OutputError: It cannot be written.
     """
 
     def __init__(self, directory: Path, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._directory = directory
         path = directory / "metrics.jsonl"
-        _drop_after(path, first_step)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
-        self._board: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step + 1)
+        try:
+            _drop_after(path, first_step)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+            self._board: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step + 1)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._board.close()
+        for written in (self._file, self._board):
+            with suppress(OSError):  # said already, when it was noted
+                written.close()
 
     def note(self, kind: str, step: int, **values: Any) -> None:
         """Write down some numbers of a step.
@@ -44,20 +55,32 @@ class Journal:
             kind: What they are of: ``train`` or ``validation``.
             step: Steps done.
             **values: JSON values; those that are numbers become curves.
+
+        Raises:
+            OutputError: It cannot be written.
         """
-        self._file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                self._board.add_scalar(f"{kind}/{name}", value, step)
-        self._board.flush()
+        try:
+            self._file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
+            self._file.flush()
+            for name, value in values.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+            self._board.flush()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot write notes to {self._directory}: {error.strerror or error}",
+            "make room, and the same command goes on from the last checkpoint",
+        )
 
 
 def read_journal(directory: Path) -> list[dict[str, Any]]:
     """Return what a run noted, in order; a line that was cut off by the end of a process is left out."""
     notes: list[dict[str, Any]] = []
     try:
-        lines = (directory / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (directory / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return notes
     for line in lines:
@@ -70,6 +93,4 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
 
 def _drop_after(path: Path, step: int) -> None:
     kept = [note for note in read_journal(path.parent) if note.get("step", 0) <= step]
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text("".join(json.dumps(note, ensure_ascii=False) + "\n" for note in kept), encoding="utf-8")
-    os.replace(aside, path)
+    write_whole(path, "".join(json.dumps(note, ensure_ascii=False) + "\n" for note in kept).encode())

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.parallel import DistributedDataParallel
@@ -152,6 +153,15 @@ class Trainer:
         self.step += is_finite
         return StepResult(torch.cat(losses), num_correct, is_finite)
 
+    def share_statistics(self) -> None:
+        """Give all workers the batch statistics of the first, which are those that are saved: call it before `scores`.
+
+        Each worker's layers keep statistics of its own samples; the next step starts from the first worker's anyway.
+        """
+        if self._worker.count > 1:
+            for statistics in self.trained.buffers():
+                dist.broadcast(statistics, 0)
+
     def scores(self, clips: UInt8Array) -> Tensor:
         """Return probabilities of clips, by the weights that count.
 
@@ -192,7 +202,9 @@ class Trainer:
         clips = self._normalise(torch.from_numpy(chunk.pixels).to(device, non_blocking=True))  # (N, C, T, H, W)
         targets = torch.from_numpy(chunk.targets).to(device, non_blocking=True)
         weights = torch.from_numpy(chunk.weights).to(device, non_blocking=True)
-        clips, mixed = mix(clips, targets, chunk.samples.start, recipe.seed, recipe.mixing)
+        mixed = targets
+        if recipe.mixing.is_on:
+            clips, mixed = mix(clips, targets, chunk.samples.start, recipe.seed, recipe.mixing)
         for layer in self._dropouts:
             layer.samples = chunk.samples
         with self._autocast():

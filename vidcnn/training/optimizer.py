@@ -31,7 +31,9 @@ def freeze(network: nn.Module, head: str, frozen: tuple[str, ...]) -> list[nn.Mo
     modules = dict(network.named_modules())
     wanted = [name for name in frozen if name != BACKBONE]
     if BACKBONE in frozen:
-        wanted += [name for name, module in modules.items() if not head.startswith(name) and _is_leaf(module)]
+        wanted += [name for name in modules if name and not _holds(name, head) and not _holds(head, name)]
+        for name, weight in network.named_parameters():  # those that no such module holds, too
+            weight.requires_grad_(_holds(head, name) and weight.requires_grad)
     unknown = [name for name in wanted if name not in modules]
     if unknown:
         known = ", ".join(name for name, _ in network.named_children())
@@ -72,5 +74,6 @@ def gradient_norm(network: nn.Module) -> torch.Tensor:
     return torch.nn.utils.get_total_norm(gradients)
 
 
-def _is_leaf(module: nn.Module) -> bool:
-    return next(module.children(), None) is None
+def _holds(module: str, name: str) -> bool:
+    """Tell whether what is called `name` is a module or in it."""
+    return f"{name}.".startswith(f"{module}.")

@@ -283,8 +283,15 @@ def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:
 def _cache(spec: TrainSpec) -> CacheSettings | None:
     if not spec.cache_gb:
         return None
-    usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "vidcnn", "frames")
-    directory = Path(os.path.abspath(spec.cache_dir)) if spec.cache_dir else usual
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn", "frames")
+    directory = Path(os.path.abspath(spec.cache_dir or usual))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"decoded frames cannot be kept in '{directory}': {error.strerror}",
+            "give another --cache-dir, or --cache-gb 0",
+        ) from error
     return CacheSettings(directory, int(spec.cache_gb * 1e9), time.time())
 
 

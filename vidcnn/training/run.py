@@ -7,15 +7,15 @@ run goes on is read from the newest checkpoint, so that whoever starts it again 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from vidcnn.bundle import Bundle
-from vidcnn.errors import DataError
+from vidcnn.errors import DataError, OutputError
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
@@ -94,7 +94,7 @@ def run_worker(
 
     Raises:
         DataError: The loss is no longer a number.
-        OutputError: A checkpoint cannot be written.
+        OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
     """
     with ExitStack() as stack:
         _Run(bundle, recipe, data, loader, settings, worker, watch, stack).go()
@@ -115,13 +115,18 @@ class _Run:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
         self._store = stack.enter_context(CheckpointStore(settings.directory / "checkpoints", settings.num_best))
         self._trainer = Trainer(bundle, recipe, worker)
-        state = self._store.load_newest()
-        if state is not None:
-            self._trainer.load_state_dict(state)
-        self._feed = Feed(data, loader, worker, recipe.batch_size)
+        self._failure: OutputError | None = None
         self._is_first = worker.rank == 0
+        self._journal: Journal | None = None
+        with self._own_failures():
+            state = self._store.load_newest()
+            if state is not None:
+                self._trainer.load_state_dict(state)
+            if self._is_first:
+                self._journal = stack.enter_context(Journal(settings.directory, self._trainer.step))
+        self._check_start()
+        self._feed = Feed(data, loader, worker, recipe.batch_size)
         self._watch = watch
-        self._journal = stack.enter_context(Journal(settings.directory, self._trainer.step)) if self._is_first else None
         self._first_step = self._trainer.step
         self._began = self._saved = time.monotonic()
         self._recent = _Recent()
@@ -148,36 +153,58 @@ class _Run:
                 self._validate()
             elif self._is_first and (is_last or time.monotonic() - self._saved > settings.checkpoint_seconds):
                 self._save(None)
-        if self._is_first:
+        with self._own_failures():
             self._store.wait()
+        if self._failure is not None:
+            raise self._failure
         self._show("done")
+
+    @contextmanager
+    def _own_failures(self) -> Iterator[None]:
+        """Keep what one worker alone fails in until all can be told, who would wait for it in vain."""
+        try:
+            yield
+        except OutputError as error:
+            self._failure = self._failure or error
+
+    def _check_start(self) -> None:
+        """Make sure that all workers go on from the same step."""
+        seen = exchange((self._trainer.step, self._failure), self._worker)
+        _raise_first(failure for _, failure in seen)
+        if len({step for step, _ in seen}) > 1:
+            raise OutputError(
+                f"the workers find checkpoints of different steps in {self._settings.directory}",
+                "give an --out that all machines see",
+            )
 
     def _note(self) -> None:
         """Put together what all workers saw since the last note."""
         step, recent = self._trainer.step, self._recent
         self._recent = _Recent()
-        seen = exchange((recent, self._feed.seconds_waited), self._worker)
-        num_good = sum(part.num_good for part, _ in seen)
-        bad = [sample for part, _ in seen for sample in part.bad]
+        seen = exchange((recent, self._feed.seconds_waited, self._failure), self._worker)
+        _raise_first(failure for _, _, failure in seen)
+        num_good = sum(part.num_good for part, _, _ in seen)
+        bad = [sample for part, _, _ in seen for sample in part.bad]
         self._num_good += num_good
         self._num_bad += len(bad)
         if not self._num_good:
             raise _nothing_decoded(bad)
-        self._loss = sum(part.loss for part, _ in seen) / max(1, num_good)
-        self._accuracy = sum(part.num_correct for part, _ in seen) / max(1, num_good)
-        self._waited = sum(waited for _, waited in seen) / len(seen)
+        self._loss = sum(part.loss for part, _, _ in seen) / max(1, num_good)
+        self._accuracy = sum(part.num_correct for part, _, _ in seen) / max(1, num_good)
+        self._waited = sum(waited for _, waited, _ in seen) / len(seen)
         if self._journal is not None:
-            self._journal.note(
-                "train",
-                step,
-                loss=self._loss,
-                top1=self._accuracy,
-                learning_rate=self._recipe.learning_rate * self._recipe.rate(step - 1),
-                clips_per_second=(step - self._first_step) * self._recipe.batch_size / self._seconds,
-                waiting=self._waited / self._seconds,
-                num_bad_samples=len(bad),
-                **({"bad_samples": [asdict(sample) for sample in bad]} if bad else {}),
-            )
+            with self._own_failures():
+                self._journal.note(
+                    "train",
+                    step,
+                    loss=self._loss,
+                    top1=self._accuracy,
+                    learning_rate=self._recipe.learning_rate * self._recipe.rate(step - 1),
+                    clips_per_second=(step - self._first_step) * self._recipe.batch_size / self._seconds,
+                    waiting=self._waited / self._seconds,
+                    num_bad_samples=len(bad),
+                    **({"bad_samples": [asdict(sample) for sample in bad]} if bad else {}),
+                )
         self._show("training")
 
     def _validate(self) -> None:
@@ -193,12 +220,14 @@ class _Run:
         if found is None or self._journal is None:
             return
         self._score = found.score
-        self._journal.note("validation", self._trainer.step, **validation_numbers(found))
+        with self._own_failures():
+            self._journal.note("validation", self._trainer.step, **validation_numbers(found))
         self._save(found.score)
         self._show("training")
 
     def _save(self, score: float | None) -> None:
-        self._store.save(self._trainer.step, self._trainer.state_dict(), score)
+        with self._own_failures():
+            self._store.save(self._trainer.step, self._trainer.state_dict(), score)
         self._saved = time.monotonic()
 
     def _not_finite(self, batch: Batch, result: StepResult) -> DataError:
@@ -251,6 +280,12 @@ class _Recent:
         self.num_good += int(batch.weights.sum())
         self.num_correct += result.num_correct
         self.bad += bad
+
+
+def _raise_first(failures: Iterable[OutputError | None]) -> None:
+    for failure in failures:
+        if failure is not None:
+            raise failure
 
 
 def _nothing_decoded(bad: list[BadSample]) -> DataError:

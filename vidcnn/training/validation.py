@@ -52,6 +52,7 @@ def validate(
     Returns:
         What was reached, in the first worker; None in the others.
     """
+    trainer.share_statistics()
     numbers, scores = [], []
     for video, views in feed.views():
         bad = {index for index, _ in views.failures}

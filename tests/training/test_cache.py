@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from vidcnn.training import cache as module
+from vidcnn.training.cache import FrameCache
+
+SIZE = 3 * 8 * 8 * 10
+
+
+def frames(number: int) -> npt.NDArray[np.uint8]:
+    return np.full((10, 8, 8, 3), number, np.uint8)
+
+
+def entries(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
+def test_frames_come_back_as_they_were_in_any_process(tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path / "deep" / "down", 10**6, time.time())
+    assert cache.get("a") is None
+    assert cache.put("a", frames(7))
+    for reader in (cache, FrameCache(tmp_path / "deep" / "down", 0, 0.0)):
+        found = reader.get("a")
+        assert found is not None
+        assert np.array_equal(found, frames(7))
+    assert cache.get("b") is None
+
+
+def test_an_entry_is_whole_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    rename = os.rename
+
+    def watched(source: str, target: str) -> None:
+        sizes.append(os.path.getsize(source))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", watched)
+    assert FrameCache(tmp_path, 10**6, time.time()).put("a", frames(1))
+    assert sizes == [entries(tmp_path)[0].stat().st_size]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"other"])
+def test_a_damaged_entry_counts_as_none_and_is_replaced(content: bytes, tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path, 10**6, time.time())
+    cache.put("a", frames(1))
+    (entry,) = entries(tmp_path)
+    entry.write_bytes(content)
+    assert cache.get("a") is None
+    entry.write_bytes(entry.read_bytes()[:-1])
+    assert cache.get("a") is None
+    assert cache.put("a", frames(2))
+    found = cache.get("a")
+    assert found is not None
+    assert found[0, 0, 0, 0] == 2
+
+
+def test_what_this_run_uses_stays_and_what_others_left_makes_room_oldest_first(tmp_path: Path) -> None:
+    began = time.time()
+    old = FrameCache(tmp_path, 10**6, 0.0)
+    for number in range(3):
+        old.put(f"old {number}", frames(number))
+    used = {path: began - 1000 for path in entries(tmp_path)}
+    for path in used:
+        os.utime(path, (began - 1000, began - 1000))
+    cache = FrameCache(tmp_path, 3 * (SIZE + 128) + 50, began)
+    assert cache.get("old 1") is not None  # which uses it
+    assert cache.put("new 0", frames(10))
+    assert cache.put("new 1", frames(11))
+    assert not cache.put("new 2", frames(12))
+    assert [cache.get(key) is not None for key in ("old 0", "old 1", "old 2", "new 0", "new 1", "new 2")] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_bound_holds_where_others_write_at_the_same_time(tmp_path: Path) -> None:
+    max_bytes = 40 * (SIZE + 128)
+    caches = [FrameCache(tmp_path, max_bytes, time.time() - 100) for _ in range(8)]
+    for number in range(100):
+        caches[number % 8].put(f"{number}", frames(number))
+    total = sum(path.stat().st_size for path in entries(tmp_path))
+    assert 0.9 * max_bytes < total <= max_bytes
+
+
+def test_a_full_disk_or_a_directory_that_cannot_be_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    nowhere = FrameCache(tmp_path / "file" / "cache", 10**6, time.time())
+    assert not nowhere.put("a", frames(1))
+    assert nowhere.get("a") is None
+    cache = FrameCache(tmp_path / "cache", 10**6, time.time())
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", fail)
+    assert not cache.put("a", frames(1))
+    assert entries(tmp_path / "cache") == []
+    monkeypatch.undo()
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": SIZE}))
+    assert not cache.put("a", frames(1))

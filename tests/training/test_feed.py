@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.training.footage import AS_NUMBERS, broken, film, training_data
+from tests.videos import number_of
+from vidcnn.augment import Augmentation, FlipRule
+from vidcnn.samples import SampleOrder
+from vidcnn.training.clips import LoadedClips
+from vidcnn.training.feed import BadSample, DirectLoader, Feed, TrainingData, fill_bad_samples, one_hot
+from vidcnn.training.loop import Batch, Worker
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    directory = tmp_path_factory.mktemp("videos")
+    videos = [film(directory, f"{label}.mp4", 12, label=label) for label in range(4)]
+    train = [*videos[:3], broken(directory, "bad.mp4", 3), *videos[3:]]
+    return training_data(train, videos, order=SampleOrder(5, seed=1), **AS_NUMBERS)
+
+
+def batches(data: TrainingData, worker: Worker, steps: range, size: int = 4) -> list[tuple[Batch, list[BadSample]]]:
+    return list(Feed(data, DirectLoader(data), worker, size).batches(steps))
+
+
+def test_batches_hold_the_frames_and_classes_of_their_samples_in_order(data: TrainingData) -> None:
+    found = batches(data, Worker(), range(2, 9))
+    assert [batch.samples for batch, _ in found] == [range(4 * step, 4 * step + 4) for step in range(2, 9)]
+    assert any(bad for _, bad in found)
+    for batch, bad in found:
+        names = [data.train[data.order.sample(number).video].video.name for number in batch.samples]
+        assert batch.weights.tolist() == [float(name != "bad.mp4") for name in names]
+        assert [sample.video for sample in bad] == [name for name in names if name == "bad.mp4"]
+        assert all((sample.kind, bool(sample.message)) == ("unreadable", True) for sample in bad)
+        for row, number in enumerate(batch.samples):
+            sample = data.order.sample(number)
+            if batch.weights[row]:
+                label = data.train[sample.video].labels[0]
+                start = 256 * label + int(sample.place * 9)
+                assert [number_of(frame) for frame in batch.pixels[row]] == list(range(start, start + 4))
+                assert batch.targets[row].tolist() == [float(k == label) for k in range(4)]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_workers_share_what_one_worker_has(count: int, data: TrainingData) -> None:
+    alone = batches(data, Worker(), range(3), size=6)
+    shares = [batches(data, Worker(rank, count), range(3), size=6) for rank in range(count)]
+    for step, (whole, bad) in enumerate(alone):
+        parts = [share[step][0] for share in shares]
+        is_good = whole.weights > 0
+        assert np.array_equal(np.concatenate([part.pixels for part in parts])[is_good], whole.pixels[is_good])
+        assert np.array_equal(np.concatenate([part.weights for part in parts]), whole.weights)
+        assert [sample for share in shares for sample in share[step][1]] == bad
+
+
+def test_validation_videos_fall_to_exactly_one_worker_each(data: TrainingData) -> None:
+    for count in (1, 2, 3, 7):
+        seen = [
+            [video for video, _ in Feed(data, DirectLoader(data), Worker(rank, count), 4).views()]
+            for rank in range(count)
+        ]
+        assert sorted(video for videos in seen for video in videos) == [0, 1, 2, 3]
+
+
+class _Recorder:
+    """A loader that writes down in which order it is asked."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self._direct = DirectLoader(data)
+        self.asked: list[Any] = []
+
+    def start_samples(self, samples: range) -> range:
+        self.asked.append(samples)
+        return samples
+
+    def start_views(self, video: int) -> int:
+        return video
+
+    def finish(self, started: Any) -> LoadedClips:
+        return self._direct.start_samples(started)
+
+
+def test_the_next_three_steps_are_asked_for_while_one_is_computed(data: TrainingData) -> None:
+    recorder = _Recorder(data)
+    feed = Feed(data, recorder, Worker(), 6)
+    found = feed.batches(range(10))
+    assert recorder.asked == []
+    next(found)
+    assert recorder.asked == [
+        piece for step in range(4) for piece in (range(6 * step, 6 * step + 4), range(6 * step + 4, 6 * step + 6))
+    ]
+    next(found)
+    assert len(recorder.asked) == 10
+    assert sum(1 for _ in found) == 8
+    assert len(recorder.asked) == 20
+    assert feed.seconds_waited > 0
+
+
+def test_a_mirrored_clip_is_of_the_class_that_its_mirror_image_is_of(data: TrainingData) -> None:
+    mirrored = training_data(
+        data.train,
+        order=SampleOrder(5, seed=1),
+        **AS_NUMBERS | {"augmentation": Augmentation((64, 64), flip=True), "flips": FlipRule(True, (1, 0, 2, 3))},
+    )
+    direct = DirectLoader(mirrored)
+    counts = {False: 0, True: 0}
+    for batch, _ in batches(mirrored, Worker(), range(8)):
+        flipped = direct.start_samples(batch.samples).flipped
+        for row, number in enumerate(batch.samples):
+            label = mirrored.train[mirrored.order.sample(number).video].labels[0]
+            if batch.weights[row] and label < 2:
+                counts[bool(flipped[row])] += 1
+                assert batch.targets[row].argmax() == (1 - label if flipped[row] else label)
+    assert min(counts.values()) > 2
+
+
+def test_a_bad_sample_becomes_its_partner_or_any_good_one() -> None:
+    def filled(*weights: int) -> list[int]:
+        pixels = np.arange(len(weights), dtype=np.uint8).reshape(-1, 1, 1, 1, 1).repeat(3, axis=4)
+        targets = np.eye(len(weights), dtype=np.float32)
+        fill_bad_samples(pixels, targets, np.array(weights, np.float32))
+        assert targets.argmax(axis=1).tolist() == pixels[:, 0, 0, 0, 0].tolist()
+        return [int(value) for value in pixels[:, 0, 0, 0, 0]]
+
+    assert filled(1, 1, 1, 1) == [0, 1, 2, 3]
+    assert filled(1, 0, 0, 1) == [0, 0, 3, 3]
+    assert filled(0, 0, 1, 1) == [2, 3, 2, 3]
+    assert filled(1, 1, 0) == [0, 1, 0]
+    assert filled(0, 0) == [0, 1]
+
+
+def test_targets_have_a_one_for_each_class() -> None:
+    assert one_hot([(1,), (), (0, 2)], 3).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 1]]

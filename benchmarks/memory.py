@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="a short video, which is repeated")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--model", default="r3d_18")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long to watch; the command is ended then")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -39,15 +42,18 @@ def main() -> None:
         peaks = watch(command, arguments.seconds)
         command.send_signal(signal.SIGINT)
         command.wait()
-    decoders = [size for name, size in peaks.items() if "Decode" in name]
     result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "hours": arguments.hours,
+        "model": arguments.model,
         "driver_mb": peaks["driver"],
-        "largest_decoder_mb": max(decoders, default=None),
-        "driver_and_decoder_mb": peaks["driver"] + max(decoders, default=0),
+        "driver_and_decoder_mb": peaks["driver and decoder"],
         "all_processes_mb": peaks["total"],
-        "by_process_mb": {name: size for name, size in sorted(peaks.items()) if name != "total"},
+        "by_process_mb": {name: size for name, size in sorted(peaks.items()) if re.search(r"\d$", name)},
     }
     print(json.dumps(result, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def repeat_video(source: Path, target: Path, seconds: float) -> Path:
@@ -67,22 +73,23 @@ def repeat_video(source: Path, target: Path, seconds: float) -> Path:
 
 
 def watch(command: subprocess.Popen[bytes], seconds: float) -> dict[str, float]:
-    """Return the largest memory of each process, in MB."""
-    peaks: dict[str, float] = {"driver": 0.0, "total": 0.0}
+    """Return the largest memory of each process, and of some together at any one moment, in MB."""
+    peaks: dict[str, float] = {}
     driver = psutil.Process(command.pid)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and command.poll() is None:
-        total = 0.0
+        sizes: dict[str, float] = {}
         for process in [driver, *driver.children(recursive=True)]:
             try:
                 size = process.memory_full_info().pss / 1e6
                 title = "driver" if process.pid == driver.pid else (process.cmdline() or [process.name()])[0]
             except psutil.Error:
                 continue
-            name = title if title == "driver" else f"{title.split('/')[-1][:40]} {process.pid}"
+            sizes[title if title == "driver" else f"{title.split('/')[-1][:40]} {process.pid}"] = size
+        decoder = max((size for name, size in sizes.items() if "Decode" in name), default=0.0)
+        sizes |= {"driver and decoder": sizes.get("driver", 0.0) + decoder, "total": sum(sizes.values())}
+        for name, size in sizes.items():
             peaks[name] = max(peaks.get(name, 0.0), round(size, 1))
-            total += size
-        peaks["total"] = max(peaks["total"], round(total, 1))
         time.sleep(0.5)
     return peaks
 

@@ -6,10 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import vidcnn.pipelines  # noqa: F401 - prepares the environment that Ray reads when it is first imported
 
 pytest_plugins = ["tests.s3"]
+
+# A busy machine makes no test fail, and the same commit gives the same result; `--hypothesis-profile=explore` looks
+# for examples that nobody has seen.
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, derandomize=False, max_examples=1000)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")

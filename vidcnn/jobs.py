@@ -5,6 +5,8 @@ The key ``command`` names the command; the others are the fields of its spec.
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +44,37 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), _loader())
     except OSError as error:
         raise UsageError(f"cannot read the job spec '{path}': {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+    if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
+        raise UsageError(f"'{path}' must have names of options for its keys")
     command = values.pop("command", None) if isinstance(values, dict) else None
     if command not in SPECS:
         raise UsageError(f"'{path}' must have a key command, one of {', '.join(SPECS)}, not {command!r}")
     if isinstance(values.get("source"), str):
         values["source"] = [values["source"]]
-    # YAML reads `flip: on` as a truth, and `val_where: fold=0` as it stands.
-    for name in ("flip", "compile"):
-        if isinstance(values.get(name), bool):
-            values[name] = "on" if values[name] else "off"
     return command, values
+
+
+@cache
+def _loader() -> Any:
+    """Return a loader for YAML as people mean it (YAML 1.2): ``on`` is a word, and ``1:4`` too, instead of 64."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "int", "float")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for kind, pattern, first in (
+        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+        ("int", r"[-+]?[0-9]+", "-+0123456789"),
+        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ):
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(rf"^(?:{pattern})$"), list(first))
+    return Loader

@@ -123,12 +123,15 @@ def read_spec(spec_type: type[SpecType], values: dict[str, Any]) -> SpecType:
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     extra: Any = field.json_schema_extra or {}
     if field.is_required():
-        option: Any = typer.Argument(help=field.description, metavar=name.upper() + "...", show_default=False)
-        annotation: Any = list[str] if get_origin(field.annotation) is tuple else field.annotation
+        is_list = get_origin(field.annotation) is tuple
+        option: Any = typer.Argument(
+            help=field.description, metavar=name.upper() + ("..." if is_list else ""), show_default=False
+        )
+        annotation: Any = list[str] if is_list else field.annotation
         default: Any = inspect.Parameter.empty
     else:
         option = typer.Option(
-            option_name(name),
+            option_name(name) + (f"/--no-{option_name(name)[2:]}" if field.annotation is bool else ""),
             help=field.description,
             metavar=extra.get("metavar"),
             rich_help_panel=extra.get("panel"),

@@ -4,11 +4,13 @@ Sample ``i`` is a pure function of the run's seed and ``i``: which video, which 
 step ``k`` is the samples ``[k * B, (k + 1) * B)``, however many workers share them. So shuffling, continuing in the
 middle of an epoch, and training with another number of workers all follow from counting.
 
-Samples are numbered through all epochs. With 3 videos, each taken twice in a row, an epoch has 6 samples::
+Samples are numbered through all epochs. With 3 videos, each taken twice when it comes up, an epoch has 6 samples::
 
     i        0 1 2 3 4 5 | 6 7 8 9 10 11 | ...
     epoch    0           | 1             |
-    video    2 2 0 0 1 1 | 0 0 1 1 2  2  |       a new order in each epoch, another place in the video each time
+    video    2 0 2 0 1 1 | 0 1 0 1 2  2  |       a new order in each epoch, another place in the video each time
+
+Videos take turns in twos, so that neighbours, which mixing blends, are of different videos.
 """
 
 from __future__ import annotations
@@ -81,8 +83,11 @@ class SampleOrder:
         """Return sample `number`, from 0 on without end."""
         epoch, position = divmod(number, self.epoch_size)
         order = self._epoch_order(epoch)
+        turn, inside = divmod(position, 2 * self.repeats)
+        num_together = min(2, self.num_videos - 2 * turn)
+        video = int(order[2 * turn + inside % num_together])
         place, seed = _generator(self.seed, _SAMPLE, number).integers(0, 2**63, 2, np.int64).tolist()
-        return Sample(number, int(order[position // self.repeats]), (place >> 10) / 2**53, seed)
+        return Sample(number, video, (place >> 10) / 2**53, seed)
 
     def _draw_epoch(self, epoch: int) -> IntArray:
         """Return the videos of an epoch in their order."""

@@ -82,3 +82,12 @@ def test_gradients_reach_every_weight(downsample: Any) -> None:
 def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Simple3D(num_classes=2, **arguments)
+
+
+def test_differences_show_motion_and_not_the_scene() -> None:
+    network = Simple3D(num_classes=3, channels=(4,), hidden=5, differences=True).eval()
+    clips = torch.randn(2, 3, 6, 8, 8)
+    assert torch.allclose(network(clips), network(clips + torch.randn(2, 3, 1, 8, 8)), atol=1e-5)
+    assert not torch.allclose(network(clips), network(clips.flip(2)), atol=1e-5)
+    with pytest.raises(ValueError, match=r"num_frames \(1\) must be > 1"):
+        network(clips[:, :, :1])

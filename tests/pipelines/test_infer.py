@@ -70,7 +70,7 @@ def rows(path: Path) -> pa.Table:
 
 
 def ordered(table: pa.Table) -> pa.Table:
-    """Return rows in a fixed order, with kinds of errors by name: the numbers in a dictionary depend on who came first."""
+    """Return rows in a fixed order, with kinds of errors by name: their numbers depend on which came first."""
     index = table.schema.get_field_index("error_kind")
     table = table.set_column(index, "error_kind", table["error_kind"].cast(pa.string()))
     return table.sort_by([("video", "ascending"), ("clip", "ascending")])

@@ -114,7 +114,9 @@ def wait_for(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 
 def trainers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that train together."""
-    found = [child for child in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in child.name()]
+    found = [
+        child for child in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in child.name()
+    ]
     return found or [
         child
         for child in psutil.Process(process.pid).children(recursive=True)

@@ -24,7 +24,12 @@ from vidcnn.sources.trees import join
 
 
 def read_annotations(
-    data: str, *, root: str | None = None, labels: str | None = None, splits: SplitSettings | None = None
+    data: str,
+    *,
+    root: str | None = None,
+    labels: str | None = None,
+    splits: SplitSettings | None = None,
+    for_training: bool = True,
 ) -> Annotations:
     """Read labelled videos, and divide them into splits where the data does not.
 
@@ -39,9 +44,10 @@ def read_annotations(
         labels: File of the names of the classes, in the order of their indexes; by default the names that
             occur, sorted.
         splits: How to make splits.
+        for_training: Whether there must be something to learn of every class.
 
     Raises:
-        DataError: The samples cannot be trained on; tells of all problems at once.
+        DataError: The samples cannot be used; tells of all problems at once.
         SourceError: The data does not exist, cannot be listed, or holds no video.
         ModelError: The labels file cannot be read.
         UsageError: `data` is neither a folder nor a file of annotations, or `root` was given for class folders.
@@ -50,7 +56,7 @@ def read_annotations(
     source = look_up(data)
     problems = Problems(source.shown)
     names = None if labels is None else read_class_names(labels)
-    files = _list_files(source)
+    files = _list_files(source, for_training=for_training)
     ignored: Counter[str] = Counter()
     if files:
         rows = [row for file in files for row in read_file(file, settings, problems)]
@@ -64,7 +70,8 @@ def read_annotations(
     _check_given_splits(samples, settings, problems)
     samples = _divide(samples, settings, problems)
     check_leaks(samples, problems)
-    check_classes(samples, classes, is_given=names is not None, problems=problems)
+    if for_training:
+        check_classes(samples, classes, is_given=names is not None, problems=problems)
     problems.raise_if_any()
     return Annotations(
         labels=classes,
@@ -74,7 +81,7 @@ def read_annotations(
     )
 
 
-def _list_files(source: Source) -> list[ListFile]:
+def _list_files(source: Source, *, for_training: bool) -> list[ListFile]:
     """Return the files of annotations: the source itself, or those that are called like splits in it."""
     location = source.tree.location(source.path)
     if source.kind == "list":
@@ -93,7 +100,8 @@ def _list_files(source: Source) -> list[ListFile]:
         if split is not None:
             inside = source.tree.location(join(source.path, name))
             found[split] = ListFile(inside, join(source.shown, name), f"{name}, ", split)
-    return [found[split] for split in SPLITS if split in found] if "train" in found else []
+    is_whole = "train" in found or not for_training
+    return [found[split] for split in SPLITS if split in found] if is_whole else []
 
 
 def _base(source: Source, root: str | None) -> str:

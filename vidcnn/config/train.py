@@ -84,6 +84,9 @@ class TrainSpec(Spec):
         None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE"
     )
     batch_norm: bool = option(False, "Give simple3d batch normalisation.", panel="Main")
+    differences: bool = option(
+        False, "Show simple3d the differences between frames, not the frames: motion without the scene.", panel="Main"
+    )
 
     root: str | None = option(
         None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"

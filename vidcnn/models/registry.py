@@ -132,6 +132,7 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "dropout",
                 "downsample",
                 "batch_norm",
+                "differences",
             ),
         ),
         _resnet("r3d_18"),

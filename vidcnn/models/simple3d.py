@@ -36,6 +36,8 @@ class Simple3D(nn.Module):
         downsample: ``max`` ends each block with max pooling; ``strided`` gives its last convolution a stride
             instead.
         batch_norm: Whether batch normalisation stands between each convolution and its ReLU.
+        differences: Whether the first convolution sees the differences between consecutive frames instead of the
+            frames: motion alone, without the scene. Of T frames there are T - 1.
 
     Raises:
         ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` is unknown.
@@ -52,8 +54,10 @@ class Simple3D(nn.Module):
         dropout: float = 0.5,
         downsample: Downsample = "max",
         batch_norm: bool = False,
+        differences: bool = False,
     ) -> None:
         super().__init__()
+        self.differences = differences
         if min(channels, default=0) < 1 or width <= 0:
             raise ValueError(f"channels ({tuple(channels)}) and width ({width}) must be > 0")
         if min(num_classes, convs_per_block, hidden) < 1:
@@ -83,6 +87,10 @@ class Simple3D(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips, float ``(N, 3, T, H, W)``, to logits ``(N, K)``."""
+        if self.differences:
+            if clips.shape[2] < 2:
+                raise ValueError(f"num_frames ({clips.shape[2]}) must be > 1 where the network sees differences")
+            clips = clips[:, :, 1:] - clips[:, :, :-1]  # (N, 3, T - 1, H, W)
         pooled = self.pool(self.features(clips)).flatten(1)
         embedding = self.dropout(self.relu(self.hidden(pooled)))
         logits: Tensor = self.classifier(embedding)

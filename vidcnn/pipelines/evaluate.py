@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from vidcnn.bundle import Bundle
 from vidcnn.clips import ClipSpec
 from vidcnn.cluster import LOW_PRIORITY, Machine, Shares, local_ray, share_resources
 from vidcnn.config import EvaluateSpec
-from vidcnn.errors import DataError, UsageError, VidcnnError, VideoError
+from vidcnn.errors import DataError, OutputError, UsageError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
 from vidcnn.models.registry import architecture
 from vidcnn.pipelines.infer import uses_gpus
@@ -66,6 +67,7 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(interruptible("nothing is kept of an evaluation"))
+        _check_writable(spec.out)
         bundle = Bundle.load(spec.model)
         split, samples = _samples(spec, bundle)
         views = _view_settings(spec, bundle)
@@ -106,6 +108,13 @@ class _Progress:
         return self.num_done / self.num_videos, f"{self.num_done:,}/{self.num_videos:,} videos"
 
 
+def _check_writable(out: str | None) -> None:
+    """Refuse a place for the figures that they could not go to, before they are worked out."""
+    folder = os.path.dirname(os.path.abspath(out)) if out is not None else os.curdir
+    if not os.access(folder, os.W_OK | os.X_OK) or (out is not None and os.path.isdir(out)):
+        raise OutputError(f"cannot write to '{out}'", "choose another --out")
+
+
 def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...]]:
     """Return the videos to evaluate on, with labels as indexes of the bundle's."""
     try:
@@ -115,7 +124,7 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
         splits = SplitSettings(fraction, spec.split_by, conditions, spec.split_seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    annotations = read_annotations(spec.data, root=spec.root, splits=splits)
+    annotations = read_annotations(spec.data, root=spec.root, splits=splits, for_training=False)
     split, found = _choose(annotations, spec.split)
     if not found:
         there = ", ".join(name for name, videos in annotations.splits.items() if videos)
@@ -217,8 +226,6 @@ def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) ->
 
 def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> list[Any]:
     if yields:
-        import os
-
         os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
     return list(load_views(sample, views))
 

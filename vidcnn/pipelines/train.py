@@ -239,8 +239,9 @@ def _check_record(directory: Path, record: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"{path} cannot be read ({error})", "choose another --out") from error
     record = json.loads(json.dumps(record))
+    defaults = TrainSpec().model_dump()  # of a setting that was not there when the run was begun
     for name in sorted(recorded.keys() | record.keys()):
-        before, now = recorded.get(name), record.get(name)
+        before, now = (settings.get(name, defaults.get(name)) for settings in (recorded, record))
         if before == now:
             continue
         if name == "data_sha256":

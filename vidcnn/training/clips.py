@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +98,7 @@ class ClipReader:
 
         Args:
             videos: The video of each sample, n of them.
-            samples: Which part of the video, and the seed of its augmentation; those of one video in a row are decoded
+            samples: Which part of the video, and the seed of its augmentation; those of one video are decoded
                 together.
             augmentation: What is done to each clip.
         """
@@ -107,8 +106,10 @@ class ClipReader:
         pixels = np.zeros((len(samples), settings.sampling.num_frames, *augmentation.crop, 3), np.uint8)
         flipped = np.zeros(len(samples), np.bool_)
         failures: list[tuple[int, VideoError]] = []
-        for _, group in groupby(range(len(samples)), key=lambda index: samples[index].video):
-            indexes = list(group)
+        by_video: dict[int, list[int]] = {}
+        for index, sample in enumerate(samples):
+            by_video.setdefault(sample.video, []).append(index)
+        for indexes in by_video.values():
             for index, clip in zip(indexes, self._read(videos[indexes[0]], [samples[i] for i in indexes]), strict=True):
                 if isinstance(clip, VideoError):
                     failures.append((index, clip))

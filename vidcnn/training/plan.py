@@ -18,12 +18,14 @@ from vidcnn.bundle import Bundle, Provenance
 from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
 from vidcnn.mixing import Mixing
+from vidcnn.models.build import build_network
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.samples import SampleOrder
 from vidcnn.storage import is_remote, local_path
 from vidcnn.training.clips import ClipSettings
 from vidcnn.training.feed import CacheSettings, TrainingData
+from vidcnn.training.optimizer import freeze
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.run import RunSettings
 from vidcnn.transforms import Preprocessing
@@ -33,6 +35,12 @@ _MAX_NOTE_STEPS = 50
 
 _NOT_RECORDED = frozenset(
     {
+        # Their content is recorded, not their place.
+        "data",
+        "root",
+        "labels",
+        "model",
+        "weights",
         "out",
         "val_clips",
         "val_epochs",
@@ -125,14 +133,17 @@ def plan_training(
     """
     assert spec.out is not None
     train, val = annotations.splits["train"], annotations.splits["val"]
-    bundle = _starting_bundle(spec, annotations)
     _check_sizes(spec, len(train), num_workers)
+    flips = _flips(spec, annotations.labels)
+    bundle = _starting_bundle(spec, annotations)
+    _check_frozen(bundle, parse_list(spec.freeze))
     order = SampleOrder(len(train), spec.seed, spec.repeats, _classes(train) if spec.balanced else None)
     steps_per_epoch = order.epoch_size / spec.batch_size
     num_steps = max(1, round(spec.epochs * steps_per_epoch))
     record = {
         **{name: value for name, value in spec.model_dump().items() if name not in _NOT_RECORDED},
         "precision": precision,
+        "model": bundle.architecture,
         "data_sha256": _fingerprint(annotations),
         "weights_sha256": bundle.weights_sha256,
     }
@@ -147,7 +158,7 @@ def plan_training(
             val=val,
             order=order,
             augmentation=_augmentation(spec, bundle.preprocessing),
-            flips=_flips(spec, annotations.labels),
+            flips=flips,
             clips=ClipSettings(
                 bundle.sampling, bundle.preprocessing, spec.short_clips, spec.image_fps, spec.max_pixels
             ),
@@ -167,7 +178,12 @@ def plan_training(
 
 
 def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
-    options = {"width": spec.width, "dropout": spec.dropout, "batch_norm": spec.batch_norm or None}
+    options = {
+        "width": spec.width,
+        "dropout": spec.dropout,
+        "batch_norm": spec.batch_norm or None,
+        "differences": spec.differences or None,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     found = starting_bundle(spec.model, annotations.labels, weights=spec.weights, arguments=given, seed=spec.seed)
     try:
@@ -213,9 +229,15 @@ def _check_sizes(spec: TrainSpec, num_videos: int, num_workers: int) -> None:
         )
     if (spec.mixup or spec.cutmix) and spec.batch_size % (2 * num_workers * spec.chunks):
         raise UsageError(
-            f"mixup and cutmix take clips in pairs, which {spec.batch_size} clips on {num_workers} workers are not",
+            f"mixup and cutmix take clips in pairs, and a chunk has {spec.batch_size // (num_workers * spec.chunks)} "
+            f"({spec.batch_size} clips, workers {num_workers}, chunks {spec.chunks})",
             f"make --batch-size a multiple of {2 * num_workers * spec.chunks}",
         )
+
+
+def _check_frozen(bundle: Bundle, frozen: tuple[str, ...]) -> None:
+    entry = architecture(bundle.architecture)
+    freeze(build_network(entry, len(bundle.labels), bundle.arguments), entry.head, frozen)
 
 
 def _recipe(

@@ -93,7 +93,7 @@ def run_worker(
         watch: Is told how far the run is, in the first worker.
 
     Raises:
-        DataError: The loss is no longer a number.
+        DataError: The loss or a score is not a number, or nothing can be decoded.
         OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
     """
     with ExitStack() as stack:
@@ -201,6 +201,7 @@ class _Run:
                     top1=self._accuracy,
                     learning_rate=self._recipe.learning_rate * self._recipe.rate(step - 1),
                     clips_per_second=(step - self._first_step) * self._recipe.batch_size / self._seconds,
+                    seconds=self._seconds,
                     waiting=self._waited / self._seconds,
                     num_bad_samples=len(bad),
                     **({"bad_samples": [asdict(sample) for sample in bad]} if bad else {}),

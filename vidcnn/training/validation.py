@@ -13,6 +13,7 @@ import numpy as np
 import torch.distributed as dist
 
 from vidcnn.annotations import LabelledVideo
+from vidcnn.errors import DataError
 from vidcnn.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
 from vidcnn.training.feed import Feed, one_hot
 from vidcnn.training.loop import Trainer, Worker
@@ -51,6 +52,9 @@ def validate(
 
     Returns:
         What was reached, in the first worker; None in the others.
+
+    Raises:
+        DataError: A score is not a number; in all workers.
     """
     trainer.share_statistics()
     numbers, scores = [], []
@@ -61,10 +65,16 @@ def validate(
             scores.append(trainer.scores(views.pixels[good]).numpy())
             numbers.append(np.full(len(good), video))
     gathered = exchange((numbers, scores), worker)
-    if worker.rank:
-        return None
     flat_numbers = [array for part, _ in gathered for array in part]
     flat_scores = [array for _, part in gathered for array in part]
+    for array, found in zip(flat_numbers, flat_scores, strict=True):
+        if not np.isfinite(found).all():
+            raise DataError(
+                f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers",
+                "lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+            )
+    if worker.rank:
+        return None
     return summarise_scores(flat_numbers, flat_scores, samples, labels, multi_label=multi_label)
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, plan_segments
+from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, plan_clips_at, plan_segments
 from vidcnn.errors import VideoError
+from vidcnn.grid import Grid
 
 
 def constant_rate(num_frames: int, *, rate: int = 30, start: int = 0, keyframes: list[int] | None = None) -> FrameTimes:
@@ -224,3 +225,115 @@ def test_a_gap_of_years_is_no_matter_where_frames_are_counted() -> None:
     times = FrameTimes(np.array([0, 10**12 * 31]), 10**12 * 31 + 1, Fraction(1, 1000))
     assert frames_of(plan_segments(times, ClipSpec(Sampling(2, stride=1)))) == [[0, 1]]
     assert frames_of(plan_segments(times, ClipSpec(Sampling(2, fps=1), num_clips=3)))[0] == [0, 0]
+
+
+def test_clips_of_an_interval_lie_in_it() -> None:
+    times = constant_rate(30, rate=10)
+    spec = ClipSpec(Sampling(3, stride=2))
+    segments = plan_segments(times, spec, interval=(1.0, 2.0))
+    assert frames_of(segments) == [[10, 12, 14], [16, 18, 18]]
+    assert [s.start_seconds.tolist() for s in segments] == [[1.0, 1.6]]
+    assert [s.end_seconds.tolist() for s in segments] == [[1.6, 2.0]]
+    assert frames_of(plan_segments(times, spec, interval=(1.0, None)))[0] == [10, 12, 14]
+    uniform = ClipSpec(Sampling(3, stride=2), num_clips=3)
+    assert frames_of(plan_segments(times, uniform, interval=(1.0, 2.0))) == [[10, 12, 14], [12, 14, 16], [15, 17, 19]]
+    looped = ClipSpec(Sampling(3, stride=2), short_clips="loop")
+    assert frames_of(plan_segments(times, looped, interval=(1.0, 1.3))) == [[10, 12, 10]]
+    with pytest.raises(VideoError, match="but the video has 3"):
+        plan_segments(times, ClipSpec(Sampling(3, stride=2), short_clips="drop"), interval=(1.0, 1.3))
+
+
+shares = st.tuples(st.one_of(st.none(), st.integers(-2, 19)), st.one_of(st.none(), st.integers(1, 21)))
+
+
+def interval_of(times: FrameTimes, parts: tuple[int | None, int | None]) -> tuple[float | None, float | None]:
+    """Return a part of a video from twentieths of its length: where it begins, and how long it is."""
+    begin, length = parts
+    first = int(times.pts[0])
+    twentieth = Fraction(times.end - first, 20)
+    start = None if begin is None else float((first + begin * twentieth) * times.time_base)
+    end = None if length is None else float((first + ((begin or 0) + length) * twentieth) * times.time_base)
+    return start, end
+
+
+@given(frame_times(), specs, shares)
+def test_an_interval_is_planned_as_a_video_of_its_positions(
+    times: FrameTimes, spec: ClipSpec, parts: tuple[int | None, int | None]
+) -> None:
+    interval = interval_of(times, parts)
+    grid = Grid(times, spec.sampling)
+    bounds = grid.bounds(interval)
+    (found,) = plan_segments(times, spec, interval=interval, max_frames=10**9, max_clips=10**9)
+    # The same clips over a video of as many frames as the interval has positions.
+    sampling = Sampling(spec.sampling.num_frames, stride=grid.stride)
+    alone = ClipSpec(sampling, spec.step, spec.num_clips, spec.short_clips)
+    (expected,) = plan_segments(constant_rate(len(bounds)), alone, max_frames=10**9, max_clips=10**9)
+    assert np.array_equal(found.frames, grid.frames_at(bounds.start + expected.frames))
+    assert found.start_seconds[0] >= grid.seconds_at(np.array([bounds.start]))[0]
+    assert (found.end_seconds <= grid.seconds_at(np.array([bounds.stop]))[0]).all()
+
+
+@given(frame_times(), st.integers(1, 20), st.integers(1, 9), st.data())
+def test_an_interval_of_frames_is_planned_as_the_video_cut_to_it(
+    times: FrameTimes, num_frames: int, stride: int, data: Any
+) -> None:
+    first = data.draw(st.integers(0, times.num_frames - 1))
+    last = data.draw(st.integers(first + 1, times.num_frames))
+    edges = [*times.pts.tolist(), times.end]
+    cut = FrameTimes(times.pts[first:last], edges[last], times.time_base)
+    # Between two frames, so that rounding decides nothing.
+    start, end = (float((edges[index] - Fraction(1, 2)) * times.time_base) for index in (first, last))
+    spec = ClipSpec(Sampling(num_frames, stride=stride))
+    (found,) = plan_segments(times, spec, interval=(start, end), max_frames=10**9, max_clips=10**9)
+    (expected,) = plan_segments(cut, spec, max_frames=10**9, max_clips=10**9)
+    assert np.array_equal(found.frames, expected.frames + first)
+    assert np.array_equal(found.pts, expected.pts)
+    assert np.array_equal(found.start_seconds, expected.start_seconds)
+    assert np.array_equal(found.end_seconds, expected.end_seconds)
+
+
+def test_a_place_is_a_share_of_the_possible_starts() -> None:
+    times = constant_rate(10)
+    segment = plan_clips_at(times, Sampling(3, stride=2), [0.0, 0.16, 0.17, 0.5, 0.9999])  # starts 0 to 5
+    assert segment.frames.tolist() == [[0, 2, 4], [0, 2, 4], [1, 3, 5], [3, 5, 7], [5, 7, 9]]
+    assert (segment.index, segment.count, segment.first_clip, segment.num_clips) == (0, 1, 0, 5)
+    within = plan_clips_at(times, Sampling(3, stride=1), [0.0, 0.9999], interval=(0.1, 0.25))  # frames 3 to 7
+    assert within.frames.tolist() == [[3, 4, 5], [5, 6, 7]]
+
+
+def test_a_video_shorter_than_a_clip_has_one_start() -> None:
+    times = constant_rate(3)
+    for place in (0.0, 0.9999):
+        assert plan_clips_at(times, Sampling(4, stride=2), [place]).frames.tolist() == [[0, 2, 2, 2]]
+        assert plan_clips_at(times, Sampling(4, stride=2), [place], short_clips="loop").frames.tolist() == [
+            [0, 2, 0, 2]
+        ]
+    with pytest.raises(VideoError, match="a clip spans 7 frames"):
+        plan_clips_at(times, Sampling(4, stride=2), [0.0], short_clips="drop")
+
+
+@given(frame_times(), samplings, shares)
+def test_places_reach_every_whole_clip_of_the_interval_and_no_other(
+    times: FrameTimes, sampling: Sampling, parts: tuple[int | None, int | None]
+) -> None:
+    interval = interval_of(times, parts)
+    grid = Grid(times, sampling)
+    bounds = grid.bounds(interval)
+    span = (sampling.num_frames - 1) * grid.stride + 1
+    num_starts = max(1, len(bounds) - span + 1)
+    wanted = np.unique(np.linspace(0, num_starts - 1, 20).astype(np.int64))
+    places = [(int(start) + 0.5) / num_starts for start in wanted]
+    found = plan_clips_at(times, sampling, places, interval=interval)
+    positions = bounds.start + wanted[:, None] + np.arange(sampling.num_frames) * grid.stride
+    if len(bounds) >= span:
+        assert np.array_equal(found.frames, grid.frames_at(positions))
+    assert np.isin(found.frames, grid.frames_at(np.arange(bounds.start, bounds.stop))).all()
+    (last,) = plan_clips_at(times, sampling, [1 - 2**-53], interval=interval).frames
+    assert np.array_equal(last, found.frames[-1])
+    assert (found.pts == times.pts[found.frames]).all()
+    assert found.keyframe_pts[0] <= found.pts.min()
+
+
+@given(st.integers(1, 10**9))
+def test_the_last_place_is_the_last_start_for_any_length(num_starts: int) -> None:
+    assert int((1 - 2**-53) * num_starts) == num_starts - 1

@@ -68,7 +68,7 @@ def takes_job(
         default=None,
         annotation=Annotated[
             Path | None,
-            typer.Argument(help=f"A job spec, such as {default}.", show_default=False, metavar="[JOB.yaml]"),
+            typer.Argument(help=f"A job spec, such as {default}.", show_default=False, metavar="JOB.yaml"),
         ],
     )
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

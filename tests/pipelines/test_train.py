@@ -18,7 +18,7 @@ from vidcnn.demo import make_motion_videos
 
 pytestmark = pytest.mark.ray
 
-NUM_STEPS = 18
+NUM_STEPS = 36
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(videos: Path, run: Path, **options: Any) -> list[str]:
     given = {
         "data": videos, "out": run, "model": "simple3d", "crop": 32, "width": 0.5, "workers": 2, "precision": "fp32",
-        "batch-size": 4, "epochs": 8, "val-fraction": 0.25, "lr": 0.003, "flip-pairs": "left=right", "cache-gb": 0,
+        "batch-size": 4, "epochs": 16, "val-fraction": 0.25, "lr": 0.003, "flip-pairs": "left=right", "cache-gb": 0,
         "checkpoint-seconds": 0.01,
     } | options  # fmt: skip
     return ["train", *(f"--{name}={value}" for name, value in given.items())]
@@ -137,6 +137,14 @@ def test_killed_workers_and_a_killed_command_change_no_bit_of_the_weights(
     finally:
         process.kill()
         process.communicate()
+    process = subprocess.Popen(
+        command(*arguments(videos, run), "--quiet"), env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    newest = max(int(path.stem[5:]) for path in (run / "checkpoints").glob("step_*.pt"))
+    wait_for(run, newest + 2, process)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr.splitlines()[0]) == (130, "vidcnn: interrupted")
     result = vidcnn(*arguments(videos, run, workers=2), "--json", "--quiet")
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     assert 0 < json.loads(result.stdout)["steps_done"] < NUM_STEPS

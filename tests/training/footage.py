@@ -1,4 +1,4 @@
-"""Small labelled videos, and all that a run on them takes; frame i of a video shows the number that it begins with, + i."""
+"""Small labelled videos of numbered frames, and all that a run on them takes."""
 
 from __future__ import annotations
 

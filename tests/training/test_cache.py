@@ -61,27 +61,26 @@ def test_a_damaged_entry_counts_as_none_and_is_replaced(content: bytes, tmp_path
     assert found[0, 0, 0, 0] == 2
 
 
-def test_what_this_run_uses_stays_and_what_others_left_makes_room_oldest_first(tmp_path: Path) -> None:
+def test_what_this_run_uses_stays_and_what_others_left_makes_room_longest_unused_first(tmp_path: Path) -> None:
     began = time.time()
-    old = FrameCache(tmp_path, 10**6, 0.0)
-    for number in range(3):
-        old.put(f"old {number}", frames(number))
-    used = {path: began - 1000 for path in entries(tmp_path)}
-    for path in used:
-        os.utime(path, (began - 1000, began - 1000))
-    cache = FrameCache(tmp_path, 3 * (SIZE + 128) + 50, began)
-    assert cache.get("old 1") is not None  # which uses it
-    assert cache.put("new 0", frames(10))
-    assert cache.put("new 1", frames(11))
-    assert not cache.put("new 2", frames(12))
-    assert [cache.get(key) is not None for key in ("old 0", "old 1", "old 2", "new 0", "new 1", "new 2")] == [
-        False,
-        True,
-        False,
-        True,
-        True,
-        False,
-    ]
+    others = FrameCache(tmp_path, 10**6, 0.0)
+    for number in range(4):
+        others.put(f"old {number}", frames(number))
+        (newest,) = (path for path in entries(tmp_path) if path.stat().st_mtime >= began - 1)
+        os.utime(newest, (began - 500, began - 500 + (7, 2, 9, 4)[number]))
+    cache = FrameCache(tmp_path, 4 * (SIZE + 128) + 50, began)
+
+    def there() -> list[bool]:
+        return [path.exists() for path in map(cache._path, [f"old {number}" for number in range(4)])]
+
+    assert cache.get("old 3") is not None  # which uses it
+    for number, left in enumerate(
+        ([True, False, True, True], [False, False, True, True], [False, False, False, True], [False] * 3 + [True])
+    ):
+        assert cache.put(f"new {number}", frames(number)) == (number < 3)
+        assert there() == left
+    assert cache.get("new 0") is not None
+    assert cache.get("new 3") is None
 
 
 def test_the_bound_holds_where_others_write_at_the_same_time(tmp_path: Path) -> None:

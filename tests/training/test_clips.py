@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.footage import FULL_SIZE, broken, clip_settings, film
+from tests.training.footage import FULL_SIZE, broken, clip_settings, film, labelled
 from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
 from vidcnn.augment import Augmentation, augment_clip
@@ -65,6 +65,8 @@ def test_samples_of_an_interval_stay_in_it(is_cached: bool, tmp_path: Path) -> N
     assert numbers(load(reader, video, 0.0, 0.9999)) == [[20, 22, 24, 26], [23, 25, 27, 29]]
     assert numbers(load(reader, replace(whole, start_seconds=5.8), 0.9)) == [[58, 58, 58, 58]]
     assert numbers(load(reader, whole, 0.0)) == [[0, 2, 4, 6]]
+    following = replace(whole, start_seconds=3.0, end_seconds=4.0)
+    assert numbers(load(reader, following, 0.0)) == [[30, 32, 34, 36]]
     views = reader.load_views(video, 2)
     assert numbers(views) == [[20, 22, 24, 26], [23, 25, 27, 29]]
 
@@ -118,6 +120,14 @@ def test_a_cached_video_is_decoded_once_by_all_readers(tmp_path: Path, monkeypat
             load(cached_reader(tmp_path, other), video, 0.5)
 
 
+def test_frames_that_are_cached_for_two_rates_are_kept_apart(tmp_path: Path) -> None:
+    video = film(tmp_path, "a.mp4", 20, rate=30)  # ten ticks of either rate
+    for fps, expected in ((15, [12, 14, 16, 18]), (14, [12, 15, 17, 19])):
+        reader = cached_reader(tmp_path, clip_settings(Sampling(4, fps=fps)))
+        assert numbers(load(reader, video, 0.999)) == [expected]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 def test_a_file_that_changed_is_not_taken_from_the_cache_of_what_it_was(tmp_path: Path) -> None:
     settings = clip_settings()
     load(cached_reader(tmp_path, settings), film(tmp_path, "a.mp4", 20), 0.5)
@@ -166,19 +176,16 @@ def test_one_bad_video_fails_its_own_samples_only(is_cached: bool, tmp_path: Pat
 
 @pytest.mark.parametrize("is_cached", [False, True])
 def test_of_a_video_that_breaks_off_the_clips_before_are_good(is_cached: bool, tmp_path: Path) -> None:
-    path = Path(film(tmp_path, "a.mp4", 60, container_options={"movflags": "faststart"}).video.location)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    video = replace(film(tmp_path, "b.mp4", 2), video=_listed(path))
+    whole = film(tmp_path, "a.mp4", 60, container_options={"movflags": "faststart"})
+    path = Path(whole.video.location)
+    content = path.read_bytes()
+    frames_begin = content.index(b"mdat")
+    path.write_bytes(content[: frames_begin + (len(content) - frames_begin) // 2])
+    video = labelled(path)
     reader = cached_reader(tmp_path, clip_settings()) if is_cached else ClipReader(clip_settings())
     loaded = load(reader, video, 0.0, 0.999, 0.1)
     assert [(index, error.kind) for index, error in loaded.failures] == [(1, "truncated")]
     assert [numbers(loaded)[index] for index in (0, 2)] == [[0, 2, 4, 6], [5, 7, 9, 11]]
-
-
-def _listed(path: Path) -> Any:
-    from tests.training.footage import labelled
-
-    return labelled(path).video
 
 
 def test_augmentation_follows_the_samples_seed_and_says_what_it_flipped(tmp_path: Path) -> None:
@@ -191,6 +198,30 @@ def test_augmentation_follows_the_samples_seed_and_says_what_it_flipped(tmp_path
         expected = augment_clip(plain.pixels[index], augmentation, sample.seed)
         assert loaded.flipped[index] == expected.is_flipped
         assert np.array_equal(loaded.pixels[index], expected.pixels)
+
+
+def test_crops_come_from_all_over_the_resized_frame(tmp_path: Path) -> None:
+    video = film(tmp_path, "a.mp4", 20, size=(48, 80))
+    (whole,) = load(
+        ClipReader(clip_settings(preprocessing=replace(RESIZED, crop=RESIZED.resize))),
+        video,
+        0.5,
+        augmentation=Augmentation((40, 56)),
+    ).pixels
+    loaded = load(
+        ClipReader(clip_settings(preprocessing=RESIZED)), video, *[0.5] * 20, augmentation=Augmentation((32, 32))
+    )
+    origins = set()
+    for clip in loaded.pixels:
+        fits = [
+            (top, left)
+            for top in range(9)
+            for left in range(25)
+            if np.array_equal(whole[:, top : top + 32, left : left + 32], clip)
+        ]
+        assert len(fits) == 1
+        origins.add(fits[0])
+    assert len(origins) > 12
 
 
 def test_views_are_those_that_evaluation_scores(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def run_worker(rank: int, count: int, rendezvous: str, directory: str, values: d
     trainer = train(tiny_bundle(Path(directory)), recipe(**values), num_steps, Worker(rank, count))
     if rank == 0:
         torch.save(weights(trainer), os.path.join(directory, "weights.pt"))
-    dist.destroy_process_group()
+    os._exit(0)  # torch's threads are not always gone when the interpreter ends, and then abort it
 
 
 def train_with_workers(count: int, directory: Path, values: dict[str, Any], num_steps: int) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from vidcnn.annotations import Annotations, LabelledVideo, Split, SplitSettings, read_annotations
 from vidcnn.bundle import Bundle
@@ -215,12 +215,14 @@ def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) ->
         idle.append(actor)
         try:
             yield video, ray.get(done)
-        except VidcnnError:
-            raise
-        except RayError as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, VidcnnError):
-                raise cause from None
+        except RayTaskError as error:
+            if isinstance(error.cause, WorkerCrashedError | OutOfMemoryError):
+                yield video, VideoError("decoder_crash", "the process that decoded it died")
+            elif isinstance(error.cause, VidcnnError):
+                raise error.cause from None
+            else:
+                raise
+        except (WorkerCrashedError, OutOfMemoryError):
             yield video, VideoError("decoder_crash", "the process that decoded it died")
 
 

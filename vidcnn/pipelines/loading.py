@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
 from vidcnn.cluster import LOW_PRIORITY, Shares
 from vidcnn.errors import VideoError
@@ -20,6 +20,9 @@ from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData
 
 _NUM_RETRIES = 2
+
+_DEATHS = (WorkerCrashedError, OutOfMemoryError)
+"""How Ray says that a process died, as against an exception in it: that is our own fault, or the machine's."""
 
 
 class _Started(NamedTuple):
@@ -46,6 +49,12 @@ class RayLoader:
         self._samples = ray.remote(_load_samples).options(**options)
         self._views = ray.remote(_load_views).options(**options)
 
+    @staticmethod
+    def warm_up(data: list[Any], shares: Shares) -> list[Any]:
+        """Start the processes that load clips, which takes seconds, before they are needed; keep what is returned."""
+        load = ray.remote(_warm_up).options(num_cpus=shares.decoder_cpus)
+        return [load.remote(data, shares.decoders_yield) for _ in range(shares.num_decoders)]
+
     def start_samples(self, samples: range) -> _Started:
         """Begin to load samples of the training videos, by their numbers."""
         return _Started(self._samples.remote(self._data, samples, self._yields), samples)
@@ -58,18 +67,22 @@ class RayLoader:
         """Return what was begun, when it is there."""
         try:
             loaded: LoadedClips = ray.get(started.clips)
-        except RayError as error:
+        except _DEATHS as error:
             if started.samples is None or len(started.samples) == 1:
                 return self._failed(error)
             return _joined([self.finish(self.start_samples(range(n, n + 1))) for n in started.samples])
         return loaded
 
-    def _failed(self, error: RayError) -> LoadedClips:
+    def _failed(self, error: Exception) -> LoadedClips:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         failure = VideoError("decoder_crash", f"the process that decoded it died ({reason})")
         data: TrainingData = ray.get(self._data[0])
         shape = (1, data.clips.sampling.num_frames, *data.clips.preprocessing.crop, 3)
         return LoadedClips(np.zeros(shape, np.uint8), np.zeros(1, np.bool_), ((0, failure),))
+
+
+def _warm_up(data: list[Any], yields: bool) -> None:
+    _loader(data[0], yields)
 
 
 def _load_samples(data: list[Any], samples: range, yields: bool) -> LoadedClips:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,11 @@ from vidcnn.cluster import Machine, local_ray, share_resources
 from vidcnn.config import TrainSpec
 from vidcnn.errors import OutputError, SettingsDifferError, UsageError, VidcnnError
 from vidcnn.interrupts import interruptible
+from vidcnn.pipelines.loading import RayLoader
 from vidcnn.pipelines.train_worker import Board, Job, work
 from vidcnn.predictions import lock
 from vidcnn.progress import ProgressDisplay
-from vidcnn.training.checkpoints import CheckpointStore, load_state, write_whole
+from vidcnn.training.checkpoints import CheckpointStore, write_whole
 from vidcnn.training.journal import read_journal
 from vidcnn.training.plan import TrainingPlan, plan_training, read_data
 from vidcnn.training.progress import progress_line
@@ -69,8 +70,15 @@ class TrainReport:
     state: RunState | None
 
 
-def run_training(spec: TrainSpec, *, show_progress: bool = True) -> TrainReport:
+def run_training(
+    spec: TrainSpec, *, show_progress: bool = True, announce: Callable[[TrainingPlan], None] = lambda plan: None
+) -> TrainReport:
     """Train on an embedded Ray, from where the run directory says that it stopped.
+
+    Args:
+        spec: The job.
+        show_progress: Whether to show on stderr how far the run is.
+        announce: Is told what is going to be done, before anything is started.
 
     Raises:
         VidcnnError: The job cannot be done, or was interrupted.
@@ -83,9 +91,11 @@ def run_training(spec: TrainSpec, *, show_progress: bool = True) -> TrainReport:
         plan = plan_training(spec, annotations, num_workers=num_workers, precision=_precision(spec, device))
         stack.enter_context(_hold(plan.run.directory))
         _check_record(plan.run.directory, plan.record)
+        announce(plan)
         store = CheckpointStore(plan.run.directory / "checkpoints", plan.run.num_best)
-        newest = store.list()
-        first_step = newest[-1].step if newest else 0
+        newest = store.load_newest()
+        first_step = 0 if newest is None else newest[0].step
+        del newest
         state = None
         if first_step < plan.recipe.num_steps:
             machine = stack.enter_context(local_ray(num_gpus=0 if device == "cpu" else None))
@@ -142,6 +152,7 @@ class _Crew:
             shares=shares,
             board=self._board,
         )
+        self._warm = RayLoader.warm_up(job.data, shares)
         self._trainer = TorchTrainer(
             work,
             train_loop_config={"job": job},
@@ -172,33 +183,50 @@ class _Crew:
         Raises:
             VidcnnError: They gave up.
         """
-        with ThreadPoolExecutor(1) as pool:  # the main thread stays free for signals
-            fitting = pool.submit(self._trainer.fit)
-            while not fitting.done():
-                wait([fitting], timeout=_POLL_SECONDS)
-                self.state, failure = ray.get(self._board.read.remote())
-                display.update()
+        fitting = _Fitting(self._trainer)
+        fitting.start()
+        while fitting.is_alive():
+            fitting.join(_POLL_SECONDS)
+            self.state, failure = ray.get(self._board.read.remote())
+            display.update()
+        self.state, failure = ray.get(self._board.read.remote())
         shutil.rmtree(self._plan.run.directory / _RAY_DIRECTORY, ignore_errors=True)
         if failure is not None:
             raise failure
-        error = fitting.exception()
-        if error is not None:
+        if fitting.error is not None:
+            error = fitting.error
             text = " ".join(str(error).split())[:300] or type(error).__name__
             hint = "the last checkpoint is whole, and the same command goes on; --debug shows more"
             raise VidcnnError(f"training failed: {text}", hint) from error
+
+
+class _Fitting(threading.Thread):
+    """Lets Ray Train work; the main thread stays free for signals, and need not wait for this one."""
+
+    def __init__(self, trainer: TorchTrainer) -> None:
+        super().__init__(daemon=True)
+        self._trainer = trainer
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._trainer.fit()
+        except BaseException as error:
+            self.error = error
 
 
 def _report(
     plan: TrainingPlan, store: CheckpointStore, first_step: int, seconds: float, state: RunState | None
 ) -> TrainReport:
     """Write the bundle of the best weights, and say how the run ended."""
-    best = store.best()
-    assert best is not None
+    found = store.load_best()
+    assert found is not None
+    best, weights = found
     notes = [note for note in read_journal(plan.run.directory) if note["kind"] == "validation"]
     reached: dict[str, Any] = next((note for note in reversed(notes) if note["step"] == best.step), {})
     validation = {name: value for name, value in reached.items() if name not in ("kind", "step")}
     directory = plan.run.directory / "bundle"
-    trained_bundle(plan.bundle, load_state(best.path), validation).save(directory)
+    trained_bundle(plan.bundle, weights, validation).save(directory)
     return TrainReport(
         plan=plan,
         bundle=directory,
@@ -229,7 +257,7 @@ def _check_record(directory: Path, record: dict[str, Any]) -> None:
     try:
         recorded = json.loads(path.read_text())["settings"]
     except FileNotFoundError:
-        strange = [entry.name for entry in directory.iterdir() if entry.name != "lock"]
+        strange = [entry.name for entry in directory.iterdir() if entry.name not in ("lock", f".{path.name}.part")]
         if strange:
             raise OutputError(
                 f"'{directory}' holds {strange[0]} and is not a training run", "choose another --out"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,26 +71,23 @@ class CheckpointStore:
                     found.append(Checkpoint(int(match[1]), _read_score(path), path))
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
-    def best(self) -> Checkpoint | None:
-        """Return the checkpoint with the highest score, of equals the latest; without any score the newest."""
-        found = self.list()
-        return max(found, key=_rank) if found else None
-
-    def load_newest(self) -> dict[str, Any] | None:
-        """Return the state of the newest checkpoint that can be read; None where there is none.
+    def load_newest(self) -> tuple[Checkpoint, dict[str, Any]] | None:
+        """Return the newest checkpoint that can be read, and its state; None where there is none.
 
         Raises:
             OutputError: There are some, and none can be read.
         """
-        failure: OutputError | None = None
-        for checkpoint in reversed(self.list()):
-            try:
-                return load_state(checkpoint.path)
-            except OutputError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return None
+        return _load_first(reversed(self.list()))
+
+    def load_best(self) -> tuple[Checkpoint, dict[str, Any]] | None:
+        """Return the checkpoint with the highest score that can be read, of equals the latest, and its state.
+
+        Without any score it is the newest; None where there is none.
+
+        Raises:
+            OutputError: There are some, and none can be read.
+        """
+        return _load_first(sorted(self.list(), key=_rank, reverse=True))
 
     def save(self, step: int, state: Mapping[str, Any], score: float | None = None) -> None:
         """Write a checkpoint in the background; waits only for the one before it.
@@ -163,6 +160,19 @@ def load_state(path: Path) -> dict[str, Any]:
             "remove it to go on from the one before, or choose another --out",
         ) from error
     return state
+
+
+def _load_first(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, dict[str, Any]] | None:
+    """Load the first of some checkpoints that can be read."""
+    failure: OutputError | None = None
+    for checkpoint in checkpoints:
+        try:
+            return checkpoint, load_state(checkpoint.path)
+        except OutputError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return None
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[float, int]:

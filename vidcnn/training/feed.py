@@ -153,16 +153,23 @@ class Feed:
         self.seconds_waited = 0.0
 
     def batches(self, steps: range) -> Iterator[tuple[Batch, list[BadSample]]]:
-        """Yield this worker's share of some steps, in order."""
+        """Yield this worker's share of some steps, in order; the first ones are begun before any is asked for."""
         started: deque[tuple[range, list[Any]]] = deque()
         waiting = iter(steps)
-        while True:
-            for step in islice(waiting, _NUM_STEPS_AHEAD + 1 - len(started)):
-                samples = self._worker.share(step, self._batch_size)
-                started.append((samples, [self._loader.start_samples(piece) for piece in _pieces(samples)]))
-            if not started:
-                return
+        self._start(waiting, started)
+        return self._finish(waiting, started)
+
+    def _start(self, waiting: Iterator[int], started: deque[tuple[range, list[Any]]]) -> None:
+        for step in islice(waiting, _NUM_STEPS_AHEAD - len(started)):
+            samples = self._worker.share(step, self._batch_size)
+            started.append((samples, [self._loader.start_samples(piece) for piece in _pieces(samples)]))
+
+    def _finish(
+        self, waiting: Iterator[int], started: deque[tuple[range, list[Any]]]
+    ) -> Iterator[tuple[Batch, list[BadSample]]]:
+        while started:
             samples, pieces = started.popleft()
+            self._start(waiting, started)
             began = time.perf_counter()
             loaded = [self._loader.finish(piece) for piece in pieces]
             self.seconds_waited += time.perf_counter() - began

@@ -29,14 +29,13 @@ class Journal:
     """
 
     def __init__(self, directory: Path, first_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._directory = directory
+        self._first_step = first_step
+        self._board: Any = None  # loading it takes a second, for which the first step need not wait
         path = directory / "metrics.jsonl"
         try:
             _drop_after(path, first_step)
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
-            self._board: Any = SummaryWriter(str(directory / "tensorboard"), purge_step=first_step + 1)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -46,7 +45,8 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         for written in (self._file, self._board):
             with suppress(OSError):  # said already, when it was noted
-                written.close()
+                if written is not None:
+                    written.close()
 
     def note(self, kind: str, step: int, **values: Any) -> None:
         """Write down some numbers of a step.
@@ -62,12 +62,21 @@ class Journal:
         try:
             self._file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
             self._file.flush()
+            board = self._open_board()
             for name, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
-            self._board.flush()
+                    board.add_scalar(f"{kind}/{name}", value, step)
+            board.flush()
         except OSError as error:
             raise self._failure(error) from error
+
+    def _open_board(self) -> Any:
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            path = self._directory / "tensorboard"
+            self._board = SummaryWriter(str(path), purge_step=self._first_step + 1)
+        return self._board
 
     def _failure(self, error: OSError) -> OutputError:
         return OutputError(

@@ -114,18 +114,22 @@ class _Run:
     ) -> None:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
         self._store = stack.enter_context(CheckpointStore(settings.directory / "checkpoints", settings.num_best))
-        self._trainer = Trainer(bundle, recipe, worker)
+        self._feed = Feed(data, loader, worker, recipe.batch_size)
         self._failure: OutputError | None = None
         self._is_first = worker.rank == 0
         self._journal: Journal | None = None
+        newest = None
         with self._own_failures():
-            state = self._store.load_newest()
-            if state is not None:
-                self._trainer.load_state_dict(state)
+            newest = self._store.load_newest()
+        step = 0 if newest is None else newest[0].step
+        self._batches = self._feed.batches(range(step, recipe.num_steps))  # loads while the network is built
+        self._trainer = Trainer(bundle, recipe, worker)
+        with self._own_failures():
+            if newest is not None:
+                self._trainer.load_state_dict(newest[1])
             if self._is_first:
-                self._journal = stack.enter_context(Journal(settings.directory, self._trainer.step))
+                self._journal = stack.enter_context(Journal(settings.directory, step))
         self._check_start()
-        self._feed = Feed(data, loader, worker, recipe.batch_size)
         self._watch = watch
         self._first_step = self._trainer.step
         self._began = self._saved = time.monotonic()
@@ -140,8 +144,7 @@ class _Run:
         """Do all steps that are left."""
         trainer, settings = self._trainer, self._settings
         self._show("training")
-        steps = range(trainer.step, self._recipe.num_steps)
-        for batch, bad in self._feed.batches(steps):
+        for batch, bad in self._batches:
             result = trainer.train_step(batch)
             if not result.is_finite:
                 raise self._not_finite(batch, result)

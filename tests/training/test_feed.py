@@ -87,9 +87,7 @@ def test_the_next_three_steps_are_asked_for_while_one_is_computed(data: Training
     recorder = _Recorder(data)
     feed = Feed(data, recorder, Worker(), 6)
     found = feed.batches(range(10))
-    pieces = [
-        piece for step in range(4) for piece in (range(6 * step, 6 * step + 4), range(6 * step + 4, 6 * step + 6))
-    ]
+    pieces = [piece for first in (0, 6, 12, 18) for piece in (range(first, first + 4), range(first + 4, first + 6))]
     assert recorder.asked == pieces[:6]
     next(found)
     assert recorder.asked == pieces

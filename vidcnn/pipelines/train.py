@@ -12,8 +12,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from vidcnn import __version__
+from vidcnn.annotations import Annotations
 from vidcnn.cluster import Machine, local_ray, share_resources
 from vidcnn.config import TrainSpec
 from vidcnn.errors import OutputError, SettingsDifferError, UsageError, VidcnnError
@@ -32,7 +35,7 @@ from vidcnn.predictions import lock
 from vidcnn.progress import ProgressDisplay
 from vidcnn.training.checkpoints import CheckpointStore, write_whole
 from vidcnn.training.journal import read_journal
-from vidcnn.training.plan import TrainingPlan, plan_training, read_data
+from vidcnn.training.plan import TrainingPlan, check_early, plan_training, read_data, run_directory
 from vidcnn.training.progress import progress_line
 from vidcnn.training.result import trained_bundle
 from vidcnn.training.run import RunState
@@ -87,10 +90,14 @@ def run_training(
     with ExitStack() as stack:
         stack.enter_context(interruptible("the run goes on from its last checkpoint with the same command"))
         annotations = read_data(spec)
-        num_workers, device = _workers(spec)
-        plan = plan_training(spec, annotations, num_workers=num_workers, precision=_precision(spec, device))
-        stack.enter_context(_hold(plan.run.directory))
-        _check_record(plan.run.directory, plan.record)
+        check_early(spec, annotations)
+        directory = stack.enter_context(_hold(run_directory(spec)))
+        start_ray = partial(stack.enter_context, local_ray(num_gpus=0 if spec.device == "cpu" else None))
+        with ThreadPoolExecutor(1) as pool:  # torch loads as long as Ray's processes start
+            planning = pool.submit(_plan, spec, annotations)
+            machine = start_ray() if not (directory / "bundle").exists() else None
+            plan, num_workers, device = planning.result()
+        _check_record(directory, plan.record)
         announce(plan)
         store = CheckpointStore(plan.run.directory / "checkpoints", plan.run.num_best)
         newest = store.load_newest()
@@ -98,12 +105,18 @@ def run_training(
         del newest
         state = None
         if first_step < plan.recipe.num_steps:
-            machine = stack.enter_context(local_ray(num_gpus=0 if device == "cpu" else None))
-            crew = _Crew(plan, machine, num_workers, device)
+            crew = _Crew(plan, machine or start_ray(), num_workers, device)
             with ProgressDisplay(crew.describe, enabled=show_progress) as display:
                 crew.run(display)
             state = crew.state
         return _report(plan, store, first_step, time.monotonic() - began, state)
+
+
+def _plan(spec: TrainSpec, annotations: Annotations) -> tuple[TrainingPlan, int, str]:
+    """Work out the job, and how many workers train on what."""
+    num_workers, device = _workers(spec)
+    plan = plan_training(spec, annotations, num_workers=num_workers, precision=_precision(spec, device))
+    return plan, num_workers, device
 
 
 def _workers(spec: TrainSpec) -> tuple[int, str]:

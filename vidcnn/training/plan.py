@@ -116,6 +116,21 @@ def read_data(spec: TrainSpec) -> Annotations:
     return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
 
 
+def run_directory(spec: TrainSpec) -> Path:
+    """Return where a run goes."""
+    assert spec.out is not None
+    return Path(os.path.abspath(local_path(spec.out)))
+
+
+def check_early(spec: TrainSpec, annotations: Annotations) -> None:
+    """Refuse what can be told from the labels alone, before anything is loaded.
+
+    Raises:
+        UsageError: Clips would be mirrored that must not be.
+    """
+    _flips(spec, annotations.labels)
+
+
 def plan_training(
     spec: TrainSpec, annotations: Annotations, *, num_workers: int, precision: Literal["bf16", "fp32"]
 ) -> TrainingPlan:
@@ -167,7 +182,7 @@ def plan_training(
             cache=_cache(spec),
         ),
         run=RunSettings(
-            directory=Path(os.path.abspath(local_path(spec.out))),
+            directory=run_directory(spec),
             note_steps=max(1, min(_MAX_NOTE_STEPS, round(steps_per_epoch / _NOTES_PER_EPOCH))),
             validate_steps=max(1, round(spec.val_epochs * steps_per_epoch)),
             checkpoint_seconds=spec.checkpoint_seconds,

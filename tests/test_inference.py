@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vidcnn.bundle import Bundle
 from vidcnn.clips import Sampling
 from vidcnn.errors import ModelError
-from vidcnn.inference import Classifier, Prediction, compiling_pays, default_batch_size
+from vidcnn.inference import Classifier, compiling_pays, default_batch_size
 from vidcnn.models.build import build_model
 from vidcnn.models.resolve import make_bundle
 from vidcnn.network import Precision
@@ -180,17 +180,6 @@ def test_embeddings_are_the_input_of_the_last_layer() -> None:
     torch.testing.assert_close(model.get_submodule("classifier")(embeddings), expected)
 
 
-def test_the_top_classes_come_in_descending_order_and_equals_by_index() -> None:
-    probabilities = np.array([[0.1, 0.4, 0.1, 0.4], [0.7, 0.0, 0.2, 0.1]], dtype=np.float32)
-    prediction = Prediction(probabilities, np.zeros((2, 1), np.float32))
-    indices, scores = prediction.top(3)
-    assert indices.tolist() == [[1, 3, 0], [0, 2, 3]]
-    assert scores.tolist() == np.take_along_axis(probabilities, indices, 1).tolist()
-    assert prediction.top(99)[0].shape == (2, 4)
-    ties = Prediction(np.tile(np.float32([0.1, 0.3, 0.2]), 100)[None], np.zeros((1, 1), np.float32))
-    assert ties.top(300)[0].tolist() == [[*range(1, 300, 3), *range(2, 300, 3), *range(0, 300, 3)]]
-
-
 def test_no_clips_give_no_rows() -> None:
     bundle = small_bundle()
     prediction = Classifier(bundle).predict(clips_of(bundle, 0))
@@ -344,7 +333,7 @@ def test_fast_precisions_agree_with_exact_on_a_trained_model(tmp_path: Path) -> 
     bundle = train(fresh, num_steps=120)
     clips, directions = moving_squares(400, seed=10**6)
     top = {
-        precision: Classifier(bundle, precision=precision).predict(clips).top(1)[0][:, 0]  # type: ignore[arg-type]
+        precision: Classifier(bundle, precision=precision).predict(clips).probabilities.argmax(axis=1)  # type: ignore[arg-type]
         for precision in ("exact", "fp32", "bf16")
     }
     assert (top["exact"] == directions).mean() > 0.9, "the model has not learned"

@@ -60,18 +60,6 @@ class Prediction:
     probabilities: NDArray[np.float32]
     embeddings: NDArray[np.float32]
 
-    def top(self, num: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Return the classes with the highest probabilities, descending; of equals the lower index first.
-
-        Args:
-            num: How many, at most K are returned.
-
-        Returns:
-            Indices of classes and their probabilities, each ``(N, min(num, K))``.
-        """
-        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :num]
-        return order, np.take_along_axis(self.probabilities, order, axis=1)
-
 
 class Classifier:
     """A bundle's network, loaded and ready.

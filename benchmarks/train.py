@@ -176,8 +176,9 @@ def _ceiling(rank: int, arguments: argparse.Namespace) -> None:
 
     from vidcnn.config import TrainSpec
     from vidcnn.network import has_bf16
+    from vidcnn.training.data import read_data
     from vidcnn.training.loop import Batch, Trainer, Worker
-    from vidcnn.training.plan import plan_training, read_data
+    from vidcnn.training.plan import plan_training
 
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
     spec = TrainSpec(

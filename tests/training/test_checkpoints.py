@@ -10,7 +10,7 @@ import torch
 
 from tests.training.disk import files_no_larger_than
 from vidcnn.errors import OutputError
-from vidcnn.training.checkpoints import CheckpointStore, load_state, write_whole
+from vidcnn.training.checkpoints import CheckpointStore, load_state
 
 
 def state(step: int) -> dict[str, Any]:
@@ -141,19 +141,3 @@ def test_a_card_that_cannot_be_read_is_a_checkpoint_without_a_score(tmp_path: Pa
     store = filled(tmp_path, {1: 0.5, 2: 0.6})
     store.list()[1].path.with_suffix(".json").write_text("{")
     assert [(found.step, found.score) for found in store.list()] == [(1, 0.5), (2, None)]
-
-
-def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"first")
-
-    def fail(file: Any) -> None:
-        file.write(b"second")
-        raise OSError(errno.ENOSPC, "full")
-
-    with pytest.raises(OSError, match="full"):
-        write_whole(path, fail)
-    assert path.read_bytes() == b"first"
-    assert list(tmp_path.iterdir()) == [path]
-    write_whole(path, b"third")
-    assert path.read_bytes() == b"third"

@@ -13,7 +13,8 @@ from vidcnn.errors import ModelError, UsageError, VidcnnError
 from vidcnn.mixing import Mixing
 from vidcnn.models.resolve import make_bundle
 from vidcnn.sources import SourceVideo
-from vidcnn.training.plan import TrainingPlan, plan_training, read_data
+from vidcnn.training.data import read_data
+from vidcnn.training.plan import TrainingPlan, plan_training
 from vidcnn.training.progress import progress_line
 from vidcnn.training.report import plan_text
 from vidcnn.training.run import RunState

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import ZipFile
 
 import torch
 
 from vidcnn.errors import OutputError
+from vidcnn.files import write_whole
 
 _NAME = re.compile(r"^step_(\d{8})\.pt$")
 _NUM_NEWEST = 2
@@ -195,33 +196,3 @@ def _read_score(path: Path) -> float | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return None if score is None else float(score)
-
-
-def write_whole(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
-    """Write a file so that it is there as a whole or not at all, and stays if the machine stops.
-
-    Args:
-        path: The file, which is replaced if it is there.
-        content: Its bytes, or what writes them.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with open(aside, "wb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

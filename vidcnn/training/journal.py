@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.errors import OutputError
-from vidcnn.training.checkpoints import write_whole
+from vidcnn.files import write_whole
 
 
 class Journal:

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from vidcnn.annotations import Annotations, LabelledVideo, SplitSettings, read_annotations
-from vidcnn.augment import Augmentation, FlipRule
+from vidcnn.annotations import Annotations, LabelledVideo
+from vidcnn.augment import Augmentation
 from vidcnn.bundle import Bundle, Provenance
 from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
@@ -22,8 +22,8 @@ from vidcnn.models.build import build_network
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.samples import SampleOrder
-from vidcnn.storage import is_remote, local_path
 from vidcnn.training.clips import ClipSettings
+from vidcnn.training.data import flip_rule, run_directory
 from vidcnn.training.feed import CacheSettings, TrainingData
 from vidcnn.training.optimizer import freeze
 from vidcnn.training.recipe import Recipe
@@ -56,9 +56,6 @@ _NOT_RECORDED = frozenset(
 )
 """Fields on which the samples and what is learnt from them do not depend."""
 
-_SIDES = ("left", "right")
-_SIDE_SEPARATORS = str.maketrans("_-./", "    ")
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingPlan:
@@ -88,49 +85,6 @@ class TrainingPlan:
         return self.data.order.epoch_size / self.recipe.batch_size
 
 
-def read_data(spec: TrainSpec) -> Annotations:
-    """Read the labelled videos of a job.
-
-    Raises:
-        UsageError: The spec does not say which, or where the run goes.
-        DataError: They cannot be trained on; all that is wrong is said.
-        SourceError: They cannot be read.
-    """
-    if spec.data is None:
-        raise UsageError("what to train on is not said", "give --data DIR or --data clips.csv, or a job spec")
-    if spec.out is None:
-        raise UsageError("where the run goes is not said", "give --out RUN_DIR")
-    if is_remote(spec.out):
-        raise UsageError(
-            f"a run cannot be kept in object storage ('{spec.out}')", "give a directory that all machines see"
-        )
-    try:
-        splits = SplitSettings(
-            val_fraction=spec.val_fraction,
-            split_by=spec.split_by,
-            val_where=(spec.val_where,) if spec.val_where else (),
-            seed=spec.seed,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
-
-
-def run_directory(spec: TrainSpec) -> Path:
-    """Return where a run goes."""
-    assert spec.out is not None
-    return Path(os.path.abspath(local_path(spec.out)))
-
-
-def check_early(spec: TrainSpec, annotations: Annotations) -> None:
-    """Refuse what can be told from the labels alone, before anything is loaded.
-
-    Raises:
-        UsageError: Clips would be mirrored that must not be.
-    """
-    _flips(spec, annotations.labels)
-
-
 def plan_training(
     spec: TrainSpec, annotations: Annotations, *, num_workers: int, precision: Literal["bf16", "fp32"]
 ) -> TrainingPlan:
@@ -149,7 +103,7 @@ def plan_training(
     assert spec.out is not None
     train, val = annotations.splits["train"], annotations.splits["val"]
     _check_sizes(spec, len(train), num_workers)
-    flips = _flips(spec, annotations.labels)
+    flips = flip_rule(spec, annotations.labels)
     bundle = _starting_bundle(spec, annotations)
     _check_frozen(bundle, parse_list(spec.freeze))
     order = SampleOrder(len(train), spec.seed, spec.repeats, _classes(train) if spec.balanced else None)
@@ -294,22 +248,6 @@ def _augmentation(spec: TrainSpec, preprocessing: Preprocessing) -> Augmentation
         erasing=spec.erasing,
         interpolation=preprocessing.interpolation,
     )
-
-
-def _flips(spec: TrainSpec, labels: tuple[str, ...]) -> FlipRule:
-    """Read what a mirror does to the classes, and refuse names that say it does something when the user does not."""
-    try:
-        rule = FlipRule.parse(spec.flip, parse_list(spec.flip_pairs), labels)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    sided = [label for label in labels if set(label.lower().translate(_SIDE_SEPARATORS).split()) & set(_SIDES)]
-    if rule.is_on and sided and spec.flip_pairs is None:
-        shown = ", ".join(sided[:4]) + (", ..." if len(sided) > 4 else "")
-        raise UsageError(
-            f"clips would be mirrored, and the names of classes tell left from right ({shown})",
-            "say --flip off, or which classes are each other's mirror image: --flip-pairs left=right",
-        )
-    return rule
 
 
 def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:

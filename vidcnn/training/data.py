@@ -1,0 +1,69 @@
+"""What a training job says of its data and of its place, as far as it can be read without loading torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vidcnn.annotations import Annotations, SplitSettings, read_annotations
+from vidcnn.augment import FlipRule
+from vidcnn.config.train import TrainSpec, parse_list
+from vidcnn.errors import UsageError
+from vidcnn.storage import is_remote, local_path
+
+_SIDES = ("left", "right")
+_SIDE_SEPARATORS = str.maketrans("_-./", "    ")
+
+
+def read_data(spec: TrainSpec) -> Annotations:
+    """Read the labelled videos of a job.
+
+    Raises:
+        UsageError: The spec does not say which, or where the run goes.
+        DataError: They cannot be trained on; all that is wrong is said.
+        SourceError: They cannot be read.
+    """
+    if spec.data is None:
+        raise UsageError("what to train on is not said", "give --data DIR or --data clips.csv, or a job spec")
+    if spec.out is None:
+        raise UsageError("where the run goes is not said", "give --out RUN_DIR")
+    if is_remote(spec.out):
+        raise UsageError(
+            f"a run cannot be kept in object storage ('{spec.out}')", "give a directory that all machines see"
+        )
+    try:
+        splits = SplitSettings(
+            val_fraction=spec.val_fraction,
+            split_by=spec.split_by,
+            val_where=(spec.val_where,) if spec.val_where else (),
+            seed=spec.seed,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
+
+
+def run_directory(spec: TrainSpec) -> Path:
+    """Return where a run goes."""
+    assert spec.out is not None
+    return Path(os.path.abspath(local_path(spec.out)))
+
+
+def flip_rule(spec: TrainSpec, labels: tuple[str, ...]) -> FlipRule:
+    """Read what a mirror does to the classes.
+
+    Raises:
+        UsageError: The setting cannot be meant, or names of classes tell left from right and it says nothing of that.
+    """
+    try:
+        rule = FlipRule.parse(spec.flip, parse_list(spec.flip_pairs), labels)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    sided = [label for label in labels if set(label.lower().translate(_SIDE_SEPARATORS).split()) & set(_SIDES)]
+    if rule.is_on and sided and spec.flip_pairs is None:
+        shown = ", ".join(sided[:4]) + (", ..." if len(sided) > 4 else "")
+        raise UsageError(
+            f"clips would be mirrored, and the names of classes tell left from right ({shown})",
+            "say --flip off, or which classes are each other's mirror image: --flip-pairs left=right",
+        )
+    return rule

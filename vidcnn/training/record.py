@@ -1,0 +1,74 @@
+"""Whose a run directory is: one run's at a time, and always that of one job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vidcnn import __version__
+from vidcnn.config import TrainSpec
+from vidcnn.errors import OutputError, SettingsDifferError
+from vidcnn.files import write_whole
+from vidcnn.predictions import lock
+
+
+@contextmanager
+def hold_run(directory: Path) -> Iterator[Path]:
+    """Keep other runs out of a run directory while this one uses it.
+
+    Raises:
+        OutputBusyError: Another run uses it.
+        OutputError: It cannot be made.
+    """
+    try:
+        held = lock.acquire(str(directory), str(directory))
+    except OSError as error:
+        raise OutputError(f"cannot write to '{directory}': {error.strerror}", "choose another --out") from error
+    try:
+        yield directory
+    finally:
+        lock.release(str(directory), held)
+
+
+def check_record(directory: Path, record: dict[str, Any]) -> None:
+    """Refuse to continue a run with other settings; note those of a new one.
+
+    Args:
+        directory: The run's directory.
+        record: All that must be the same, as JSON values.
+
+    Raises:
+        SettingsDifferError: The run was begun with another value; the message names it.
+        OutputError: The directory holds something else than a run.
+    """
+    path = directory / "run.json"
+    try:
+        recorded = json.loads(path.read_text())["settings"]
+    except FileNotFoundError:
+        strange = [entry.name for entry in directory.iterdir() if entry.name not in ("lock", f".{path.name}.part")]
+        if strange:
+            raise OutputError(
+                f"'{directory}' holds {strange[0]} and is not a training run", "choose another --out"
+            ) from None
+        write_whole(path, json.dumps({"vidcnn": __version__, "settings": record}, indent=2).encode() + b"\n")
+        return
+    except (OSError, ValueError, KeyError) as error:
+        raise OutputError(f"{path} cannot be read ({error})", "choose another --out") from error
+    record = json.loads(json.dumps(record))
+    defaults = TrainSpec().model_dump()  # of a setting that was not there when the run was begun
+    for name in sorted(recorded.keys() | record.keys()):
+        before, now = (settings.get(name, defaults.get(name)) for settings in (recorded, record))
+        if before == now:
+            continue
+        if name == "data_sha256":
+            raise SettingsDifferError(
+                f"the videos or their labels are not those that '{directory}' was begun with",
+                "restore them, or choose another --out",
+            )
+        raise SettingsDifferError(
+            f"'{directory}' was begun with other settings: {name} was {json.dumps(before)}, now {json.dumps(now)}",
+            "restore the setting to go on with the run, or choose another --out",
+        )

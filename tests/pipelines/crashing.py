@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
+from vidcnn.samples import Sample, SampleOrder
 
 POISON = "poison"
 
@@ -63,3 +64,19 @@ class AlwaysDyingScore(ScoreStage):
 
     def __call__(self, batches: pa.Table) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CrashingOrder(SampleOrder):
+    """Dies over one sample, save in the process that made it."""
+
+    def __init__(self, num_videos: int, poison: int, survivor: int) -> None:
+        super().__init__(num_videos, seed=5)
+        self._poison, self._survivor = poison, survivor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CrashingOrder, (self.num_videos, self._poison, self._survivor)
+
+    def sample(self, number: int) -> Sample:
+        if number == self._poison and os.getpid() != self._survivor:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().sample(number)

@@ -108,6 +108,7 @@ def training_spec(videos: Path, run: Path) -> TrainSpec:
         epochs=20,
         batch_size=16,
         lr=3e-3,
+        val_epochs=5,
         workers=2,
     )
 

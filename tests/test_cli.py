@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import make_tiny_bundle, vidcnn
 from vidcnn import __version__
-from vidcnn.cli import COMMANDS
+from vidcnn.cli import COMMANDS, main
 from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, option_name
 
 
@@ -65,15 +65,24 @@ def test_version() -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_and_an_exit_code(
-    tmp_path: Path, arguments: list[str], code: int, message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
 ) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "infer.yaml").write_text("command: infer\nsource: [.]\n")
-    result = vidcnn(*arguments, cwd=tmp_path)
-    assert result.returncode == code, result.stderr
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["vidcnn", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == code, printed.err
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

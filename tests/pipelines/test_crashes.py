@@ -37,6 +37,7 @@ def classify(videos: Path, bundle: Path, out: Path) -> pa.Table:
     return pq.read_table(out)
 
 
+@pytest.mark.slow
 def test_a_video_that_kills_its_decoder_becomes_error_rows_and_the_others_are_whole(
     videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_video_that_kills_its_planner_becomes_one_error_row(
     assert table.num_rows == 3 * 3 + 1
 
 
+@pytest.mark.slow
 def test_a_model_actor_that_dies_is_replaced(
     videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

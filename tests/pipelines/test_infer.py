@@ -185,7 +185,7 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so_and_leaves_no_process(
     videos: Path, bundle: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
@@ -247,6 +247,7 @@ def test_ten_kills_at_random_moments_change_no_row(
     assert alive == []
 
 
+@pytest.mark.slow
 def test_a_second_run_at_the_same_time_ends_with_75(videos: Path, bundle: Path, tmp_path: Path) -> None:
     arguments = ("infer", videos, "--out", tmp_path / "preds", "--model", bundle, "--quiet")
     first = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.DEVNULL)

@@ -17,6 +17,7 @@ from vidcnn.training.feed import DirectLoader
 pytestmark = pytest.mark.ray
 
 
+@pytest.mark.slow
 def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_ours_are_not_hidden(
     tmp_path: Path,
 ) -> None:

@@ -10,7 +10,8 @@ import ray
 
 from tests.pipelines.crashing import CrashingOrder
 from tests.training.footage import film, training_data
-from vidcnn.cluster import local_ray, share_resources
+from vidcnn.cluster import share_resources
+from vidcnn.cluster.embedded import local_ray
 from vidcnn.pipelines.loading import RayLoader
 from vidcnn.training.feed import DirectLoader
 

@@ -17,7 +17,8 @@ from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 from vidcnn.annotations import Annotations, LabelledVideo, Split, SplitSettings, read_annotations
 from vidcnn.bundle import Bundle
 from vidcnn.clips import ClipSpec
-from vidcnn.cluster import LOW_PRIORITY, Machine, Shares, local_ray, share_resources
+from vidcnn.cluster import Machine, Shares, open_ray, share_resources
+from vidcnn.cluster.resources import LOW_PRIORITY
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, UsageError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
@@ -71,7 +72,7 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
         bundle = Bundle.load(spec.model)
         split, samples = _samples(spec, bundle)
         views = _view_settings(spec, bundle)
-        machine = stack.enter_context(local_ray(num_gpus=0 if spec.device == "cpu" else None))
+        machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
         progress = _Progress(len(samples))
         display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
         numbers: list[np.ndarray] = []

@@ -21,7 +21,7 @@ import ray
 from vidcnn.batching import DecodeSettings, clips_per_task
 from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
-from vidcnn.cluster import Machine, Shares, local_ray, share_resources
+from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import UsageError
 from vidcnn.interrupts import interruptible
@@ -141,7 +141,7 @@ class _Job:
 
 
 def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport:
-    """Run an inference job on an embedded Ray.
+    """Run an inference job on a Ray of its own, or on that of the cluster whose job this is.
 
     Raises:
         VidcnnError: The job cannot be done, or was interrupted; single bad videos are rows instead.
@@ -149,7 +149,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
-        start_ray = partial(stack.enter_context, local_ray(num_gpus=0 if spec.device == "cpu" else None))
+        start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
         machine, bundle = _start_and_load(spec, start_ray)
         job = _Job(spec, bundle)
         output = stack.enter_context(job.open_output())
@@ -202,7 +202,7 @@ def plan_source(spec: InferSpec) -> SourcePlan:
         num_clips, seconds = 0, 0.0
         bad: list[tuple[str, str]] = []
         if todo.num_videos:
-            machine = stack.enter_context(local_ray(num_gpus=0))
+            machine = stack.enter_context(open_ray(use_gpus=False))
             shares = share_resources(machine, use_gpus=False)
             for unit, pieces in plan_videos(todo.videos, job.plan, job.schema, shares):
                 for planned in unit:

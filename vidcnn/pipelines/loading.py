@@ -14,7 +14,8 @@ import numpy as np
 import ray
 from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
-from vidcnn.cluster import LOW_PRIORITY, Shares
+from vidcnn.cluster import Shares
+from vidcnn.cluster.resources import LOW_PRIORITY
 from vidcnn.errors import VideoError
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidcnn.batching import ClipBatch, DecodeSettings, decode_unit
-from vidcnn.cluster import LOW_PRIORITY
+from vidcnn.cluster.resources import LOW_PRIORITY
 from vidcnn.errors import ModelError, VidcnnError, VideoError
 from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
 from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video

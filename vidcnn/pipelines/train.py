@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.annotations import Annotations
-from vidcnn.cluster import local_ray
+from vidcnn.cluster import open_ray
 from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError
 from vidcnn.interrupts import interruptible
@@ -72,7 +72,7 @@ def run_training(
         annotations = read_data(spec)
         flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
         directory = stack.enter_context(hold_run(run_directory(spec)))
-        start_ray = partial(stack.enter_context, local_ray(num_gpus=0 if spec.device == "cpu" else None))
+        start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
         with ThreadPoolExecutor(1) as pool:  # torch loads while Ray's processes start
             planning = pool.submit(_plan, spec, annotations)
             machine = start_ray() if not (directory / "bundle").exists() else None

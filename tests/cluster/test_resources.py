@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.cluster import Machine, share_resources
+from vidcnn.cluster.resources import Machine, share_resources
 from vidcnn.errors import UsageError
 
 GIB = 2**30

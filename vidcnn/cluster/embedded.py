@@ -1,0 +1,113 @@
+"""An embedded Ray, which begins and ends with the command, and says nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+
+from vidcnn.cluster.environment import prepare_environment
+from vidcnn.cluster.resources import Machine
+from vidcnn.errors import VidcnnError
+from vidcnn.processes import descendants, end_processes, runs
+from vidcnn.scratch import scratch_directory
+
+_MIN_OBJECT_STORE_BYTES = 256 * 2**20
+_MAX_OBJECT_STORE_BYTES = 4 * 2**30
+
+
+@contextmanager
+def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Machine]:
+    """Start an embedded Ray and end it with the block.
+
+    Args:
+        num_gpus: GPUs to use; None finds them.
+        quiet: Keep what Ray prints from the user.
+
+    Yields:
+        What the machine offers.
+
+    Raises:
+        VidcnnError: Ray does not start.
+    """
+    prepare_environment()
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    terminate = signal.getsignal(signal.SIGTERM)
+    with _silence() if quiet else nullcontext(), scratch_directory("vidcnn-ray-", _scratch_base()) as scratch:
+        others = set(descendants())
+        try:
+            _start_ray(num_gpus, scratch)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminate)  # Ray puts its own handler in place
+            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
+        finally:
+            started = [process for process in descendants() if process not in others and runs(process, "ray")]
+            ray.shutdown()
+            end_processes(started)
+
+
+def _scratch_base() -> Path:
+    """Return where Ray's files go. The names of its sockets, which it puts there too, must stay short."""
+    usual = Path(os.environ.get("RAY_TMPDIR", "/tmp"))
+    return usual if os.access(usual, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def _start_ray(num_gpus: int | None, scratch: Path) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            object_store_memory=_object_store_bytes(),
+            _temp_dir=str(scratch),
+        )
+    except (RuntimeError, OSError, ValueError, ConnectionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VidcnnError(f"Ray does not start on this machine: {reason}", "--debug shows more") from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Ray from the user: what its native code writes to stderr, and what its threads print on stdout.
+
+    Python's own `sys.stderr` goes on as it was, for the progress; results are printed when Ray has ended.
+    """
+    sys.stderr.flush()
+    saved, python_stderr = os.dup(2), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    if python_stderr is sys.__stderr__:
+        sys.stderr = open(saved, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    try:
+        with open(os.devnull, "w") as discarded, redirect_stdout(discarded):
+            yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = python_stderr
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _object_store_bytes() -> int:
+    """Return the size of the object store: enough for the clips in flight, and within the shared memory there is."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    shared = memory
+    if os.path.isdir("/dev/shm"):
+        status = os.statvfs("/dev/shm")
+        shared = status.f_bavail * status.f_frsize
+    wanted = min(0.15 * memory, 0.8 * shared, _MAX_OBJECT_STORE_BYTES)
+    return int(max(_MIN_OBJECT_STORE_BYTES, wanted))

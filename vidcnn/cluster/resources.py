@@ -1,0 +1,132 @@
+"""How the stages of a pipeline share what a cluster offers: counts in, counts out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidcnn.errors import UsageError
+
+LOW_PRIORITY = 10
+"""Niceness of decoders that share processors with the model."""
+
+_ACTOR_BYTES = 1_200_000_000
+"""What a model actor on processors takes: torch itself, and a network of the zoo."""
+_MAX_CPU_ACTORS = 16
+"""On a machine; beyond this, actors get more threads instead."""
+_MIN_CLIPS_PER_ACTOR = 32
+"""While a further actor starts, which takes seconds of a processor, those that run do about this many clips."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a cluster offers, all nodes together.
+
+    Attributes:
+        num_cpus: Processors.
+        num_gpus: GPUs.
+        memory_bytes: Memory for tasks, without the object store.
+        num_nodes: Machines with processors.
+    """
+
+    num_cpus: float
+    num_gpus: float
+    memory_bytes: float
+    num_nodes: int = 1
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a pipeline's stages share a cluster.
+
+    Attributes:
+        min_actors: Model actors to start with.
+        max_actors: Model actors at most.
+        actor_cpus: Processors that each actor reserves.
+        actor_gpus: GPUs that each actor reserves.
+        actor_threads: Threads that each actor computes with; None leaves it to the GPU's host.
+        num_decoders: Decoding tasks that run at once.
+        decoder_cpus: Processors that each decoding task reserves.
+        decoder_memory_bytes: Memory that each decoding task reserves.
+        planner_cpus: Processors that each planning task reserves.
+        decoders_yield: Whether decoders run at low priority, since the model needs the same processors.
+    """
+
+    min_actors: int
+    max_actors: int
+    actor_cpus: float
+    actor_gpus: float
+    actor_threads: int | None
+    num_decoders: int
+    decoder_cpus: float
+    decoder_memory_bytes: int
+    planner_cpus: float
+    decoders_yield: bool
+
+
+def share_resources(
+    machine: Machine,
+    *,
+    use_gpus: bool,
+    actors: tuple[int, int] | None = None,
+    num_decoders: int | None = None,
+    num_clips: int | None = None,
+) -> Shares:
+    """Decide how the stages of a pipeline share a cluster.
+
+    With GPUs, each actor has one, and the processors decode. Without, both stages need the same processors, and which
+    of them needs more is not known before the run. So as many decoders as processors may run, at low priority, beside
+    actors that use all of them: the operating system then gives the model all it can use, and the decoders the rest.
+    Actors of one thread each do not wait for each other, as the threads of one actor do whenever one is interrupted:
+    that makes them faster together, so there are as many as memory allows.
+
+    Args:
+        machine: What the cluster offers.
+        use_gpus: Whether the model runs on GPUs.
+        actors: Smallest and largest number of actors, if the user wants any.
+        num_decoders: Number of decoders, if the user wants any.
+        num_clips: Clips of the whole run, as far as that is known.
+
+    Raises:
+        UsageError: GPUs are wanted and there are none, or more than there are.
+    """
+    cpus = max(1.0, machine.num_cpus)
+    if use_gpus:
+        available = int(machine.num_gpus)
+        low, high = actors or (1, _worthwhile_actors(available, num_clips))
+        if high > available:
+            raise UsageError(
+                f"{high} model actors on GPUs do not fit on {available} GPUs", "lower --actors, or use --device cpu"
+            )
+        reserved = min(1.0, cpus / (2 * high))  # for each actor
+        decoders = num_decoders or max(1, int(cpus - high * reserved))
+        decoder_cpus = min(1.0, 0.9 * (cpus - high * reserved) / decoders)
+        threads = None
+    else:
+        low, high = actors or (2 * (_worthwhile_actors(_cpu_actors(machine), num_clips),))
+        reserved = cpus / 2 / high
+        decoders = num_decoders or max(1, int(cpus))
+        decoder_cpus = 0.4 * cpus / decoders
+        threads = max(1, int(cpus) // high)
+    return Shares(
+        min_actors=low,
+        max_actors=high,
+        actor_cpus=reserved,
+        actor_gpus=1.0 if use_gpus else 0.0,
+        actor_threads=threads,
+        num_decoders=decoders,
+        decoder_cpus=decoder_cpus,
+        decoder_memory_bytes=int(min(512 * 2**20, 0.3 * machine.memory_bytes / decoders)),
+        planner_cpus=min(0.05 * cpus, 0.5),
+        decoders_yield=not use_gpus,
+    )
+
+
+def _cpu_actors(machine: Machine) -> int:
+    """Return how many model actors use the processors best."""
+    in_memory = int(0.5 * machine.memory_bytes / _ACTOR_BYTES)
+    return max(1, min(int(machine.num_cpus), in_memory, _MAX_CPU_ACTORS * machine.num_nodes))
+
+
+def _worthwhile_actors(num_actors: int, num_clips: int | None) -> int:
+    """Return how many of some model actors find enough to do."""
+    return num_actors if num_clips is None else max(1, min(num_actors, -(-num_clips // _MIN_CLIPS_PER_ACTOR)))

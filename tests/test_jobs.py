@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.commands import vidcnn
 from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
 from vidcnn.demo import training_spec
 from vidcnn.errors import UsageError
 from vidcnn.jobs import SPECS, read_job, read_values
 
 JOBS = Path(__file__).parents[1] / "jobs"
+JOB_FILES = [path for path in sorted(JOBS.glob("*.yaml")) if "\ncommand: " in path.read_text()]
+"""The jobs that ship; other files there are for other programs."""
 
 
-@pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_job_that_ships_is_valid(path: Path) -> None:
+@pytest.mark.parametrize("path", JOB_FILES, ids=lambda path: path.name)
+def test_every_job_that_ships_is_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in re.findall(r"\$\{(\w+)\}", path.read_text()):
+        monkeypatch.setenv(name, "value")
     assert isinstance(read_job(path), SPECS[yaml.safe_load(path.read_text())["command"]])
 
 
@@ -100,3 +106,113 @@ def test_words_and_ranges_are_not_taken_for_truths_and_numbers(tmp_path: Path) -
     job.write_text("command: infer\n1: 2\n")
     with pytest.raises(UsageError, match="must have names of options for its keys"):
         read_job(job)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    return tmp_path / "job.yaml"
+
+
+def test_values_come_from_the_environment(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET", "night")
+    monkeypatch.setenv("LIMIT", "10")
+    monkeypatch.setenv("DAY", "2026-11-22")
+    monkeypatch.setenv("YEAR", "2026")
+    monkeypatch.delenv("FPS", raising=False)
+    job.write_text(
+        "command: infer\nsource:\n- s3://${BUCKET}/${DAY}\n- ${YEAR}\nout: ${YEAR}\nlimit: ${LIMIT}\n"
+        "fps: ${FPS:-7.5}\nprobabilities: ${FULL:-true}\nweights: ${WEIGHTS:-}\nmodel: $${x}\n"
+    )
+    assert read_job(job) == InferSpec(
+        source=("s3://night/2026-11-22", "2026"), out="2026", limit=10, fps=7.5, probabilities=True, model="${x}"
+    )
+
+
+def test_one_source_may_come_from_the_environment(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEOS", "/data/a: b, c")
+    job.write_text("command: infer\nsource: ${VIDEOS}\n")
+    assert read_job(job) == InferSpec(source=("/data/a: b, c",))
+
+
+def test_variables_that_are_not_set_are_named_with_their_keys_and_the_file(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VIDEOS", "BUCKET"):
+        monkeypatch.delenv(name, raising=False)
+    job.write_text("command: infer\nsource: ['${VIDEOS}']\nout: s3://${BUCKET}/preds\n")
+    with pytest.raises(UsageError, match=r"job.yaml' .* not set: source needs VIDEOS, out needs BUCKET") as caught:
+        read_job(job)
+    assert "${NAME:-default}" in caught.value.hint
+    assert read_job(job, ["source=a", "out=b"]) == InferSpec(source=("a",), out="b")
+    assert read_values(job, "infer", without=["source", "out"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("out: ${A", r"job.yaml', out \(\$\{A\): \$\{ must begin", ""),
+        ("source: [${A}]", "is not YAML", "needs quotes"),
+        ("limit: ${A:-ten}", r"--limit \(ten\) Input should be a valid integer", ""),
+    ],
+)
+def test_variables_that_cannot_be_meant_are_refused(job: Path, text: str, message: str, hint: str) -> None:
+    job.write_text(f"command: infer\nsource: a\n{text}\n")
+    with pytest.raises(UsageError, match=message) as caught:
+        read_job(job)
+    assert hint in caught.value.hint
+
+
+def test_settings_override_the_values_of_a_job(job: Path) -> None:
+    job.write_text("command: infer\nsource: [x, y]\nout: preds\nlimit: 3\nfps: 5\n")
+    settings = [
+        "source=a,1",
+        "source=2026",
+        "limit=20",
+        "limit=30",
+        "top-k=1",
+        "probabilities=true",
+        "fps=",
+        "out=2026",
+    ]
+    assert read_job(job, settings) == InferSpec(
+        source=("a,1", "2026"), limit=30, top_k=1, probabilities=True, out="2026"
+    )
+    assert read_job(job, ["weights=null", "weights=a=b"]) == InferSpec(
+        source=("x", "y"), out="preds", limit=3, fps=5, weights="a=b"
+    )
+
+
+def test_settings_of_training_are_written_as_its_options_are(job: Path) -> None:
+    job.write_text("command: train\n")
+    assert read_job(job, ["schedule=multistep", "milestones=20,30", "crop=112", "lr=1e-2", "flip=off"]) == TrainSpec(
+        schedule="multistep", milestones="20,30", crop="112", lr=0.01, flip="off"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("limit", "--set 'limit' must be name=value"),
+        ("=3", "--set '=3' must be name=value"),
+        ("stirde=2", r"--stirde \(2\) Extra inputs"),
+        ("limit=0", r"--limit \(0\) must be > 0"),
+        ("limit=many", r"--limit \(many\) Input should be a valid integer"),
+        ("command=train", "would make it another job"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(job: Path, setting: str, message: str) -> None:
+    job.write_text("command: infer\nsource: a\n")
+    with pytest.raises(UsageError, match=message):
+        read_job(job, [setting])
+
+
+def test_a_number_of_actors_may_be_written_as_one(job: Path) -> None:
+    job.write_text("command: infer\nsource: a\nactors: 4\n")
+    assert read_job(job) == InferSpec(source=("a",), actors="4")
+
+
+def test_a_job_is_run_with_settings(job: Path) -> None:
+    job.write_text("command: infer\nsource: ${NOT_SET_ANYWHERE}\n")
+    result = vidcnn("run", job, "--set", "source=absent", "--set", "weights=random")
+    assert (result.returncode, "absent" in result.stderr) == (1, True)
+    assert vidcnn("run", job).returncode == 2

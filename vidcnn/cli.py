@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "List the models: name, parameters, GFLOPs per clip, input and weights.",
     "bundle": "Make a model bundle from an architecture, weights and labels.",
     "run": "Run a job spec: the options of a command in a file.",
+    "schema": "Print the JSON Schema of job specs, by which editors complete and check them.",
     "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",
 }
 """Name and first line of each command."""

@@ -1,80 +1,142 @@
 """Job specs on disk: YAML files whose keys are the options of a command.
 
-The key ``command`` names the command; the others are the fields of its spec.
+The key ``command`` names the command; the others are the fields of its spec. Their values may come from the environment
+(`vidcnn.substitution`), and be overridden by settings ``name=value``.
 """
 
 from __future__ import annotations
 
-import re
-from functools import cache
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
+from vidcnn import plain_yaml
 from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec
 from vidcnn.errors import UsageError
 from vidcnn.options import read_spec
+from vidcnn.substitution import is_variable, substitute
 
 SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
 """The spec of each command that a job may name."""
 
 
-def read_job(path: Path) -> Spec:
+def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
     """Read a job spec.
 
+    Args:
+        path: The file.
+        settings: ``name=value``, which override what the file says. A value is read as YAML reads a scalar, unless its
+            field is text. The last of several for one name counts; for a list, they are its entries.
+
     Raises:
-        UsageError: The file is missing or is not YAML, names no command, or has an unknown key or an impossible value.
+        UsageError: The file is missing or is not YAML, names no command, has an unknown key or an impossible value, or
+            needs a variable of the environment that is not set; a setting is not ``name=value``.
     """
-    command, values = _read(path)
-    return read_spec(SPECS[command], values)
+    command, written = _read(path)
+    given = _read_settings(settings, SPECS[command])
+    return read_spec(SPECS[command], _fill(path, command, written, without=given) | given)
 
 
-def read_values(path: Path, command: str) -> dict[str, Any]:
+def read_values(path: Path, command: str, *, without: Collection[str] = ()) -> dict[str, Any]:
     """Read the fields that a job spec of one command gives.
 
+    Args:
+        path: The file.
+        command: The command that it has to be of.
+        without: Fields that are not asked for, so that what they need need not be there.
+
     Raises:
-        UsageError: The file is missing or is not YAML, or is of another command.
+        UsageError: The file is missing or is not YAML, or is of another command, or needs a variable of the environment
+            that is not set.
     """
-    found, values = _read(path)
+    found, written = _read(path)
     if found != command:
         raise UsageError(f"'{path}' is a job of the command {found}, not {command}", f"vidcnn run {path} does it")
-    return values
+    return _fill(path, command, written, without=without)
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a job's command and its other keys, as they are written."""
     import yaml
 
+    text = ""
     try:
-        values = yaml.load(path.read_text(), _loader())
+        text = path.read_text()
+        values = plain_yaml.load(text)
     except OSError as error:
         raise UsageError(f"cannot read the job spec '{path}': {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+        hint = "inside [ ] and { }, ${...} needs quotes" if "${" in text else ""
+        raise UsageError(f"'{path}' is not YAML: {' '.join(str(error).split())}", hint) from error
     if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
         raise UsageError(f"'{path}' must have names of options for its keys")
     command = values.pop("command", None) if isinstance(values, dict) else None
     if command not in SPECS:
         raise UsageError(f"'{path}' must have a key command, one of {', '.join(SPECS)}, not {command!r}")
-    if isinstance(values.get("source"), str):
-        values["source"] = [values["source"]]
     return command, values
 
 
-@cache
-def _loader() -> Any:
-    """Return a loader for YAML as people mean it (YAML 1.2): ``on`` is a word, and ``1:4`` too, instead of 64."""
-    import yaml
+def _fill(path: Path, command: str, written: Mapping[str, Any], *, without: Collection[str]) -> dict[str, Any]:
+    """Return the values of a job with those of the environment in their places."""
+    fields = SPECS[command].model_fields
+    values, unset = {}, []
+    for key, value in written.items():
+        if key in without:
+            continue
+        try:
+            values[key] = _substituted(value, fields.get(key))
+        except KeyError as error:
+            unset += [f"{key} needs {name}" for name in error.args]
+        except ValueError as error:
+            raise UsageError(f"'{path}', {key} ({value}): {error}") from None
+    if unset:
+        raise UsageError(
+            f"'{path}' takes values from variables of the environment that are not set: {', '.join(unset)}",
+            "set them, give their keys on the command line, or write ${NAME:-default} in the file",
+        )
+    if isinstance(values.get("source"), str):
+        values["source"] = [values["source"]]
+    return values
 
-    class Loader(yaml.SafeLoader):
-        pass
 
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "int", "float")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    for kind, pattern, first in (
-        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-        ("int", r"[-+]?[0-9]+", "-+0123456789"),
-        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ):
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(rf"^(?:{pattern})$"), list(first))
-    return Loader
+def _substituted(value: Any, field: FieldInfo | None) -> Any:
+    if isinstance(value, list):
+        return [_substituted(item, field) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = substitute(value, os.environ)
+    return _as_meant(text, field) if is_variable(value) else text
+
+
+def _read_settings(settings: Sequence[str], spec: type[Spec]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in settings:
+        written, separator, text = setting.partition("=")
+        name = written.strip().replace("-", "_")
+        if not separator or not name:
+            raise UsageError(f"--set {setting!r} must be name=value")
+        if name == "command":
+            raise UsageError(f"--set {setting!r} would make it another job", "the command is said in the file alone")
+        field = spec.model_fields.get(name)
+        value = _as_meant(text, field)
+        if field is not None and get_origin(field.annotation) is tuple:
+            values[name] = [*values.get(name, []), value]
+        else:
+            values[name] = value
+    return values
+
+
+def _as_meant(text: str, field: FieldInfo | None) -> Any:
+    """Read a value from outside of YAML: as a scalar of YAML, unless its field is text, such as a path ``2026``."""
+    value = plain_yaml.scalar(text)
+    if field is None or not _is_text(field.annotation):
+        return value
+    return None if value is None and type(None) in get_args(field.annotation) else text
+
+
+def _is_text(annotation: Any) -> bool:
+    """Tell whether a type is text, a choice of words, or a list of texts."""
+    return annotation is str or isinstance(annotation, str) or any(map(_is_text, get_args(annotation)))

@@ -85,7 +85,7 @@ def takes_job(
             if job is not None:
                 from vidcnn.jobs import read_values
 
-                recorded = read_values(job, command)
+                recorded = read_values(job, command, without=given)
                 fields = {**recorded, **{name: fields[name] for name in given}}
             run_command(read_spec(spec_type, fields), **values)
 

@@ -36,6 +36,13 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def as_text(value: Any) -> Any:
+    """Return as text what YAML reads as a number, such as ``crop: 112``, or as a list, such as ``[20, 30]``."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def positive(value: int | None) -> int | None:
     """Refuse a count below 1.
 

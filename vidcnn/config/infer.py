@@ -12,6 +12,7 @@ from vidcnn.config.base import (
     ShortClips,
     Spec,
     Switch,
+    as_text,
     exclusive,
     fraction,
     frame_rate,
@@ -106,6 +107,7 @@ class InferSpec(Spec):
     )(positive)
     _rates = field_validator("fps", "image_fps")(frame_rate)
     _fraction = field_validator("max_error_fraction")(fraction)
+    _text = field_validator("actors", mode="before")(as_text)
 
     @field_validator("actors")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from vidcnn.config.base import (
     Device,
     ShortClips,
     Spec,
+    as_text,
     exclusive,
     fraction,
     frame_rate,
@@ -41,13 +42,6 @@ def parse_range(text: str) -> tuple[float, float]:
 def parse_list(text: str | None) -> tuple[str, ...]:
     """Read values separated by commas; None has none."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def as_text(value: Any) -> Any:
-    """Return as text what YAML reads as a number, such as ``crop: 112``, or as a list, such as ``[20, 30]``."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class TrainSpec(Spec):

@@ -1,0 +1,55 @@
+"""YAML as people mean it (the core of YAML 1.2): ``on`` is a word, ``1:4`` too, and ``2026-11-22`` is no date.
+
+Text goes in, plain values come out.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+_KINDS = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+)
+_LEFT_OUT = {"bool", "int", "float", "timestamp", "value"}
+"""Kinds of scalars that YAML 1.1 sees elsewhere than people do."""
+
+
+def load(text: str) -> Any:
+    """Read a document.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+    """
+    import yaml
+
+    return yaml.load(text, _loader())
+
+
+def scalar(text: str) -> Any:
+    """Read a value that stands alone, as if it were written without quotes: a number, a truth, null, or the text."""
+    import yaml
+
+    text = text.strip()
+    loader = _loader()(text)
+    node = yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text)
+    return loader.construct_object(node)
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in _LEFT_OUT]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for kind, pattern, first in _KINDS:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(rf"^(?:{pattern})$"), list(first))
+    return Loader

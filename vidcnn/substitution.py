@@ -1,0 +1,54 @@
+"""Values from the environment in the text of a job spec.
+
+::
+
+    ${NAME}             the variable's value
+    ${NAME:-default}    its value; the default where it is not set, or empty, as in a shell
+    $${                 these two characters: ${
+
+Text goes in, text comes out. Values are not looked through again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_PLACE = re.compile(rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{")
+
+PATTERN = rf"(^|[^$])\$\{{{_NAME}(:-[^}}]*)?\}}"
+"""A regular expression, as JSON Schema has them, for text that holds a variable."""
+
+
+def substitute(text: str, environ: Mapping[str, str]) -> str:
+    """Put values in the place of variables.
+
+    Raises:
+        KeyError: Variables without a default are not set; its arguments name them.
+        ValueError: A ``${`` begins nothing that can be read.
+    """
+    unset: list[str] = []
+
+    def value(place: re.Match[str]) -> str:
+        name = place["name"]
+        if place["escaped"]:
+            return "${"
+        if name is None:
+            raise ValueError("${ must begin ${NAME} or ${NAME:-default}; $${ stands for these characters themselves")
+        if place["has_default"]:
+            return environ.get(name) or place["default"]
+        if name not in environ:
+            unset.append(name)
+        return environ.get(name, "")
+
+    result = _PLACE.sub(value, text)
+    if unset:
+        raise KeyError(*dict.fromkeys(unset))
+    return result
+
+
+def is_variable(text: str) -> bool:
+    """Tell whether a text is one variable and nothing else."""
+    place = _PLACE.fullmatch(text.strip())
+    return place is not None and place["name"] is not None

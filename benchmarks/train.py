@@ -175,7 +175,7 @@ def _ceiling(rank: int, arguments: argparse.Namespace) -> None:
     import torch
 
     from vidcnn.config import TrainSpec
-    from vidcnn.network import has_bf16
+    from vidcnn.network import fastest_precision
     from vidcnn.training.data import read_data
     from vidcnn.training.loop import Batch, Trainer, Worker
     from vidcnn.training.plan import plan_training
@@ -185,8 +185,7 @@ def _ceiling(rank: int, arguments: argparse.Namespace) -> None:
         data=arguments.data, out="unused", model=arguments.model, weights="random", crop=str(arguments.crop),
         batch_size=arguments.batch_size, val_fraction=0, flip="off",
     )  # fmt: skip
-    precision = "bf16" if has_bf16(device) else "fp32"
-    plan = plan_training(spec, read_data(spec), num_workers=arguments.workers, precision=precision)
+    plan = plan_training(spec, read_data(spec), num_workers=arguments.workers, precision=fastest_precision(device))
     worker = Worker(rank, arguments.workers, device)
     trainer = Trainer(plan.bundle, plan.recipe, worker)
     samples = worker.share(0, spec.batch_size)

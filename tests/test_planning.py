@@ -105,7 +105,7 @@ def test_a_video_shorter_than_a_clip_is_an_error_where_short_clips_are_dropped(t
 
 def test_whatever_goes_wrong_unexpectedly_is_that_videos_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (video,) = listed(write_video(tmp_path / "a.mp4", 5))
-    monkeypatch.setattr(planning, "plan_segments", lambda *_: 1 // 0)
+    monkeypatch.setattr(planning, "plan_segments", lambda *_, **__: 1 // 0)
     with pytest.raises(VideoError, match="ZeroDivisionError") as info:
         plan_video(video, SETTINGS)
     assert info.value.kind == "decoder_crash"

@@ -14,7 +14,7 @@ import numpy as np
 from vidcnn.errors import VideoError
 from vidcnn.planning import PlannedSegment
 from vidcnn.transforms import Preprocessing
-from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
 
 _MIN_CLIPS_PER_TASK = 16
@@ -81,16 +81,7 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
     """
     batch = _OpenBatch(settings.batch_size)
     for planned in unit:
-        request = DecodeRequest(
-            location=planned.location,
-            segment=planned.segment,
-            is_frame_folder=planned.is_frame_folder,
-            timing=planned.timing,
-            preprocessing=settings.preprocessing,
-            exact=settings.exact,
-            version=planned.version,
-            max_pixels=settings.max_pixels,
-        )
+        request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, exact=settings.exact)
         for decoded in decode_segment(request):
             if decoded.error is not None:
                 batch.add_failure(planned, decoded.index, decoded.error)

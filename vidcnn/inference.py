@@ -31,7 +31,7 @@ from vidcnn.compiled import compile_pays, load_or_compile
 from vidcnn.errors import ModelError
 from vidcnn.models.registry import architecture
 from vidcnn.models.table import count_multiply_adds
-from vidcnn.network import InferenceNetwork, Precision, has_bf16, ieee_float32, resolve_device
+from vidcnn.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
 from vidcnn.transforms import resize_and_crop_tensor
 
 CPU_BATCH_SIZE = 2
@@ -111,7 +111,7 @@ class Classifier:
         self._device = resolve_device(device)
         self.device = str(self._device)
         if precision == "auto":
-            precision = "bf16" if has_bf16(self._device) else "fp32"
+            precision = fastest_precision(self._device)
         self.precision: Precision = precision
         self.labels = bundle.labels
         self.notices: tuple[str, ...] = ()

@@ -3,9 +3,8 @@
 `build_inference_network` turns a bundle into an `InferenceNetwork` of one of three precisions:
 
 - ``exact``: float32 in the layers' published order, contiguous, no TF32; the reference.
-- ``fp32``: float32 with batch normalisation folded into the convolutions, channels last. On CUDA, TF32 is
-allowed. - ``bf16``: the same with convolutions and linear layers in bfloat16; the head, softmax and
-normalisation layers stay
+- ``fp32``: float32 with batch normalisation folded into the convolutions, channels last. On CUDA, TF32 is allowed.
+- ``bf16``: the same with convolutions and linear layers in bfloat16; the head, softmax and normalisation layers stay
   float32.
 
 Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the embedding, K classes.
@@ -143,6 +142,11 @@ def has_bf16(device: torch.device) -> bool:
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return bool(cpu_features() & {"avx512_bf16", "amx_tile", "amx_bf16", "bf16"})
+
+
+def fastest_precision(device: torch.device) -> Literal["bf16", "fp32"]:
+    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` stands for."""
+    return "bf16" if has_bf16(device) else "fp32"
 
 
 def cpu_features() -> frozenset[str]:

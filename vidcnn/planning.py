@@ -14,7 +14,9 @@ from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan
 from vidcnn.errors import VideoError
 from vidcnn.predictions.ledger import SegmentKey, VideoKey
 from vidcnn.sources import SourceVideo
+from vidcnn.transforms import Preprocessing
 from vidcnn.video.container import plain_errors
+from vidcnn.video.decode import DecodeRequest
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
 from vidcnn.video.probe import Timing, probe_video
 
@@ -37,6 +39,11 @@ class PlannedSegment:
     timing: Timing
     segment: Segment
 
+    @classmethod
+    def of(cls, video: SourceVideo, timing: Timing, segment: Segment) -> PlannedSegment:
+        """Put a segment together with its video."""
+        return cls(video_key(video), video.location, video.is_frame_folder, timing, segment)
+
     @property
     def key(self) -> SegmentKey:
         """What the segment is committed under."""
@@ -46,6 +53,29 @@ class PlannedSegment:
     def version(self) -> tuple[int, int] | None:
         """Size in bytes and modification time in nanoseconds to hold a file against; None for a folder."""
         return None if self.is_frame_folder else (self.video.size_bytes, self.video.mtime_ns)
+
+    def request(
+        self, preprocessing: Preprocessing, *, max_pixels: int, exact: bool = False, uncropped: bool = False
+    ) -> DecodeRequest:
+        """Return what has to be decoded.
+
+        Args:
+            preprocessing: Resize and crop.
+            max_pixels: Largest frame, width times height, that is decoded.
+            exact: Resize with torchvision's own arithmetic.
+            uncropped: Resize only, for crops that are chosen later.
+        """
+        return DecodeRequest(
+            location=self.location,
+            segment=self.segment,
+            is_frame_folder=self.is_frame_folder,
+            timing=self.timing,
+            preprocessing=preprocessing,
+            exact=exact,
+            uncropped=uncropped,
+            version=self.version,
+            max_pixels=max_pixels,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +98,15 @@ def video_key(video: SourceVideo) -> VideoKey:
     return VideoKey(video.name, video.size_bytes, video.mtime_ns)
 
 
-def plan_video(video: SourceVideo, settings: PlanSettings) -> list[PlannedSegment]:
+def plan_video(
+    video: SourceVideo, settings: PlanSettings, interval: tuple[float | None, float | None] = (None, None)
+) -> list[PlannedSegment]:
     """Probe a video and plan its clips.
+
+    Args:
+        video: The video.
+        settings: What the plan depends on.
+        interval: The part ``[start, end)`` of the video that clips lie in, in seconds; None leaves a side open.
 
     Returns:
         Every segment of the video, at least one.
@@ -79,9 +116,8 @@ def plan_video(video: SourceVideo, settings: PlanSettings) -> list[PlannedSegmen
     """
     with plain_errors():
         times, timing = read_times(video, image_fps=settings.image_fps, max_pixels=settings.max_pixels)
-        segments = plan_segments(times, settings.clips)
-    key = video_key(video)
-    return [PlannedSegment(key, video.location, video.is_frame_folder, timing, segment) for segment in segments]
+        segments = plan_segments(times, settings.clips, interval=interval)
+    return [PlannedSegment.of(video, timing, segment) for segment in segments]
 
 
 def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tuple[FrameTimes, Timing]:

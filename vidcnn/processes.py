@@ -1,4 +1,4 @@
-"""The processes that this one has started, and their end.
+"""Processes: the priority of this one, and those that it has started, and their end.
 
 Ray's agents outlive the Ray that they belong to by up to half a minute when it ends abruptly. A command that says it is
 done should leave nothing behind.
@@ -13,6 +13,9 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import NamedTuple
 
+LOW_PRIORITY = 10
+"""Niceness of what shares processors with a model that should have them first."""
+
 
 class ProcessId(NamedTuple):
     """A process, told apart from a later one of the same number.
@@ -24,6 +27,11 @@ class ProcessId(NamedTuple):
 
     pid: int
     started: int
+
+
+def lower_priority() -> None:
+    """Let processes of usual priority go before this one; cannot be taken back, and does no more when called again."""
+    os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
 
 
 def descendants() -> list[ProcessId]:

@@ -44,11 +44,11 @@ def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int)
         num_clips: Clips of the whole run, as far as can be told.
     """
     from vidcnn.inference import compiling_pays
-    from vidcnn.network import has_bf16, resolve_device
+    from vidcnn.network import fastest_precision, resolve_device
 
     precision = spec.precision
     if precision == "auto":
-        precision = "bf16" if has_bf16(resolve_device(device)) else "fp32"
+        precision = fastest_precision(resolve_device(device))
     compiled = spec.compile == "on" or (
         spec.compile == "auto" and precision != "exact" and compiling_pays(bundle, device, num_clips)
     )

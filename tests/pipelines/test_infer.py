@@ -170,14 +170,6 @@ def test_dry_run_counts_clips_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def wait_for_commit(out: Path, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        if list(out.parent.glob(f".{out.name}.vidcnn/part-*")) or list(out.glob("part-*")):
-            return
-        time.sleep(0.05)
-
-
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     try:
         return psutil.Process(process.pid).children(recursive=True)

@@ -114,14 +114,8 @@ def wait_for(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 
 def trainers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that train together."""
-    found = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if "RayTrainWorker" in child.name()
-    ]
-    return found or [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "RayTrainWorker" in " ".join(child.cmdline())
-    ]
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "RayTrainWorker" in " ".join(child.cmdline())]
 
 
 def test_killed_workers_and_a_killed_command_change_no_bit_of_the_weights(

@@ -15,6 +15,7 @@ from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
 from vidcnn.augment import Augmentation, augment_clip
 from vidcnn.clips import ClipSpec, Sampling
+from vidcnn.planning import PlanSettings
 from vidcnn.samples import Sample
 from vidcnn.training import clips as module
 from vidcnn.training.cache import FrameCache
@@ -228,7 +229,7 @@ def test_views_are_those_that_evaluation_scores(tmp_path: Path) -> None:
     video = film(tmp_path, "a.mp4", 33, size=(64, 96))
     settings = clip_settings(Sampling(4, fps=15), RESIZED)
     found = ClipReader(settings).load_views(video, 3)
-    protocol = ViewSettings(ClipSpec(settings.sampling, num_clips=3), RESIZED, 1, False, 25.0, 10**8)
+    protocol = ViewSettings(PlanSettings(ClipSpec(settings.sampling, num_clips=3), 25.0, 10**8), RESIZED, 1, False)
     expected = [view for view in load_test_views(video, protocol) if isinstance(view, np.ndarray)]
     assert len(expected) == 3
     assert np.array_equal(found.pixels, np.concatenate(expected))

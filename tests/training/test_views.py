@@ -12,13 +12,14 @@ from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
 from vidcnn.clips import ClipSpec, Sampling
 from vidcnn.errors import VideoError
+from vidcnn.planning import PlanSettings
 from vidcnn.training.views import ViewSettings, load_views, three_crops
 from vidcnn.transforms import Preprocessing
 
 
 def settings(preprocessing: Preprocessing = FULL_SIZE, num_crops: Any = 1, num_clips: int = 3) -> ViewSettings:
     spec = ClipSpec(Sampling(4, stride=2), num_clips=num_clips)
-    return ViewSettings(spec, preprocessing, num_crops, False, 25.0, 8192 * 8192)
+    return ViewSettings(PlanSettings(spec, 25.0, 8192 * 8192), preprocessing, num_crops, False)
 
 
 def load(video: LabelledVideo, with_settings: ViewSettings) -> list[np.ndarray]:

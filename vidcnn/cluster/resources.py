@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from vidcnn.errors import UsageError
 
-LOW_PRIORITY = 10
-"""Niceness of decoders that share processors with the model."""
-
 _ACTOR_BYTES = 1_200_000_000
 """What a model actor on processors takes: torch itself, and a network of the zoo."""
 _MAX_CPU_ACTORS = 16

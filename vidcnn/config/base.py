@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from vidcnn.clips import Sampling
 
 Precision = Literal["auto", "bf16", "fp32", "exact"]
 Switch = Literal["auto", "on", "off"]
@@ -84,3 +87,16 @@ def exclusive(spec: Spec, first: str, second: str) -> None:
     """
     if getattr(spec, first) is not None and getattr(spec, second) is not None:
         raise ValueError(f"{option_name(first)} and {option_name(second)} exclude each other")
+
+
+def override_sampling(own: Sampling, num_frames: int | None, stride: int | None, fps: float | None) -> Sampling:
+    """Return a model's own sampling with what a spec says otherwise; `stride` takes the place of `fps`, or it of that.
+
+    Raises:
+        ValueError: The values do not fit together.
+    """
+    from vidcnn.clips import Sampling
+
+    if stride is None and fps is None:
+        stride, fps = own.stride, own.fps
+    return Sampling(num_frames or own.num_frames, stride=stride, fps=fps)

@@ -17,6 +17,7 @@ from vidcnn.config.base import (
     fraction,
     frame_rate,
     option,
+    override_sampling,
     positive,
 )
 
@@ -131,15 +132,10 @@ class InferSpec(Spec):
         Raises:
             ValueError: The values do not fit together.
         """
-        from vidcnn.clips import ClipSpec, Sampling
+        from vidcnn.clips import ClipSpec
 
-        stride, fps = sampling.stride, sampling.fps
-        if self.stride is not None:
-            stride, fps = self.stride, None
-        elif self.fps is not None:
-            stride, fps = None, self.fps
         return ClipSpec(
-            Sampling(self.num_frames or sampling.num_frames, stride=stride, fps=fps),
+            override_sampling(sampling, self.num_frames, self.stride, self.fps),
             step=self.step,
             num_clips=self.num_clips,
             short_clips=self.short_clips,

@@ -16,6 +16,7 @@ from vidcnn.config.base import (
     fraction,
     frame_rate,
     option,
+    override_sampling,
     positive,
 )
 
@@ -243,14 +244,7 @@ class TrainSpec(Spec):
         Args:
             sampling: The model's own sampling, which the spec may override.
         """
-        from vidcnn.clips import Sampling
-
-        stride, fps = sampling.stride, sampling.fps
-        if self.stride is not None:
-            stride, fps = self.stride, None
-        elif self.fps is not None:
-            stride, fps = None, self.fps
-        return Sampling(self.num_frames or sampling.num_frames, stride=stride, fps=fps)
+        return override_sampling(sampling, self.num_frames, self.stride, self.fps)
 
 
 class EvaluateSpec(Spec):

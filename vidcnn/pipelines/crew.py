@@ -35,11 +35,13 @@ class Crew:
 
     Attributes:
         state: How far they were when they were last heard of.
+        first_step: Steps that were done when they began.
     """
 
     def __init__(self, plan: TrainingPlan, machine: Machine, num_workers: int, device: str) -> None:
         self._plan = plan
         self.state: RunState | None = None
+        self.first_step = 0
         shares = share_resources(
             machine, use_gpus=device == "cuda", actors=(num_workers, num_workers), num_decoders=plan.spec.decoders
         )
@@ -87,9 +89,9 @@ class Crew:
         fitting.start()
         while fitting.is_alive():
             fitting.join(_POLL_SECONDS)
-            self.state, failure = ray.get(self._board.read.remote())
+            failure = self._read_board()
             display.update()
-        self.state, failure = ray.get(self._board.read.remote())
+        failure = self._read_board()
         shutil.rmtree(self._plan.run.directory / _RAY_DIRECTORY, ignore_errors=True)
         if failure is not None:
             raise failure
@@ -98,6 +100,16 @@ class Crew:
             text = " ".join(str(error).split())[:300] or type(error).__name__
             hint = "the last checkpoint is whole, and the same command goes on; --debug shows more"
             raise VidcnnError(f"training failed: {text}", hint) from error
+
+    def _read_board(self) -> VidcnnError | None:
+        """Take in how far the workers are, and return why they cannot go on."""
+        state: RunState | None
+        failure: VidcnnError | None
+        state, failure = ray.get(self._board.read.remote())
+        if self.state is None and state is not None:
+            self.first_step = state.first_step
+        self.state = state
+        return failure
 
 
 class _Fitting(threading.Thread):

@@ -12,19 +12,22 @@ from typing import Any, cast
 
 import numpy as np
 import ray
-from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+from ray.exceptions import RayError, RayTaskError
 
-from vidcnn.annotations import Annotations, LabelledVideo, Split, SplitSettings, read_annotations
+from vidcnn.annotations import Annotations, LabelledVideo, Split, read_annotations
 from vidcnn.bundle import Bundle
 from vidcnn.clips import ClipSpec
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
-from vidcnn.cluster.resources import LOW_PRIORITY
 from vidcnn.config import EvaluateSpec
-from vidcnn.errors import DataError, OutputError, UsageError, VidcnnError, VideoError
+from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
 from vidcnn.models.registry import architecture
+from vidcnn.pipelines.deaths import decoder_death
 from vidcnn.pipelines.infer import uses_gpus
+from vidcnn.planning import PlanSettings
+from vidcnn.processes import lower_priority
 from vidcnn.progress import ProgressDisplay
+from vidcnn.training.data import split_settings
 from vidcnn.training.validation import Validation, summarise_scores
 from vidcnn.training.views import ViewSettings, load_views
 
@@ -118,13 +121,9 @@ def _check_writable(out: str | None) -> None:
 
 def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...]]:
     """Return the videos to evaluate on, with labels as indexes of the bundle's."""
-    try:
-        conditions = (spec.val_where,) if spec.val_where else ()
-        # Whatever the data does not split stays together, unless the user asks for a part of it.
-        fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
-        splits = SplitSettings(fraction, spec.split_by, conditions, spec.split_seed)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    # Whatever the data does not split stays together, unless the user asks for a part of it.
+    fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
+    splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
     annotations = read_annotations(spec.data, root=spec.root, splits=splits, for_training=False)
     split, found = _choose(annotations, spec.split)
     if not found:
@@ -161,12 +160,14 @@ def _label_indexes(names: tuple[str, ...], labels: tuple[str, ...], data: str) -
 def _view_settings(spec: EvaluateSpec, bundle: Bundle) -> ViewSettings:
     architecture(bundle.architecture).check_input(bundle.sampling, bundle.preprocessing)
     return ViewSettings(
-        clips=ClipSpec(bundle.sampling, num_clips=spec.clips, short_clips=spec.short_clips),
+        plan=PlanSettings(
+            ClipSpec(bundle.sampling, num_clips=spec.clips, short_clips=spec.short_clips),
+            spec.image_fps,
+            spec.max_pixels,
+        ),
         preprocessing=bundle.preprocessing,
         num_crops=3 if spec.crops == "3" else 1,
         exact=spec.precision == "exact",
-        image_fps=spec.image_fps,
-        max_pixels=spec.max_pixels,
     )
 
 
@@ -214,22 +215,25 @@ def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) ->
         (done,), _ = ray.wait(list(running))
         video, actor = running.pop(done)
         idle.append(actor)
-        try:
-            yield video, ray.get(done)
-        except RayTaskError as error:
-            if isinstance(error.cause, WorkerCrashedError | OutOfMemoryError):
-                yield video, VideoError("decoder_crash", "the process that decoded it died")
-            elif isinstance(error.cause, VidcnnError):
-                raise error.cause from None
-            else:
-                raise
-        except (WorkerCrashedError, OutOfMemoryError):
-            yield video, VideoError("decoder_crash", "the process that decoded it died")
+        yield video, _result(done)
+
+
+def _result(done: Any) -> Any:
+    """Return the scores of a video, or why there are none."""
+    try:
+        return ray.get(done)
+    except RayError as error:
+        death = decoder_death(error)
+        if death is not None:
+            return death
+        if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
+            raise error.cause from None
+        raise
 
 
 def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> list[Any]:
     if yields:
-        os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
+        lower_priority()
     return list(load_views(sample, views))
 
 

@@ -6,24 +6,21 @@ What kills the process that decodes it costs the one sample that does so.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+from ray.exceptions import RayError
 
 from vidcnn.cluster import Shares
-from vidcnn.cluster.resources import LOW_PRIORITY
 from vidcnn.errors import VideoError
+from vidcnn.pipelines.deaths import decoder_death
+from vidcnn.processes import lower_priority
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData
 
 _NUM_RETRIES = 2
-
-_DEATHS = (WorkerCrashedError, OutOfMemoryError)
-"""How Ray says that a process died, as against an exception in it: that is our own fault, or the machine's."""
 
 
 class _Started(NamedTuple):
@@ -68,18 +65,19 @@ class RayLoader:
         """Return what was begun, when it is there."""
         try:
             loaded: LoadedClips = ray.get(started.clips)
-        except _DEATHS as error:
+        except RayError as error:
+            death = decoder_death(error)
+            if death is None:
+                raise
             if started.samples is None or len(started.samples) == 1:
-                return self._failed(error)
+                return self._failed(death)
             return _joined([self.finish(self.start_samples(range(n, n + 1))) for n in started.samples])
         return loaded
 
-    def _failed(self, error: Exception) -> LoadedClips:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        failure = VideoError("decoder_crash", f"the process that decoded it died ({reason})")
+    def _failed(self, death: VideoError) -> LoadedClips:
         data: TrainingData = ray.get(self._data[0])
         shape = (1, data.clips.sampling.num_frames, *data.clips.preprocessing.crop, 3)
-        return LoadedClips(np.zeros(shape, np.uint8), np.zeros(1, np.bool_), ((0, failure),))
+        return LoadedClips(np.zeros(shape, np.uint8), np.zeros(1, np.bool_), ((0, death),))
 
 
 def _warm_up(data: list[Any], yields: bool) -> None:
@@ -98,7 +96,7 @@ def _load_views(data: list[Any], video: int, yields: bool) -> LoadedClips:
 def _loader(data: Any, yields: bool) -> DirectLoader:
     """Return this process's loader: the list of videos, which may be long, is unpacked once."""
     if yields:
-        os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
+        lower_priority()
     return DirectLoader(ray.get(data))
 
 

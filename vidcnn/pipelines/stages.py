@@ -13,7 +13,6 @@ Errors of single videos travel along as rows. Pickle is used between the command
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,9 +22,9 @@ import numpy as np
 import pyarrow as pa
 
 from vidcnn.batching import ClipBatch, DecodeSettings, decode_unit
-from vidcnn.cluster.resources import LOW_PRIORITY
 from vidcnn.errors import ModelError, VidcnnError, VideoError
 from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
+from vidcnn.processes import lower_priority
 from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video
 from vidcnn.sources import SourceVideo
 
@@ -104,7 +103,7 @@ class DecodeStage:
     def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
         """Decode the units of a block."""
         if self._low_priority:
-            os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
+            lower_priority()
         for unit, pieces in zip(units["unit"], units["pieces"], strict=True):
             if not unit.is_valid:
                 yield _decoded_row(None, pieces.as_py())

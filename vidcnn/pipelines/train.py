@@ -82,18 +82,25 @@ def run_training(
         from vidcnn.training.checkpoints import CheckpointStore
 
         store = CheckpointStore(plan.run.directory / "checkpoints", plan.run.num_best)
-        newest = store.load_newest()
-        first_step = 0 if newest is None else newest[0].step
-        del newest
-        state = None
-        if first_step < plan.recipe.num_steps:
+        state, num_steps_done = None, 0
+        if not _is_done(store, plan.recipe.num_steps):
             from vidcnn.pipelines.crew import Crew
 
             crew = Crew(plan, machine or start_ray(), num_workers, device)
             with ProgressDisplay(crew.describe, enabled=show_progress) as display:
                 crew.run(display)
             state = crew.state
-        return _report(plan, store, first_step, time.monotonic() - began, state)
+            num_steps_done = plan.recipe.num_steps - crew.first_step
+        return _report(plan, store, num_steps_done, time.monotonic() - began, state)
+
+
+def _is_done(store: CheckpointStore, num_steps: int) -> bool:
+    """Tell whether a checkpoint of the last step can be read; those of other steps are left to the workers."""
+    checkpoints = store.list()
+    if not checkpoints or checkpoints[-1].step < num_steps:
+        return False
+    newest = store.load_newest()
+    return newest is not None and newest[0].step >= num_steps
 
 
 def _plan(spec: TrainSpec, annotations: Annotations) -> tuple[TrainingPlan, int, str]:
@@ -124,13 +131,13 @@ def _workers(spec: TrainSpec) -> tuple[int, str]:
 def _precision(spec: TrainSpec, device: str) -> Any:
     if spec.precision != "auto":
         return spec.precision
-    from vidcnn.network import has_bf16, resolve_device
+    from vidcnn.network import fastest_precision, resolve_device
 
-    return "bf16" if has_bf16(resolve_device(device)) else "fp32"
+    return fastest_precision(resolve_device(device))
 
 
 def _report(
-    plan: TrainingPlan, store: CheckpointStore, first_step: int, seconds: float, state: RunState | None
+    plan: TrainingPlan, store: CheckpointStore, num_steps_done: int, seconds: float, state: RunState | None
 ) -> TrainReport:
     """Write the bundle of the best weights, and say how the run ended."""
     from vidcnn.training.journal import read_journal
@@ -149,7 +156,7 @@ def _report(
         bundle=directory,
         best_step=best.step,
         validation=validation,
-        num_steps_done=plan.recipe.num_steps - first_step,
+        num_steps_done=num_steps_done,
         seconds=seconds,
         state=state,
     )

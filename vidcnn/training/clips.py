@@ -23,13 +23,13 @@ from vidcnn.augment import Augmentation, augment_clip
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
 from vidcnn.errors import VideoError
 from vidcnn.grid import Grid
-from vidcnn.planning import read_times
+from vidcnn.planning import PlannedSegment, read_times
 from vidcnn.samples import Sample
 from vidcnn.sources import SourceVideo
 from vidcnn.training.cache import FrameCache
 from vidcnn.transforms import Preprocessing
 from vidcnn.video.container import plain_errors
-from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.timeline import Timing
 
@@ -165,16 +165,8 @@ class ClipReader:
 
     def _decode_file(self, video: SourceVideo, segment: Segment, timing: Timing) -> list[UInt8Array | VideoError]:
         settings = self._settings
-        request = DecodeRequest(
-            location=video.location,
-            segment=segment,
-            is_frame_folder=video.is_frame_folder,
-            timing=timing,
-            preprocessing=settings.preprocessing,
-            uncropped=True,
-            version=None if video.is_frame_folder else (video.size_bytes, video.mtime_ns),
-            max_pixels=settings.max_pixels,
-        )
+        planned = PlannedSegment.of(video, timing, segment)
+        request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, uncropped=True)
         clips: list[UInt8Array | VideoError] = [VideoError("unreadable", "")] * segment.num_clips
         for decoded in decode_segment(request):
             if decoded.error is not None:

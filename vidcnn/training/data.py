@@ -31,16 +31,20 @@ def read_data(spec: TrainSpec) -> Annotations:
         raise UsageError(
             f"a run cannot be kept in object storage ('{spec.out}')", "give a directory that all machines see"
         )
+    splits = split_settings(spec.val_fraction, spec.split_by, spec.val_where, spec.seed)
+    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
+
+
+def split_settings(val_fraction: float, split_by: str | None, val_where: str | None, seed: int) -> SplitSettings:
+    """Read how a user wants videos to be split.
+
+    Raises:
+        UsageError: It cannot be meant.
+    """
     try:
-        splits = SplitSettings(
-            val_fraction=spec.val_fraction,
-            split_by=spec.split_by,
-            val_where=(spec.val_where,) if spec.val_where else (),
-            seed=spec.seed,
-        )
+        return SplitSettings(val_fraction, split_by, (val_where,) if val_where else (), seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
 
 
 def run_directory(spec: TrainSpec) -> Path:

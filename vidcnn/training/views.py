@@ -14,12 +14,10 @@ from typing import Literal
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips import ClipSpec, plan_segments
 from vidcnn.errors import VideoError
-from vidcnn.planning import read_times
+from vidcnn.planning import PlanSettings, plan_video
 from vidcnn.transforms import Preprocessing
-from vidcnn.video.container import plain_errors
-from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
 
 NumCrops = Literal[1, 3]
@@ -30,20 +28,16 @@ class ViewSettings:
     """Which views are taken, and how.
 
     Args:
-        clips: How clips are laid over a video.
+        plan: How clips are laid over a video, and what is accepted for one.
         preprocessing: Resize and crop.
         num_crops: 1, the centre; or 3, spread evenly along the longer side.
         exact: Resize with torchvision's own arithmetic.
-        image_fps: Images per second of a folder of numbered images.
-        max_pixels: Largest frame, width times height, that is decoded.
     """
 
-    clips: ClipSpec
+    plan: PlanSettings
     preprocessing: Preprocessing
     num_crops: NumCrops
     exact: bool
-    image_fps: float
-    max_pixels: int
 
 
 def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array | VideoError]:
@@ -52,25 +46,17 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
     Returns:
         For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it cannot be had; at least one.
     """
-    source = video.video
     try:
-        with plain_errors():
-            times, timing = read_times(source, image_fps=settings.image_fps, max_pixels=settings.max_pixels)
-            segments = plan_segments(times, settings.clips, interval=(video.start_seconds, video.end_seconds))
+        segments = plan_video(video.video, settings.plan, (video.start_seconds, video.end_seconds))
     except VideoError as error:
         return [error]
     views: list[UInt8Array | VideoError] = []
-    for segment in segments:
-        request = DecodeRequest(
-            location=source.location,
-            segment=segment,
-            is_frame_folder=source.is_frame_folder,
-            timing=timing,
-            preprocessing=settings.preprocessing,
+    for planned in segments:
+        request = planned.request(
+            settings.preprocessing,
+            max_pixels=settings.plan.max_pixels,
             exact=settings.exact,
             uncropped=settings.num_crops > 1,
-            version=None if source.is_frame_folder else (source.size_bytes, source.mtime_ns),
-            max_pixels=settings.max_pixels,
         )
         for decoded in decode_segment(request):
             if decoded.pixels is None:

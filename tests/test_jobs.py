@@ -10,7 +10,7 @@ from tests.commands import vidcnn
 from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
 from vidcnn.demo import training_spec
 from vidcnn.errors import UsageError
-from vidcnn.jobs import SPECS, read_job, read_values
+from vidcnn.jobs import SPECS, read_job, read_needs, read_values
 
 JOBS = Path(__file__).parents[1] / "jobs"
 JOB_FILES = [path for path in sorted(JOBS.glob("*.yaml")) if "\ncommand: " in path.read_text()]
@@ -216,3 +216,29 @@ def test_a_job_is_run_with_settings(job: Path) -> None:
     result = vidcnn("run", job, "--set", "source=absent", "--set", "weights=random")
     assert (result.returncode, "absent" in result.stderr) == (1, True)
     assert vidcnn("run", job).returncode == 2
+
+
+def test_a_job_that_will_run_elsewhere_is_read_without_its_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BUCKET", "LIMIT", "OUT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WIDTH", "3")
+    job = tmp_path / "job.yaml"
+    lines = ["command: infer", "source: s3://${BUCKET}/v", "limit: ${LIMIT}", "top_k: ${WIDTH}"]
+    job.write_text("\n".join([*lines, "out: ${OUT:-preds}/${BUCKET:-b}"]))
+    needs = read_needs(job)
+    assert needs.spec == InferSpec(source=("s3://${BUCKET}/v",), top_k=3, out="preds/b")
+    assert (needs.needed, needs.optional) == (("BUCKET", "LIMIT", "WIDTH"), ("OUT",))
+    assert needs.open_fields == {"source": "s3://${BUCKET}/v", "limit": "${LIMIT}"}
+    needs = read_needs(job, ["source=videos", "limit=2"])
+    assert needs.spec == InferSpec(source=("videos",), limit=2, top_k=3, out="preds/b")
+    assert (needs.needed, needs.open_fields) == (("WIDTH",), {})
+
+
+def test_what_is_wrong_with_it_is_said_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUCKET", raising=False)
+    job = tmp_path / "job.yaml"
+    job.write_text("command: infer\nsource: s3://${BUCKET}/v\nstride: 0\n")
+    with pytest.raises(UsageError, match=r"--stride \(0\) must be > 0"):
+        read_needs(job)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.substitution import PATTERN, is_variable, substitute
+from vidcnn.substitution import PATTERN, is_variable, substitute, variables
 
 ENVIRON = {"A": "x", "EMPTY": "", "NESTED": "${A}"}
 
@@ -55,3 +55,8 @@ def test_the_pattern_of_the_schema_finds_variables(text: str, has: bool) -> None
 @given(st.text())
 def test_any_text_can_be_written(text: str) -> None:
     assert substitute(text.replace("${", "$${"), ENVIRON) == text
+
+
+def test_the_variables_of_a_text_are_found_and_whether_they_are_needed() -> None:
+    assert variables("s3://${B}/${DAY:-x}/$${NOT}/${B:-b}") == {"B": True, "DAY": False}
+    assert variables("no $DAY here") == {}

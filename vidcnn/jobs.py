@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -17,10 +17,26 @@ from vidcnn import plain_yaml
 from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec
 from vidcnn.errors import UsageError
 from vidcnn.options import read_spec
-from vidcnn.substitution import is_variable, substitute
+from vidcnn.substitution import is_variable, substitute, variables
 
 SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
 """The spec of each command that a job may name."""
+
+
+class JobNeeds(NamedTuple):
+    """A job spec, as far as it can be known before it runs.
+
+    Attributes:
+        spec: The spec; fields that need variables which are not set have their defaults, or the text that is written.
+        needed: Names of variables without which the job does not run.
+        optional: Names of variables for which it has defaults.
+        open_fields: Fields whose value is not known, with what is written for them.
+    """
+
+    spec: Spec
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    open_fields: dict[str, Any]
 
 
 def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
@@ -38,6 +54,37 @@ def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
     command, written = _read(path)
     given = _read_settings(settings, SPECS[command])
     return read_spec(SPECS[command], _fill(path, command, written, without=given) | given)
+
+
+def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
+    """Read a job spec that will run somewhere else, where other variables may be set.
+
+    Args:
+        path: The file.
+        settings: As in `read_job`.
+
+    Raises:
+        UsageError: As `read_job` does, but for variables that are not set.
+    """
+    command, written = _read(path)
+    given = _read_settings(settings, SPECS[command])
+    names: dict[str, bool] = {}
+    open_fields: dict[str, Any] = {}
+    for key, value in written.items():
+        if key in given:
+            continue
+        inside = _variables(value)
+        names |= {name: needed or names.get(name, False) for name, needed in inside.items()}
+        if any(needed and name not in os.environ for name, needed in inside.items()):
+            open_fields[key] = value
+    values = _fill(path, command, written, without={*given, *open_fields})
+    fields = SPECS[command].model_fields
+    required = {key: value for key, value in open_fields.items() if key in fields and fields[key].is_required()}
+    if isinstance(required.get("source"), str):
+        required["source"] = [required["source"]]
+    spec = read_spec(SPECS[command], {**required, **values, **given})
+    needed = tuple(name for name in names if names[name])
+    return JobNeeds(spec, needed, tuple(name for name in names if not names[name]), open_fields)
 
 
 def read_values(path: Path, command: str, *, without: Collection[str] = ()) -> dict[str, Any]:
@@ -109,6 +156,16 @@ def _substituted(value: Any, field: FieldInfo | None) -> Any:
         return value
     text = substitute(value, os.environ)
     return _as_meant(text, field) if is_variable(value) else text
+
+
+def _variables(value: Any) -> dict[str, bool]:
+    """Return the variables in a value as it is written, and whether each is needed."""
+    texts = value if isinstance(value, list) else [value]
+    names: dict[str, bool] = {}
+    for text in texts:
+        for name, needed in variables(text).items() if isinstance(text, str) else ():
+            names[name] = needed or names.get(name, False)
+    return names
 
 
 def _read_settings(settings: Sequence[str], spec: type[Spec]) -> dict[str, Any]:

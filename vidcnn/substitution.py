@@ -48,6 +48,15 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
     return result
 
 
+def variables(text: str) -> dict[str, bool]:
+    """Return the names of the variables in a text, and whether each is needed: it has no default somewhere."""
+    names: dict[str, bool] = {}
+    for place in _PLACE.finditer(text):
+        if place["name"] is not None:
+            names[place["name"]] = names.get(place["name"], False) or not place["has_default"]
+    return names
+
+
 def is_variable(text: str) -> bool:
     """Tell whether a text is one variable and nothing else."""
     place = _PLACE.fullmatch(text.strip())

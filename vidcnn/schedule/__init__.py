@@ -1,0 +1,5 @@
+"""Schedules for a job: a job spec and a cron expression go in, the text of files that run the job comes out.
+
+`cron` reads the expression and `task` what is to be run; `crontab`, `systemd` and `kubernetes` write the files. All of
+it is pure but for `task`, which reads the job spec and looks at where it was called.
+"""

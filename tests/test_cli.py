@@ -12,7 +12,7 @@ import pytest
 from tests.commands import make_tiny_bundle, vidcnn
 from vidcnn import __version__
 from vidcnn.cli import COMMANDS, main
-from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, option_name
+from vidcnn.config import EvaluateSpec, InferSpec, ScheduleSpec, Spec, TrainSpec, option_name
 from vidcnn.models.table import model_rows
 
 
@@ -29,7 +29,10 @@ def test_help_lists_the_commands() -> None:
         assert name in result.stdout
 
 
-@pytest.mark.parametrize(("command", "spec"), [("infer", InferSpec), ("train", TrainSpec), ("evaluate", EvaluateSpec)])
+@pytest.mark.parametrize(
+    ("command", "spec"),
+    [("infer", InferSpec), ("train", TrainSpec), ("evaluate", EvaluateSpec), ("schedule", ScheduleSpec)],
+)
 def test_help_has_an_option_for_every_field_of_a_spec(command: str, spec: type[Spec]) -> None:
     result = vidcnn(command, "--help")
     assert (result.returncode, result.stderr) == (0, "")

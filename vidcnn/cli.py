@@ -25,6 +25,7 @@ COMMANDS = {
     "bundle": "Make a model bundle from an architecture, weights and labels.",
     "run": "Run a job spec: the options of a command in a file.",
     "schema": "Print the JSON Schema of job specs, by which editors complete and check them.",
+    "schedule": "Write what runs a job again and again: lines for cron, units of systemd, or a CronJob of Kubernetes.",
     "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",
 }
 """Name and first line of each command."""

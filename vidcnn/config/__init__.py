@@ -7,6 +7,7 @@ the model, the machine or the data decides.
 
 from vidcnn.config.base import Spec, option_name
 from vidcnn.config.infer import InferSpec, parse_pool
+from vidcnn.config.schedule import ScheduleSpec
 from vidcnn.config.train import EvaluateSpec, TrainSpec
 
-__all__ = ["EvaluateSpec", "InferSpec", "Spec", "TrainSpec", "option_name", "parse_pool"]
+__all__ = ["EvaluateSpec", "InferSpec", "ScheduleSpec", "Spec", "TrainSpec", "option_name", "parse_pool"]

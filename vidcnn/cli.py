@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__
-from vidcnn.errors import VidcnnError
+from vidcnn.errors import JobFailedError, VidcnnError
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "Run a job spec: the options of a command in a file.",
     "schema": "Print the JSON Schema of job specs, by which editors complete and check them.",
     "schedule": "Write what runs a job again and again: lines for cron, units of systemd, or a CronJob of Kubernetes.",
+    "jobs": "List, follow and stop the jobs of a cluster.",
     "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",
 }
 """Name and first line of each command."""
@@ -66,9 +67,12 @@ app = typer.Typer(
 
 
 def load_command(name: str) -> Any:
-    """Import a command."""
+    """Import a command: a function of its module's own name, or a group of them called ``app``."""
+    module = import_module(f"vidcnn.commands.{name}")
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
     command_app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    command_app.command(name)(getattr(import_module(f"vidcnn.commands.{name}"), name))
+    command_app.command(name)(getattr(module, name))
     return typer.main.get_command(command_app)
 
 
@@ -82,6 +86,8 @@ def main() -> None:
         if debug:
             raise
         _fail(error.message, error.hint, error.exit_code)
+    except JobFailedError as error:
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", "what was committed stays; the same command continues", _INTERRUPTED)
     except BrokenPipeError:

@@ -13,9 +13,10 @@
         OutputBusyError           exit 75: another run holds this output
       RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
+    JobFailedError                a job of a cluster failed, and has said why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
 
-Every exception takes positional strings only, so that it survives pickling between processes.
+Every exception takes positional values only, so that it survives pickling between processes.
 """
 
 from __future__ import annotations
@@ -112,6 +113,19 @@ class TooManyErrorsError(VidcnnError):
     """The share of bad videos is above what the user allows."""
 
     exit_code = 3
+
+
+class JobFailedError(Exception):
+    """A job of a cluster ended with an exit code other than 0, and has said why.
+
+    Args:
+        exit_code: The code.
+    """
+
+    @property
+    def exit_code(self) -> int:
+        """The code."""
+        return int(self.args[0])
 
 
 class VideoError(Exception):

@@ -39,6 +39,11 @@ class JobNeeds(NamedTuple):
     open_fields: dict[str, Any]
 
 
+def command_of(spec: Spec) -> str:
+    """Return the command that a spec belongs to."""
+    return next(command for command, spec_type in SPECS.items() if type(spec) is spec_type)
+
+
 def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
     """Read a job spec.
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
+from vidcnn.cluster.silence import silence
 from vidcnn.errors import VidcnnError
+
+_UNLIMITED = 1e5
+"""Stands for as many processors as the autoscaler likes to add."""
 
 
 @contextmanager
@@ -25,6 +30,11 @@ def attached_ray(*, use_gpus: bool) -> Iterator[Machine]:
         VidcnnError: This process is not within a cluster.
     """
     prepare_environment()
+    with silence():
+        yield from _attach(use_gpus)
+
+
+def _attach(use_gpus: bool) -> Iterator[Machine]:
     import ray
 
     try:
@@ -40,7 +50,7 @@ def attached_ray(*, use_gpus: bool) -> Iterator[Machine]:
             num_cpus=resources.get("CPU", 1.0),
             num_gpus=resources.get("GPU", 0.0) if use_gpus else 0.0,
             memory_bytes=resources.get("memory", 2.0**30),
-            num_nodes=max(1, sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())),  # type: ignore[no-untyped-call]
+            node_cpus=_smallest_cpus(),
         )
     finally:
         ray.shutdown()
@@ -53,4 +63,20 @@ def _largest_resources() -> dict[str, float]:
 
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     possible = state.get_max_resources_from_cluster_config() or {}
-    return {name: max(there.get(name, 0.0), possible.get(name, 0.0)) for name in there.keys() | possible.keys()}
+    return {
+        name: max(there.get(name, 0.0), min(possible.get(name, 0.0), _UNLIMITED))
+        for name in there.keys() | possible.keys()
+    }
+
+
+def _smallest_cpus() -> float | None:
+    """Return the processors of the smallest machine that has any, among those there are and those that may come."""
+    import ray
+    from ray._private.state import state
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    there = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config is not None else ()
+    possible = [group.resources.get("CPU", 0.0) for group in groups if group.max_count]
+    return min((cpus for cpus in (*there, *possible) if cpus), default=None)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
+from vidcnn.cluster.silence import silence
 from vidcnn.errors import VidcnnError
 from vidcnn.processes import descendants, end_processes, runs
 from vidcnn.scratch import scratch_directory
@@ -41,7 +41,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     terminate = signal.getsignal(signal.SIGTERM)
-    with _silence() if quiet else nullcontext(), scratch_directory("vidcnn-ray-", _scratch_base()) as scratch:
+    with silence() if quiet else nullcontext(), scratch_directory("vidcnn-ray-", _scratch_base()) as scratch:
         others = set(descendants())
         try:
             _start_ray(num_gpus, scratch)
@@ -77,29 +77,6 @@ def _start_ray(num_gpus: int | None, scratch: Path) -> None:
     except (RuntimeError, OSError, ValueError, ConnectionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise VidcnnError(f"Ray does not start on this machine: {reason}", "--debug shows more") from error
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep Ray from the user: what its native code writes to stderr, and what its threads print on stdout.
-
-    Python's own `sys.stderr` goes on as it was, for the progress; results are printed when Ray has ended.
-    """
-    sys.stderr.flush()
-    saved, python_stderr = os.dup(2), sys.stderr
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    if python_stderr is sys.__stderr__:
-        sys.stderr = open(saved, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
-    try:
-        with open(os.devnull, "w") as discarded, redirect_stdout(discarded):
-            yield
-    finally:
-        sys.stderr.flush()
-        sys.stderr = python_stderr
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _object_store_bytes() -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 QUIET_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -39,15 +41,30 @@ def is_attached() -> bool:
     return _attached
 
 
-def prepare_environment() -> None:
-    """Set the environment that Ray reads; nothing changes once `ray` is imported."""
+def prepare_environment(*, embedded: bool = True) -> None:
+    """Set the environment that Ray reads; nothing changes once `ray` is imported.
+
+    Args:
+        embedded: Whether a Ray may be started in this process, rather than just asked.
+    """
     if "ray" in sys.modules:
         return
     for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if not _attached:
+    if embedded and not _attached:
         # An embedded Ray listens where others can reach it: a token of its own keeps them out, and that of another
         # cluster is not for it.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.pop("RAY_ADDRESS", None)
+
+
+@contextmanager
+def forget_addresses() -> Iterator[None]:
+    """Hide the environment's addresses of clusters, which Ray would prefer to the one that is named."""
+    names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

@@ -22,13 +22,18 @@ class Machine:
         num_cpus: Processors.
         num_gpus: GPUs.
         memory_bytes: Memory for tasks, without the object store.
-        num_nodes: Machines with processors.
+        node_cpus: Processors of one machine, the smallest that has any; None where there is one machine only.
     """
 
     num_cpus: float
     num_gpus: float
     memory_bytes: float
-    num_nodes: int = 1
+    node_cpus: float | None = None
+
+    @property
+    def num_nodes(self) -> int:
+        """Machines, if all were like the smallest."""
+        return 1 if self.node_cpus is None else max(1, int(self.num_cpus / self.node_cpus))
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def share_resources(
     of them needs more is not known before the run. So as many decoders as processors may run, at low priority, beside
     actors that use all of them: the operating system then gives the model all it can use, and the decoders the rest.
     Actors of one thread each do not wait for each other, as the threads of one actor do whenever one is interrupted:
-    that makes them faster together, so there are as many as memory allows.
+    that makes them faster together, so there are as many as memory allows. What each reserves fits on any machine.
 
     Args:
         machine: What the cluster offers.
@@ -100,10 +105,11 @@ def share_resources(
         threads = None
     else:
         low, high = actors or (2 * (_worthwhile_actors(_cpu_actors(machine), num_clips),))
-        reserved = cpus / 2 / high
+        node_cpus = min(cpus, machine.node_cpus or cpus)  # what is reserved at once must fit on a machine
+        reserved = min(cpus / high, node_cpus) / 2
         decoders = num_decoders or max(1, int(cpus))
-        decoder_cpus = 0.4 * cpus / decoders
-        threads = max(1, int(cpus) // high)
+        decoder_cpus = 0.4 * min(cpus / decoders, node_cpus)
+        threads = max(1, int(min(cpus // high, node_cpus)))
     return Shares(
         min_actors=low,
         max_actors=high,

@@ -6,7 +6,15 @@ import json
 
 import typer
 
-from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.commands import (
+    ClusterOption,
+    DebugOption,
+    JsonOption,
+    NoWaitOption,
+    QuietOption,
+    UpOption,
+    ran_on_cluster,
+)
 from vidcnn.config import EvaluateSpec
 from vidcnn.options import takes_spec
 
@@ -15,12 +23,16 @@ from vidcnn.options import takes_spec
 def evaluate(
     spec: EvaluateSpec,
     *,
+    cluster: ClusterOption = None,
+    up: UpOption = False,
+    no_wait: NoWaitOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Measure a bundle on labelled videos: over clips, and over whole videos with several views of each."""
-    run_evaluate(spec, as_json=as_json, quiet=quiet)
+    if not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
+        run_evaluate(spec, as_json=as_json, quiet=quiet)
 
 
 def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:

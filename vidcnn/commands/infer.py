@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.commands import (
+    ClusterOption,
+    DebugOption,
+    JsonOption,
+    NoWaitOption,
+    QuietOption,
+    UpOption,
+    ran_on_cluster,
+)
 from vidcnn.config import InferSpec
 from vidcnn.options import takes_spec
 
@@ -21,6 +29,9 @@ def infer(
     spec: InferSpec,
     *,
     dry_run: DryRunOption = False,
+    cluster: ClusterOption = None,
+    up: UpOption = False,
+    no_wait: NoWaitOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -35,7 +46,7 @@ def infer(
 
         plan = plan_source(spec)
         typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(plan))
-    else:
+    elif not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
         run_infer(spec, as_json=as_json, quiet=quiet)
 
 

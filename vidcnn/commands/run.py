@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.commands import (
+    ClusterOption,
+    DebugOption,
+    JsonOption,
+    NoWaitOption,
+    QuietOption,
+    UpOption,
+    ran_on_cluster,
+)
 
 
 def run(
@@ -21,6 +29,9 @@ def run(
             metavar="NAME=VALUE",
         ),
     ] = None,
+    cluster: ClusterOption = None,
+    up: UpOption = False,
+    no_wait: NoWaitOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -32,10 +43,13 @@ def run(
     from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
     from vidcnn.jobs import read_job
 
-    match read_job(job, settings or ()):
-        case InferSpec() as spec:
+    spec = read_job(job, settings or ())
+    if ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
+        return
+    match spec:
+        case InferSpec():
             run_infer(spec, as_json=as_json, quiet=quiet)
-        case TrainSpec() as spec:
+        case TrainSpec():
             run_train(spec, as_json=as_json, quiet=quiet)
-        case EvaluateSpec() as spec:
+        case EvaluateSpec():
             run_evaluate(spec, as_json=as_json, quiet=quiet)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import typer
 
-from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.commands import (
+    ClusterOption,
+    DebugOption,
+    JsonOption,
+    NoWaitOption,
+    QuietOption,
+    UpOption,
+    ran_on_cluster,
+)
 from vidcnn.config import TrainSpec
 from vidcnn.options import takes_job
 
@@ -18,6 +26,9 @@ DEFAULT_JOB = Path("jobs/train.yaml")
 def train(
     spec: TrainSpec,
     *,
+    cluster: ClusterOption = None,
+    up: UpOption = False,
+    no_wait: NoWaitOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -26,7 +37,8 @@ def train(
 
     The same command again goes on where it stopped. JOB.yaml is a job spec, whose values the options override.
     """
-    run_train(spec, as_json=as_json, quiet=quiet)
+    if not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
+        run_train(spec, as_json=as_json, quiet=quiet)
 
 
 def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:

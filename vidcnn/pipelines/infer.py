@@ -29,6 +29,7 @@ from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
+from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
@@ -161,7 +162,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
             num_clips = estimate_clips(todo, job.plan)
             if runtime is None:
-                runtime = choose_runtime(job.bundle, spec, device, num_clips)
+                runtime = ask_there(choose_runtime, job.bundle, spec, device, num_clips, device=device)
                 output.use_settings(job.settings(runtime))
             shares = share_resources(
                 machine,
@@ -253,7 +254,7 @@ def _run(
     spec = job.spec
     from vidcnn.inference import default_batch_size
 
-    batch_size = spec.batch_size or default_batch_size(job.bundle, device)
+    batch_size = spec.batch_size or ask_there(default_batch_size, job.bundle, device, device=device)
     settings = StageSettings(
         plan=job.plan,
         decode=DecodeSettings(

@@ -1,0 +1,41 @@
+"""Where a command is to run: what ``--cluster`` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from vidcnn.errors import UsageError
+
+AUTO = "auto"
+"""Stands for the cluster whose job this process is."""
+
+_DEFAULT_PORT = 8265
+_HINT = "--cluster takes a cluster-launcher file (.yaml), or the address of a job server such as http://HOST:8265"
+
+
+def parse_place(text: str) -> str | Path:
+    """Tell an address from a launcher file.
+
+    Returns:
+        The URL of a job server, or the path of a launcher file.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    path = Path(text)
+    if path.suffix.lower() in (".yaml", ".yml") and "://" not in text:
+        if not path.is_file():
+            raise UsageError(f"there is no launcher file '{text}'", _HINT)
+        return path
+    url = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = url.port or (_DEFAULT_PORT if url.scheme == "http" else 443)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is no address: {error}", _HINT) from None
+    if url.scheme == "ray":
+        raise UsageError(f"'{text}' is the address of a Ray client", f"name the job server: http://{url.hostname}:8265")
+    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/"):
+        raise UsageError(f"'{text}' is neither an address nor a launcher file", _HINT)
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    return f"{url.scheme}://{host}:{port}"

@@ -1,0 +1,144 @@
+"""A command that runs on a cluster: sent there, followed, and ended with the exit code that it ended with there."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidcnn.cluster.follow import follow
+from vidcnn.cluster.jobserver import JobServer, JobState
+from vidcnn.cluster.place import parse_place
+from vidcnn.cluster.submission import ENTRYPOINT, Submission, is_of, next_id
+from vidcnn.errors import JobFailedError, OutputBusyError, RunInterruptedError, VidcnnError
+
+_NUM_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a command is run on a cluster.
+
+    Attributes:
+        place: What ``--cluster`` says.
+        up: Whether to start the cluster if it is not there.
+        wait: Whether to follow the job to its end.
+        show_progress: Whether to show on stderr how far it is.
+    """
+
+    place: str
+    up: bool
+    wait: bool
+    show_progress: bool
+
+
+def run_on_cluster(submission: Submission, way: Way) -> None:
+    """Submit a job and follow it to its end.
+
+    Raises:
+        VidcnnError: It cannot be submitted.
+        JobFailedError: It ended with another exit code than 0; it has said why.
+        RunInterruptedError: It was interrupted.
+    """
+    with reach(way.place, up=way.up) as server:
+        job_id = submit(server, submission)
+        if not way.wait:
+            print(job_id)
+            return
+        _say(f"job {job_id} on {way.place}", way.show_progress)
+        try:
+            state = follow(server, job_id, show_progress=way.show_progress)
+        except KeyboardInterrupt:
+            state = _interrupted(server, job_id, way)
+        end(state)
+
+
+def submit(server: JobServer, submission: Submission) -> str:
+    """Submit a job unless it runs already, and return its id.
+
+    Raises:
+        OutputBusyError: It runs already.
+    """
+    for _ in range(_NUM_ATTEMPTS):
+        known = server.jobs()
+        running = [job for job in known if is_of(submission.name, job.id) and not job.is_over]
+        if running:
+            raise OutputBusyError(
+                f"the same job runs already as {running[0].id}",
+                f"vidcnn jobs logs {running[0].id} --cluster ... follows it, vidcnn jobs stop ends it",
+            )
+        job_id = next_id(submission.name, (job.id for job in known))
+        with tempfile.TemporaryDirectory() as folder:
+            if server.submit(job_id, ENTRYPOINT, submission.write(Path(folder)), submission.metadata):
+                return job_id
+    raise OutputBusyError("the same job was submitted from elsewhere", "vidcnn jobs list --cluster ... shows it")
+
+
+def end(state: JobState) -> None:
+    """End as a job ended.
+
+    Raises:
+        RunInterruptedError: It was stopped.
+        JobFailedError: It failed.
+    """
+    if state.status == "STOPPED":
+        raise RunInterruptedError(f"job {state.id} was stopped", "the same command goes on")
+    if state.status == "FAILED":
+        code = state.exit_code or 1
+        if code < 0 or (code > 128 and code != 130):
+            raise VidcnnError(f"the driver of job {state.id} died: {state.message}", "the same command goes on")
+        if state.exit_code is None:
+            raise VidcnnError(f"job {state.id} failed: {state.message}", "vidcnn jobs logs shows all that it said")
+        raise JobFailedError(code)
+
+
+@contextmanager
+def reach(place: str, *, up: bool = False) -> Iterator[JobServer]:
+    """Connect to the job server of a cluster for the time of the block.
+
+    Args:
+        place: What ``--cluster`` says.
+        up: Whether to start the cluster of a launcher file.
+
+    Raises:
+        VidcnnError: It cannot be reached.
+    """
+    target = parse_place(place)
+    if isinstance(target, str):
+        yield JobServer(target)
+        return
+    raise NotImplementedError
+
+
+def _interrupted(server: JobServer, job_id: str, way: Way) -> JobState:
+    """Ask whether a job is to go on by itself, after Ctrl-C; where there is nobody to ask, it does."""
+    say: Callable[[str], Any] = lambda text: print(text, file=sys.stderr)  # noqa: E731
+    while sys.stdin.isatty() and sys.stderr.isatty():
+        say(f"\njob {job_id}: (d)etach and let it go on, (s)top it, or (c)ontinue to follow?")
+        try:
+            answer = input().strip().lower()[:1]
+        except (KeyboardInterrupt, EOFError):
+            break
+        if answer == "c":
+            try:
+                return follow(server, job_id, show_progress=way.show_progress)
+            except KeyboardInterrupt:
+                continue
+        if answer == "s":
+            server.stop(job_id)
+            return follow(server, job_id, show_progress=way.show_progress)
+        if answer == "d":
+            break
+    raise RunInterruptedError(
+        f"no longer following job {job_id}, which goes on",
+        f"vidcnn jobs logs {job_id} --follow --cluster {way.place} follows it, vidcnn jobs stop ends it",
+    )
+
+
+def _say(text: str, enabled: bool) -> None:
+    if enabled:
+        print(text, file=sys.stderr, flush=True)

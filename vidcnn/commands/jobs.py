@@ -1,0 +1,122 @@
+"""`vidcnn jobs`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from vidcnn.commands import DebugOption, JsonOption
+
+PlaceOption = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        help="A Ray cluster-launcher file, or the address of a job server (http://HOST:8265).",
+        metavar="FILE|ADDRESS",
+        show_default=False,
+    ),
+]
+JobArgument = Annotated[str, typer.Argument(help="Id of the job.", metavar="JOB", show_default=False)]
+FollowOption = Annotated[
+    bool, typer.Option("--follow", "-f", help="Go on until the job ends, and end as it does.", rich_help_panel="Output")
+]
+
+app = typer.Typer(
+    name="jobs",
+    help="List, follow and stop the jobs of a cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("list")
+def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """List the jobs, the newest first."""
+    from vidcnn.cluster.remote import reach
+    from vidcnn.report import table_text
+
+    with reach(cluster) as server:
+        jobs = server.jobs()
+    if as_json:
+        typer.echo(json.dumps([_values(job) for job in jobs]))
+        return
+    rows = [
+        (job.id, job.status.lower(), _when(job.started), _how_long(job), job.metadata.get("vidcnn_out", ""))
+        for job in jobs
+    ]
+    typer.echo(table_text(("job", "status", "started", "took", "output"), rows) if rows else "no jobs")
+
+
+@app.command()
+def status(job: JobArgument, *, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """Say how a job is doing."""
+    from vidcnn.cluster.remote import reach
+
+    with reach(cluster) as server:
+        state = server.find(job)
+    if as_json:
+        typer.echo(json.dumps(_values(state)))
+        return
+    code = "" if state.exit_code is None else f", exit code {state.exit_code}"
+    typer.echo(f"{state.id}: {state.status.lower()}{code}, started {_when(state.started)}, took {_how_long(state)}")
+    if state.message and state.status != "SUCCEEDED":
+        typer.echo(state.message)
+
+
+@app.command()
+def logs(
+    job: JobArgument,
+    *,
+    cluster: PlaceOption,
+    follow: FollowOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Show what a job says: results on stdout, the rest on stderr."""
+    from vidcnn.cluster import follow as following
+    from vidcnn.cluster.remote import end, reach
+    from vidcnn.progress import LiveLine
+
+    with reach(cluster) as server:
+        if follow:
+            end(following.follow(server, job, show_progress=True))
+            return
+        printer = following.JobPrinter(LiveLine(enabled=False))
+        printer.take(server.logs(job))
+        printer.end()
+
+
+@app.command()
+def stop(job: JobArgument, *, cluster: PlaceOption, debug: DebugOption = False) -> None:
+    """Stop a job in good order: what was committed stays, and the same command goes on."""
+    from vidcnn.cluster.remote import reach
+
+    with reach(cluster) as server:
+        was_running = server.stop(job)
+    typer.echo(f"{job}: {'stopping' if was_running else 'had ended before'}")
+
+
+def _values(job: Any) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "exit_code": job.exit_code,
+        "started": job.started,
+        "ended": job.ended,
+        "message": job.message,
+        "metadata": job.metadata,
+    }
+
+
+def _when(seconds: float | None) -> str:
+    return "not yet" if not seconds else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _how_long(job: Any) -> str:
+    from vidcnn.progress import duration_text
+
+    return duration_text((job.ended or time.time()) - job.started) if job.started else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
+from vidcnn.cluster.starting import RayStartError, init_ray
 from vidcnn.errors import VidcnnError
 
 _UNLIMITED = 1e5
@@ -38,11 +38,10 @@ def _attach(use_gpus: bool) -> Iterator[Machine]:
     import ray
 
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.CRITICAL)
-    except (RuntimeError, OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        init_ray(address="auto")
+    except RayStartError as error:
         raise VidcnnError(
-            f"there is no Ray to attach to: {reason}", "--cluster auto is for the jobs of a cluster; name its address"
+            f"there is no Ray to attach to: {error}", "--cluster auto is for the jobs of a cluster; name its address"
         ) from error
     try:
         resources = _largest_resources()
@@ -63,10 +62,7 @@ def _largest_resources() -> dict[str, float]:
 
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     possible = state.get_max_resources_from_cluster_config() or {}
-    return {
-        name: max(there.get(name, 0.0), min(possible.get(name, 0.0), _UNLIMITED))
-        for name in there.keys() | possible.keys()
-    }
+    return there | {name: max(there.get(name, 0.0), min(most, _UNLIMITED)) for name, most in possible.items()}
 
 
 def _smallest_cpus() -> float | None:

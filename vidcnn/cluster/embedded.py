@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -14,6 +11,7 @@ from pathlib import Path
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
+from vidcnn.cluster.starting import RayStartError, init_ray
 from vidcnn.errors import VidcnnError
 from vidcnn.processes import descendants, end_processes, runs
 from vidcnn.scratch import scratch_directory
@@ -39,14 +37,10 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     prepare_environment()
     import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    terminate = signal.getsignal(signal.SIGTERM)
     with silence() if quiet else nullcontext(), scratch_directory("vidcnn-ray-", _scratch_base()) as scratch:
         others = set(descendants())
         try:
             _start_ray(num_gpus, scratch)
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, terminate)  # Ray puts its own handler in place
             resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
         finally:
@@ -62,21 +56,16 @@ def _scratch_base() -> Path:
 
 
 def _start_ray(num_gpus: int | None, scratch: Path) -> None:
-    import ray
-
     try:
-        ray.init(
+        init_ray(
             address="local",
             num_gpus=num_gpus,
             include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
             object_store_memory=_object_store_bytes(),
             _temp_dir=str(scratch),
         )
-    except (RuntimeError, OSError, ValueError, ConnectionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise VidcnnError(f"Ray does not start on this machine: {reason}", "--debug shows more") from error
+    except RayStartError as error:
+        raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
 
 
 def _object_store_bytes() -> int:

@@ -1,0 +1,33 @@
+"""`ray.init`, with its handler of SIGTERM kept away and its failures in one line."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+
+class RayStartError(Exception):
+    """Ray can neither be started nor reached; the message is one line."""
+
+
+def init_ray(**options: Any) -> None:
+    """Start a Ray, or connect to one.
+
+    Args:
+        **options: For `ray.init`.
+
+    Raises:
+        RayStartError: It cannot be done.
+    """
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+    except (RuntimeError, OSError, ValueError, ConnectionError) as error:
+        raise RayStartError((str(error).splitlines() or [type(error).__name__])[0]) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place

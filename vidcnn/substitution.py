@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _PLACE = re.compile(rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{")
@@ -55,6 +56,18 @@ def variables(text: str) -> dict[str, bool]:
         if place["name"] is not None:
             names[place["name"]] = names.get(place["name"], False) or not place["has_default"]
     return names
+
+
+def literal(value: Any) -> Any:
+    """Return a value such that substitution gives it back: text, or a list or dictionary with text in it."""
+    match value:
+        case str():
+            return value.replace("${", "$${")
+        case list() | tuple():
+            return [literal(item) for item in value]
+        case dict():
+            return {name: literal(item) for name, item in value.items()}
+    return value
 
 
 def is_variable(text: str) -> bool:

@@ -20,6 +20,7 @@ import vidcnn
 from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
 from vidcnn.jobs import command_of
+from vidcnn.substitution import literal
 
 LAUNCH_FILE = "launch.json"
 SPEC_FILE = "job.json"
@@ -53,7 +54,7 @@ class Submission:
     @property
     def name(self) -> str:
         """What the ids of its jobs begin with; it depends on what is done, not on how it is shown."""
-        content = json.dumps([self.command, self.values, self.directory], sort_keys=True, default=str)
+        content = json.dumps([self.command, self.values, self.directory], sort_keys=True)
         return f"vidcnn-{self.command}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
     @property
@@ -65,7 +66,7 @@ class Submission:
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the job into an empty folder, and return the runtime environment that carries it."""
-        (folder / SPEC_FILE).write_text(json.dumps({"command": self.command, **self.values}, default=str))
+        (folder / SPEC_FILE).write_text(json.dumps({"command": self.command, **literal(self.values)}))
         launch = {"arguments": self.arguments, "directory": self.directory, "python": list(sys.version_info[:2])}
         (folder / LAUNCH_FILE).write_text(json.dumps(launch))
         return {

@@ -64,6 +64,7 @@ class Crew:
             scaling_config=ScalingConfig(
                 num_workers=num_workers,
                 use_gpu=device == "cuda",
+                placement_strategy="PACK" if device == "cuda" else "SPREAD",  # processors are better not shared
                 resources_per_worker={"CPU": shares.actor_cpus} | ({"GPU": 1} if device == "cuda" else {}),
             ),
             run_config=RunConfig(

@@ -63,7 +63,7 @@ class EvaluateReport:
 
 
 def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> EvaluateReport:
-    """Evaluate a bundle on an embedded Ray.
+    """Evaluate a bundle on a Ray of its own, or on that of the cluster whose job this is.
 
     Raises:
         VidcnnError: It cannot be done.

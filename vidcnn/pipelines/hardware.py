@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import ray
-
 from vidcnn.cluster import is_attached
 
 Answer = TypeVar("Answer")
@@ -22,6 +20,8 @@ def ask_there(question: Callable[..., Answer], *arguments: Any, device: str) -> 
     """
     if not is_attached():
         return question(*arguments)
+    import ray
+
     needs: dict[str, Any] = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 0.01}
     answer: Answer = ray.get(ray.remote(question).options(**needs).remote(*arguments))
     return answer

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.annotations import Annotations
-from vidcnn.cluster import open_ray
+from vidcnn.cluster import Machine, is_attached, open_ray
 from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError
 from vidcnn.interrupts import interruptible
+from vidcnn.pipelines.hardware import ask_there
 from vidcnn.progress import ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data, run_directory
 from vidcnn.training.record import check_record, hold_run
@@ -56,7 +57,7 @@ class TrainReport:
 def run_training(
     spec: TrainSpec, *, show_progress: bool = True, announce: Callable[[TrainingPlan], None] = lambda plan: None
 ) -> TrainReport:
-    """Train on an embedded Ray, from where the run directory says that it stopped.
+    """Train on a Ray of its own, or on that of the cluster whose job this is, from where the run stopped.
 
     Args:
         spec: The job.
@@ -73,10 +74,15 @@ def run_training(
         flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
         directory = stack.enter_context(hold_run(run_directory(spec)))
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
-        with ThreadPoolExecutor(1) as pool:  # torch loads while Ray's processes start
-            planning = pool.submit(_plan, spec, annotations)
-            machine = start_ray() if not (directory / "bundle").exists() else None
-            plan, num_workers, device = planning.result()
+        machine: Machine | None
+        if is_attached():
+            machine = start_ray()
+            plan, num_workers, device = _plan(spec, annotations, int(machine.num_gpus))
+        else:
+            with ThreadPoolExecutor(1) as pool:  # torch loads while Ray's processes start
+                planning = pool.submit(_plan, spec, annotations)
+                machine = start_ray() if not (directory / "bundle").exists() else None
+                plan, num_workers, device = planning.result()
         check_record(directory, plan.record)
         announce(plan)
         from vidcnn.training.checkpoints import CheckpointStore
@@ -103,20 +109,29 @@ def _is_done(store: CheckpointStore, num_steps: int) -> bool:
     return newest is not None and newest[0].step >= num_steps
 
 
-def _plan(spec: TrainSpec, annotations: Annotations) -> tuple[TrainingPlan, int, str]:
-    """Work out the job, and how many workers train on what."""
+def _plan(spec: TrainSpec, annotations: Annotations, num_gpus: int | None = None) -> tuple[TrainingPlan, int, str]:
+    """Work out the job, and how many workers train on what.
+
+    Args:
+        spec: The job.
+        annotations: Its data.
+        num_gpus: GPUs that there are; None looks for those of this machine.
+    """
     from vidcnn.training.plan import plan_training
 
-    num_workers, device = _workers(spec)
-    plan = plan_training(spec, annotations, num_workers=num_workers, precision=_precision(spec, device))
-    return plan, num_workers, device
+    num_workers, device = _workers(spec, num_gpus)
+    precision = spec.precision if spec.precision != "auto" else ask_there(_fastest_precision, device, device=device)
+    return plan_training(spec, annotations, num_workers=num_workers, precision=precision), num_workers, device
 
 
-def _workers(spec: TrainSpec) -> tuple[int, str]:
+def _workers(spec: TrainSpec, num_gpus: int | None) -> tuple[int, str]:
     """Return how many workers train, and on what."""
-    import torch
+    if spec.device == "cpu":
+        num_gpus = 0
+    elif num_gpus is None:
+        import torch
 
-    num_gpus = 0 if spec.device == "cpu" else torch.cuda.device_count()
+        num_gpus = torch.cuda.device_count()
     device = "cuda" if num_gpus or spec.device == "cuda" else "cpu"
     if device == "cuda" and (spec.workers or 1) > num_gpus:
         raise UsageError(
@@ -128,9 +143,7 @@ def _workers(spec: TrainSpec) -> tuple[int, str]:
     return num_workers, device
 
 
-def _precision(spec: TrainSpec, device: str) -> Any:
-    if spec.precision != "auto":
-        return spec.precision
+def _fastest_precision(device: str) -> Any:
     from vidcnn.network import fastest_precision, resolve_device
 
     return fastest_precision(resolve_device(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,9 @@ from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
-from vidcnn.errors import VidcnnError
+from vidcnn.errors import UsageError, VidcnnError
+
+_HINT = "--cluster auto is for the jobs of a cluster; from elsewhere, name the address of its job server"
 
 _UNLIMITED = 1e5
 """Stands for as many processors as the autoscaler likes to add."""
@@ -27,7 +30,8 @@ def attached_ray(*, use_gpus: bool) -> Iterator[Machine]:
         What the cluster offers when it has grown as far as it may.
 
     Raises:
-        VidcnnError: This process is not within a cluster.
+        UsageError: This process is not a job of a cluster.
+        VidcnnError: The cluster's Ray cannot be reached.
     """
     prepare_environment()
     with silence():
@@ -37,12 +41,13 @@ def attached_ray(*, use_gpus: bool) -> Iterator[Machine]:
 def _attach(use_gpus: bool) -> Iterator[Machine]:
     import ray
 
+    address = os.environ.get("RAY_ADDRESS")
+    if address is None:
+        raise UsageError("this process is not a job of a cluster", _HINT)
     try:
-        init_ray(address="auto")
+        init_ray(address=address)
     except RayStartError as error:
-        raise VidcnnError(
-            f"there is no Ray to attach to: {error}", "--cluster auto is for the jobs of a cluster; name its address"
-        ) from error
+        raise VidcnnError(f"there is no Ray at {address}: {error}", _HINT) from error
     try:
         resources = _largest_resources()
         yield Machine(

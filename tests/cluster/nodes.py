@@ -1,0 +1,102 @@
+"""A cluster of three nodes on this machine, with a job server that wants a token.
+
+It lives in a process of its own, so that a test's own Ray stays apart, and takes its orders from stdin.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from tests.commands import environment
+
+NUM_NODES = 3
+
+
+@dataclass
+class Nodes:
+    """A running cluster.
+
+    Attributes:
+        address: URL of its job server.
+        token: What its servers want.
+    """
+
+    address: str
+    token: str
+    _orders: IO[str]
+    _answers: IO[str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client's environment needs."""
+        return {"RAY_AUTH_TOKEN": self.token}
+
+    def remove_node(self) -> None:
+        """Let one of the nodes without the head go, with all that runs on it."""
+        self._order("remove")
+
+    def add_node(self) -> None:
+        """Add a node."""
+        self._order("add")
+
+    def _order(self, order: str) -> None:
+        print(order, file=self._orders, flush=True)
+        assert self._answers.readline().strip() == "done"
+
+
+@contextmanager
+def three_nodes(**variables: str) -> Iterator[Nodes]:
+    """Run a cluster of three nodes of one processor each.
+
+    Args:
+        **variables: Environment of all that runs on it.
+    """
+    token = secrets.token_hex(32)
+    settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cluster.nodes"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment() | settings | variables,
+        cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield Nodes(process.stdout.readline().strip(), token, process.stdin, process.stdout)
+    finally:
+        process.stdin.close()
+        process.wait(60)
+
+
+def _serve() -> None:
+    from ray.cluster_utils import Cluster
+
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    node = {"num_cpus": 1, "object_store_memory": 300 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": True, "dashboard_port": 0})
+    workers = [cluster.add_node(**node) for _ in range(NUM_NODES - 1)]
+    cluster.wait_for_nodes()
+    print(f"http://{cluster.webui_url}", file=answers)
+    for order in sys.stdin:
+        if order.strip() == "remove":
+            cluster.remove_node(workers.pop(), allow_graceful=False)
+        else:
+            workers.append(cluster.add_node(**node))
+            cluster.wait_for_nodes()
+        print("done", file=answers)
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    _serve()

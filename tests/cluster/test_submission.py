@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vidcnn.cluster.submission import LAUNCH_FILE, SPEC_FILE, Submission, is_of, next_id
+from vidcnn.config import InferSpec
+from vidcnn.jobs import read_job
+
+
+def submission(*arguments: str, **values: object) -> Submission:
+    return Submission.of(InferSpec(source=("videos",), **values), arguments)  # type: ignore[arg-type]
+
+
+def test_the_name_of_a_job_depends_on_what_is_done_and_on_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = submission().name
+    assert submission("--json", "--quiet").name == submission(top_k=5).name == name
+    assert submission(top_k=4).name != name
+    monkeypatch.chdir(tmp_path)
+    assert submission().name != name
+
+
+def test_ids_are_counted() -> None:
+    assert next_id("vidcnn-infer-ab", []) == "vidcnn-infer-ab-1"
+    ids = ["vidcnn-infer-ab-1", "vidcnn-infer-ab-11", "vidcnn-infer-abc-40", "vidcnn-infer-ab-x", "other"]
+    assert next_id("vidcnn-infer-ab", ids) == "vidcnn-infer-ab-12"
+    assert [job_id for job_id in ids if is_of("vidcnn-infer-ab", job_id)] == ids[:2]
+
+
+def test_what_is_written_is_the_same_job_and_carries_the_program_but_no_video(tmp_path: Path) -> None:
+    spec = InferSpec(source=("${HOME}/a b.mp4", "s3://bucket/x"), out="preds", top_k=3, compile="off")
+    runtime_env = Submission.of(spec, ["--json"]).write(tmp_path)
+    assert read_job(tmp_path / SPEC_FILE) == spec
+    launch = json.loads((tmp_path / LAUNCH_FILE).read_text())
+    assert (launch["arguments"], launch["directory"]) == (["--json"], str(Path.cwd()))
+    assert Path(runtime_env["py_modules"][0], "cluster", "entry.py").is_file()
+    assert runtime_env["working_dir"] == str(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {SPEC_FILE, LAUNCH_FILE}

@@ -1,0 +1,128 @@
+"""YAML that knows its lines: the text of a file goes in; out come its values, and the line that each one stands on.
+
+A *place* is the way to a value: ``("provider", "type")``, or ``("worker_ips", 0)`` for the first item of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Place = tuple[str | int, ...]
+
+_MAX_PLACES = 100_000
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value, and where."""
+
+    line: int
+    message: str
+
+
+class YamlError(Exception):
+    """A text that is not YAML, or not YAML to read as it stands.
+
+    Args:
+        problems: What is wrong, in the order of the lines.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong, in the order of the lines."""
+        problems: list[Problem] = self.args[0]
+        return problems
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a text says, and where.
+
+    Attributes:
+        value: Its value, as PyYAML's safe loader has it.
+        lines: The line of each place, from 1; for a value of a mapping, that of its key.
+    """
+
+    value: Any
+    lines: Mapping[Place, int]
+
+    def line(self, place: Place) -> int:
+        """Return the line of a place, or of the nearest thing around it that is written out."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+def read_yaml(text: str) -> Document:
+    """Read a text.
+
+    Raises:
+        YamlError: It is not YAML, has a key twice, or contains itself.
+    """
+    import yaml
+
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)
+        reader = _Reader()
+        if root is not None:
+            reader.read(root, (), ())
+        if reader.problems:
+            raise YamlError(sorted(reader.problems))
+        return Document(yaml.safe_load(text), reader.lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        words = " ".join(part for part in (error.context, error.problem) if part)
+        raise YamlError([Problem(mark.line + 1 if mark else 1, f"not YAML: {words}")]) from error
+    except (yaml.YAMLError, ValueError) as error:  # a character that YAML forbids; a date that does not exist
+        raise YamlError([Problem(1, f"not YAML: {' '.join(str(error).split())}")]) from error
+
+
+class _Reader:
+    """Goes through the nodes of a text and notes their lines."""
+
+    def __init__(self) -> None:
+        self.lines: dict[Place, int] = {}
+        self.problems: list[Problem] = []
+
+    def read(self, node: Any, place: Place, above: tuple[int, ...]) -> None:
+        import yaml
+
+        line = node.start_mark.line + 1
+        self.lines.setdefault(place, line)
+        if id(node) in above or len(self.lines) > _MAX_PLACES:
+            raise YamlError([Problem(line, "an alias that contains itself, or that repeats far too much")])
+        above = (*above, id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.read(item, (*place, index), above)
+        elif isinstance(node, yaml.MappingNode):
+            self._read_mapping(node, place, above)
+
+    def _read_mapping(self, node: Any, place: Place, above: tuple[int, ...]) -> None:
+        import yaml
+
+        own: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag == "tag:yaml.org,2002:merge":
+                merged = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for mapping in merged:
+                    self.read(mapping, place, above)
+            elif not isinstance(key, yaml.ScalarNode):
+                self.problems.append(Problem(line, "a key must be a plain word"))
+            elif key.value in own:
+                self.problems.append(
+                    Problem(line, f"{_shown((*place, key.value))} is there twice, first in line {own[key.value]}")
+                )
+            else:
+                own[key.value] = line
+                self.lines[*place, key.value] = line
+                self.read(value, (*place, key.value), above)
+
+
+def _shown(place: Place) -> str:
+    return ".".join(map(str, place))

@@ -32,11 +32,11 @@ def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
         VidcnnError: The job server does not answer any more.
     """
     with LiveLine(enabled=show_progress) as live:
-        state = _patiently(lambda: server.find(job_id))
+        state = _patiently(server, lambda: server.find(job_id))
         while state.status == "PENDING":
             live.show("waiting for the cluster to start it")
             time.sleep(_POLL_SECONDS)
-            state = _patiently(lambda: server.find(job_id))
+            state = _patiently(server, lambda: server.find(job_id))
         printer = JobPrinter(live)
         while not state.is_over:
             printer.restart()
@@ -45,10 +45,11 @@ def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
                     printer.take(text)
             except LostConnectionError:
                 live.show("the connection is lost; trying again")
+                server.mend()
             time.sleep(_POLL_SECONDS)
-            state = _patiently(lambda: server.find(job_id))
+            state = _patiently(server, lambda: server.find(job_id))
         printer.restart()
-        printer.take(_patiently(lambda: server.logs(job_id)))
+        printer.take(_patiently(server, lambda: server.logs(job_id)))
         printer.end()
     return state
 
@@ -105,7 +106,7 @@ class JobPrinter:
         print(line, file=stream, flush=True)
 
 
-def _patiently(ask: Callable[[], Result]) -> Result:
+def _patiently(server: JobServer, ask: Callable[[], Result]) -> Result:
     """Ask again while the job server does not answer, for a while."""
     deadline, wait = time.monotonic() + _PATIENCE_SECONDS, _POLL_SECONDS
     while True:
@@ -115,4 +116,5 @@ def _patiently(ask: Callable[[], Result]) -> Result:
             if time.monotonic() + wait > deadline:
                 raise
             time.sleep(wait)
+            server.mend()
             wait = min(2 * wait, _MAX_WAIT_SECONDS)

@@ -69,18 +69,21 @@ class JobServer:
 
     Args:
         address: Its URL.
+        token: What is sent if it wants a token.
+        mend: Is called when it does not answer, to open the way to it again.
 
     Raises:
         VidcnnError: It cannot be reached, wants a token, or is of another version of Ray.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str | None, mend: Callable[[], None] = lambda: None) -> None:
         self.address = address
+        self.mend = mend
         prepare_environment(embedded=False)
         with forget_addresses():
             _knock(address)
             with _explained(address):
-                self._client = _connect(address)
+                self._client = _connect(address, token)
             _check_version(address, self._ray_version())
 
     def submit(self, job_id: str, entrypoint: str, runtime_env: dict[str, Any], metadata: dict[str, str]) -> bool:
@@ -155,17 +158,22 @@ class JobServer:
         return VidcnnError(f"{self.address} does not tell about {job_id}: {_first_line(error)}")
 
 
-def read_token() -> str | None:
-    """Return the token for clusters from where Ray keeps it: the environment, or a file."""
+def read_token(path: Path | None = None) -> str | None:
+    """Return the token for a cluster: from the file that is its own, or else from where Ray keeps one."""
+    if path is not None and (token := _read_file(path)):
+        return token
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return token
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    return _read_file(Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"))
+
+
+def _read_file(path: Path) -> str | None:
     with suppress(OSError):
         return path.read_text().strip() or None
     return None
 
 
-def _connect(address: str) -> JobSubmissionClient:
+def _connect(address: str, token: str | None) -> JobSubmissionClient:
     """Connect without a token if that will do, so that no server gets one that does not ask for it."""
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
@@ -175,7 +183,6 @@ def _connect(address: str) -> JobSubmissionClient:
     try:
         return JobSubmissionClient(address)
     except AuthenticationError:
-        token = read_token()
         if token is None:
             raise VidcnnError(f"{address} wants a token, and there is none here", _TOKEN_HINT) from None
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.cluster.follow import follow
-from vidcnn.cluster.jobserver import JobServer, JobState
+from vidcnn.cluster.jobserver import JobServer, JobState, read_token
 from vidcnn.cluster.place import parse_place
 from vidcnn.cluster.submission import ENTRYPOINT, Submission, is_of, next_id
 from vidcnn.errors import JobFailedError, OutputBusyError, RunInterruptedError, VidcnnError
@@ -109,9 +109,14 @@ def reach(place: str, *, up: bool = False) -> Iterator[JobServer]:
     """
     target = parse_place(place)
     if isinstance(target, str):
-        yield JobServer(target)
+        yield JobServer(target, read_token())
         return
-    raise NotImplementedError
+    from vidcnn.cluster.launcher import read_launcher
+    from vidcnn.cluster.tunnel import reach_cluster
+
+    launcher = read_launcher(target)
+    with reach_cluster(launcher, up=up, say=lambda line: _say(line, True)) as tunnel:
+        yield JobServer(tunnel.address, read_token(launcher.token_path), mend=tunnel.check)
 
 
 def _interrupted(server: JobServer, job_id: str, way: Way) -> JobState:

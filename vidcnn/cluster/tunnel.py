@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from vidcnn.cluster.children import Child
@@ -20,6 +20,7 @@ from vidcnn.cluster.head import Head, find_head, start_cluster
 from vidcnn.cluster.launcher import Launcher
 from vidcnn.cluster.ssh import UnreachableError, explain, is_port_taken, last_words, tunnel_command
 from vidcnn.errors import VidcnnError
+from vidcnn.scratch import scratch_directory
 
 _OPEN_SECONDS = 45.0
 """For SSH to open the tunnel: it gives up connecting by itself before that."""
@@ -185,37 +186,27 @@ def reach_cluster(launcher: Launcher, *, up: bool, say: Callable[[str], None]) -
     Raises:
         VidcnnError: The cluster does not run and may not be started, does not start, or cannot be reached.
     """
-    with tempfile.TemporaryDirectory(prefix="vidcnn-ssh-") as scratch:
-        tunnel = _open_to_running(launcher, Path(scratch), up=up, say=say)
-        if tunnel is None:
-            start_cluster(launcher, say)
-            head = find_head(launcher)
+    with scratch_directory("vidcnn-ssh-", Path(tempfile.gettempdir())) as scratch:
+        head = find_head(launcher)
+        if head is None and not up:
+            raise VidcnnError(f"cluster '{launcher.name}' does not run", "--up starts it")
+        with ExitStack() as tunnels:
+            if head is not None:
+                tunnel = tunnels.enter_context(closing(Tunnel(head, launcher, scratch, say)))
+                try:
+                    tunnel.open(_ANSWER_SECONDS)
+                except _NoRayError:
+                    if not up:
+                        raise
+                    head = None
             if head is None:
-                raise VidcnnError(f"`ray up` ended well, but cluster '{launcher.name}' has no head")
-            tunnel = Tunnel(head, launcher, Path(scratch), say)
-            tunnel.open(_START_SECONDS)
-        try:
+                start_cluster(launcher, say)
+                head = find_head(launcher)
+                if head is None:
+                    raise VidcnnError(f"`ray up` ended well, but cluster '{launcher.name}' has no head")
+                tunnel = tunnels.enter_context(closing(Tunnel(head, launcher, scratch, say)))
+                tunnel.open(_START_SECONDS)
             yield tunnel
-        finally:
-            tunnel.close()
-
-
-def _open_to_running(launcher: Launcher, scratch: Path, *, up: bool, say: Callable[[str], None]) -> Tunnel | None:
-    """Open the tunnel to a cluster that runs, or return None if it does not and may be started."""
-    head = find_head(launcher)
-    if head is None:
-        if up:
-            return None
-        raise VidcnnError(f"cluster '{launcher.name}' does not run", "--up starts it")
-    tunnel = Tunnel(head, launcher, scratch, say)
-    try:
-        tunnel.open(_ANSWER_SECONDS)
-    except BaseException as error:
-        tunnel.close()
-        if up and isinstance(error, _NoRayError):
-            return None
-        raise
-    return tunnel
 
 
 def _free_port() -> int:

@@ -39,6 +39,8 @@ def expressions(draw: st.DrawFn) -> str:
     """An expression that every cron reads alike."""
     restrict_days, restrict_weekdays = draw(st.booleans()), draw(st.booleans())
     both = restrict_days and restrict_weekdays
-    days = draw(fields(1, 28, stars=not both)) if restrict_days else "*"
+    every_month = draw(st.booleans())  # otherwise, a day that is not in every month may never be
+    months = "*" if every_month else draw(fields(1, 12, MONTHS))
+    days = draw(fields(1, 31 if every_month else 28, stars=not both)) if restrict_days else "*"
     weekdays = draw(fields(0, 7, WEEKDAYS, stars=not both)) if restrict_weekdays else "*"
-    return " ".join([draw(fields(0, 59)), draw(fields(0, 23)), days, draw(fields(1, 12, MONTHS)), weekdays])
+    return " ".join([draw(fields(0, 59)), draw(fields(0, 23)), days, months, weekdays])

@@ -103,7 +103,7 @@ def _numbers(values: Sequence[int], low: int, high: int) -> str:
     if len(values) == high - low + 1:
         return "*"
     step = values[1] - values[0] if len(values) > 2 else 0
-    if step > 1 and values[-1] + step > high and list(values) == list(range(values[0], high + 1, step)):
+    if step > 1 and list(values) == list(range(values[0], high + 1, step)):
         return f"{values[0]:02}/{step}"
     runs: list[list[int]] = []
     for value in values:

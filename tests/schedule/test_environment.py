@@ -14,7 +14,7 @@ ENVIRON = {
     "AWS_REGION": "eu",
     "AWS_PROFILE": "night",
     "AWS_SECRET_ACCESS_KEY": "s",
-    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN_PATH": "/etc/token",
     "RAY_AUTH_TOKEN": "t",
 }
 
@@ -27,12 +27,17 @@ def test_a_job_takes_what_it_names_and_what_the_program_looks_at() -> None:
 
 def test_storage_and_cluster_bring_theirs_and_secrets_only_by_name() -> None:
     found = choose_variables(ENVIRON, needed=["DB_PASSWORD"], uses_storage=True, uses_cluster=True)
-    assert found.known == {"TORCH_HOME": "/cache", "AWS_REGION": "eu", "AWS_PROFILE": "night", "RAY_AUTH_MODE": "token"}
+    assert found.known == {
+        "TORCH_HOME": "/cache",
+        "AWS_REGION": "eu",
+        "AWS_PROFILE": "night",
+        "RAY_AUTH_TOKEN_PATH": "/etc/token",
+    }
     assert found.secret == ("DB_PASSWORD", "AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN")
 
 
 def test_paths_and_logins_of_this_machine_mean_nothing_elsewhere() -> None:
-    found = choose_variables(ENVIRON, needed=["BUCKET"], uses_storage=True, elsewhere=True)
+    found = choose_variables(ENVIRON, needed=["BUCKET"], uses_storage=True, uses_cluster=True, elsewhere=True)
     assert found.known == {"BUCKET": "b", "AWS_REGION": "eu"}
 
 

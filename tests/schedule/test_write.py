@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def test_a_setting_in_place_of_a_variable_makes_it_needless() -> None:
 def test_a_cluster_is_named_by_its_address_or_by_the_absolute_path_of_its_file(folder: Path) -> None:
     (folder / "cluster.yaml").write_text("")
     assert f"--cluster {folder}/cluster.yaml --quiet" in make("cloud.yaml", cluster="cluster.yaml").text
+    assert f"{folder}/cluster.yaml --up --quiet" in make("cloud.yaml", cluster="cluster.yaml", up=True).text
+    assert "--cluster http://head:8265 --quiet" in make("cloud.yaml", cluster="head").text
     assert "--cluster http://head:8265 --quiet" in make("cloud.yaml", cluster="http://head:8265").text
 
 
@@ -119,7 +122,10 @@ def test_a_pod_sees_volumes_and_object_storage_only() -> None:
         ({"target": "kubernetes", "image": "x", "volumes": ("c",)}, r"--volume \(c\) must be CLAIM:/folder"),
         ({"target": "kubernetes", "image": "x", "volumes": ("C:/d",)}, "the claim must be a name of Kubernetes"),
         ({"target": "kubernetes", "image": "x", "volumes": ("c:/d", "e:/d/")}, "two claims on one folder"),
-        ({"target": "kubernetes", "image": "x", "cluster": "cluster.yaml"}, "must be an address for --target kube"),
+        ({"target": "kubernetes", "image": "x", "cluster": "cloud.yaml"}, "must be an address for --target kube"),
+        ({"cluster": "absent.yaml"}, "there is no launcher file 'absent.yaml'"),
+        ({"cluster": "auto"}, "--cluster auto is for the jobs of a cluster"),
+        ({"cluster": "http://head:8265", "up": True}, "--up is for the cluster of a launcher file"),
         ({"target": "kubernetes", "image": "x", "secret": "A B"}, r"--secret \(A B\) must be a name of Kubernetes"),
         ({"cron": "0 2 * *"}, "must be five fields"),
         ({"directory": "absent"}, r"--directory \(.*/absent\) is no folder"),
@@ -164,3 +170,31 @@ def test_the_command_speaks_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     run("cloud.yaml", "--json", "--set", "limit=3", monkeypatch=monkeypatch)
     told = json.loads(capsys.readouterr().out)
     assert "--set limit=3" in told["files"]["vidcnn-cloud.crontab"]
+
+
+def documented_commands() -> list[tuple[str, list[str]]]:
+    """Return each command of the page on schedules, with the lines that it is shown to print."""
+    page = (JOBS.parent / "docs" / "schedules.md").read_text()
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return [(command, shown) for command, shown in found if command.startswith("vidcnn schedule ")]
+
+
+def test_the_page_has_an_example_of_each_target() -> None:
+    text = " ".join(command for command, _ in documented_commands())
+    assert all(f"--target {target}" in text for target in ("systemd", "kubernetes"))
+
+
+@pytest.mark.parametrize(("command", "shown"), documented_commands())
+def test_the_examples_of_the_page_work_as_they_stand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, shown: list[str]
+) -> None:
+    (folder / "jobs").symlink_to(JOBS)
+    run(*shlex.split(command.partition(" > ")[0])[2:], monkeypatch=monkeypatch)
+    printed = capsys.readouterr().out
+    assert not shown or printed.splitlines() == shown

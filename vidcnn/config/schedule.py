@@ -55,10 +55,11 @@ class ScheduleSpec(Spec):
     )
     cluster: str | None = option(
         None,
-        "Run on a Ray cluster: its address, or a launcher file.",
+        "Run on a cluster: a Ray cluster-launcher file, or the address of a job server (http://HOST:8265).",
         panel="Run",
         metavar="FILE|ADDRESS",
     )
+    up: bool = option(False, "Start the cluster of a launcher file if need be.", panel="Run")
     timezone: str | None = option(
         None,
         "Whose clock --cron means, such as Europe/Berlin.  \\[default: the machine's; for kubernetes, Etc/UTC]",

@@ -37,7 +37,7 @@ _STORAGE_FILES = (
 )
 _STORAGE = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_DISABLED")
 _STORAGE_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_CLUSTER = ("RAY_AUTH_MODE",)
+_CLUSTER_FILES = ("RAY_AUTH_TOKEN_PATH",)
 _CLUSTER_SECRETS = ("RAY_AUTH_TOKEN",)
 
 _SECRET_NAME = re.compile(r"secret|token|passw|pwd|credential|(api|access|private)_?key|(^|_)key$", re.IGNORECASE)
@@ -86,7 +86,8 @@ def choose_variables(
         *(() if elsewhere else _MACHINE),
         *(_STORAGE + (() if elsewhere else _STORAGE_FILES) if uses_storage else ()),
         *(_STORAGE_SECRETS if uses_storage else ()),
-        *(_CLUSTER + _CLUSTER_SECRETS if uses_cluster else ()),
+        *(() if elsewhere or not uses_cluster else _CLUSTER_FILES),
+        *(_CLUSTER_SECRETS if uses_cluster else ()),
     ]
     known, secret = {}, []
     for name in dict.fromkeys([*needed, *optional, *usual]):
@@ -103,7 +104,7 @@ def choose_variables(
 
 def is_secret(name: str, value: str) -> bool:
     """Tell whether a variable looks as if it held what nobody else should read."""
-    if name in (*_STORAGE_FILES, *_MACHINE) or name in _STORAGE:
+    if name in (*_STORAGE_FILES, *_MACHINE, *_STORAGE, *_CLUSTER_FILES):
         return bool(_SECRET_VALUE.search(value))
     return name in _STORAGE_SECRETS or bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
 

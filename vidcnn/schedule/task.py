@@ -20,6 +20,7 @@ class Task:
         program: What starts vidcnn: an absolute path, and arguments if need be.
         settings: ``name=value``, which override the job.
         cluster: Address or launcher file of the cluster; None runs on the machine itself.
+        up: Whether the cluster of a launcher file is started if need be.
         environment: Variables that the job needs, with their values.
         environment_file: Absolute path of a file of further variables, which hold secrets or are not known yet; None
             where there are none.
@@ -33,6 +34,7 @@ class Task:
     program: tuple[str, ...]
     settings: tuple[str, ...] = ()
     cluster: str | None = None
+    up: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_file: str | None = None
     timezone: str | None = None
@@ -40,7 +42,7 @@ class Task:
     def arguments(self, job: str) -> list[str]:
         """Return the arguments of vidcnn, with the job spec in some place."""
         settings = [argument for setting in self.settings for argument in ("--set", setting)]
-        cluster = [] if self.cluster is None else ["--cluster", self.cluster]
+        cluster = [] if self.cluster is None else ["--cluster", self.cluster, *(["--up"] if self.up else [])]
         return ["run", job, *settings, *cluster, "--quiet"]
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from vidcnn.cluster.place import AUTO, parse_place
 from vidcnn.config import ScheduleSpec
 from vidcnn.config.schedule import check_kubernetes_name, default_name
 from vidcnn.errors import OutputError, UsageError
@@ -71,13 +72,9 @@ def make_schedule(
     clock(spec)
     needs = read_needs(Path(spec.job), settings)
     mounts = _parse_volumes(spec, volumes)
-    cluster = spec.cluster
-    if spec.target == "kubernetes":
-        _check_cluster_address(cluster)
-        if cluster is None:
-            _check_locations(needs, [folder for _, folder in mounts])
-    elif cluster is not None and os.path.exists(cluster):
-        cluster = os.path.abspath(cluster)
+    cluster = _read_cluster(spec)
+    if spec.target == "kubernetes" and cluster is None:
+        _check_locations(needs, [folder for _, folder in mounts])
     name = spec.name or default_name(Path(spec.job).stem)
     found = choose_variables(
         environ,
@@ -96,6 +93,7 @@ def make_schedule(
         program=program,
         settings=tuple(settings),
         cluster=cluster,
+        up=spec.up,
         environment=found.known if spec.target == "kubernetes" else _on_this_machine(found.known, program),
         environment_file=_environment_file(name, found) if spec.target != "kubernetes" else None,
         timezone=spec.timezone,
@@ -212,12 +210,19 @@ def _parse_volumes(spec: ScheduleSpec, volumes: Sequence[str]) -> list[tuple[str
     return mounts
 
 
-def _check_cluster_address(cluster: str | None) -> None:
-    if cluster is not None and "://" not in cluster:
+def _read_cluster(spec: ScheduleSpec) -> str | None:
+    """Return the address or the absolute path of the cluster's launcher file."""
+    if spec.cluster == AUTO:
+        raise UsageError("--cluster auto is for the jobs of a cluster", "name its address or its launcher file")
+    place = None if spec.cluster is None else parse_place(spec.cluster)
+    if spec.up and not isinstance(place, Path):
+        raise UsageError("--up is for the cluster of a launcher file", "give the file with --cluster")
+    if spec.target == "kubernetes" and isinstance(place, Path):
         raise UsageError(
-            f"--cluster ({cluster}) must be an address for --target kubernetes: a pod has no launcher file",
+            f"--cluster ({spec.cluster}) must be an address for --target kubernetes: a pod has no launcher file",
             "such as http://vidcnn-head-svc:8265",
         )
+    return os.path.abspath(place) if isinstance(place, Path) else place
 
 
 def _check_locations(needs: JobNeeds, folders: Sequence[str]) -> None:

@@ -49,6 +49,12 @@ def descendants() -> list[ProcessId]:
     return result
 
 
+def find_process(pid: int) -> ProcessId | None:
+    """Return a process by its number; None if there is none, or no ``/proc`` to tell."""
+    found = _status(pid)
+    return None if found is None else found[1]
+
+
 def runs(process: ProcessId, word: str) -> bool:
     """Tell whether a word is in a process's command line."""
     try:

@@ -1,93 +1,162 @@
 """Keep two runs from writing one output: an exclusive lock on a file in a directory of its own.
 
-The kernel unlocks when the process ends, however it ends; programs that the process starts do not inherit the
-lock.
+The kernel unlocks when the process ends, however it ends; programs that the process starts do not inherit the lock. So
+on one machine a lock file that a crash left behind keeps nobody out.
+
+Several machines may share a file system whose locks reach no further than each of them (NFS mounted with ``nolock``,
+Lustre with ``localflock``, many that are based on FUSE). So the holder also writes into the file who it is, and touches
+it now and then: a file that another machine's holder touched lately is held, whatever the kernel here says. And before
+each write the holder sees that the file still names it; where two took the lock at the same moment, all but the last
+stop there.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import socket
-import time
 from contextlib import suppress
 
-from vidcnn.errors import OutputBusyError
+from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.predictions.heartbeat import USUAL, Heartbeat, Timing
+from vidcnn.predictions.holder import Holder, busy, decode, this_process
 
 _NAME = "lock"
 _NUM_ATTEMPTS = 100
+_MAX_BYTES = 4096
 
 
-def acquire(directory: str, out: str) -> int:
-    """Create a directory and lock it, without waiting.
+class FileLock:
+    """A lock that is held.
 
     Args:
-        directory: The directory; its parents are created too.
+        directory: Holds the lock file, and may hold other files.
         out: What the lock is for, as messages name it.
-
-    Returns:
-        A file descriptor for `release`.
-
-    Raises:
-        OutputBusyError: Another process holds the lock; the message names it.
-        OSError: The directory cannot be made, or its file system has no locks.
+        file: Descriptor of the locked file.
+        timing: When its holder shows that it lives.
     """
-    path = os.path.join(directory, _NAME)
-    for num_left in reversed(range(_NUM_ATTEMPTS)):
+
+    def __init__(self, directory: str, out: str, file: int, timing: Timing) -> None:
+        self._directory = directory
+        self._path = os.path.join(directory, _NAME)
+        self._out = out
+        self._file = file
+        self._timing = timing
+        self._holder = this_process("held")
+        os.ftruncate(file, 0)
+        os.pwrite(file, self._holder.encode(), 0)
+        self._heartbeat: Heartbeat | None = Heartbeat(self._touch, timing.renew_seconds)
+
+    @classmethod
+    def acquire(cls, directory: str, out: str, timing: Timing = USUAL) -> FileLock:
+        """Create a directory and lock it, without waiting.
+
+        Args:
+            directory: The directory; its parents are created too.
+            out: What the lock is for, as messages name it.
+            timing: When a holder on another machine is dead.
+
+        Raises:
+            OutputBusyError: Another process holds the lock; the message names it.
+            OSError: The directory cannot be made, or its file system has no locks.
+        """
+        path = os.path.join(directory, _NAME)
+        for num_left in reversed(range(_NUM_ATTEMPTS)):
+            try:
+                os.makedirs(directory, exist_ok=True)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except (FileNotFoundError, FileExistsError):
+                if num_left:
+                    continue  # most likely, its last holder has just removed the directory
+                raise
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(file, path):
+                    _check_elsewhere(file, directory, out, timing)
+                    return cls(directory, out, file, timing)
+            except BlockingIOError:
+                holder = decode(os.pread(file, _MAX_BYTES, 0))
+                os.close(file)
+                raise busy(out, holder or "which has just begun") from None
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)  # its last holder has just removed the file: a lock on it keeps nobody out
+        raise busy(out, "others come and go")
+
+    def check(self) -> None:
+        """See that the lock is still held.
+
+        Raises:
+            OutputError: It is not.
+        """
+        holder = self._named()
+        if holder is None:
+            raise OutputError(f"the lock on {self._out} was lost: {self._path} was removed or overwritten", _LOST)
+        if holder.token != self._holder.token:
+            raise OutputBusyError(f"the lock on {self._out} was lost to another run ({holder})", _LOST)
+
+    def release(self) -> None:
+        """Unlock, and remove the directory if nothing but the lock is in it. Doing it again does nothing."""
+        if self._heartbeat is None:
+            return
+        self._heartbeat.stop()
+        self._heartbeat = None
+        # The file goes before the lock does, so that no other process can hold a lock on a file removed here; the
+        # directory goes last, because NFS keeps a file in it under another name for as long as it is open.
+        with suppress(OSError):
+            holder = self._named()
+            if holder is None or holder.token == self._holder.token:
+                os.unlink(self._path)
+        os.close(self._file)
+        with suppress(OSError):
+            os.rmdir(self._directory)
+
+    def _named(self) -> Holder | None:
+        """Return the holder that the file names now; it is opened anew, because NFS then looks again."""
         try:
-            os.makedirs(directory, exist_ok=True)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except (FileNotFoundError, FileExistsError):
-            if num_left:
-                continue  # most likely, its last holder has just removed the directory
-            raise
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(lock, path):
-                _write_holder(lock)
-                return lock
-        except BlockingIOError:
-            holder = _read_holder(lock)
-            os.close(lock)
-            raise _busy(out, holder) from None
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)  # its last holder has just removed the file: a lock on it keeps nobody out
-    raise _busy(out, "others come and go")
+            with open(self._path, "rb") as file:
+                return decode(file.read(_MAX_BYTES))
+        except FileNotFoundError:
+            return None
+
+    def _touch(self) -> float:
+        with suppress(OSError):  # what keeps the file from being touched keeps the run from writing
+            os.utime(self._file)
+        return self._timing.renew_seconds
 
 
-def release(directory: str, lock: int) -> None:
-    """Unlock a directory, and remove it if nothing but the lock is in it."""
-    # The file goes before the lock does, so that no other process can hold a lock on a file removed here.
-    with suppress(OSError):
-        os.unlink(os.path.join(directory, _NAME))
-        os.rmdir(directory)
-    os.close(lock)
+_LOST = "what was committed stays; the same command continues"
 
 
-def _is_at(lock: int, path: str) -> bool:
+def _is_at(file: int, path: str) -> bool:
     """Tell whether an open file is still the one at a path."""
     try:
-        return os.path.samestat(os.fstat(lock), os.stat(path))
+        return os.path.samestat(os.fstat(file), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def _write_holder(lock: int) -> None:
-    holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T %z")}
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps(holder).encode(), 0)
+def _check_elsewhere(file: int, directory: str, out: str, timing: Timing) -> None:
+    """See that no process of another machine holds a lock that this machine's kernel does not know of.
+
+    Raises:
+        OutputBusyError: One does.
+    """
+    holder = decode(os.pread(file, _MAX_BYTES, 0))
+    if holder is None or holder.is_here:
+        return
+    if _now(directory) - os.fstat(file).st_mtime < timing.dead_seconds:
+        hint = f"wait until it ends; if it was killed, the output is free {timing.dead_seconds:.0f} s after that"
+        raise busy(out, holder, hint)
 
 
-def _read_holder(lock: int) -> str:
+def _now(directory: str) -> float:
+    """Return the time by the clock that dates the files of a directory."""
+    path = os.path.join(directory, f"tmp-clock-{os.getpid()}")
     try:
-        holder = json.loads(os.pread(lock, 4096, 0))
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
-        return "which has just begun"
-
-
-def _busy(out: str, holder: str) -> OutputBusyError:
-    return OutputBusyError(f"{out} is held by another run ({holder})", "wait until it ends, or choose another --out")
+        with open(path, "wb") as file:
+            file.write(b"what time is it?")
+        return os.stat(path).st_mtime
+    finally:
+        with suppress(OSError):
+            os.unlink(path)

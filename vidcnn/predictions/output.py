@@ -71,8 +71,6 @@ class Output:
     ) -> Output:
         """Take hold of an output and read what is committed.
 
-        On object storage there is no lock yet: there, two runs at once on one output do work twice.
-
         Args:
             out: ``X.parquet`` for a single file, any other name for a dataset directory; a path or a URI.
             schema: What `vidcnn.predictions.rows.prediction_schema` returned.
@@ -84,7 +82,29 @@ class Output:
             OutputBusyError: Another run holds the output.
             OutputError: The output cannot be written, is damaged, or is not vidcnn's.
         """
-        storage = open_storage(out)
+        return cls.in_storage(open_storage(out), schema=schema, settings=settings, run_id=run_id)
+
+    @classmethod
+    def in_storage(
+        cls,
+        storage: OutputStorage,
+        *,
+        schema: pa.Schema,
+        settings: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
+    ) -> Output:
+        """Read what is committed in an output that is held already; it is given back with this one, or on failure.
+
+        Args:
+            storage: What `vidcnn.predictions.places.open_storage` returned.
+            schema: As for `open`.
+            settings: As for `open`.
+            run_id: As for `open`.
+
+        Raises:
+            SettingsDifferError: The output was written with other settings.
+            OutputError: It is damaged, or is not vidcnn's.
+        """
         try:
             output = cls(storage, schema=schema, run_id=run_id or uuid.uuid4().hex)
             output._read_committed()
@@ -226,7 +246,7 @@ class Output:
         """
         self.commit()
         final = self._storage.final_path
-        if final is None or (not self._parts and self._storage.has_final()):
+        if final is None or not self._parts:
             return
         table = self._table()
         self._write(final, table, merged_rows(self._storage.open, table, self._schema))

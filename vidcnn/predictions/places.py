@@ -7,7 +7,8 @@ the parts::
     preds.parquet            .preds.parquet.vidcnn/{lock, tmp-*, part-*.parquet}
     preds/part-*.parquet     .preds.vidcnn/{lock, tmp-*}
 
-So a reader of the output never meets a file that is not whole.
+So a reader of the output never meets a file that is not whole. In object storage, the locks are ``lock-*``, and nothing
+has to be written aside. That the lock is still held is seen before each change.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputError
-from vidcnn.predictions import lock as output_lock
+from vidcnn.predictions.heartbeat import USUAL, Timing
+from vidcnn.predictions.lease import Lease
+from vidcnn.predictions.lock import FileLock
 from vidcnn.storage import is_remote, local_path, open_filesystem, split_uri
 
 _HINTS = {
@@ -36,6 +39,7 @@ _HINTS = {
     errno.EROFS: "choose an --out on a file system that can be written",
     errno.ENOTDIR: "a part of the path is a file: choose another --out",
     errno.ENOLCK: "its file system has no locks: choose an --out on another",
+    errno.ENOSYS: "its file system has no locks: choose an --out on another",
     errno.EOPNOTSUPP: "its file system has no locks: choose an --out on another",
 }
 
@@ -86,23 +90,22 @@ class OutputStorage(Protocol):
         """Give the lock back, and remove the hidden directory unless parts are left in it."""
 
 
-def open_storage(out: str) -> OutputStorage:
+def open_storage(out: str, timing: Timing = USUAL) -> OutputStorage:
     """Take hold of an output: lock it, see that it can be written, clear away half-written files.
-
-    On object storage there is no lock yet: two runs at once on one output do work twice.
 
     Args:
         out: What ``--out`` names.
+        timing: When the holder of a lock is dead.
 
     Raises:
         OutputBusyError: Another run holds it.
         OutputError: It cannot be written.
     """
-    return _ObjectStorage(out) if is_remote(out) else _LocalStorage(local_path(out))
+    return _ObjectStorage(out, timing) if is_remote(out) else _LocalStorage(local_path(out), timing)
 
 
 class _LocalStorage:
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, timing: Timing) -> None:
         self.out = out
         path = os.path.realpath(out)  # two names of one output must meet in one lock
         parent, name = os.path.split(path)
@@ -114,7 +117,7 @@ class _LocalStorage:
         with _explained(self.out):
             if os.path.exists(path):
                 self._check_existing(path, parent)
-            self._lock: int | None = output_lock.acquire(self._hidden, out)
+            self._lock = FileLock.acquire(self._hidden, out, timing)
         try:
             self._clear()
         except BaseException:
@@ -138,6 +141,7 @@ class _LocalStorage:
     def write(self, path: str, fill: Fill) -> None:
         aside = os.path.join(self._hidden, _ASIDE + os.path.basename(path))
         with _explained(self.out):
+            self._lock.check()
             try:
                 with open(aside, "wb") as file:
                     fill(file)
@@ -155,13 +159,13 @@ class _LocalStorage:
                 raise
 
     def delete(self, path: str) -> None:
-        with _explained(self.out), suppress(FileNotFoundError):
-            os.unlink(path)
+        with _explained(self.out):
+            self._lock.check()
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     def close(self) -> None:
-        if self._lock is not None:
-            output_lock.release(self._hidden, self._lock)
-            self._lock = None
+        self._lock.release()
 
     def _clear(self) -> None:
         with _explained(self.out):
@@ -189,7 +193,7 @@ class _LocalStorage:
 
 
 class _ObjectStorage:
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, timing: Timing) -> None:
         try:
             self._filesystem, path = open_filesystem(out)
             self.out = split_uri(out).public
@@ -201,9 +205,8 @@ class _ObjectStorage:
         self._hidden = f"{parent}/.{name}.vidcnn"
         self.final_path = f"{parent}/{name}" if _is_single_file(name) else None
         self._parts = self._hidden if self.final_path else f"{parent}/{name}"
-        probe = f"{self._hidden}/{_ASIDE}probe"
-        self.write(probe, lambda sink: sink.write(b"can this be written?"))
-        self.delete(probe)
+        with _explained(self.out):
+            self._lock = Lease.acquire(self._filesystem, self._hidden, self.out, timing)
 
     def has_final(self) -> bool:
         with _explained(self.out):
@@ -226,21 +229,20 @@ class _ObjectStorage:
         with _explained(self.out), tempfile.TemporaryFile() as spool:
             fill(spool)
             spool.flush()
+            self._lock.check()
             with mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 sink = self._filesystem.open_output_stream(path)
                 sink.write(content)
                 sink.close()
 
     def delete(self, path: str) -> None:
-        with _explained(self.out), suppress(FileNotFoundError):
-            self._filesystem.delete_file(path)
+        with _explained(self.out):
+            self._lock.check()
+            with suppress(FileNotFoundError):
+                self._filesystem.delete_file(path)
 
     def close(self) -> None:
-        # Arrow's S3 leaves a marker object where a directory became empty.
-        with suppress(OSError):
-            selector = pafs.FileSelector(self._hidden, allow_not_found=True)
-            if not self._filesystem.get_file_info(selector):
-                self._filesystem.delete_dir(self._hidden)
+        self._lock.release()
 
 
 def _is_single_file(name: str) -> bool:
@@ -250,7 +252,7 @@ def _is_single_file(name: str) -> bool:
 def _part_names(entries: list[str], out: str) -> list[str]:
     """Pick the part files; other files are foreign unless their names mark them as hidden."""
     names = sorted(name for name in entries if name.startswith("part-") and name.endswith(".parquet"))
-    hidden = {name for name in entries if name.startswith((".", "_", _ASIDE)) or name == "lock"}
+    hidden = {name for name in entries if name.startswith((".", "_", _ASIDE, "lock"))}
     foreign = sorted(set(entries) - hidden - set(names))
     if foreign:
         raise OutputError(

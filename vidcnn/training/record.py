@@ -12,7 +12,7 @@ from vidcnn import __version__
 from vidcnn.config import TrainSpec
 from vidcnn.errors import OutputError, SettingsDifferError
 from vidcnn.files import write_whole
-from vidcnn.predictions import lock
+from vidcnn.predictions.lock import FileLock
 
 
 @contextmanager
@@ -24,13 +24,13 @@ def hold_run(directory: Path) -> Iterator[Path]:
         OutputError: It cannot be made.
     """
     try:
-        held = lock.acquire(str(directory), str(directory))
+        lock = FileLock.acquire(str(directory), str(directory))
     except OSError as error:
         raise OutputError(f"cannot write to '{directory}': {error.strerror}", "choose another --out") from error
     try:
         yield directory
     finally:
-        lock.release(str(directory), held)
+        lock.release()
 
 
 def check_record(directory: Path, record: dict[str, Any]) -> None:

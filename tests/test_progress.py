@@ -18,19 +18,20 @@ def test_the_rest_is_told_from_the_bytes_that_are_done() -> None:
     progress = RunProgress(num_videos=2, size_bytes=400, now=clock)
     assert progress.remaining_seconds is None
     clock.seconds = 10
-    progress.add_segment("long", 300, 3, num_clips=10, num_errors=1)
+    progress.add_segment("long", 300, 3, num_clips=10, num_predictions=9, errors={"truncated": 1})
     assert progress.fraction == pytest.approx(0.25)
     assert progress.remaining_seconds is None
     assert (progress.num_videos_done, progress.num_clips, progress.num_errors) == (0, 10, 1)
     clock.seconds = 20
-    progress.add_segment("long", 300, 3, num_clips=10, num_errors=0)
-    progress.add_segment("long", 300, 3, num_clips=10, num_errors=0)
+    progress.add_segment("long", 300, 3, num_clips=10, num_predictions=10, errors={})
+    progress.add_segment("long", 300, 3, num_clips=10, num_predictions=10, errors={})
     assert progress.num_videos_done == 1
     assert progress.fraction == pytest.approx(0.75)
     assert progress.remaining_seconds == pytest.approx(5)  # 200 bytes in 10 s, and 100 are left
     assert progress.clips_per_second == pytest.approx(3.0)
-    progress.add_segment("short", 100, 1, num_clips=1, num_errors=0)
+    progress.add_segment("short", 100, 1, num_clips=1, num_predictions=0, errors={"truncated": 1})
     assert progress.fraction == 1.0
+    assert (progress.num_predictions, progress.errors, progress.num_bad_videos) == (29, {"truncated": 2}, 2)
 
 
 def test_the_line_says_what_matters() -> None:
@@ -38,10 +39,12 @@ def test_the_line_says_what_matters() -> None:
     progress = RunProgress(num_videos=1200, size_bytes=1200, now=clock)
     assert progress_line(progress) == "0/1,200 videos · 0 clips · starting"
     clock.seconds = 6
-    progress.add_segment("first", 1, 1, num_clips=4, num_errors=0)
+    progress.add_segment("first", 1, 1, num_clips=4, num_predictions=4, errors={})
     clock.seconds = 7
     for index in range(299):
-        progress.add_segment(str(index), 1, 1, num_clips=4, num_errors=index == 7)
+        progress.add_segment(
+            str(index), 1, 1, num_clips=4, num_predictions=3, errors={"timeout": 1} if index == 7 else {}
+        )
     clock.seconds = 8
     assert progress_line(progress) == "300/1,200 videos · 1,200 clips · 600.0 clips/s · 1 errors · 6 s left"
 

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__
-from vidcnn.errors import JobFailedError, VidcnnError
+from vidcnn.errors import Failure, JobFailedError, describe_failure
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
@@ -30,8 +30,6 @@ COMMANDS = {
     "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",
 }
 """Name and first line of each command."""
-
-_INTERRUPTED = 130
 
 
 class LazyGroup(TyperGroup):
@@ -82,22 +80,15 @@ def main() -> None:
     try:
         app(prog_name="vidcnn")
         sys.stdout.flush()
-    except VidcnnError as error:
-        if debug:
-            raise
-        _fail(error.message, error.hint, error.exit_code)
     except JobFailedError as error:
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", "what was committed stays; the same command continues", _INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as error:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if debug and not isinstance(error, KeyboardInterrupt):
             raise
-        text = (str(error).splitlines() or [""])[0]
-        _fail(f"unexpected {type(error).__name__}: {text}", "run it again with --debug, and report what it shows", 1)
+        _fail(describe_failure(error))
 
 
 @app.callback(invoke_without_command=True)
@@ -109,8 +100,8 @@ def _version(
         raise typer.Exit
 
 
-def _fail(message: str, hint: str, code: int) -> Any:
-    print(f"vidcnn: {message}", file=sys.stderr)
-    if hint:
-        print(f"        {hint}", file=sys.stderr)
-    sys.exit(code)
+def _fail(failure: Failure) -> Any:
+    print(f"vidcnn: {failure.message}", file=sys.stderr)
+    if failure.hint:
+        print(f"        {failure.hint}", file=sys.stderr)
+    sys.exit(failure.exit_code)

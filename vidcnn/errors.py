@@ -21,7 +21,7 @@ Every exception takes positional values only, so that it survives pickling betwe
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 ErrorKind = Literal[
     "unreadable",
@@ -152,3 +152,29 @@ class VideoError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class Failure(NamedTuple):
+    """How a command ends that fails.
+
+    Attributes:
+        exit_code: The process's.
+        message: What happened, in one line.
+        hint: What to do about it, in one line; may be empty.
+    """
+
+    exit_code: int
+    message: str
+    hint: str
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Say how a command ends that raised an error."""
+    if isinstance(error, VidcnnError):
+        return Failure(error.exit_code, error.message, error.hint)
+    if isinstance(error, KeyboardInterrupt):
+        hint = "what was committed stays; the same command continues"
+        return Failure(RunInterruptedError.exit_code, "interrupted", hint)
+    text = (str(error).splitlines() or [""])[0]
+    hint = "run it again with --debug, and report what it shows"
+    return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)

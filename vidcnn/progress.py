@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -37,7 +37,8 @@ class RunProgress:
         self.num_videos = num_videos
         self.num_videos_done = 0
         self.num_clips = 0
-        self.num_errors = 0
+        self.num_predictions = 0
+        self.errors: Counter[str] = Counter()
         self._size_bytes = size_bytes
         self._bytes_done = 0.0
         self._now = now
@@ -47,8 +48,18 @@ class RunProgress:
         self._first_bytes = 0.0
         self._recent: deque[tuple[float, int]] = deque()
         self._open_segments: dict[str, int] = {}
+        self._bad_videos: set[str] = set()
 
-    def add_segment(self, video: str, size_bytes: int, num_segments: int, num_clips: int, num_errors: int) -> None:
+    def add_segment(
+        self,
+        video: str,
+        size_bytes: int,
+        num_segments: int,
+        *,
+        num_clips: int,
+        num_predictions: int,
+        errors: Mapping[str, int],
+    ) -> None:
         """Count a finished segment.
 
         Args:
@@ -56,11 +67,15 @@ class RunProgress:
             size_bytes: Size of the video.
             num_segments: Segments that the video has in this run.
             num_clips: Rows of the segment that stand for a clip.
-            num_errors: Rows of the segment with an error.
+            num_predictions: Rows of the segment without an error.
+            errors: Its rows with an error, by kind.
         """
         now = self._now()
         self.num_clips += num_clips
-        self.num_errors += num_errors
+        self.num_predictions += num_predictions
+        if errors:
+            self.errors.update(errors)
+            self._bad_videos.add(video)
         self._bytes_done += size_bytes / num_segments
         if self._first_rows is None:
             self._first_rows, self._first_clips, self._first_bytes = now, num_clips, self._bytes_done
@@ -72,6 +87,16 @@ class RunProgress:
         self._recent.append((now, num_clips))
         while self._recent and self._recent[0][0] < now - _RATE_WINDOW_SECONDS:
             self._recent.popleft()
+
+    @property
+    def num_errors(self) -> int:
+        """Rows with an error."""
+        return self.errors.total()
+
+    @property
+    def num_bad_videos(self) -> int:
+        """Videos with such a row."""
+        return len(self._bad_videos)
 
     @property
     def elapsed_seconds(self) -> float:

@@ -32,8 +32,14 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
             f"this run: {count(report.num_videos_done, 'video')}, {count(report.num_clips_done, 'clip')} "
             f"in {duration_text(report.elapsed_seconds)}{speed}"
         )
+    elif report.num_videos_waiting:
+        num_done = report.num_videos - report.num_videos_waiting
+        lines.append(
+            f"this run: nothing to do, {count(num_done, 'video')} done and {report.num_videos_waiting:,} waiting"
+        )
     else:
         lines.append(f"this run: nothing to do, all of {count(report.num_videos, 'video')} done")
+    lines += _waiting(spec, report.num_videos_waiting)
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
         lines.append(f"{count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
@@ -62,6 +68,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
         "run": {
             "videos_listed": report.num_videos,
             "videos_done": report.num_videos_done,
+            "videos_waiting": report.num_videos_waiting,
             "clips_done": report.num_clips_done,
             "elapsed_seconds": round(report.elapsed_seconds, 3),
             "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
@@ -71,7 +78,18 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
     }
 
 
-def plan_text(plan: SourcePlan) -> str:
+def infer_line(spec: InferSpec, report: InferReport) -> str:
+    """Return the final summary of an inference run in one line: the table, then what this run did."""
+    table, this_run = infer_text(spec, report).splitlines()[:2]
+    parts = [table, this_run]
+    if report.num_videos_done and report.num_videos_waiting:
+        parts.append(f"{report.num_videos_waiting:,} waiting")
+    if report.summary.num_bad_videos:
+        parts.append(count(report.summary.num_bad_videos, "bad video"))
+    return "; ".join(parts)
+
+
+def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
     """Return what a run would do."""
     lines = [
         f"{count(plan.num_videos_planned, 'video')} to do, {count(plan.num_clips, 'clip')}, "
@@ -79,6 +97,7 @@ def plan_text(plan: SourcePlan) -> str:
     ]
     if plan.num_videos_done:
         lines.append(f"{count(plan.num_videos_done, 'video')} done already")
+    lines += _waiting(spec, plan.num_videos_waiting)
     if plan.bad_videos:
         lines.append(f"{count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
         lines += [f"  {name}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
@@ -92,6 +111,7 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
     return {
         "videos": plan.num_videos,
         "videos_done": plan.num_videos_done,
+        "videos_waiting": plan.num_videos_waiting,
         "videos_to_do": plan.num_videos_planned,
         "clips": plan.num_clips,
         "seconds": round(plan.seconds, 3),
@@ -120,6 +140,14 @@ def check_error_fraction(spec: InferSpec, report: InferReport) -> None:
 def count(number: int, noun: str) -> str:
     """Return a number of things."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _waiting(spec: InferSpec, number: int) -> list[str]:
+    """Say that some videos are left to the next run."""
+    if not number:
+        return []
+    when = f"within the last {duration_text(spec.settle)}"
+    return [f"{count(number, 'video')} written {when} {'is' if number == 1 else 'are'} left to the next run"]
 
 
 def _left_out(ignored: Mapping[str, int], empty_sources: Sequence[str]) -> list[str]:

@@ -10,7 +10,9 @@ from vidcnn.config import Spec
 from vidcnn.errors import UsageError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel="Output")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.", rich_help_panel="Output")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show no progress, and one line at the end.", rich_help_panel="Output")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel="Output")]
 ClusterOption = Annotated[
     str | None,

@@ -45,7 +45,7 @@ def infer(
         from vidcnn.pipelines.infer import plan_source
 
         plan = plan_source(spec)
-        typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(plan))
+        typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))
     elif not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
         run_infer(spec, as_json=as_json, quiet=quiet)
 
@@ -53,8 +53,17 @@ def infer(
 def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool) -> None:
     """Run an inference job, and print how it ended."""
     from vidcnn import report
-    from vidcnn.pipelines.infer import run_inference
+    from vidcnn.interrupts import interruptible
+    from vidcnn.run_report import reported
 
-    result = run_inference(spec, show_progress=not quiet)
-    typer.echo(json.dumps(report.infer_json(spec, result)) if as_json else report.infer_text(spec, result))
-    report.check_error_fraction(spec, result)
+    result = None
+    try:
+        with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
+            from vidcnn.pipelines.infer import run_inference
+
+            result = run_inference(spec, show_progress=not quiet, record=record)
+            report.check_error_fraction(spec, result)
+    finally:
+        if result is not None:
+            text = report.infer_line if quiet else report.infer_text
+            typer.echo(json.dumps(report.infer_json(spec, result)) if as_json else text(spec, result))

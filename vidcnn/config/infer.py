@@ -81,6 +81,19 @@ class InferSpec(Spec):
     embedding: bool = option(False, "Add a column with the features before the last layer.", panel="Predictions")
 
     limit: int | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    settle: float = option(
+        0.0,
+        "Leave local videos that were written within the last so many seconds to the next run.",
+        panel="Run",
+        metavar="SECONDS",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    report: bool = option(
+        False,
+        "Leave a JSON report of each run beside the output, in NAME.runs/, whatever its end was.",
+        panel="Run",
+    )
     max_error_fraction: float = option(1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run")
     max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
 

@@ -7,6 +7,7 @@ not committed when the pipeline has ended was lost with a process, and is done a
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -56,7 +57,8 @@ class Committer:
                 key.video.size_bytes,
                 num_segments,
                 num_clips=rows.num_rows - rows["clip"].null_count,
-                num_errors=rows.num_rows - rows["error"].null_count,
+                num_predictions=rows["error"].null_count,
+                errors=Counter(rows["error_kind"].drop_null().to_pylist()),
             )
 
 

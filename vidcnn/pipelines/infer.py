@@ -34,7 +34,9 @@ from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
 from vidcnn.predictions.output import Output
+from vidcnn.predictions.places import OutputStorage, open_storage
 from vidcnn.progress import ProgressDisplay, RunProgress, describe
+from vidcnn.run_report import RunRecord
 from vidcnn.runtime import Runtime, choose_runtime
 from vidcnn.scoring import RowFormat
 from vidcnn.sources import Listing
@@ -52,6 +54,7 @@ class InferReport:
         summary: Counts of the whole table.
         num_videos: Videos of the source.
         num_videos_done: Those that this run did.
+        num_videos_waiting: Those that were written so lately that they wait for the next run.
         num_clips_done: Rows for clips that this run committed.
         elapsed_seconds: Wall time, start-up included.
         clips_per_second: Clips of this run per second from its first rows to its last; None where that says nothing.
@@ -63,6 +66,7 @@ class InferReport:
     summary: Summary
     num_videos: int
     num_videos_done: int
+    num_videos_waiting: int
     num_clips_done: int
     elapsed_seconds: float
     clips_per_second: float | None
@@ -78,6 +82,7 @@ class SourcePlan:
     Attributes:
         num_videos: Videos of the source.
         num_videos_done: Those that are committed already.
+        num_videos_waiting: Those that were written so lately that they wait for the next run.
         num_videos_planned: Those that are left and can be read.
         num_clips: Clips of these.
         seconds: Their length, as far as clips cover it.
@@ -88,6 +93,7 @@ class SourcePlan:
 
     num_videos: int
     num_videos_done: int
+    num_videos_waiting: int
     num_videos_planned: int
     num_clips: int
     seconds: float
@@ -128,8 +134,12 @@ class _Job:
             "compiled": runtime.compiled,
         }
 
-    def open_output(self) -> Output:
-        return Output.open(self.spec.out, schema=self.schema)
+    def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:
+        return Output.in_storage(storage, schema=self.schema, run_id=run_id)
+
+    def todo(self, output: Output) -> Todo:
+        """List what is left to do."""
+        return list_todo(self.listing, output, self.spec.limit, self.spec.settle)
 
     def recorded_runtime(self, output: Output) -> Runtime | None:
         """Return how the model ran when the output was written, so that rows do not depend on an interruption."""
@@ -141,29 +151,39 @@ class _Job:
         return runtime
 
 
-def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport:
+def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRecord | None = None) -> InferReport:
     """Run an inference job on a Ray of its own, or on that of the cluster whose job this is.
+
+    Args:
+        spec: The job.
+        show_progress: Show on stderr how far it is.
+        record: Is kept up to date with what the run has come to.
 
     Raises:
         VidcnnError: The job cannot be done, or was interrupted; single bad videos are rows instead.
     """
     began = time.monotonic()
+    record = record or RunRecord()
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
+        storage = _hold_output(spec, stack)
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
         machine, bundle = _start_and_load(spec, start_ray)
         job = _Job(spec, bundle)
-        output = stack.enter_context(job.open_output())
+        output = stack.enter_context(job.open_output(storage, record.run_id))
         runtime = job.recorded_runtime(output)
-        todo = list_todo(job.listing, output, spec.limit)
+        todo = job.todo(output)
         progress = RunProgress(todo.num_videos, todo.size_bytes)
+        record.num_listed, record.num_waiting, record.progress = todo.num_listed, todo.num_waiting, progress
+        record.settings = job.settings(runtime) if runtime else None
         if todo.num_videos:
             machine = machine or start_ray()
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
             num_clips = estimate_clips(todo, job.plan)
             if runtime is None:
                 runtime = ask_there(choose_runtime, job.bundle, spec, device, num_clips, device=device)
-                output.use_settings(job.settings(runtime))
+                record.settings = job.settings(runtime)
+                output.use_settings(record.settings)
             shares = share_resources(
                 machine,
                 use_gpus=device == "cuda",
@@ -174,10 +194,12 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True) -> InferReport
             display = stack.enter_context(ProgressDisplay(partial(describe, progress), enabled=show_progress))
             _run(job, output, runtime, shares, device, todo, progress, display)
         output.publish()
+        record.summary = output.summary()
         return InferReport(
-            summary=output.summary(),
+            summary=record.summary,
             num_videos=todo.num_listed,
             num_videos_done=progress.num_videos_done,
+            num_videos_waiting=todo.num_waiting,
             num_clips_done=progress.num_clips,
             elapsed_seconds=time.monotonic() - began,
             clips_per_second=progress.mean_clips_per_second,
@@ -195,10 +217,11 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     """
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
+        storage = _hold_output(spec, stack)
         job = _Job(spec, _load_bundle(spec))
-        output = stack.enter_context(job.open_output())
+        output = stack.enter_context(job.open_output(storage))
         job.recorded_runtime(output)
-        todo = list_todo(job.listing, output, spec.limit)
+        todo = job.todo(output)
         videos: set[str] = set()
         num_clips, seconds = 0, 0.0
         bad: list[tuple[str, str]] = []
@@ -213,7 +236,8 @@ def plan_source(spec: InferSpec) -> SourcePlan:
                 bad += [(piece.segment.video.name, piece.rows["error"][0].as_py()) for piece in pieces]
         return SourcePlan(
             num_videos=todo.num_listed,
-            num_videos_done=todo.num_listed - todo.num_videos,
+            num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
+            num_videos_waiting=todo.num_waiting,
             num_videos_planned=len(videos),
             num_clips=num_clips,
             seconds=seconds,
@@ -223,9 +247,16 @@ def plan_source(spec: InferSpec) -> SourcePlan:
         )
 
 
+def _hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
+    """Take hold of the output before anything is started, so that a run which overlaps another ends at once."""
+    Listing(spec.source)  # a source that does not exist is told first
+    storage = open_storage(spec.out)
+    stack.callback(storage.close)
+    return storage
+
+
 def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[Machine | None, Bundle]:
     """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
-    Listing(spec.source)  # a source that does not exist is told before anything is started
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_load_bundle, spec)
         wait([loading], timeout=_QUICK_FAILURE_SECONDS)

@@ -5,6 +5,7 @@ In go the listing and what is committed; out come tables of videos, each row wit
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,6 +16,7 @@ from vidcnn.pipelines.stages import count_clips, pack_video, unpack_videos, vide
 from vidcnn.planning import PlanSettings, video_key
 from vidcnn.predictions.output import Output
 from vidcnn.sources import Listing, SourceVideo
+from vidcnn.sources.settling import is_settling
 
 _MAX_BLOCK_VIDEOS = 256
 """Videos planned by one task, at most."""
@@ -29,6 +31,7 @@ class Todo:
     Attributes:
         videos: Tables of videos, each for one planning task.
         num_listed: Videos of the source.
+        num_waiting: Videos that may still be written, and wait for the next run.
         num_videos: Videos in the tables.
         size_bytes: Their size, all together.
         sample: Some of them, from everywhere in the source.
@@ -36,20 +39,24 @@ class Todo:
 
     videos: tuple[pa.Table, ...]
     num_listed: int
+    num_waiting: int
     num_videos: int
     size_bytes: int
     sample: tuple[SourceVideo, ...]
 
 
-def list_todo(listing: Listing, output: Output, limit: int | None) -> Todo:
-    """List the source, and leave out what is done."""
+def list_todo(listing: Listing, output: Output, limit: int | None, settle_seconds: float) -> Todo:
+    """List the source, and leave out what is done, and what was written within the last `settle_seconds`."""
     left: list[bytes] = []
     sample: list[SourceVideo] = []
-    num_listed = size_bytes = 0
+    num_listed = num_waiting = size_bytes = 0
     for video in islice(listing, limit):
         num_listed += 1
         key = video_key(video)
         if output.is_done(key):
+            continue
+        if is_settling(video, settle_seconds, time.time_ns()):
+            num_waiting += 1
             continue
         size_bytes += video.size_bytes
         left.append(pack_video(video, output.partly_done(key)))
@@ -57,7 +64,7 @@ def list_todo(listing: Listing, output: Output, limit: int | None) -> Todo:
             sample.append(video)
     block = max(1, min(_MAX_BLOCK_VIDEOS, len(left) // _NUM_BLOCKS))
     blocks = tuple(video_table(left[start : start + block]) for start in range(0, len(left), block))
-    return Todo(blocks, num_listed, len(left), size_bytes, tuple(sample))
+    return Todo(blocks, num_listed, num_waiting, len(left), size_bytes, tuple(sample))
 
 
 def estimate_clips(todo: Todo, settings: PlanSettings) -> int:

@@ -13,9 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import fs
 
 from tests.commands import PROJECT, command, environment, make_tiny_bundle, vidcnn
+from tests.s3 import Server
 from tests.videos import write_video
+from vidcnn.storage import open_filesystem
 
 pytestmark = pytest.mark.ray
 
@@ -137,3 +140,26 @@ def test_two_starts_at_once_give_one_run_and_one_that_ends_with_75(place: Path) 
     assert sorted((report["exit_code"], report["clips"]) for report in reports) == [(0, 78), (75, 0)]
     shutil.rmtree(place / "preds.runs")
     assert {path.name for path in place.iterdir()} == {"videos", "preds"}
+
+
+@pytest.mark.slow
+def test_two_starts_at_once_on_an_output_in_object_storage_give_one_run_too(
+    place: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = f"s3://bkt/night/preds.parquet{s3.query}"
+    monkeypatch.setenv("PREDICTIONS", out)
+    record(place / "videos" / "a.mp4", 200)
+    starts = [
+        subprocess.Popen(command("run", JOB, "--quiet"), env=environment(), stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [start.communicate(timeout=400)[1] for start in starts]
+    assert sorted(start.returncode for start in starts) == [0, 75], errors
+    assert f"process {next(start.pid for start in starts if not start.returncode)} on" in "".join(errors)
+    filesystem, path = open_filesystem(out)
+    assert pq.read_table(path, filesystem=filesystem).num_rows == 13
+    infos = filesystem.get_file_info(fs.FileSelector("bkt/night", recursive=True))
+    files = [info.path.removeprefix("bkt/night/") for info in infos if info.is_file]
+    assert [name for name in files if not name.startswith("preds.runs/")] == ["preds.parquet"]
+    reports = [json.loads(filesystem.open_input_file(f"bkt/night/{name}").read()) for name in files if "runs" in name]
+    assert sorted((report["exit_code"], report["clips"]) for report in reports) == [(0, 13), (75, 0)]

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.training.report import evaluate_json, evaluate_text, train_json, train_text, write_json
+from vidcnn.training.report import (
+    evaluate_json,
+    evaluate_line,
+    evaluate_text,
+    train_json,
+    train_line,
+    train_text,
+    write_json,
+)
 from vidcnn.training.run import RunState
 from vidcnn.training.validation import Validation, summarise_scores
 
@@ -99,3 +107,13 @@ def test_a_training_run_is_told_with_what_it_reached_and_where_it_is() -> None:
     assert (found["steps"], found["steps_done"], found["best_step"], found["bad_samples"]) == (40, 40, 25, 2)
     assert json.loads(json.dumps(found)) == found
     assert (train_json(done)["waiting"], train_json(done)["bad_samples"]) == (None, 0)
+
+
+def test_one_line_says_what_was_trained_or_measured() -> None:
+    line = "run/bundle: trained 40 steps in 1 min 30 s, 25% of it waiting for clips; top-1 50.0%"
+    assert train_line(training()) == line
+    idle = training(num_steps_done=0, state=None, validation={})
+    assert train_line(idle) == "run/bundle: nothing to do: all 40 steps are done"
+    line = "run/bundle on 3 videos (val); top-1 66.7%; mean class accuracy 66.7%"
+    assert evaluate_line(evaluation()) == f"{line}; 1 video could not be scored"
+    assert evaluate_line(evaluation(bad_videos=())) == line

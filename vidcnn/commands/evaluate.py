@@ -38,9 +38,10 @@ def evaluate(
 def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:
     """Run an evaluation, and print what was reached."""
     from vidcnn.pipelines.evaluate import run_evaluation
-    from vidcnn.training.report import evaluate_json, evaluate_text, write_json
+    from vidcnn.training.report import evaluate_json, evaluate_line, evaluate_text, write_json
 
     result = run_evaluation(spec, show_progress=not quiet)
     if spec.out is not None:
         write_json(spec.out, result)
-    typer.echo(json.dumps(evaluate_json(result)) if as_json else evaluate_text(result))
+    text = evaluate_line if quiet else evaluate_text
+    typer.echo(json.dumps(evaluate_json(result)) if as_json else text(result))

@@ -44,11 +44,11 @@ def train(
 def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:
     """Run a training job, and print how it ended."""
     from vidcnn.pipelines.train import run_training
-    from vidcnn.training.report import plan_text, train_json, train_text
+    from vidcnn.training.report import plan_text, train_json, train_line, train_text
 
     result = run_training(
         spec,
         show_progress=not quiet,
         announce=lambda plan: None if quiet else typer.echo(plan_text(plan), err=True),
     )
-    typer.echo(json.dumps(train_json(result)) if as_json else train_text(result))
+    typer.echo(json.dumps(train_json(result)) if as_json else (train_line if quiet else train_text)(result))

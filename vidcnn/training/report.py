@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +58,18 @@ def train_text(report: TrainReport) -> str:
             lines.append(
                 f"{count(report.state.num_bad, 'sample')} could not be decoded (see bad_samples in metrics.jsonl)"
             )
-    reached = ", ".join(f"{_NAMES[name]} {value:.1%}" for name, value in report.validation.items() if name in _NAMES)
+    reached = ", ".join(_reached(report.validation))
     epoch = report.best_step / plan.steps_per_epoch
     if reached:
         lines.append(f"best after epoch {epoch:.1f}: {reached} (validation, over videos)")
     lines.append(f"bundle: {report.bundle}")
     lines.append(f"curves: tensorboard --logdir {plan.run.directory / 'tensorboard'}")
     return "\n".join(lines)
+
+
+def train_line(report: TrainReport) -> str:
+    """Return the final summary of a training run in one line."""
+    return "; ".join([f"{report.bundle}: {train_text(report).splitlines()[0]}", *_reached(report.validation)])
 
 
 def train_json(report: TrainReport) -> dict[str, Any]:
@@ -100,6 +106,17 @@ def evaluate_text(report: EvaluateReport) -> str:
     return "\n".join(lines)
 
 
+def evaluate_line(report: EvaluateReport) -> str:
+    """Return what an evaluation found over videos in one line."""
+    videos = report.reached.videos
+    parts = [f"{report.model} on {count(videos.num_samples, 'video')} ({report.split})"]
+    values = {field: getattr(videos, field) for field in _NAMES}
+    parts += _reached({field: value for field, value in values.items() if value is not None})
+    if report.bad_videos:
+        parts.append(f"{count(len(report.bad_videos), 'video')} could not be scored")
+    return "; ".join(parts)
+
+
 def evaluate_json(report: EvaluateReport) -> dict[str, Any]:
     """Return what an evaluation found as JSON values."""
     return {
@@ -123,6 +140,10 @@ def write_json(path: str, report: EvaluateReport) -> None:
     """
     with open(path, "w", encoding="utf-8") as file:
         file.write(json.dumps(evaluate_json(report), indent=2, ensure_ascii=False) + "\n")
+
+
+def _reached(figures: Mapping[str, float]) -> list[str]:
+    return [f"{_NAMES[name]} {value:.1%}" for name, value in figures.items() if name in _NAMES]
 
 
 def _classes_text(metrics: Metrics) -> str:

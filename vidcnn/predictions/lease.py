@@ -183,6 +183,8 @@ class Lease:
         self._lost = OutputError(f"the lock on {self._out} was lost: {why}", _LOST)
 
     def _busy(self, holder: Holder | str) -> OutputBusyError:
+        if isinstance(holder, str) or holder.is_here:
+            return busy(self._out, holder)
         seconds = self._timing.dead_seconds
         return busy(
             self._out, holder, f"wait until it ends; if it was killed, the output is free {seconds:.0f} s later"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from vidcnn import __version__
-from vidcnn.bundle import Bundle, Provenance, is_bundle, read_shapes
+from vidcnn.bundle import Bundle, Provenance, read_shapes
 from vidcnn.clips import Sampling
 from vidcnn.errors import BundleError
 from vidcnn.transforms import Preprocessing
@@ -120,8 +120,6 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_no_bundle_is_told_apart(saved: Path, tmp_path: Path) -> None:
-    assert is_bundle(saved)
-    assert not is_bundle(tmp_path)
     with pytest.raises(BundleError, match="is not a directory"):
         Bundle.load(saved / "model.json")
     with pytest.raises(BundleError, match="is not a directory"):

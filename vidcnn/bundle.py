@@ -29,6 +29,7 @@ from vidcnn import __version__
 from vidcnn.clips import Sampling
 from vidcnn.errors import BundleError, VidcnnError
 from vidcnn.models.registry import architecture
+from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location
 from vidcnn.transforms import Preprocessing
 
 FORMAT_VERSION = 1
@@ -138,22 +139,23 @@ class Bundle:
 
     @classmethod
     def load(cls, directory: str | Path) -> Bundle:
-        """Read a bundle.
+        """Read a bundle, from a directory or from object storage.
 
         Raises:
             BundleError: It is not a bundle, is incomplete or damaged, or its parts do not fit together.
         """
-        path = Path(directory)
-        if not path.is_dir():
+        location = str(directory)
+        shown = public_location(location).rstrip("/")
+        if not is_remote(location) and not Path(local_path(location)).is_dir():
             raise BundleError(
-                f"'{path}' is not a directory", f"a bundle is a directory with {CARD_FILE} and {WEIGHTS_FILE}"
+                f"'{shown}' is not a directory", f"a bundle is a directory with {CARD_FILE} and {WEIGHTS_FILE}"
             )
-        card = _parse_card(_read(path / CARD_FILE), path / CARD_FILE)
+        card = _parse_card(_read(location, CARD_FILE), f"{shown}/{CARD_FILE}")
         recorded = card.pop("weights_sha256", None)
-        bundle = _validate(card, _read(path / WEIGHTS_FILE), path)
+        bundle = _validate(card, _read(location, WEIGHTS_FILE), shown)
         if recorded is not None and recorded != bundle.weights_sha256:
             raise BundleError(
-                f"{path / WEIGHTS_FILE} is not the file that {CARD_FILE} was written with (its SHA-256 differs)",
+                f"{shown}/{WEIGHTS_FILE} is not the file that {CARD_FILE} was written with (its SHA-256 differs)",
                 "copy the whole bundle again",
             )
         return bundle
@@ -163,11 +165,6 @@ class Bundle:
         for name in ("sampling", "preprocessing", "provenance"):
             values[name] = asdict(values[name])
         return {"format_version": FORMAT_VERSION, **values, "weights_sha256": self.weights_sha256}
-
-
-def is_bundle(directory: str | Path) -> bool:
-    """Tell whether `directory` looks like a bundle: it has a `model.json`."""
-    return Path(directory, CARD_FILE).is_file()
 
 
 def read_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
@@ -210,16 +207,20 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> bytes:
+def _read(directory: str, name: str) -> bytes:
+    shown = public_location(directory).rstrip("/")
     try:
-        return path.read_bytes()
+        filesystem, path = open_filesystem(directory)
+        with filesystem.open_input_file(f"{path}/{name}") as file:
+            content: bytes = file.read()
+            return content
     except FileNotFoundError as error:
-        raise BundleError(f"the bundle '{path.parent}' has no {path.name}", "copy the whole bundle again") from error
-    except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
+        raise BundleError(f"the bundle '{shown}' has no {name}", "copy the whole bundle again") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"the bundle '{shown}': {name} {failure_text(error)}") from error
 
 
-def _parse_card(content: bytes, path: Path) -> dict[str, Any]:
+def _parse_card(content: bytes, path: str) -> dict[str, Any]:
     """Read `model.json` as far as its keys: a dictionary of known keys, its format version checked and taken off."""
     try:
         card = json.loads(content)
@@ -234,7 +235,7 @@ def _parse_card(content: bytes, path: Path) -> dict[str, Any]:
         )
     known = _names(Bundle) - {"weights"} | {"weights_sha256"}
     for where, values, names in (
-        (str(path), card, known),
+        (path, card, known),
         (f"{path}: sampling", card.get("sampling"), _names(Sampling)),
         (f"{path}: preprocessing", card.get("preprocessing"), _names(Preprocessing)),
         (f"{path}: provenance", card.get("provenance"), _names(Provenance)),
@@ -249,7 +250,7 @@ def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance]) -> set[st
     return {spec.name for spec in fields(kind)}
 
 
-def _validate(card: dict[str, Any], weights: bytes, path: Path) -> Bundle:
+def _validate(card: dict[str, Any], weights: bytes, directory: str) -> Bundle:
     """Make the bundle from the values of its card, each checked against the type of its field."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -258,6 +259,6 @@ def _validate(card: dict[str, Any], weights: bytes, path: Path) -> Bundle:
     except ValidationError as error:
         first = error.errors()[0]
         field_name = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{path / CARD_FILE}: {field_name}: {first['msg']}") from error
+        raise BundleError(f"{directory}/{CARD_FILE}: {field_name}: {first['msg']}") from error
     except BundleError as error:
-        raise BundleError(f"bundle '{path}': {error.message}", error.hint) from error
+        raise BundleError(f"bundle '{directory}': {error.message}", error.hint) from error

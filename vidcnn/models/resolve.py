@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.bundle import Bundle, Provenance
 from vidcnn.errors import BundleError, ModelError, UsageError
 from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
+from vidcnn.storage import is_remote
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ def resolve_model(model: str, *, weights: str | None = None, labels: str | None 
     """
     if model in ARCHITECTURES:
         return make_bundle(model, weights=weights, labels=labels, seed=seed)
-    if not Path(model).is_dir():
+    if not is_remote(model) and not Path(model).is_dir():
         if "/" in model or Path(model).exists():
             raise BundleError(f"'{model}' is not a directory", "give a model's name, or a bundle's directory")
         architecture(model)  # raises, with the closest names

@@ -10,9 +10,11 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
+
+import psutil
 
 from tests.commands import environment
 
@@ -26,10 +28,12 @@ class Nodes:
     Attributes:
         address: URL of its job server.
         token: What its servers want.
+        pid: Process whose descendants they all are.
     """
 
     address: str
     token: str
+    pid: int
     _orders: IO[str]
     _answers: IO[str]
 
@@ -37,6 +41,16 @@ class Nodes:
     def environment(self) -> dict[str, str]:
         """What a client's environment needs."""
         return {"RAY_AUTH_TOKEN": self.token}
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Return the processes in whose command lines all these words are."""
+        found = []
+        for process in psutil.Process(self.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                if all(word in line for word in words):
+                    found.append(process)
+        return found
 
     def remove_node(self) -> None:
         """Let one of the nodes without the head go, with all that runs on it."""
@@ -72,7 +86,7 @@ def three_nodes(**variables: str) -> Iterator[Nodes]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield Nodes(process.stdout.readline().strip(), token, process.stdin, process.stdout)
+        yield Nodes(process.stdout.readline().strip(), token, process.pid, process.stdin, process.stdout)
     finally:
         process.stdin.close()
         process.wait(60)

@@ -19,6 +19,9 @@ from vidcnn.scratch import scratch_directory
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30
 
+_NUM_ATTEMPTS = 3
+"""Ray gives up where its processes take more than 30 seconds to start, as they may on a machine that is busy."""
+
 
 @contextmanager
 def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Machine]:
@@ -56,16 +59,20 @@ def _scratch_base() -> Path:
 
 
 def _start_ray(num_gpus: int | None, scratch: Path) -> None:
-    try:
-        init_ray(
-            address="local",
-            num_gpus=num_gpus,
-            include_dashboard=False,
-            object_store_memory=_object_store_bytes(),
-            _temp_dir=str(scratch),
-        )
-    except RayStartError as error:
-        raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
+    for num_left in reversed(range(_NUM_ATTEMPTS)):
+        try:
+            init_ray(
+                address="local",
+                num_gpus=num_gpus,
+                include_dashboard=False,
+                object_store_memory=_object_store_bytes(),
+                _temp_dir=str(scratch),
+            )
+        except RayStartError as error:
+            if num_left and "timed out" in str(error):
+                continue
+            raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
+        return
 
 
 def _object_store_bytes() -> int:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 10.0
+_START_SECONDS = 180.0
+"""How long a cluster that has just begun may take to be ready for jobs."""
 _TOKEN_HINT = (
     "put the cluster's token into RAY_AUTH_TOKEN, or into the file ~/.ray/auth_token; "
     "`ray get-auth-token` shows it on a machine of the cluster"
@@ -92,15 +95,21 @@ class JobServer:
         Returns:
             False if there has been a job of this id already.
         """
-        try:
-            self._client.submit_job(
-                entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env, metadata=metadata
-            )
-        except RuntimeError as error:
-            if "already" in str(error) and job_id in str(error):
-                return False
-            raise VidcnnError(f"{self.address} refuses the job: {_first_line(error)}") from error
-        return True
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                with _explained(self.address):
+                    self._client.submit_job(
+                        entrypoint=entrypoint, submission_id=job_id, runtime_env=runtime_env, metadata=metadata
+                    )
+            except RuntimeError as error:
+                if "already" in str(error) and job_id in str(error):
+                    return False
+                if "No available agent" not in str(error) or time.monotonic() > deadline:
+                    raise VidcnnError(f"{self.address} refuses the job: {_first_line(error)}") from error
+                time.sleep(1.0)  # the cluster has just begun
+            else:
+                return True
 
     def find(self, job_id: str) -> JobState:
         """Return what is known of a job.

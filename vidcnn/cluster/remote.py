@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from vidcnn.cluster.follow import follow
 from vidcnn.cluster.jobserver import JobServer, JobState, read_token
@@ -50,11 +50,7 @@ def run_on_cluster(submission: Submission, way: Way) -> None:
             print(job_id)
             return
         _say(f"job {job_id} on {way.place}", way.show_progress)
-        try:
-            state = follow(server, job_id, show_progress=way.show_progress)
-        except KeyboardInterrupt:
-            state = _interrupted(server, job_id, way)
-        end(state)
+        end(_follow(server, job_id, way))
 
 
 def submit(server: JobServer, submission: Submission) -> str:
@@ -119,29 +115,45 @@ def reach(place: str, *, up: bool = False) -> Iterator[JobServer]:
         yield JobServer(tunnel.address, read_token(launcher.token_path), mend=tunnel.check)
 
 
-def _interrupted(server: JobServer, job_id: str, way: Way) -> JobState:
-    """Ask whether a job is to go on by itself, after Ctrl-C; where there is nobody to ask, it does."""
-    say: Callable[[str], Any] = lambda text: print(text, file=sys.stderr)  # noqa: E731
-    while sys.stdin.isatty() and sys.stderr.isatty():
-        say(f"\njob {job_id}: (d)etach and let it go on, (s)top it, or (c)ontinue to follow?")
+def _follow(server: JobServer, job_id: str, way: Way) -> JobState:
+    """Follow a job to its end; after Ctrl-C, ask what is to become of it.
+
+    Raises:
+        RunInterruptedError: It goes on by itself.
+    """
+    while True:
         try:
-            answer = input().strip().lower()[:1]
-        except (KeyboardInterrupt, EOFError):
-            break
-        if answer == "c":
-            try:
-                return follow(server, job_id, show_progress=way.show_progress)
-            except KeyboardInterrupt:
-                continue
-        if answer == "s":
-            server.stop(job_id)
             return follow(server, job_id, show_progress=way.show_progress)
-        if answer == "d":
+        except KeyboardInterrupt:
+            wish = ask_what_next(job_id)
+        if wish == "stop":
+            server.stop(job_id)
+        elif wish == "detach":
+            raise RunInterruptedError(
+                f"no longer following job {job_id}, which goes on",
+                f"vidcnn jobs logs {job_id} --follow --cluster {way.place} follows it, vidcnn jobs stop ends it",
+            )
+
+
+def ask_what_next(job_id: str) -> Literal["detach", "stop", "follow"]:
+    """Ask what is to become of a job; where there is nobody to ask, it is left to itself."""
+    while sys.stdin.isatty() and sys.stderr.isatty():
+        question = f"\njob {job_id}: (d)etach and let it go on, (s)top it, or (c)ontinue to follow? "
+        print(question, end="", file=sys.stderr, flush=True)
+        try:
+            answer = sys.stdin.readline()
+        except KeyboardInterrupt:
             break
-    raise RunInterruptedError(
-        f"no longer following job {job_id}, which goes on",
-        f"vidcnn jobs logs {job_id} --follow --cluster {way.place} follows it, vidcnn jobs stop ends it",
-    )
+        match answer.strip().lower()[:1]:
+            case "s":
+                return "stop"
+            case "c":
+                return "follow"
+            case "d":
+                return "detach"
+        if not answer:
+            break
+    return "detach"
 
 
 def _say(text: str, enabled: bool) -> None:

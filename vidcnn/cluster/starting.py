@@ -27,7 +27,7 @@ def init_ray(**options: Any) -> None:
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
-    except (RuntimeError, OSError, ValueError, ConnectionError) as error:
+    except Exception as error:  # a plain Exception, too, is what Ray raises where it starts too slowly
         raise RayStartError((str(error).splitlines() or [type(error).__name__])[0]) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place

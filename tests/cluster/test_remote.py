@@ -1,0 +1,245 @@
+"""Commands on a cluster of three nodes, compared with the same commands on an embedded Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.cluster.nodes import Nodes, three_nodes
+from tests.commands import command, environment, make_tiny_bundle, vidcnn
+from tests.s3 import Server
+from tests.videos import write_video
+from vidcnn.demo import make_motion_videos
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TIMEOUT = 400
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with three_nodes() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos of many clips, and a file that is none."""
+    folder = tmp_path_factory.mktemp("videos")
+    for index in range(6):
+        write_video(folder / f"{index}.mp4", 400, first_number=97 * index)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def expected(source: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    out = tmp_path_factory.mktemp("embedded") / "preds.parquet"
+    done = vidcnn(*infer(source, bundle, out), timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    return rows(out)
+
+
+def infer(source: Path | str, bundle: Path, out: Path | str, *options: str) -> list[str]:
+    return ["infer", str(source), f"--model={bundle}", f"--out={out}", "--step=4", *options]
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(out).to_pylist()
+    return sorted(found, key=lambda row: (row["video"], -1 if row["clip"] is None else row["clip"]))
+
+
+def on(nodes: Nodes, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return vidcnn(*arguments, "--cluster", nodes.address, extra=nodes.environment, timeout=TIMEOUT, **options)
+
+
+def start(nodes: Nodes, arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments, "--cluster", nodes.address),
+        env=environment() | nodes.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def test_a_command_on_a_cluster_gives_the_rows_of_an_embedded_one_and_its_jobs_can_be_looked_at(
+    nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    done = on(nodes, *infer(source, bundle, out, "--json"))
+    assert done.returncode == 0, done.stderr
+    assert rows(out) == expected
+    summary = json.loads(done.stdout)  # nothing else is on stdout
+    assert (summary["videos"], summary["bad_videos"]) == (7, 1)
+    assert "core_worker" not in done.stderr
+    assert "INFO" not in done.stderr
+
+    again = on(nodes, *infer(source, bundle, out, "--no-wait"))
+    assert (again.returncode, again.stderr) == (0, "")
+    job_id = again.stdout.strip()
+    assert job_id.endswith("-2")
+    followed = on(nodes, "jobs", "logs", job_id, "--follow")
+    assert (followed.returncode, followed.stdout.splitlines()[1]) == (
+        0,
+        "this run: nothing to do, all of 7 videos done",
+    )
+    listed = json.loads(on(nodes, "jobs", "list", "--json").stdout)
+    assert (listed[0]["id"], listed[0]["status"], listed[0]["exit_code"]) == (job_id, "SUCCEEDED", 0)
+    assert job_id in on(nodes, "jobs", "list").stdout
+    assert on(nodes, "jobs", "status", job_id).stdout.startswith(f"{job_id}: succeeded, exit code 0, started 20")
+    assert on(nodes, "jobs", "stop", job_id).stdout == f"{job_id}: had ended before\n"
+    unknown = on(nodes, "jobs", "status", "nobody")
+    assert (unknown.returncode, f"{nodes.address} knows no job nobody" in unknown.stderr) == (1, True)
+
+
+def test_training_across_nodes_gives_the_weights_of_an_embedded_run(nodes: Nodes, tmp_path: Path) -> None:
+    make_motion_videos(tmp_path / "videos", videos_per_class=2)
+
+    def arguments(run: Path) -> list[str]:
+        given = {
+            "data": tmp_path / "videos", "out": run, "model": "simple3d", "crop": 32, "width": 0.5, "workers": 2,
+            "precision": "fp32", "batch-size": 8, "epochs": 3, "lr": 0.003, "flip": "off", "cache-gb": 0,
+        }  # fmt: skip
+        return ["train", *(f"--{name}={value}" for name, value in given.items())]
+
+    def weights(run: Path) -> dict[str, torch.Tensor]:
+        newest = max((run / "checkpoints").glob("step_*.pt"))
+        state: dict[str, torch.Tensor] = torch.load(newest, weights_only=True)["network"]
+        return state
+
+    embedded = vidcnn(*arguments(tmp_path / "embedded"), timeout=TIMEOUT)
+    assert embedded.returncode == 0, embedded.stderr
+    run = tmp_path / "clustered"
+    process = start(nodes, arguments(run))
+    workers = wait_until(
+        lambda: nodes.processes("ray::", "TrainWorker")[1:] and nodes.processes("ray::", "TrainWorker")
+    )
+    raylets = {worker.parent().pid for worker in workers if worker.is_running()}
+    stdout, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, stderr
+    assert f"bundle: {run}/bundle" in stdout
+    assert len(raylets) == 2
+    expected, found = weights(tmp_path / "embedded"), weights(run)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_an_error_there_is_told_here_with_its_exit_code(nodes: Nodes, tmp_path: Path) -> None:
+    done = on(nodes, "infer", str(tmp_path / "nothing"), "--out", str(tmp_path / "x.parquet"))
+    assert done.returncode == 1
+    assert "nothing' does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_same_job_does_not_run_twice_at_once_and_is_stopped_in_good_order(
+    nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    arguments = infer(source, bundle, tmp_path / "preds", "--num-frames=64", "--step=1", "--stride=1")
+    process = start(nodes, arguments)
+    wait_until(lambda: nodes.processes("vidcnn.cluster.entry"))
+    second = on(nodes, *arguments)
+    assert second.returncode == 75
+    assert "the same job runs already as vidcnn-infer-" in second.stderr
+    job_id = next(job["id"] for job in json.loads(on(nodes, "jobs", "list", "--json").stdout) if not job["ended"])
+    wait_until(lambda: list((tmp_path / "preds").glob("part-*")) or process.poll() is not None)
+    assert on(nodes, "jobs", "stop", job_id).stdout == f"{job_id}: stopping\n"
+    _, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130
+    assert f"job {job_id} was stopped" in stderr
+
+
+def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table(
+    source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    with three_nodes() as nodes:
+        process = start(nodes, infer(source, bundle, out))
+        for name in ("MapWorker(MapBatches(ScoreStage))", "MapBatches(DecodeStage)"):
+            victim = wait_until(lambda name=name: nodes.processes("ray::", name))[0]
+            victim.send_signal(signal.SIGKILL)
+        nodes.remove_node()
+        _, stderr = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0, stderr
+        assert rows(out) == expected
+
+
+def test_a_killed_driver_is_made_good_by_the_next_run(
+    nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "preds"
+    process = start(nodes, infer(source, bundle, out))
+    wait_until(lambda: nodes.processes("ray::", "MapWorker(MapBatches(ScoreStage))"))
+    drivers = wait_until(lambda: nodes.processes("vidcnn.cluster.entry"))
+    for driver in drivers:
+        os.kill(driver.pid, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert "the driver of job vidcnn-infer-" in stderr
+    again = on(nodes, *infer(source, bundle, out))
+    assert again.returncode == 0, again.stderr
+    assert rows(out) == expected
+
+
+def test_ctrl_c_leaves_the_job_to_itself_where_nobody_can_be_asked(
+    nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    process = start(nodes, infer(source, bundle, out))
+    wait_until(lambda: nodes.processes("vidcnn.cluster.entry"))
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "which goes on" in stderr
+    wait_until(out.exists, TIMEOUT)
+    assert rows(out) == expected
+
+
+def test_videos_and_rows_in_object_storage(
+    s3: Server, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    for path in source.iterdir():
+        s3.put(f"videos/{path.name}", body=path.read_bytes())
+    credentials = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    out = f"s3://bkt/preds.parquet{s3.query}"
+    with three_nodes(**credentials) as nodes:
+        done = on(nodes, *infer(f"s3://bkt/videos{s3.query}", bundle, out))
+    assert done.returncode == 0, done.stderr
+    from vidcnn.storage import open_filesystem
+
+    filesystem, path = open_filesystem(out)
+    with filesystem.open_input_file(path) as file:
+        found = pq.read_table(file).to_pylist()
+    assert len(found) == len(expected)
+    columns = ("clip", "start_seconds", "end_seconds", "label", "score", "error_kind")
+
+    def comparable(table: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        named = [(row["video"].rpartition("/")[2], *(row[name] for name in columns)) for row in table]
+        return sorted(named, key=lambda row: (row[0], -1 if row[1] is None else row[1]))
+
+    assert comparable(found) == comparable(expected)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,8 +83,15 @@ def test_every_field_of_a_spec_says_what_it_means(command: str) -> None:
         assert field.description, name
 
 
+def options(command: Any) -> set[str]:
+    """Return the options of a command, and of those that are in it."""
+    inner = getattr(command, "commands", {}).values()
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*(options(one) for one in inner))
+
+
 def test_the_docs_name_only_options_that_there_are() -> None:
-    known = {option for name in COMMANDS for parameter in load_command(name).params for option in parameter.opts}
+    known = {option for name in COMMANDS for option in options(load_command(name))}
     for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", OTHER_PROGRAMS.sub("", path.read_text())))
         assert named - known <= NOT_OURS, path.name

@@ -52,7 +52,7 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_an_address_that_nobody_listens_at_is_told_at_once() -> None:
     with pytest.raises(VidcnnError, match=r"no job server answers at http://127.0.0.1:1: connection refused"):
-        JobServer("http://127.0.0.1:1")
+        JobServer("http://127.0.0.1:1", None)
 
 
 def look(address: str, **variables: str) -> tuple[int, str]:

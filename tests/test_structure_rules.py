@@ -22,7 +22,7 @@ DOCS = PACKAGE.parent / "docs"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOT_OURS = {"--logdir", "--help", "--user", "--from", "--from-literal", "--now", "--no-cache-dir"}
 """Options of other programs, and the one that every command has."""
-OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`", re.MULTILINE)
+OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*", re.MULTILINE)
 
 
 def imports(path: Path) -> set[str]:

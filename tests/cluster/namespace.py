@@ -223,7 +223,7 @@ def _prepare(folder: Path, user: pwd.struct_passwd) -> None:
     shutil.copy(folder / "key.pub", folder / "authorized_keys")
     (folder / "sshd_config").write_text(_SSHD.format(folder=folder))
     (folder / "home" / ".bashrc").write_text(
-        f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={PROJECT} RAY_USAGE_STATS_ENABLED=0\n"
+        f"export PATH={Path(sys.executable).parent}:$PATH RAY_USAGE_STATS_ENABLED=0\n"
     )
     token = folder / "home" / ".ray" / "auth_token"
     token.parent.mkdir()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cluster.namespace import Namespace, open_namespace
+from tests.commands import make_tiny_bundle, vidcnn
+from tests.videos import write_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -69,3 +75,37 @@ def test_a_cluster_is_brought_up_over_ssh_once_and_then_left_as_it_is(namespace:
     again = namespace.python(REACH, launcher, "up", "2", "10", timeout=60, check=True)
     assert not again.stderr
     assert json.loads(again.stdout) == started | {"said": []}
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return sorted(found, key=lambda row: (row["video"], -1 if row["clip"] is None else row["clip"]))
+
+
+def test_a_command_goes_through_ssh_even_if_that_breaks_and_ends_as_it_ended_there(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    (tmp_path / "videos").mkdir()
+    for index in range(3):
+        write_video(tmp_path / "videos" / f"{index}.mp4", 200, first_number=97 * index)
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    bundle = make_tiny_bundle(tmp_path / "bundle")
+    arguments = ["infer", tmp_path / "videos", "--model", bundle, "--step=4", "--max-error-fraction=0"]
+    embedded = vidcnn(*arguments, "--out", tmp_path / "embedded.parquet", timeout=600)
+    assert embedded.returncode == 3, embedded.stderr
+
+    there = ["--cluster", namespace.launcher(workers=1), "--up"]
+    command = [sys.executable, "-m", "vidcnn", *arguments, "--out", tmp_path / "preds.parquet", "--json", *there]
+    with namespace.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        before = next(line for line in process.stderr if line.startswith("job vidcnn-infer-"))
+        namespace.run("pkill", "-9", "-f", "^ssh -N", check=True)
+        stdout, stderr = process.communicate(timeout=600)
+    assert process.returncode == 3, stderr
+    name = namespace.folder.name.lower()
+    assert before.endswith("cluster.yaml\n")
+    assert f"the tunnel to cluster '{name}' broke; opening it again" in stderr
+    assert f"the tunnel to cluster '{name}' is back" in stderr
+    assert json.loads(stdout)["bad_videos"] == 1
+    assert rows(tmp_path / "preds.parquet") == rows(tmp_path / "embedded.parquet")
+    assert not namespace.run("pgrep", "-f", "^ssh -N").stdout

@@ -77,8 +77,8 @@ def dashboard(namespace: Namespace) -> Iterator[None]:
     process.wait()
 
 
-def drive(namespace: Namespace, launcher: Path, code: str = "") -> dict[str, Any]:
-    done = namespace.python(DRIVER, launcher, code, timeout=60)
+def drive(namespace: Namespace, launcher: Path, code: str = "", **environment: str) -> dict[str, Any]:
+    done = namespace.python(DRIVER, launcher, code, timeout=60, environment=environment)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
@@ -88,7 +88,8 @@ def drive(namespace: Namespace, launcher: Path, code: str = "") -> dict[str, Any
 
 @pytest.mark.usefixtures("dashboard")
 def test_the_dashboard_answers_through_the_tunnel_and_nothing_is_left(namespace: Namespace) -> None:
-    result = drive(namespace, namespace.launcher(), "tunnel.check(); ask(tunnel)")
+    proxy = {"http_proxy": "http://10.9.9.9:1", "NO_PROXY": "intranet"}
+    result = drive(namespace, namespace.launcher(), "tunnel.check(); ask(tunnel)", **proxy)
     assert (result["answers"], result["said"], result["error"]) == ([404, 404], [], "")
 
 

@@ -8,6 +8,7 @@ and a busy port all in the same words.
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import tempfile
 import time
@@ -206,7 +207,23 @@ def reach_cluster(launcher: Launcher, *, up: bool, say: Callable[[str], None]) -
                     raise VidcnnError(f"`ray up` ended well, but cluster '{launcher.name}' has no head")
                 tunnel = tunnels.enter_context(closing(Tunnel(head, launcher, scratch, say)))
                 tunnel.open(_START_SECONDS)
-            yield tunnel
+            with _without_proxy():
+                yield tunnel
+
+
+@contextmanager
+def _without_proxy() -> Iterator[None]:
+    """Keep what is meant for the tunnel from the proxy that the environment may name."""
+    before = os.environ.get("no_proxy")
+    others = before or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = f"{others},127.0.0.1" if others else "127.0.0.1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["no_proxy"]
+        else:
+            os.environ["no_proxy"] = before
 
 
 def _free_port() -> int:

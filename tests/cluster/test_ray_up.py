@@ -63,7 +63,7 @@ def namespace() -> Iterator[Namespace]:
 def test_a_cluster_is_brought_up_over_ssh_once_and_then_left_as_it_is(namespace: Namespace) -> None:
     launcher = namespace.launcher(workers=1)
     elsewhere = {"RAY_ADDRESS": "10.9.9.9:6379", "RAY_API_SERVER_ADDRESS": "http://10.9.9.9:8265"}
-    first = namespace.python(REACH, launcher, "up", "2", "120", timeout=400, environment=elsewhere, check=True)
+    first = namespace.python(REACH, launcher, "up", "2", "300", timeout=600, environment=elsewhere, check=True)
     assert "Ray runtime started." in first.stderr
     started = json.loads(first.stdout)
     assert started["said"] == [
@@ -72,7 +72,7 @@ def test_a_cluster_is_brought_up_over_ssh_once_and_then_left_as_it_is(namespace:
     assert started["refused"] == 401
     assert started["nodes"] == ["127.0.0.1", "127.0.0.2"]
 
-    again = namespace.python(REACH, launcher, "up", "2", "10", timeout=60, check=True)
+    again = namespace.python(REACH, launcher, "up", "2", "30", timeout=180, check=True)
     assert not again.stderr
     assert json.loads(again.stdout) == started | {"said": []}
 

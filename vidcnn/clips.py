@@ -275,6 +275,8 @@ def _cut_segments(
     begin, cost = 0, 0
     position = -1  # the last frame decoded for the segment so far
     keyframe_before = keyframes[np.searchsorted(keyframes, first, side="right") - 1]
+    if len(first) <= max_clips // 2 and last.max() + 1 < keyframe_before.min() + max_frames // 2:
+        return  # too little to be cut, as most videos of a large source are
     for clip in range(len(first)):
         keyframe = int(keyframe_before[clip])
         if clip > begin:

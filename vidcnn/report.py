@@ -14,6 +14,7 @@ from vidcnn.errors import TooManyErrorsError
 from vidcnn.progress import duration_text
 
 if TYPE_CHECKING:
+    from vidcnn.limits import Limits
     from vidcnn.pipelines.infer import InferReport, SourcePlan
 
 _NUM_SHOWN = 5
@@ -32,6 +33,8 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
             f"this run: {count(report.num_videos_done, 'video')}, {count(report.num_clips_done, 'clip')} "
             f"in {duration_text(report.elapsed_seconds)}{speed}"
         )
+        if report.limits:
+            lines.append(report.limits.text)
     elif report.num_videos_waiting:
         num_done = report.num_videos - report.num_videos_waiting
         lines.append(
@@ -74,7 +77,21 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
             "ignored_files": report.ignored,
             "empty_sources": list(report.empty_sources),
+            "limits": limits_json(report.limits),
         },
+    }
+
+
+def limits_json(limits: Limits | None) -> dict[str, Any] | None:
+    """Return what limited a run as JSON values; None where that cannot be told."""
+    if limits is None:
+        return None
+    return {
+        "kind": limits.kind,
+        "text": limits.text,
+        "model_idle": round(limits.model_idle, 3),
+        "decoders_idle": round(limits.decoders_idle, 3),
+        "more_cpus": limits.more_cpus,
     }
 
 

@@ -70,8 +70,9 @@ def redo_lost(output: Output, settings: StageSettings, shares: Shares, todo: Tod
     """
     schema = settings.row_format.schema
     apart = replace(settings, max_unit_frames=1)
-    if lost := not_done(todo, output):
-        committer.take(score_videos(tables_apart(lost, output), apart, shares))
+    if not (lost := not_done(todo, output)):
+        return
+    committer.take(score_videos(tables_apart(lost, output), apart, shares))
     if not (lost := not_done(todo, output)):
         return
     survivors = set(decodable_segments(tables_apart(lost, output), apart, shares))

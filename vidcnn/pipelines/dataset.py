@@ -17,6 +17,7 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+from ray.data._internal.execution.operators import map_operator
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -24,7 +25,8 @@ from vidcnn.batching import DecodeSettings
 from vidcnn.clips import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import Shares
 from vidcnn.errors import VidcnnError
-from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
+from vidcnn.limits import Meter
+from vidcnn.pipelines.stages import CheckStage, CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
 from vidcnn.planning import PlannedSegment, PlanSettings
 from vidcnn.predictions.ledger import SegmentKey
 from vidcnn.scoring import Piece, RowFormat
@@ -52,13 +54,16 @@ class StageSettings:
     max_unit_frames: int
 
 
-def score_videos(videos: Sequence[pa.Table], settings: StageSettings, shares: Shares) -> Iterator[list[Piece]]:
+def score_videos(
+    videos: Sequence[pa.Table], settings: StageSettings, shares: Shares, meter: Meter | None = None
+) -> Iterator[list[Piece]]:
     """Plan, decode and classify videos.
 
     Args:
         videos: Tables of `vidcnn.pipelines.stages.video_table`, each planned by one task.
         settings: What the stages depend on.
         shares: How the stages share the cluster.
+        meter: Takes what the stages measure of themselves.
 
     Yields:
         Some rows of some segments.
@@ -82,10 +87,14 @@ def score_videos(videos: Sequence[pa.Table], settings: StageSettings, shares: Sh
         num_gpus=shares.actor_gpus or None,
         ray_remote_args_fn=_actor_retries,
     )
-    for pieces in _column(dataset, "pieces"):
-        if isinstance(pieces, Exception):
-            raise pieces
-        yield pieces
+    for block in _blocks(dataset):
+        for packed, times in zip(block["pieces"], block["times"], strict=True):
+            pieces = pickle.loads(packed.as_py())
+            if isinstance(pieces, Exception):
+                raise pieces
+            if meter is not None and times.is_valid:
+                meter.add(pickle.loads(times.as_py()))
+            yield pieces
 
 
 def plan_videos(
@@ -105,6 +114,17 @@ def plan_videos(
             )
 
 
+def count_plans(
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares
+) -> Iterator[PlanCounts]:
+    """Plan videos, and count what they would give.
+
+    Yields:
+        Counts of some of the videos.
+    """
+    yield from _column(_plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES, CountStage), "counts")
+
+
 def decodable_segments(videos: Sequence[pa.Table], settings: StageSettings, shares: Shares) -> Iterator[SegmentKey]:
     """Plan and decode videos, and yield the segments that this was survived for."""
     planned = _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames)
@@ -113,11 +133,16 @@ def decodable_segments(videos: Sequence[pa.Table], settings: StageSettings, shar
 
 
 def _plan(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares, max_unit_frames: int
+    videos: Sequence[pa.Table],
+    settings: PlanSettings,
+    schema: pa.Schema,
+    shares: Shares,
+    max_unit_frames: int,
+    stage: type[PlanStage] | None = None,
 ) -> Dataset:
     configure_ray_data()
     return ray.data.from_arrow(list(videos)).map_batches(
-        PlanStage(settings, schema, max_unit_frames=max_unit_frames),
+        (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames),
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(),
@@ -180,3 +205,6 @@ def configure_ray_data() -> None:
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
     for name in ("ray.data", "ray"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # More than a kilobyte would stay for each block there ever was, for statistics that nobody reads.
+    if hasattr(map_operator, "to_stats"):
+        map_operator.to_stats = lambda metadata: []

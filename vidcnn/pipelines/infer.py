@@ -7,6 +7,7 @@ model, and is the only writer of the output.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -25,11 +26,13 @@ from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import UsageError
 from vidcnn.interrupts import interruptible
+from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.commit import Committer, redo_lost
-from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
+from vidcnn.pipelines.dataset import StageSettings, count_plans, score_videos
 from vidcnn.pipelines.hardware import ask_there
+from vidcnn.pipelines.stages import PlanCounts
 from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
@@ -61,6 +64,7 @@ class InferReport:
         ignored: Files that were left out of folders, by extension.
         empty_sources: Folders of the source, among several, that hold no video.
         runtime: How the model ran; None where nothing was left to do.
+        limits: What limited this run; None where that cannot be told.
     """
 
     summary: Summary
@@ -73,6 +77,7 @@ class InferReport:
     ignored: dict[str, int]
     empty_sources: tuple[str, ...]
     runtime: Runtime | None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class SourcePlan:
     empty_sources: tuple[str, ...]
 
 
-class _Job:
+class Job:
     """A spec with what it stands for: the model, the clips, the source, the columns."""
 
     def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
@@ -135,6 +140,7 @@ class _Job:
         }
 
     def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:
+        """Read what is committed in the storage of the output."""
         return Output.in_storage(storage, schema=self.schema, run_id=run_id)
 
     def todo(self, output: Output) -> Todo:
@@ -166,16 +172,17 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     record = record or RunRecord()
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
-        storage = _hold_output(spec, stack)
+        storage = hold_output(spec, stack)
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
         machine, bundle = _start_and_load(spec, start_ray)
-        job = _Job(spec, bundle)
+        job = Job(spec, bundle)
         output = stack.enter_context(job.open_output(storage, record.run_id))
         runtime = job.recorded_runtime(output)
         todo = job.todo(output)
         progress = RunProgress(todo.num_videos, todo.size_bytes)
         record.num_listed, record.num_waiting, record.progress = todo.num_listed, todo.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
+        meter, limits = Meter(), None
         if todo.num_videos:
             machine = machine or start_ray()
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
@@ -192,7 +199,12 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                 num_clips=num_clips,
             )
             display = stack.enter_context(ProgressDisplay(partial(describe, progress), enabled=show_progress))
-            _run(job, output, runtime, shares, device, todo, progress, display)
+            settings = stage_settings(job, runtime, shares, device)
+            _run(settings, output, shares, todo, Committer(output, progress, display), meter)
+            figures = meter.figures(
+                elapsed_seconds=time.monotonic() - began, num_decoders=shares.num_decoders, uses_gpus=device == "cuda"
+            )
+            limits = find_limits(figures) if figures else None
         output.publish()
         record.summary = output.summary()
         return InferReport(
@@ -206,6 +218,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             ignored=dict(job.listing.ignored),
             empty_sources=tuple(job.listing.empty_sources),
             runtime=runtime,
+            limits=limits,
         )
 
 
@@ -217,37 +230,30 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     """
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
-        storage = _hold_output(spec, stack)
-        job = _Job(spec, _load_bundle(spec))
+        storage = hold_output(spec, stack)
+        job = Job(spec, load_bundle(spec))
         output = stack.enter_context(job.open_output(storage))
         job.recorded_runtime(output)
         todo = job.todo(output)
-        videos: set[str] = set()
-        num_clips, seconds = 0, 0.0
-        bad: list[tuple[str, str]] = []
+        counts: list[PlanCounts] = []
         if todo.num_videos:
             machine = stack.enter_context(open_ray(use_gpus=False))
             shares = share_resources(machine, use_gpus=False)
-            for unit, pieces in plan_videos(todo.videos, job.plan, job.schema, shares):
-                for planned in unit:
-                    videos.add(planned.video.name)
-                    num_clips += planned.segment.num_clips
-                    seconds += float((planned.segment.end_seconds - planned.segment.start_seconds).sum())
-                bad += [(piece.segment.video.name, piece.rows["error"][0].as_py()) for piece in pieces]
+            counts = list(count_plans(todo.videos, job.plan, job.schema, shares))
         return SourcePlan(
             num_videos=todo.num_listed,
             num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
             num_videos_waiting=todo.num_waiting,
-            num_videos_planned=len(videos),
-            num_clips=num_clips,
-            seconds=seconds,
-            bad_videos=tuple(sorted(bad)),
+            num_videos_planned=sum(count.num_videos for count in counts),
+            num_clips=sum(count.num_clips for count in counts),
+            seconds=math.fsum(count.seconds for count in counts),
+            bad_videos=tuple(sorted(bad for count in counts for bad in count.bad_videos)),
             ignored=dict(job.listing.ignored),
             empty_sources=tuple(job.listing.empty_sources),
         )
 
 
-def _hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
+def hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
     """Take hold of the output before anything is started, so that a run which overlaps another ends at once."""
     Listing(spec.source)  # a source that does not exist is told first
     storage = open_storage(spec.out)
@@ -258,7 +264,7 @@ def _hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
 def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[Machine | None, Bundle]:
     """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_load_bundle, spec)
+        loading = pool.submit(load_bundle, spec)
         wait([loading], timeout=_QUICK_FAILURE_SECONDS)
         is_new = not is_remote(spec.out) and not os.path.exists(local_path(spec.out))
         fails = loading.done() and loading.exception() is not None
@@ -268,25 +274,18 @@ def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[
         return start_ray(), loading.result()
 
 
-def _load_bundle(spec: InferSpec) -> Bundle:
+def load_bundle(spec: InferSpec) -> Bundle:
+    """Return the model that a spec means."""
     return resolve_model(spec.model, weights=spec.weights, labels=spec.labels, seed=spec.seed)
 
 
-def _run(
-    job: _Job,
-    output: Output,
-    runtime: Runtime,
-    shares: Shares,
-    device: str,
-    todo: Todo,
-    progress: RunProgress,
-    display: ProgressDisplay,
-) -> None:
-    spec = job.spec
+def stage_settings(job: Job, runtime: Runtime, shares: Shares, device: str) -> StageSettings:
+    """Return what the stages of a job depend on; the model goes into Ray's object store."""
     from vidcnn.inference import default_batch_size
 
+    spec = job.spec
     batch_size = spec.batch_size or ask_there(default_batch_size, job.bundle, device, device=device)
-    settings = StageSettings(
+    return StageSettings(
         plan=job.plan,
         decode=DecodeSettings(
             job.bundle.preprocessing, runtime.precision == "exact", clips_per_task(batch_size), spec.max_pixels
@@ -302,9 +301,13 @@ def _run(
         row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),
         max_unit_frames=MAX_SEGMENT_FRAMES,
     )
-    committer = Committer(output, progress, display)
+
+
+def _run(
+    settings: StageSettings, output: Output, shares: Shares, todo: Todo, committer: Committer, meter: Meter
+) -> None:
     try:
-        committer.take(score_videos(todo.videos, settings, shares))
+        committer.take(score_videos(todo.videos, settings, shares, meter))
         redo_lost(output, settings, shares, todo, committer)
     except BaseException:
         output.commit()  # what is finished stays, whatever ended the run

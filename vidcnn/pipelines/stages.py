@@ -5,17 +5,19 @@ work, so that a row is a task::
 
     videos            name, location, ...        one row per video
     planned           unit                       one row per unit of segments
-    decoded           pixels, batch              one row per batch of clips
-    scored            pieces                     one row per batch
+    decoded           pixels, batch, times       one row per batch of clips
+    scored            pieces, times              one row per batch
 
-Errors of single videos travel along as rows. Pickle is used between the command's own processes only.
+Errors of single videos travel along as rows, and so do the times that the stages measure of themselves. Pickle is used
+between the command's own processes only.
 """
 
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,13 @@ import pyarrow as pa
 
 from vidcnn.batching import ClipBatch, DecodeSettings, decode_unit
 from vidcnn.errors import ModelError, VidcnnError, VideoError
+from vidcnn.limits import StageTimes
 from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
+from vidcnn.predictions.ledger import video_text
 from vidcnn.processes import lower_priority
 from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video
 from vidcnn.sources import SourceVideo
+from vidcnn.stopwatch import Stopwatch
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
@@ -93,6 +98,41 @@ class PlanStage:
                 yield video, error
 
 
+@dataclass(frozen=True)
+class PlanCounts:
+    """What some videos would give.
+
+    Attributes:
+        num_videos: Those that can be read and have something left to do.
+        num_clips: Clips of these that are left to do.
+        seconds: Their length, as far as these clips cover it.
+        bad_videos: Names of those that cannot be read, with the reason.
+    """
+
+    num_videos: int
+    num_clips: int
+    seconds: float
+    bad_videos: tuple[tuple[str, str], ...]
+
+
+class CountStage(PlanStage):
+    """Videos to counts: all that a dry run asks for, while the plans of a million videos take minutes to send."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        """Plan the videos of a block, and count."""
+        readable: set[str] = set()
+        bad: list[tuple[str, str]] = []
+        num_clips, seconds = 0, 0.0
+        for item in self._plan_all(pickle.loads(row.as_py()) for row in videos["video"]):
+            if isinstance(item, PlannedSegment):
+                readable.add(item.video.name)
+                num_clips += item.segment.num_clips
+                seconds += float((item.segment.end_seconds - item.segment.start_seconds).sum())
+            else:
+                bad.append((video_text(item[0].name), item[1].message))
+        yield pa.table({"counts": [pickle.dumps(PlanCounts(len(readable), num_clips, seconds, tuple(bad)))]})
+
+
 class DecodeStage:
     """Units of work to batches of clips."""
 
@@ -106,10 +146,15 @@ class DecodeStage:
             lower_priority()
         for unit, pieces in zip(units["unit"], units["pieces"], strict=True):
             if not unit.is_valid:
-                yield _decoded_row(None, pieces.as_py())
+                yield _decoded_row(None, pieces.as_py(), StageTimes())
                 continue
+            watch = Stopwatch()
             for batch in decode_unit(pickle.loads(unit.as_py()), self._settings):
-                yield _decoded_row(batch, None)
+                spent = watch.read()
+                yield _decoded_row(
+                    batch, None, StageTimes(spent.seconds, spent.cpu_seconds, decode_queue_seconds=spent.queue_seconds)
+                )
+                watch = Stopwatch()  # while the row was taken, nothing was decoded
 
 
 class CheckStage(DecodeStage):
@@ -138,21 +183,37 @@ class ScoreStage:
             self._classifier = _load_classifier(**classifier)
         except Exception as error:
             self._failure = _model_failure(error)
+        self._last_end: float | None = None
+        self._model_seconds = 0.0
 
     def __call__(self, batches: pa.Table) -> pa.Table:
         """Classify the batches of a block."""
+        since = self._last_end or time.perf_counter()
+        self._model_seconds = 0.0
         rows = zip(batches["pixels"], batches["batch"], batches["pieces"], strict=True)
         scored = [
             pieces.as_py() if pieces.is_valid else pickle.dumps(self._score(_load_batch(pixels, header)))
             for pixels, header, pieces in rows
         ]
-        return pa.table({"pieces": pa.array(scored, pa.large_binary())})
+        self._last_end = time.perf_counter()
+        waited = self._last_end - since - self._model_seconds
+        times = StageTimes(model_seconds=self._model_seconds, model_wait_seconds=waited)
+        for measured in batches["times"]:
+            times = times.plus(pickle.loads(measured.as_py()))
+        return pa.table(
+            {
+                "pieces": pa.array(scored, pa.large_binary()),
+                "times": pa.array([pickle.dumps(times), *[None] * (len(scored) - 1)], pa.binary()),
+            }
+        )
 
     def _score(self, batch: ClipBatch) -> list[Piece] | VidcnnError:
         if self._failure is not None:
             return self._failure
+        began = time.perf_counter()
         try:
             scores = self._classifier.predict(batch.pixels) if batch.clips else None
+            self._model_seconds += time.perf_counter() - began
         except Exception as error:
             return _model_failure(error)
         return list(score_rows(batch, scores, self._row_format))
@@ -183,7 +244,7 @@ def _split_failures(
             failed.append(unreadable_video(video_key(item[0]), item[1], schema))
 
 
-def _decoded_row(batch: ClipBatch | None, pieces: bytes | None) -> pa.Table:
+def _decoded_row(batch: ClipBatch | None, pieces: bytes | None, times: StageTimes) -> pa.Table:
     pixels, header = b"", None
     if batch is not None:
         pixels = pa.py_buffer(np.ascontiguousarray(batch.pixels))
@@ -194,6 +255,7 @@ def _decoded_row(batch: ClipBatch | None, pieces: bytes | None) -> pa.Table:
             "pixels": _one_binary(pixels),
             "batch": pa.array([header], pa.binary()),
             "pieces": pa.array([pieces], pa.binary()),
+            "times": pa.array([pickle.dumps(times)], pa.binary()),
         }
     )
 

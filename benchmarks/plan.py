@@ -1,0 +1,273 @@
+"""What a very long list of videos costs the driver: listing, planning, continuing, publishing.
+
+Makes a source of empty files and takes it through the pipeline's own code in processes of their own. **Reading and
+computing are stubbed**: a video "is" ten seconds at 25 frames a second, decoding gives one pixel for each clip, and the
+model one class. What is measured is all else: listing and looking up files, what is committed, Ray Data,
+planning arithmetic, the table. Parts:
+
+- `plan`: `vidcnn infer --dry-run` over a new source;
+- `restart`: `vidcnn infer` where all but ten videos are committed: the time until the first of these is decoded, and
+  until the table is published anew;
+- `run`: `vidcnn infer` over the first `--run-videos`, to see what the driver's memory grows by.
+
+    python benchmarks/plan.py [--videos 1000000] [--shapes tree,list,deep] [--parts plan,restart,run] [--out FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage
+
+NUM_LEFT = 10
+"""Videos that a restart has left to do."""
+SHAPES = {"tree": "folders of 1,000 files each", "list": "a list of paths", "deep": "a folder for each 10 files"}
+CLIPS_PER_VIDEO = 10
+MARKER = "VIDCNN_BENCHMARK_MARKER"
+
+
+def stub_reading() -> None:
+    """Let every video be ten seconds long, without opening any."""
+    import vidcnn.planning
+    from vidcnn.clips import FrameTimes
+
+    times = FrameTimes(np.arange(250, dtype=np.int64), 250, Fraction(1, 25), np.arange(0, 250, 50, dtype=np.int64))
+    vidcnn.planning.read_times = lambda *_, **__: (times, "pts")  # type: ignore[assignment]
+
+
+class StubbedPlan(PlanStage):
+    """Plans without opening files."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        """Plan the videos of a block."""
+        stub_reading()
+        yield from super().__call__(videos)
+
+
+class StubbedCount(CountStage):
+    """Counts without opening files."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        """Plan the videos of a block, and count."""
+        stub_reading()
+        yield from super().__call__(videos)
+
+
+class StubbedDecode(DecodeStage):
+    """Decodes without opening files: every clip is one pixel."""
+
+    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
+        """Decode the units of a block."""
+        import vidcnn.batching
+        from vidcnn.video.assembly import DecodedClip
+
+        def decode_segment(request: Any) -> Iterator[DecodedClip]:
+            pixel = np.zeros((1, 1, 1, 3), np.uint8)
+            return (DecodedClip(index, pixel, None) for index in range(request.segment.num_clips))
+
+        vidcnn.batching.decode_segment = decode_segment
+        marker = Path(os.environ[MARKER])
+        if not marker.exists():
+            marker.write_text(str(time.time()))
+        yield from super().__call__(units)
+
+
+class StubbedModel:
+    """Gives every clip one class."""
+
+    def predict(self, clips: np.ndarray[Any, Any]) -> Any:
+        """Classify clips."""
+        from types import SimpleNamespace
+
+        probabilities = np.ones((len(clips), 1), np.float32)
+        return SimpleNamespace(probabilities=probabilities, embeddings=None)
+
+
+class StubbedScore(ScoreStage):
+    """Scores without a network."""
+
+    def __init__(self, classifier: dict[str, Any], row_format: Any) -> None:
+        import vidcnn.pipelines.stages as stages
+
+        stages._load_classifier = lambda **_: StubbedModel()
+        super().__init__(classifier, row_format)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=1_000_000)
+    parser.add_argument("--run-videos", type=int, default=20_000)
+    parser.add_argument("--shapes", default="tree,list,deep", help="; ".join(f"{k}: {v}" for k, v in SHAPES.items()))
+    parser.add_argument("--parts", default="plan,restart,run")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON too")
+    parser.add_argument("--scratch", type=Path, help="where the empty files go; kept, and used again")
+    arguments = parser.parse_args()
+    results: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = arguments.scratch or Path(temporary)
+        for shape in arguments.shapes.split(","):
+            source = make_source(shape, scratch / shape, arguments.videos)
+            for part in arguments.parts.split(","):
+                results.append({"shape": shape, "part": part, **run_part(part, source, arguments)})
+                print(row(results[-1]), flush=True)
+    report = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "stubbed": "opening, decoding and classifying videos",
+        "videos": arguments.videos,
+        "cores": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("ray", "pyarrow", "numpy")},
+        "results": results,
+    }
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def row(result: dict[str, Any]) -> str:
+    """Return a line of the table."""
+    figures = ", ".join(f"{name} {value:,.1f}" for name, value in result.items() if isinstance(value, float))
+    return f"{result['shape']:5} {result['part']:8} {figures}"
+
+
+def make_source(shape: str, base: Path, number: int) -> Path:
+    """Make a source of empty files, unless it is there from before."""
+    source = base / "videos.txt" if shape == "list" else base
+    done = base.with_suffix(f".{number}")
+    if done.exists():
+        return source
+    per_folder = 10 if shape == "deep" else 1000
+    paths = []
+    for start in range(0, number, per_folder):
+        folder = base / (f"{start // 10_000:03d}/{start // 100:05d}" if shape == "deep" else f"camera_{start:07d}")
+        if shape == "deep":
+            folder /= f"recording_{start:07d}"
+        folder.mkdir(parents=True)
+        for index in range(start, min(number, start + per_folder)):
+            path = folder / f"part_{index:07d}.mp4"
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            paths.append(str(path.relative_to(base)))
+    if shape == "list":
+        source.write_text("\n".join(paths))
+    done.touch()
+    return source
+
+
+def run_part(part: str, source: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure one part in a process of its own."""
+    number = arguments.run_videos if part == "run" else arguments.videos
+    with tempfile.TemporaryDirectory() as scratch:
+        line = [sys.executable, __file__, "--part", part, str(source), scratch, str(number)]
+        environment = os.environ | {MARKER: str(Path(scratch, "began"))}
+        if part == "restart":
+            line[3] = "prepare"
+            subprocess.run(line, env=environment, check=True)
+            line[3] = part
+        began = time.time()
+        done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        figures["whole_seconds"] = time.time() - began
+        marker = Path(scratch, "began")
+        if marker.exists():
+            figures["seconds_to_first_decode"] = float(marker.read_text()) - began
+        return figures
+
+
+def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
+    """Do one part in this process."""
+    from vidcnn.config import InferSpec
+    from vidcnn.models.resolve import make_bundle
+    from vidcnn.pipelines import dataset, infer
+
+    stubs = {"PlanStage": StubbedPlan, "CountStage": StubbedCount, "DecodeStage": StubbedDecode}
+    for name, stub in {**stubs, "ScoreStage": StubbedScore}.items():
+        setattr(dataset, name, stub)
+    bundle, labels = scratch / "bundle", scratch / "labels.txt"
+    if not bundle.exists():
+        labels.write_text("one\n")
+        make_bundle("simple3d", weights="random", labels=str(labels), arguments={"width": 0.25}).save(bundle)
+    spec = InferSpec(
+        source=(source,), out=str(scratch / "preds.parquet"), model=str(bundle), compile="off", precision="fp32"
+    )
+    if part == "prepare":
+        commit_all_but(infer.Job(spec, infer.load_bundle(spec)), number, NUM_LEFT)
+        return {}
+    if part == "plan":
+        plan = infer.plan_source(spec)
+        assert (plan.num_videos_planned, plan.bad_videos) == (number, ())
+        assert plan.num_clips == number * CLIPS_PER_VIDEO
+        return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
+    if part == "run":
+        spec = spec.model_copy(update={"limit": number})
+    report = infer.run_inference(spec, show_progress=False)
+    assert report.summary.num_videos == number
+    assert report.num_videos_done == (NUM_LEFT if part == "restart" else number)
+    assert report.num_clips_done == report.num_videos_done * CLIPS_PER_VIDEO
+    return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
+
+
+def commit_all_but(job: Any, number: int, num_left: int) -> None:
+    """Write the table that a stubbed run would have left, but for the last few videos."""
+    from vidcnn.planning import video_key
+    from vidcnn.predictions.ledger import Entry
+    from vidcnn.runtime import Runtime
+
+    clips = CLIPS_PER_VIDEO
+    with job.open_output() as output:
+        output.use_settings(job.settings(Runtime("fp32", False)))
+        videos = sorted((video.name, video) for video in islice(job.listing, number - num_left))
+        keys = [video_key(video) for _, video in videos]
+        ledger = {key.name: Entry(key.size_bytes, key.mtime_ns, 1, 1, clips) for key in keys}
+        output._write(output._storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
+
+
+def row_tables(job: Any, names: list[str], videos_per_table: int = 10_000) -> Iterator[pa.Table]:
+    """Make the rows of videos, in order."""
+    from vidcnn.predictions import prediction_rows
+
+    for start in range(0, len(names), videos_per_table):
+        some = names[start : start + videos_per_table]
+        clips = np.tile(np.arange(CLIPS_PER_VIDEO), len(some))
+        rows = prediction_rows(
+            job.schema,
+            "",
+            clips=clips,
+            start_seconds=clips * 1.0,
+            end_seconds=clips + 1.0,
+            labels=job.bundle.labels,
+            top_indices=np.zeros((len(clips), 1), np.int64),
+            top_scores=np.ones((len(clips), 1), np.float32),
+        )
+        yield rows.set_column(0, "video", pa.array(np.repeat(some, CLIPS_PER_VIDEO), pa.string()))
+
+
+def peak_mb() -> float:
+    """Return the largest memory that this process has had, pages shared with others included."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--part"]:
+        print(json.dumps(work(sys.argv[2], sys.argv[3], Path(sys.argv[4]), int(sys.argv[5]))))
+    else:
+        main()

@@ -86,7 +86,7 @@ def absolute_path(path: str) -> str:
 
     The folder above a link is not the folder above what the link leads to.
     """
-    parts = path.split("/")
+    parts = path.split("/") if ".." in path else []
     if ".." in parts:
         num_above = len(parts) - parts[::-1].index("..")
         path = "/".join([os.path.realpath("/".join(parts[:num_above])), *parts[num_above:]])

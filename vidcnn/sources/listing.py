@@ -27,6 +27,7 @@ _NUM_LOOKUPS = 16
 """Entries of a list that are looked up at the same time in object storage: each takes a round trip."""
 
 _LOOKUP_BATCH = 256
+_LOCAL = LocalTree()
 _NO_VIDEO = Status(error="is a folder without a video", error_kind="no_video")
 _NUM_IGNORED_SHOWN = 5
 
@@ -88,6 +89,7 @@ class Listing:
         self._folders = [source for source in self._sources if source.kind == "folder"]
         bases = [source.base for source in self._sources if isinstance(source.tree, LocalTree)]
         self._root = os.path.commonpath(bases) if bases else None
+        self._below_root = None if self._root is None else join(self._root, "")
         self.ignored: Counter[str] = Counter()
         self.empty_sources: list[str] = []
 
@@ -128,7 +130,8 @@ class Listing:
 
     def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
         location = source.tree.location(source.path)
-        entries = (_resolve(entry, location) for entry in read_list(location))
+        folder = None if is_remote(location) else os.path.dirname(location)
+        entries = (_resolve(entry, location, folder) for entry in read_list(location))
         is_empty = True
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):
@@ -175,12 +178,12 @@ class Listing:
         )
 
     def _name(self, location: str) -> str:
+        if self._below_root is not None and location.startswith(self._below_root) and location != self._root:
+            return utf8_name(location[len(self._below_root) :])
         if is_remote(location):
             return utf8_name(public_location(location))
-        if self._root is None or not _is_in(location, self._root):
-            return utf8_name(location)
         if location != self._root:
-            return utf8_name(location[len(join(self._root, "")) :])
+            return utf8_name(location)
         # The root itself stands for a video: it has its own name, unless something in it is called the same.
         name = os.path.basename(location)
         return "." if os.path.lexists(join(location, name)) else utf8_name(name)
@@ -200,19 +203,29 @@ def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(join(folder, ""))
 
 
-def _resolve(entry: str, list_location: str) -> str:
-    """Return the location that an entry of a list means."""
+def _resolve(entry: str, list_location: str, folder: str | None) -> str:
+    """Return the location that an entry of a list means.
+
+    Args:
+        entry: As it is written.
+        list_location: Location of the list.
+        folder: The list's folder, where that is a local one.
+    """
     if is_remote(entry):
         return entry
-    if entry.startswith(("file://", "/")) or not is_remote(list_location):
+    if folder is not None:
+        return absolute_path(os.path.join(folder, local_path(entry)))
+    if entry.startswith(("file://", "/")):
         return absolute_path(os.path.join(os.path.dirname(list_location), local_path(entry)))
     uri = split_uri(list_location)
     return uri.location_of(posixpath.normpath(posixpath.join(posixpath.dirname(uri.path), entry)))
 
 
 def _entry_status(location: str) -> tuple[Tree, str, Status]:
+    if not is_remote(location):
+        return _LOCAL, location, _LOCAL.status(location)
     try:
         tree, path = open_tree(location)
     except (OSError, ValueError) as failure:
-        return LocalTree(), location, Status(error=failure_text(failure))
+        return _LOCAL, location, Status(error=failure_text(failure))
     return tree, path, tree.status(path)

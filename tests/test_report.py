@@ -6,9 +6,22 @@ import pytest
 
 from vidcnn.config import InferSpec
 from vidcnn.errors import TooManyErrorsError
+from vidcnn.estimating import Range
+from vidcnn.limits import Limits
+from vidcnn.pipelines.estimate import Estimate
 from vidcnn.pipelines.infer import InferReport, SourcePlan
 from vidcnn.predictions import BadVideo, Summary
-from vidcnn.report import check_error_fraction, infer_json, infer_line, infer_text, plan_text, table_text
+from vidcnn.report import (
+    check_error_fraction,
+    estimate_json,
+    estimate_text,
+    infer_json,
+    infer_line,
+    infer_text,
+    plan_text,
+    rounded,
+    table_text,
+)
 from vidcnn.runtime import Runtime
 
 SPEC = InferSpec(source=("videos",), out="preds.parquet")
@@ -86,6 +99,59 @@ def test_a_plan_says_what_would_be_done() -> None:
         "1 bad video, each of which would get an error row",
         "  b.mp4: the file is empty",
     ]
+
+
+def test_the_summary_says_what_limited_the_run() -> None:
+    report = replace(REPORT, limits=Limits("decode", "decode-bound: GPUs idle 63%; ...", 0.63, 0.0251, 14))
+    assert infer_text(SPEC, report).splitlines()[2] == "decode-bound: GPUs idle 63%; ..."
+    limits = infer_json(SPEC, report)["run"]["limits"]
+    assert (limits["kind"], limits["model_idle"], limits["decoders_idle"], limits["more_cpus"]) == (
+        "decode",
+        0.63,
+        0.025,
+        14,
+    )
+    assert infer_json(SPEC, REPORT)["run"]["limits"] is None
+
+
+ESTIMATE = Estimate(
+    num_videos=1200,
+    num_videos_done=300,
+    num_sampled=64,
+    num_bad=3,
+    num_clips_sampled=512,
+    clips=Range(314_159, 341_592, 365_432),
+    seconds=Range(16_800, 18_720, 21_600),
+    num_machines=2,
+    clips_per_second=18.22,
+    limits=Limits("model", "model-bound: ...", 0.03, 0.8),
+)
+
+
+def test_an_estimate_says_how_much_and_how_sure() -> None:
+    assert estimate_text(ESTIMATE).splitlines() == [
+        "1,200 videos to do (300 done already): about 340,000 clips (310,000 to 370,000)",
+        "about 5 h 12 min on 2 machines (18.2 clips/s); between 4 h 40 min and 6 h",
+        "10.4 machine-hours",
+        "model-bound: ...",
+        "from 64 videos, 3 bad videos among them; 512 clips classified",
+    ]
+    values = estimate_json(ESTIMATE)
+    assert values["hours"] == {"low": 4.6667, "best": 5.2, "high": 6.0}
+    assert values["machine_hours"]["best"] == 10.4
+    assert values["clips"] == {"low": 314_159, "best": 341_592, "high": 365_432}
+
+
+def test_an_exact_estimate_is_not_rounded() -> None:
+    exact = replace(ESTIMATE, num_videos_done=0, num_machines=1, clips=Range(1234.0, 1234.0, 1234.0), num_bad=0)
+    assert estimate_text(exact).splitlines()[0] == "1,200 videos to do: 1,234 clips"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0.4, "0"), (7, "7"), (99.6, "100"), (1234, "1,200"), (365_432, "370,000")]
+)
+def test_estimates_are_rounded_to_two_digits(number: float, text: str) -> None:
+    assert rounded(number) == text
 
 
 def test_tables_are_set_in_columns() -> None:

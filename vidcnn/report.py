@@ -15,6 +15,7 @@ from vidcnn.progress import duration_text
 
 if TYPE_CHECKING:
     from vidcnn.limits import Limits
+    from vidcnn.pipelines.estimate import Estimate
     from vidcnn.pipelines.infer import InferReport, SourcePlan
 
 _NUM_SHOWN = 5
@@ -136,6 +137,58 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
         "ignored_files": plan.ignored,
         "empty_sources": list(plan.empty_sources),
     }
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return what a run would take."""
+    clips, seconds = estimate.clips, estimate.seconds
+    done = f" ({estimate.num_videos_done:,} done already)" if estimate.num_videos_done else ""
+    if not estimate.num_videos:
+        return f"nothing to do: all of {count(estimate.num_videos_done, 'video')} done"
+    number = f"{clips.best:,.0f} clips" if clips.is_exact else f"about {rounded(clips.best)} clips"
+    between = "" if clips.is_exact else f" ({rounded(clips.low)} to {rounded(clips.high)})"
+    machines = count(estimate.num_machines, "machine")
+    speed = f" ({estimate.clips_per_second:.1f} clips/s)" if estimate.clips_per_second else ""
+    lines = [
+        f"{count(estimate.num_videos, 'video')} to do{done}: {number}{between}",
+        f"about {duration_text(seconds.best)} on {machines}{speed}; "
+        f"between {duration_text(seconds.low)} and {duration_text(seconds.high)}",
+    ]
+    if estimate.num_machines > 1:
+        lines.append(f"{seconds.best * estimate.num_machines / 3600:.1f} machine-hours")
+    if estimate.limits:
+        lines.append(estimate.limits.text)
+    bad = f", {count(estimate.num_bad, 'bad video')} among them" if estimate.num_bad else ""
+    lines.append(
+        f"from {count(estimate.num_sampled, 'video')}{bad}; {count(estimate.num_clips_sampled, 'clip')} classified"
+    )
+    return "\n".join(lines)
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """Return what a run would take as JSON values."""
+    per_hour = estimate.num_machines / 3600
+    return {
+        "videos": estimate.num_videos,
+        "videos_done": estimate.num_videos_done,
+        "clips": {name: round(value) for name, value in estimate.clips._asdict().items()},
+        "hours": {name: round(value / 3600, 4) for name, value in estimate.seconds._asdict().items()},
+        "machine_hours": {name: round(value * per_hour, 4) for name, value in estimate.seconds._asdict().items()},
+        "machines": estimate.num_machines,
+        "clips_per_second": estimate.clips_per_second and round(estimate.clips_per_second, 3),
+        "limits": limits_json(estimate.limits),
+        "sample": {
+            "videos": estimate.num_sampled,
+            "bad_videos": estimate.num_bad,
+            "clips": estimate.num_clips_sampled,
+        },
+    }
+
+
+def rounded(number: float) -> str:
+    """Return a number with as many digits as an estimate is worth: two."""
+    digits = max(0, len(str(round(number))) - 2)
+    return f"{round(number, -digits):,.0f}"
 
 
 def check_error_fraction(spec: InferSpec, report: InferReport) -> None:

@@ -17,10 +17,19 @@ from vidcnn.commands import (
     ran_on_cluster,
 )
 from vidcnn.config import InferSpec
+from vidcnn.errors import UsageError
 from vidcnn.options import takes_spec
 
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel="Run")
+]
+EstimateOption = Annotated[
+    bool,
+    typer.Option(
+        "--estimate",
+        help="Say how long it will take, from a sample of the source, and do nothing.",
+        rich_help_panel="Run",
+    ),
 ]
 
 
@@ -29,6 +38,7 @@ def infer(
     spec: InferSpec,
     *,
     dry_run: DryRunOption = False,
+    estimate: EstimateOption = False,
     cluster: ClusterOption = None,
     up: UpOption = False,
     no_wait: NoWaitOption = False,
@@ -40,12 +50,20 @@ def infer(
 
     The same command again does only what is new, changed or not finished.
     """
+    if dry_run and estimate:
+        raise UsageError("--dry-run and --estimate exclude each other", "a dry run plans every video, an estimate some")
     if dry_run:
         from vidcnn import report
         from vidcnn.pipelines.infer import plan_source
 
         plan = plan_source(spec)
         typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))
+    elif estimate:
+        from vidcnn import report
+        from vidcnn.pipelines.estimate import estimate_source
+
+        found = estimate_source(spec)
+        typer.echo(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
     elif not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
         run_infer(spec, as_json=as_json, quiet=quiet)
 

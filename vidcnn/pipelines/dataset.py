@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class StageSettings:
 
 def score_videos(
     videos: Sequence[pa.Table], settings: StageSettings, shares: Shares, meter: Meter | None = None
-) -> Iterator[list[Piece]]:
+) -> Generator[list[Piece], None, None]:
     """Plan, decode and classify videos.
 
     Args:

@@ -47,6 +47,11 @@ def video_table(rows: Iterable[bytes]) -> pa.Table:
     return pa.table({"video": pa.array(rows, pa.binary())})
 
 
+def unpack_rows(rows: Iterable[bytes]) -> Iterator[tuple[SourceVideo, Done]]:
+    """Undo `pack_video`."""
+    return map(pickle.loads, rows)
+
+
 def unpack_videos(table: pa.Table) -> Iterator[SourceVideo]:
     """Yield the videos of a table."""
     for row in table["video"]:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.commands import make_tiny_bundle, vidcnn
+from tests.videos import write_video
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_estimate_foretells_the_clips_and_about_the_time_of_the_run_and_writes_nothing(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "tiny")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for index in range(8):
+        write_video(videos / f"good_{index}.mp4", 20 + 37 * index, rate=15)
+    (videos / "empty.mp4").write_bytes(b"")
+    out = tmp_path / "preds.parquet"
+    arguments = ("infer", videos, "--out", out, "--model", bundle, "--json")
+
+    estimated = vidcnn(*arguments, "--estimate")
+    assert estimated.returncode == 0, estimated.stderr
+    estimate = json.loads(estimated.stdout)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny", "tiny.txt", "videos"]
+
+    run = json.loads(vidcnn(*arguments, "--quiet").stdout)
+    assert set(estimate["clips"].values()) == {run["clips"]} == {pq.read_table(out)["clip"].drop_null().length()}
+    assert (estimate["videos"], estimate["videos_done"], estimate["machines"]) == (9, 0, 1)
+    assert estimate["sample"] == {"videos": 9, "bad_videos": 1, "clips": run["clips"]}
+    hours = run["run"]["elapsed_seconds"] / 3600
+    assert hours / 4 < estimate["hours"]["best"] < hours * 4
+
+    again = vidcnn("infer", videos, "--out", out, "--model", bundle, "--estimate")
+    assert again.stdout == "nothing to do: all of 9 videos done\n"
+
+
+def test_a_dry_run_is_no_estimate() -> None:
+    result = vidcnn("infer", "anywhere", "--dry-run", "--estimate")
+    assert result.returncode == 2
+    assert "--dry-run and --estimate exclude each other" in result.stderr

@@ -1,0 +1,221 @@
+"""How long an inference job would take, from running it on a sample of its source; no row is written.
+
+Some videos are chosen from all over the source by size. They are planned whole, which tells how many clips the source
+has; and some segments of each go through the real stages for a bounded time, which tells how fast that is here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from vidcnn.cluster import Machine, Shares, open_ray, share_resources
+from vidcnn.config import InferSpec, parse_pool
+from vidcnn.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
+from vidcnn.interrupts import interruptible
+from vidcnn.limits import Limits, Meter, find_limits
+from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
+from vidcnn.pipelines.hardware import ask_there
+from vidcnn.pipelines.infer import Job, hold_output, load_bundle, stage_settings, uses_gpus
+from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
+from vidcnn.pipelines.todo import Todo
+from vidcnn.planning import PlannedSegment
+from vidcnn.runtime import choose_runtime
+from vidcnn.sources import SourceVideo
+
+NUM_SAMPLED = 64
+"""Videos that are planned; smaller sources are planned whole."""
+MAX_SECONDS = 20.0
+"""How long clips are classified, from the first rows on."""
+_MAX_CLIPS = 50_000
+"""Clips that are classified, at most."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an inference job would take.
+
+    Attributes:
+        num_videos: Videos that are left to do.
+        num_videos_done: Those that are committed already.
+        num_sampled: Videos of the sample.
+        num_bad: Those of the sample that cannot be read.
+        num_clips_sampled: Clips that were classified.
+        clips: Clips that are left to do.
+        seconds: Wall time that it takes on this machine or cluster, start included.
+        num_machines: Machines that this takes.
+        clips_per_second: How fast the sample was classified; None where it was too small to tell.
+        limits: What limits the run; None where that cannot be told.
+    """
+
+    num_videos: int
+    num_videos_done: int
+    num_sampled: int
+    num_bad: int
+    num_clips_sampled: int
+    clips: Range
+    seconds: Range
+    num_machines: int
+    clips_per_second: float | None
+    limits: Limits | None
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The videos that were planned.
+
+    Attributes:
+        videos: The videos.
+        segments: What is left to do of each; nothing where it cannot be read.
+        num_bad: How many cannot be read.
+    """
+
+    videos: list[SourceVideo]
+    segments: list[list[PlannedSegment]]
+    num_bad: int
+
+    @property
+    def num_clips(self) -> list[int]:
+        return [sum(planned.segment.num_clips for planned in segments) for segments in self.segments]
+
+
+def estimate_source(spec: InferSpec) -> Estimate:
+    """Estimate what an inference job would take.
+
+    Raises:
+        VidcnnError: The job could not be done.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(interruptible("nothing was written"))
+        storage = hold_output(spec, stack)
+        job = Job(spec, load_bundle(spec))
+        output = stack.enter_context(job.open_output(storage))
+        runtime = job.recorded_runtime(output)
+        todo = job.todo(output)
+        machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
+        if not todo.num_videos:
+            return _nothing_to_do(todo, machine)
+        device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
+        strata, rows = _choose(todo)
+        planning = time.monotonic()
+        sample = _plan(job, rows, share_resources(machine, use_gpus=False))
+        began += time.monotonic() - planning  # a run does this while it goes on
+        clips = estimate_clips(strata, sample.num_clips)
+        if runtime is None:
+            runtime = ask_there(choose_runtime, job.bundle, spec, device, int(clips.best), device=device)
+        shares = share_resources(
+            machine,
+            use_gpus=device == "cuda",
+            actors=parse_pool(spec.actors) if spec.actors else None,
+            num_decoders=spec.decoders,
+            num_clips=int(clips.best),
+        )
+        trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+        starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
+        is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
+        return Estimate(
+            num_videos=todo.num_videos,
+            num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
+            num_sampled=len(sample.videos),
+            num_bad=sample.num_bad,
+            num_clips_sampled=trial.num_clips,
+            clips=clips,
+            seconds=estimate_seconds(clips, starting_seconds=starting, arrivals=trial.arrivals, is_whole=is_whole),
+            num_machines=machine.num_nodes,
+            clips_per_second=trial.clips_per_second,
+            limits=trial.limits,
+        )
+
+
+class _Trial:
+    """Some segments of a sample, run through the real stages for a bounded time.
+
+    Attributes:
+        arrivals: When rows arrived, in seconds of `time.monotonic`, and for how many clips.
+        num_clips: Clips that were classified, or could not be decoded.
+        is_complete: Whether all of these segments were done in the time.
+        limits: What limited it.
+    """
+
+    def __init__(self, sample: _Sample, settings: StageSettings, shares: Shares, *, is_gpu: bool) -> None:
+        self.arrivals: list[tuple[float, int]] = []
+        self.is_complete = False
+        meter = Meter()
+        tables = list(_trial_tables(sample))
+        if tables:
+            with closing(score_videos(tables, settings, shares, meter)) as arriving:
+                for pieces in arriving:
+                    now = time.monotonic()
+                    self.arrivals.append((now, sum(piece.rows.num_rows for piece in pieces)))
+                    if now - self.arrivals[0][0] > MAX_SECONDS:
+                        break
+                else:
+                    self.is_complete = True
+        self.num_clips = sum(num_clips for _, num_clips in self.arrivals)
+        figures = meter.figures(elapsed_seconds=0.0, num_decoders=shares.num_decoders, uses_gpus=is_gpu)
+        self.limits = None
+        if figures is not None:
+            steady = replace(figures, elapsed_seconds=figures.steady_seconds, starting_seconds=0.0)
+            self.limits = find_limits(steady)
+
+    @property
+    def first_rows(self) -> float:
+        """When the first rows arrived."""
+        return self.arrivals[0][0]
+
+    @property
+    def clips_per_second(self) -> float | None:
+        """Speed from the first rows to the last; None where that is too short to say anything."""
+        seconds = self.arrivals[-1][0] - self.arrivals[0][0] if self.arrivals else 0.0
+        return (self.num_clips - self.arrivals[0][1]) / seconds if seconds > 1.0 else None
+
+
+def _choose(todo: Todo) -> tuple[list[Stratum], list[bytes]]:
+    """Choose videos from all over the source by size, as rows of `pack_video`."""
+    sizes = [video.size_bytes for table in todo.videos for video in unpack_videos(table)]
+    strata = cut_strata(sizes, NUM_SAMPLED)
+    starts = np.cumsum([0, *(table.num_rows for table in todo.videos)])
+    rows = []
+    for stratum in strata:
+        table = int(np.searchsorted(starts, stratum.index, side="right")) - 1
+        rows.append(todo.videos[table]["video"][stratum.index - int(starts[table])].as_py())
+    return strata, rows
+
+
+def _plan(job: Job, rows: Sequence[bytes], shares: Shares) -> _Sample:
+    videos = [video for video, _ in unpack_rows(rows)]
+    segments: dict[str, list[PlannedSegment]] = {}
+    num_bad = 0
+    for unit, pieces in plan_videos([video_table([row]) for row in rows], job.plan, job.schema, shares):
+        num_bad += len(pieces)
+        for planned in unit:
+            segments.setdefault(planned.video.name, []).append(planned)
+    return _Sample(videos, [segments.get(video.name, []) for video in videos], num_bad)
+
+
+def _trial_tables(sample: _Sample) -> Iterator[pa.Table]:
+    """Take a like number of segments of each video, spread over it, and leave out the others as if they were done.
+
+    The videos come in an order of chance, since only the first few may be reached.
+    """
+    readable = [(video, segments) for video, segments in zip(sample.videos, sample.segments, strict=True) if segments]
+    random.Random(0).shuffle(readable)
+    share = _MAX_CLIPS // max(1, len(readable))
+    for video, segments in readable:
+        mean_clips = sum(planned.segment.num_clips for planned in segments) / len(segments)
+        number = min(len(segments), max(1, int(share / mean_clips)))
+        taken = {segments[len(segments) * position // number].segment.index for position in range(number)}
+        count = segments[0].segment.count
+        yield video_table([pack_video(video, (count, frozenset(range(count)) - taken))])
+
+
+def _nothing_to_do(todo: Todo, machine: Machine) -> Estimate:
+    nothing = Range(0.0, 0.0, 0.0)
+    return Estimate(0, todo.num_listed - todo.num_waiting, 0, 0, 0, nothing, nothing, machine.num_nodes, None, None)

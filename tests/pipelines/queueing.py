@@ -1,0 +1,49 @@
+"""Stages that decode fast and classify slowly, importable by Ray's workers. No video is opened."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vidcnn.batching import ClipBatch
+from vidcnn.limits import StageTimes
+from vidcnn.pipelines.stages import DecodeStage, PlanStage, ScoreStage, _decoded_row
+
+CLIPS_PER_BATCH, CLIP_BYTES = 16, 16 * 112 * 112 * 3
+BATCH_BYTES = CLIPS_PER_BATCH * CLIP_BYTES
+BATCHES_PER_UNIT = 4
+SECONDS_PER_BATCH = 0.2
+
+
+class ManyUnits(PlanStage):
+    """Makes a unit of each row."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        for _ in range(videos.num_rows):
+            yield pa.table({"unit": [pickle.dumps([])], "pieces": pa.array([None], pa.binary())})
+
+
+class FastDecode(DecodeStage):
+    """Makes batches of the usual size without decoding anything."""
+
+    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
+        for _ in range(units.num_rows * BATCHES_PER_UNIT):
+            pixels = np.zeros((CLIPS_PER_BATCH, 16, 112, 112, 3), np.uint8)
+            yield _decoded_row(ClipBatch((), (), pixels), None, StageTimes(decode_seconds=0.001))
+
+
+class SlowScore(ScoreStage):
+    """Takes its time over each batch."""
+
+    def __init__(self, classifier: dict[str, Any], row_format: Any) -> None:
+        pass
+
+    def __call__(self, batches: pa.Table) -> pa.Table:
+        time.sleep(SECONDS_PER_BATCH)
+        times = pickle.dumps(StageTimes(model_seconds=SECONDS_PER_BATCH))
+        return pa.table({"pieces": pa.array([pickle.dumps([])], pa.large_binary()), "times": [times]})

@@ -1,0 +1,87 @@
+"""Decoders that are faster than the model wait for it, and do not fill the object store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.pipelines import queueing
+from vidcnn.cluster import Machine, prepare_environment, share_resources
+from vidcnn.limits import Meter
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+NUM_UNITS = 60
+STORE_BYTES = 500 * 2**20
+
+
+class StoreWatch(threading.Thread):
+    """Looks again and again at what lies in the object stores of all nodes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most_bytes = self.spilled_bytes = 0
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        import ray
+        from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+        state = get_state_from_address(ray.get_runtime_context().gcs_address)
+        while not self._ended.wait(0.2):
+            stats = get_memory_info_reply(state).store_stats
+            self.most_bytes = max(self.most_bytes, stats.object_store_bytes_used)
+            self.spilled_bytes = max(self.spilled_bytes, stats.spilled_bytes_total)
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+@pytest.fixture(params=[1, 3])
+def num_nodes(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Start a cluster of this many nodes, two processors each, on this machine."""
+    prepare_environment()
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    for _ in range(request.param):
+        cluster.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield request.param
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_decoded_clips_wait_in_a_small_part_of_the_object_store(
+    num_nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidcnn.pipelines import dataset
+    from vidcnn.pipelines.stages import video_table
+
+    for name, stub in {
+        "PlanStage": queueing.ManyUnits,
+        "DecodeStage": queueing.FastDecode,
+        "ScoreStage": queueing.SlowScore,
+    }.items():
+        monkeypatch.setattr(dataset, name, stub)
+    settings: Any = SimpleNamespace(
+        plan=None, decode=None, classifier={}, row_format=SimpleNamespace(schema=None), max_unit_frames=1
+    )
+    shares = share_resources(Machine(2.0 * num_nodes, 0, 4e9 * num_nodes, num_nodes), use_gpus=False)
+    watch, meter = StoreWatch(), Meter()
+    watch.start()
+    began = time.monotonic()
+    tables = [video_table([b""] * 10) for _ in range(NUM_UNITS // 10)]
+    num_batches = sum(1 for _ in dataset.score_videos(tables, settings, shares, meter))
+    watch.end()
+    print(f"{num_nodes} nodes: {watch.most_bytes / 1e6:.0f} MB at most, {time.monotonic() - began:.1f} s")
+    assert num_batches == NUM_UNITS * queueing.BATCHES_PER_UNIT
+    assert watch.spilled_bytes == 0
+    assert watch.most_bytes < 0.6 * STORE_BYTES * num_nodes

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import version
@@ -225,12 +226,14 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
 
 def commit_all_but(job: Any, number: int, num_left: int) -> None:
     """Write the table that a stubbed run would have left, but for the last few videos."""
+    from vidcnn.pipelines.infer import hold_output
     from vidcnn.planning import video_key
     from vidcnn.predictions.ledger import Entry
     from vidcnn.runtime import Runtime
 
     clips = CLIPS_PER_VIDEO
-    with job.open_output() as output:
+    with ExitStack() as stack:
+        output = stack.enter_context(job.open_output(hold_output(job.spec, stack)))
         output.use_settings(job.settings(Runtime("fp32", False)))
         videos = sorted((video.name, video) for video in islice(job.listing, number - num_left))
         keys = [video_key(video) for _, video in videos]

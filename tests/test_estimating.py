@@ -53,9 +53,9 @@ def test_the_range_holds_the_truth_of_sources_whose_clips_go_with_size(spread: f
         clips = [max(1, round(size / 1e5 * chance.uniform(1 - spread, 1 + spread))) for size in sizes]
         strata = cut_strata(sizes, 64)
         low, best, high = estimate_clips(strata, [clips[stratum.index] for stratum in strata])
-        held += low * 0.99 <= sum(clips) <= high * 1.01
+        held += low <= sum(clips) + 1 and sum(clips) - 1 <= high
         assert best == pytest.approx(sum(clips), rel=0.25)
-    assert held >= 85
+    assert held >= 90
 
 
 def test_empty_files_count_by_number() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 _SIGMAS = 2.0
@@ -64,13 +65,15 @@ class Stratum:
 def cut_strata(sizes: Sequence[int], number: int) -> list[Stratum]:
     """Choose videos that are spread over a source by their size.
 
+    Strata have about the same number of videos and bytes together: of large videos, which hold much of the source, more
+    are chosen.
+
     Args:
         sizes: Size in bytes of each video.
         number: How many to choose; all where there are fewer.
     """
     order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
-    number = min(number, len(sizes))
-    cuts = [len(sizes) * position // number for position in range(number + 1)] if number else []
+    cuts = _cuts([sizes[index] for index in order], min(number, len(sizes)))
     strata = []
     for start, end in pairwise(cuts):
         index = order[(start + end) // 2]
@@ -141,6 +144,23 @@ def speed_error(arrivals: Sequence[tuple[float, int]]) -> float:
         paces.append(seconds / max(1, sum(num_clips for _, num_clips in arrivals[start + 1 : end + 1])))
     mean = statistics.fmean(paces)
     return _SIGMAS * statistics.stdev(paces) / math.sqrt(_NUM_WINDOWS) / mean if mean > 0 else _UNKNOWN_SPREAD
+
+
+def _cuts(sizes: Sequence[int], number: int) -> list[int]:
+    """Cut sizes, in order, into strata, none of them empty.
+
+    Returns:
+        Where strata begin and end: ``number + 1`` positions, from 0 to the number of sizes.
+    """
+    if not sizes:
+        return []
+    weight = sum(sizes) / len(sizes) or 1.0  # what a video counts for, in bytes, besides its own
+    reached = list(accumulate(size + weight for size in sizes))
+    cuts = [0]
+    for position in range(1, number):
+        wanted = bisect_left(reached, reached[-1] * position / number)
+        cuts.append(min(max(wanted, cuts[-1] + 1), len(sizes) - number + position))
+    return [*cuts, len(sizes)]
 
 
 def _per_byte(stratum: Stratum, num_clips: int) -> float:

@@ -31,6 +31,7 @@ from vidcnn.config import InferSpec
 from vidcnn.errors import Failure, describe_failure
 
 if TYPE_CHECKING:
+    from vidcnn.limits import Limits
     from vidcnn.predictions import Summary
     from vidcnn.progress import RunProgress
 
@@ -46,6 +47,7 @@ class RunRecord:
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
+        limits: What limited the run; None where that cannot be told.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -54,6 +56,7 @@ class RunRecord:
     progress: RunProgress | None = None
     settings: Mapping[str, Any] | None = None
     summary: Summary | None = None
+    limits: Limits | None = None
 
 
 @contextmanager
@@ -103,6 +106,7 @@ def report_values(
         "error_rows": dict(sorted(progress.errors.items())) if progress else {},
         "bad_videos": progress.num_bad_videos if progress else 0,
         "clips_per_second": None if speed is None else round(speed, 3),
+        "limited_by": record.limits and record.limits.text,
         "table": summary
         and {
             "videos": summary.num_videos,

@@ -182,7 +182,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         progress = RunProgress(todo.num_videos, todo.size_bytes)
         record.num_listed, record.num_waiting, record.progress = todo.num_listed, todo.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
-        meter, limits = Meter(), None
+        meter = Meter()
         if todo.num_videos:
             machine = machine or start_ray()
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
@@ -204,7 +204,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             figures = meter.figures(
                 elapsed_seconds=time.monotonic() - began, num_decoders=shares.num_decoders, uses_gpus=device == "cuda"
             )
-            limits = find_limits(figures) if figures else None
+            record.limits = find_limits(figures) if figures else None
         output.publish()
         record.summary = output.summary()
         return InferReport(
@@ -218,7 +218,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             ignored=dict(job.listing.ignored),
             empty_sources=tuple(job.listing.empty_sources),
             runtime=runtime,
-            limits=limits,
+            limits=record.limits,
         )
 
 

@@ -144,7 +144,13 @@ def test_an_estimate_says_how_much_and_how_sure() -> None:
 
 def test_an_exact_estimate_is_not_rounded() -> None:
     exact = replace(ESTIMATE, num_videos_done=0, num_machines=1, clips=Range(1234.0, 1234.0, 1234.0), num_bad=0)
-    assert estimate_text(exact).splitlines()[0] == "1,200 videos to do: 1,234 clips"
+    exact = replace(exact, seconds=Range(61.0, 61.0, 61.0))
+    assert estimate_text(exact).splitlines() == [
+        "1,200 videos to do: 1,234 clips",
+        "about 1 min 1 s on 1 machine (18.2 clips/s)",
+        "model-bound: ...",
+        "from 64 videos; 512 clips classified",
+    ]
 
 
 @pytest.mark.parametrize(

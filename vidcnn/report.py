@@ -151,8 +151,8 @@ def estimate_text(estimate: Estimate) -> str:
     speed = f" ({estimate.clips_per_second:.1f} clips/s)" if estimate.clips_per_second else ""
     lines = [
         f"{count(estimate.num_videos, 'video')} to do{done}: {number}{between}",
-        f"about {duration_text(seconds.best)} on {machines}{speed}; "
-        f"between {duration_text(seconds.low)} and {duration_text(seconds.high)}",
+        f"about {duration_text(seconds.best)} on {machines}{speed}"
+        + ("" if seconds.is_exact else f"; between {duration_text(seconds.low)} and {duration_text(seconds.high)}"),
     ]
     if estimate.num_machines > 1:
         lines.append(f"{seconds.best * estimate.num_machines / 3600:.1f} machine-hours")

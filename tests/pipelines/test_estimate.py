@@ -22,19 +22,19 @@ def test_an_estimate_foretells_the_clips_and_about_the_time_of_the_run_and_write
     out = tmp_path / "preds.parquet"
     arguments = ("infer", videos, "--out", out, "--model", bundle, "--json")
 
-    estimated = vidcnn(*arguments, "--estimate")
+    estimated = vidcnn(*arguments, "--estimate", timeout=600)
     assert estimated.returncode == 0, estimated.stderr
     estimate = json.loads(estimated.stdout)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny", "tiny.txt", "videos"]
 
-    run = json.loads(vidcnn(*arguments, "--quiet").stdout)
+    run = json.loads(vidcnn(*arguments, "--quiet", timeout=600).stdout)
     assert set(estimate["clips"].values()) == {run["clips"]} == {pq.read_table(out)["clip"].drop_null().length()}
     assert (estimate["videos"], estimate["videos_done"], estimate["machines"]) == (9, 0, 1)
     assert estimate["sample"] == {"videos": 9, "bad_videos": 1, "clips": run["clips"]}
     hours = run["run"]["elapsed_seconds"] / 3600
     assert hours / 4 < estimate["hours"]["best"] < hours * 4
 
-    again = vidcnn("infer", videos, "--out", out, "--model", bundle, "--estimate")
+    again = vidcnn("infer", videos, "--out", out, "--model", bundle, "--estimate", timeout=600)
     assert again.stdout == "nothing to do: all of 9 videos done\n"
 
 

@@ -13,7 +13,7 @@ from vidcnn.errors import UsageError
 from vidcnn.options import takes_job
 
 SPECS = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
-OWN = {"dry_run", "cluster", "up", "no_wait", "as_json", "quiet", "debug"}
+OWN = {"dry_run", "estimate", "cluster", "up", "no_wait", "as_json", "quiet", "debug"}
 """Options of commands that are not wishes about the work."""
 
 DEFAULT_JOB = Path("jobs/train.yaml")

@@ -176,8 +176,9 @@ def _ceiling(rank: int, arguments: argparse.Namespace) -> None:
 
     from vidcnn.config import TrainSpec
     from vidcnn.network import fastest_precision
+    from vidcnn.training.batch import Batch, Worker
     from vidcnn.training.data import read_data
-    from vidcnn.training.loop import Batch, Trainer, Worker
+    from vidcnn.training.loop import Trainer
     from vidcnn.training.plan import plan_training
 
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")

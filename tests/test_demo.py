@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.demo import DIRECTIONS, NUM_FRAMES, SIZE, make_motion_videos, motion_frames, training_spec, video_table
+from vidcnn.training.batch import Worker
 from vidcnn.training.data import read_data
 from vidcnn.training.feed import DirectLoader, Feed
-from vidcnn.training.loop import Trainer, Worker
+from vidcnn.training.loop import Trainer
 from vidcnn.training.plan import plan_training
 from vidcnn.training.validation import validate
 

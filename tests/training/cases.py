@@ -10,7 +10,7 @@ import numpy as np
 from vidcnn.bundle import Bundle
 from vidcnn.clips import Sampling
 from vidcnn.models.resolve import make_bundle
-from vidcnn.training.loop import Batch, Worker
+from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.recipe import Recipe
 
 NUM_CLASSES = 4

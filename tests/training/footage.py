@@ -18,7 +18,7 @@ from vidcnn.sources import SourceVideo
 from vidcnn.training.clips import ClipSettings
 from vidcnn.training.feed import TrainingData
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.run import RunSettings
+from vidcnn.training.state import RunSettings
 from vidcnn.transforms import Preprocessing
 
 LABELS = ("a", "b", "c", "d")

@@ -14,7 +14,8 @@ from tests.training.cases import NUM_CLASSES, batch, recipe, share, tiny_bundle
 from vidcnn.bundle import Bundle
 from vidcnn.errors import ModelError
 from vidcnn.mixing import Mixing
-from vidcnn.training.loop import Batch, Trainer, Worker
+from vidcnn.training.batch import Batch, Worker
+from vidcnn.training.loop import Trainer
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.result import trained_weights
 

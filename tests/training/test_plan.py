@@ -17,7 +17,7 @@ from vidcnn.training.data import read_data
 from vidcnn.training.plan import TrainingPlan, plan_training
 from vidcnn.training.progress import progress_line
 from vidcnn.training.report import plan_text
-from vidcnn.training.run import RunState
+from vidcnn.training.state import RunState
 
 LABELS = ("a", "b", "c")
 

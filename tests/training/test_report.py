@@ -18,7 +18,7 @@ from vidcnn.training.report import (
     train_text,
     write_json,
 )
-from vidcnn.training.run import RunState
+from vidcnn.training.state import RunState
 from vidcnn.training.validation import Validation, summarise_scores
 
 LABELS = ("walk", "run", "fall")

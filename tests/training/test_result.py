@@ -12,8 +12,9 @@ from tests.training.cases import batch, recipe, share, tiny_bundle
 from vidcnn.bundle import Bundle
 from vidcnn.clips import Sampling
 from vidcnn.inference import Classifier
+from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
-from vidcnn.training.loop import Trainer, Worker
+from vidcnn.training.loop import Trainer
 from vidcnn.training.result import trained_bundle, trained_weights
 
 

@@ -19,12 +19,13 @@ import torch
 from tests.training.footage import broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.errors import DataError, ModelError, OutputError
 from vidcnn.training import feed as feed_module
+from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.feed import DirectLoader, TrainingData
 from vidcnn.training.journal import read_journal
-from vidcnn.training.loop import Worker
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.run import RunState, run_worker
+from vidcnn.training.run import run_worker
+from vidcnn.training.state import RunState
 
 NUM_STEPS = 12
 

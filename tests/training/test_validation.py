@@ -15,9 +15,10 @@ from tests.training.cases import recipe
 from tests.training.footage import LABELS, broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.annotations import LabelledVideo
 from vidcnn.errors import VidcnnError
+from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.feed import DirectLoader, Feed, TrainingData
-from vidcnn.training.loop import Trainer, Worker
+from vidcnn.training.loop import Trainer
 from vidcnn.training.run import run_worker
 from vidcnn.training.validation import Validation, summarise_scores, validate, validation_numbers
 

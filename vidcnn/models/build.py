@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vidcnn.bundle import Bundle
 from vidcnn.errors import BundleError, ModelError
@@ -35,11 +36,22 @@ def build_network(
     module, _, name = entry.builder.partition(":")
     builder = getattr(importlib.import_module(module), name)
     try:
-        with torch.device(device):
+        with torch.device(device), _NothingDrawn():
             network: nn.Module = builder(num_classes=num_classes, **arguments)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{entry.name} cannot be built: {error}") from error
     return network.eval()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leave out the drawing of weights where there is no room for them: for that, torch loads its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.normal_ or getattr(func, "__module__", None) == nn.init.__name__:
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **(kwargs or {}))
 
 
 def build_model(bundle: Bundle) -> nn.Module:

@@ -13,12 +13,11 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from vidcnn.cluster import Machine, share_resources
 from vidcnn.errors import VidcnnError
-from vidcnn.pipelines.loading import RayLoader
 from vidcnn.pipelines.train_worker import Board, Job, work
 from vidcnn.progress import ProgressDisplay
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
-from vidcnn.training.run import RunState
+from vidcnn.training.state import RunState
 
 _MAX_FAILURES = 3
 """How often workers are started again in one run of the command."""
@@ -54,7 +53,6 @@ class Crew:
             shares=shares,
             board=self._board,
         )
-        self._warm = RayLoader.warm_up(job.data, shares)
         self._trainer = TorchTrainer(
             work,
             train_loop_config={"job": job},

@@ -47,12 +47,6 @@ class RayLoader:
         self._samples = ray.remote(_load_samples).options(**options)
         self._views = ray.remote(_load_views).options(**options)
 
-    @staticmethod
-    def warm_up(data: list[Any], shares: Shares) -> list[Any]:
-        """Start the processes that load clips, which takes seconds, before they are needed; keep what is returned."""
-        load = ray.remote(_warm_up).options(num_cpus=shares.decoder_cpus)
-        return [load.remote(data, shares.decoders_yield) for _ in range(shares.num_decoders)]
-
     def start_samples(self, samples: range) -> _Started:
         """Begin to load samples of the training videos, by their numbers."""
         return _Started(self._samples.remote(self._data, samples, self._yields), samples)
@@ -78,10 +72,6 @@ class RayLoader:
         data: TrainingData = ray.get(self._data[0])
         shape = (1, data.clips.sampling.num_frames, *data.clips.preprocessing.crop, 3)
         return LoadedClips(np.zeros(shape, np.uint8), np.zeros(1, np.bool_), ((0, death),))
-
-
-def _warm_up(data: list[Any], yields: bool) -> None:
-    _loader(data[0], yields)
 
 
 def _load_samples(data: list[Any], samples: range, yields: bool) -> LoadedClips:

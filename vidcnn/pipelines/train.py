@@ -28,7 +28,7 @@ from vidcnn.training.record import check_record, hold_run
 if TYPE_CHECKING:
     from vidcnn.training.checkpoints import CheckpointStore
     from vidcnn.training.plan import TrainingPlan
-    from vidcnn.training.run import RunState
+    from vidcnn.training.state import RunState
 
 
 @dataclass(frozen=True)

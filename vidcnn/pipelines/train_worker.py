@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.train
-import ray.train.torch
 
 from vidcnn.cluster import Shares
 from vidcnn.errors import VidcnnError
 from vidcnn.pipelines.loading import RayLoader
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.run import RunSettings, RunState
+from vidcnn.training.state import RunSettings, RunState
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +58,10 @@ class Board:
 
 def work(config: dict[str, Any]) -> None:
     """Train in one of the processes that Ray Train has started and connected."""
+    import ray.train.torch  # the board, which is in this module too, need not wait for torch
     import torch
 
-    from vidcnn.training.loop import Worker
+    from vidcnn.training.batch import Worker
     from vidcnn.training.run import run_worker
 
     job: Job = config["job"]

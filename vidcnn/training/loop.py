@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -29,48 +28,11 @@ from vidcnn.mixing import mix
 from vidcnn.models.build import build_model
 from vidcnn.models.registry import architecture
 from vidcnn.network import Normalisation
+from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.dropout import bind_dropout
 from vidcnn.training.optimizer import build_optimizer, freeze, gradient_norm, set_rate
 from vidcnn.training.recipe import Recipe
 from vidcnn.video.pixels import UInt8Array
-
-
-@dataclass(frozen=True)
-class Worker:
-    """Which of the processes that train together this is.
-
-    Attributes:
-        rank: Its number, from 0.
-        count: How many there are.
-        device: What it computes on.
-    """
-
-    rank: int = 0
-    count: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def share(self, step: int, batch_size: int) -> range:
-        """Return the numbers of the samples that this worker has in a step."""
-        size = batch_size // self.count
-        first = step * batch_size + self.rank * size
-        return range(first, first + size)
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """A worker's share of a step.
-
-    Attributes:
-        samples: Numbers of the N samples.
-        pixels: uint8 (N, T, H, W, 3).
-        targets: float32 (N, K): 1 for each class of a sample, else 0.
-        weights: float32 (N,): 1, or 0 for a sample that could not be decoded.
-    """
-
-    samples: range
-    pixels: UInt8Array
-    targets: npt.NDArray[np.float32]
-    weights: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from vidcnn.training.data import flip_rule, run_directory
 from vidcnn.training.feed import CacheSettings, TrainingData
 from vidcnn.training.optimizer import freeze
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.run import RunSettings
+from vidcnn.training.state import RunSettings
 from vidcnn.transforms import Preprocessing
 
 _NOTES_PER_EPOCH = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vidcnn.progress import duration_text
 from vidcnn.training.plan import TrainingPlan
-from vidcnn.training.run import RunState
+from vidcnn.training.state import RunState
 
 
 def progress_line(plan: TrainingPlan, state: RunState) -> str:

@@ -9,67 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import torch
 
 from vidcnn.bundle import Bundle
 from vidcnn.errors import DataError, OutputError
+from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
-from vidcnn.training.loop import Batch, StepResult, Trainer, Worker
+from vidcnn.training.loop import StepResult, Trainer
 from vidcnn.training.recipe import Recipe
+from vidcnn.training.state import RunSettings, RunState
 from vidcnn.training.validation import exchange, validate, validation_numbers
 
 _NUM_SAMPLES_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a run goes on, apart from what it learns.
-
-    Args:
-        directory: Where checkpoints and notes go.
-        note_steps: Steps between notes.
-        validate_steps: Steps between validations; the last step is always one, if there are videos for it.
-        checkpoint_seconds: Time between checkpoints, besides those of validations.
-        num_best: Checkpoints kept for their validation, besides the newest.
-    """
-
-    directory: Path
-    note_steps: int
-    validate_steps: int
-    checkpoint_seconds: float
-    num_best: int
-
-
-@dataclass(frozen=True)
-class RunState:
-    """How far a run is, for those who watch it.
-
-    Attributes:
-        step: Steps done.
-        seconds: Time since this process began to train.
-        first_step: Steps that were done when it did.
-        loss: Mean over the last noted steps.
-        accuracy: Share of their samples whose class was found.
-        waiting: Share of the time that the workers waited for clips, since this process began.
-        num_bad: Samples so far that could not be decoded, in this process.
-        score: What the last validation reached; None before the first.
-        phase: ``training``, ``validating`` or ``done``.
-    """
-
-    step: int
-    seconds: float
-    first_step: int
-    loss: float | None = None
-    accuracy: float | None = None
-    waiting: float = 0.0
-    num_bad: int = 0
-    score: float | None = None
-    phase: str = "training"
 
 
 def run_worker(

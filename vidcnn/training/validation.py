@@ -7,16 +7,18 @@ once, however many workers there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch.distributed as dist
 
 from vidcnn.annotations import LabelledVideo
 from vidcnn.errors import DataError
 from vidcnn.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
+from vidcnn.training.batch import Worker
 from vidcnn.training.feed import Feed, one_hot
-from vidcnn.training.loop import Trainer, Worker
+
+if TYPE_CHECKING:
+    from vidcnn.training.loop import Trainer
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def exchange(value: Any, worker: Worker) -> list[Any]:
     """Return the values of all workers, by rank, in each of them."""
     if worker.count == 1:
         return [value]
+    import torch.distributed as dist
+
     values: list[Any] = [None] * worker.count
     dist.all_gather_object(values, value)
     return values

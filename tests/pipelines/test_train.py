@@ -112,6 +112,16 @@ def wait_for(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"no checkpoint of step {step}")
 
 
+def wait_for_note(run: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until training has begun."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (run / "metrics.jsonl").exists() and notes(run):
+            return
+        time.sleep(0.02)
+    raise AssertionError("training has not begun")
+
+
 def trainers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that train together."""
     children = psutil.Process(process.pid).children(recursive=True)
@@ -145,13 +155,16 @@ def test_killed_workers_and_a_killed_command_change_no_bit_of_the_weights(
 def test_an_interrupted_run_says_so_and_leaves_no_process(videos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = subprocess.Popen(
-        command(*arguments(videos, run), "--quiet"), env=environment(), stderr=subprocess.PIPE, text=True
-    )
-    wait_for(run, 2, process)
+        command(*arguments(videos, run, **{"checkpoint-seconds": 3600, "epochs": 10_000}), "--quiet"),
+        env=environment(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for_note(run, process)
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr.splitlines()[0]) == (130, "vidcnn: interrupted")
+    saved = max(int(path.stem[5:]) for path in (run / "checkpoints").glob("step_*.pt"))
+    assert stderr.splitlines()[1].strip() == f"step {saved} is saved, and the same command goes on from there"
     _, alive = psutil.wait_procs(started, timeout=15)
     assert alive == []
 

@@ -51,12 +51,15 @@ def run(
     data: TrainingData,
     recipe: Recipe | None = None,
     watch: Callable[[RunState], None] = lambda state: None,
+    must_stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> None:
     directory.mkdir(exist_ok=True)
     recipe = recipe or short_recipe(NUM_STEPS)
     bundle = small_bundle(directory, batch_norm=True)
-    run_worker(bundle, recipe, data, DirectLoader(data), run_settings(directory, **settings), Worker(), watch)
+    run_worker(
+        bundle, recipe, data, DirectLoader(data), run_settings(directory, **settings), Worker(), watch, must_stop
+    )
 
 
 def end(directory: Path) -> dict[str, Any]:
@@ -164,6 +167,29 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     assert first is not None
     assert second is not None
     assert (first[0].step, first[0].score) == (second[0].step, second[0].score)
+
+
+def seen(directory: Path) -> list[dict[str, Any]]:
+    """What a run noted, without the time that it took."""
+    timed = ("seconds", "waiting", "clips_per_second")
+    return [{name: value for name, value in note.items() if name not in timed} for note in read_journal(directory)]
+
+
+def test_a_run_that_is_told_to_stop_saves_all_that_it_has(
+    data: TrainingData, undisturbed: Path, tmp_path: Path
+) -> None:
+    states: list[RunState] = []
+    for num_steps in (1, 2, 4, 3):  # to a step between notes, at a validation, ...
+        must_stop = iter([*[False] * (num_steps - 1), True]).__next__
+        run(tmp_path, data, watch=states.append, must_stop=must_stop, checkpoint_seconds=0.0)
+        assert states[-1].phase == "stopped"
+        assert end(tmp_path)["step"] == states[-1].step
+    assert [state.step for state in states if state.phase == "stopped"] == [1, 3, 7, 10]
+    assert CheckpointStore(tmp_path / "checkpoints").list()[-1].score is not None
+    run(tmp_path, data, watch=states.append)
+    assert states[-1].num_bad == sum(note.get("num_bad_samples", 0) for note in seen(undisturbed))
+    assert seen(tmp_path) == seen(undisturbed)
+    assert_equal(end(tmp_path), end(undisturbed))
 
 
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(

@@ -8,13 +8,16 @@ import threading
 import time
 
 import ray
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from vidcnn.cluster import Machine, share_resources
-from vidcnn.errors import VidcnnError
+from vidcnn.errors import RunInterruptedError, VidcnnError
+from vidcnn.pipelines.deaths import decoder_death
 from vidcnn.pipelines.train_worker import Board, Job, work
 from vidcnn.progress import ProgressDisplay
+from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
 from vidcnn.training.state import RunState
@@ -27,6 +30,9 @@ _RAY_DIRECTORY = ".ray"
 
 _COLLECTIVE_TIMEOUT_SECONDS = 600
 _POLL_SECONDS = 0.2
+
+_STOP_SECONDS = 10.0
+"""Time that workers have to save a run that is interrupted."""
 
 
 class Crew:
@@ -45,9 +51,11 @@ class Crew:
             machine, use_gpus=device == "cuda", actors=(num_workers, num_workers), num_decoders=plan.spec.decoders
         )
         self._board = Board.options(num_cpus=0).remote()  # type: ignore[attr-defined]
+        self._data = ray.put(plan.data)
+        self._looking = ray.remote(find_no_sample).options(num_cpus=0, max_retries=0).remote(self._data)
         job = Job(
             bundle=[ray.put(plan.bundle)],
-            data=[ray.put(plan.data)],
+            data=[self._data],
             recipe=plan.recipe,
             run=plan.run,
             shares=shares,
@@ -83,13 +91,17 @@ class Crew:
 
         Raises:
             VidcnnError: They gave up.
+            RunInterruptedError: The user interrupted them; they saved what they had, if they could do it in time.
         """
+        self._check_samples()
         fitting = _Fitting(self._trainer)
         fitting.start()
-        while fitting.is_alive():
-            fitting.join(_POLL_SECONDS)
-            failure = self._read_board()
-            display.update()
+        try:
+            while not fitting.ended.wait(_POLL_SECONDS):
+                self._read_board()
+                display.update()
+        except KeyboardInterrupt:
+            raise RunInterruptedError("interrupted", self._stop(fitting)) from None
         failure = self._read_board()
         shutil.rmtree(self._plan.run.directory / _RAY_DIRECTORY, ignore_errors=True)
         if failure is not None:
@@ -99,6 +111,30 @@ class Crew:
             text = " ".join(str(error).split())[:300] or type(error).__name__
             hint = "the last checkpoint is whole, and the same command goes on; --debug shows more"
             raise VidcnnError(f"training failed: {text}", hint) from error
+
+    def _check_samples(self) -> None:
+        """Tell before the workers start, which takes a while, if there is nothing to train on."""
+        try:
+            failure = ray.get(self._looking)
+        except RayError as error:
+            if decoder_death(error) is None:
+                raise
+            return  # the workers will tell which video that was
+        if failure is not None:
+            raise failure
+
+    def _stop(self, fitting: _Fitting) -> str:
+        """Let the workers save the run, and return what becomes of it."""
+        self._board.stop.remote()
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self.state is not None:
+            is_over = fitting.ended.wait(_POLL_SECONDS) or time.monotonic() > deadline
+            self._read_board()
+            if self.state.phase in ("stopped", "done"):
+                return f"step {self.state.step} is saved, and the same command goes on from there"
+            if is_over:
+                break
+        return "the run goes on from its last checkpoint with the same command"
 
     def _read_board(self) -> VidcnnError | None:
         """Take in how far the workers are, and return why they cannot go on."""
@@ -118,9 +154,12 @@ class _Fitting(threading.Thread):
         super().__init__(daemon=True)
         self._trainer = trainer
         self.error: BaseException | None = None
+        self.ended = threading.Event()  # a thread whose `join` is interrupted passes for one that has ended
 
     def run(self) -> None:
         try:
             self._trainer.fit()
         except BaseException as error:
             self.error = error
+        finally:
+            self.ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,23 +38,32 @@ class Job:
 
 @ray.remote
 class Board:
-    """Where the first worker says how far the run is, and any worker why it cannot go on."""
+    """Where the first worker says how far the run is, any worker why it cannot go on, and the driver to stop."""
 
     def __init__(self) -> None:
+        self._stop = asyncio.Event()
         self._state: RunState | None = None
         self._failure: VidcnnError | None = None
 
-    def post(self, state: RunState) -> None:
+    async def post(self, state: RunState) -> None:
         """Say how far the run is."""
         self._state = state
 
-    def fail(self, failure: VidcnnError) -> None:
+    async def fail(self, failure: VidcnnError) -> None:
         """Say why the run cannot go on."""
         self._failure = failure
 
-    def read(self) -> tuple[RunState | None, VidcnnError | None]:
+    async def read(self) -> tuple[RunState | None, VidcnnError | None]:
         """Return what was said last."""
         return self._state, self._failure
+
+    async def stop(self) -> None:
+        """Say that the run is to be saved, and to stop."""
+        self._stop.set()
+
+    async def wait_for_stop(self) -> None:
+        """Wait until somebody says so."""
+        await self._stop.wait()
 
 
 def work(config: dict[str, Any]) -> None:
@@ -69,6 +79,7 @@ def work(config: dict[str, Any]) -> None:
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     if job.shares.actor_threads is not None:
         torch.set_num_threads(job.shares.actor_threads)
+    stop = job.board.wait_for_stop.remote()
     try:
         run_worker(
             ray.get(job.bundle[0]),
@@ -78,6 +89,7 @@ def work(config: dict[str, Any]) -> None:
             job.run,
             worker,
             watch=job.board.post.remote,
+            must_stop=lambda: bool(ray.wait([stop], timeout=0)[0]),
         )
     except VidcnnError as error:
         # Starting the workers again would not help: so for Ray Train, this is the end of the work.

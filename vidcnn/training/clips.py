@@ -138,19 +138,26 @@ class ClipReader:
                 pixels[index] = _centre_crop(clip, settings.preprocessing)
         return LoadedClips(pixels, np.zeros(len(clips), np.bool_), tuple(failures))
 
+    def plan(self, video: LabelledVideo, places: Sequence[float]) -> Segment:
+        """Plan the clips at some places of a video, each in [0, 1).
+
+        Raises:
+            VideoError: The video cannot be read, or has no clip.
+        """
+        times, _ = self._times(video.video)
+        with plain_errors():
+            return plan_clips_at(
+                times,
+                self._settings.sampling,
+                places,
+                interval=_interval(video),
+                short_clips=self._settings.short_clips,
+            )
+
     def _read(self, video: LabelledVideo, samples: Sequence[Sample]) -> list[UInt8Array | VideoError]:
         """Return clips (T, H, W, 3) of the resized size."""
         try:
-            times, _ = self._times(video.video)
-            with plain_errors():
-                segment = plan_clips_at(
-                    times,
-                    self._settings.sampling,
-                    [sample.place for sample in samples],
-                    interval=_interval(video),
-                    short_clips=self._settings.short_clips,
-                )
-            return self._decode(video, segment)
+            return self._decode(video, self.plan(video, [sample.place for sample in samples]))
         except VideoError as error:
             return [error] * len(samples)
 

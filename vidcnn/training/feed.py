@@ -82,11 +82,13 @@ class BadSample:
     """A sample that could not be decoded.
 
     Attributes:
+        sample: Its number.
         video: Name of its video.
         kind: What is wrong with it, one of `vidcnn.errors.ERROR_KINDS`.
         message: The same in plain words.
     """
 
+    sample: int
     video: str
     kind: ErrorKind
     message: str
@@ -201,7 +203,8 @@ class Feed:
         for piece in loaded:
             for index, error in piece.failures:
                 weights[first + index] = 0
-                bad.append(BadSample(videos[first + index].video.name, error.kind, error.message))
+                name = videos[first + index].video.name
+                bad.append(BadSample(samples[first + index], name, error.kind, error.message))
             first += len(piece.pixels)
         fill_bad_samples(pixels, targets, weights)
         return Batch(samples, pixels, targets, weights), bad

@@ -22,9 +22,13 @@ from vidcnn.training.journal import Journal
 from vidcnn.training.loop import StepResult, Trainer
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.state import RunSettings, RunState
+from vidcnn.training.tally import Tally
 from vidcnn.training.validation import exchange, validate, validation_numbers
 
 _NUM_SAMPLES_SHOWN = 5
+
+_MEETING_SECONDS = 2.0
+"""Time between meetings of the workers at most, as far as steps are shorter: only there they can stop, or save."""
 
 
 def run_worker(
@@ -35,6 +39,7 @@ def run_worker(
     settings: RunSettings,
     worker: Worker,
     watch: Callable[[RunState], None] = lambda state: None,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the end, from the newest checkpoint on.
 
@@ -46,13 +51,14 @@ def run_worker(
         settings: How the run goes on.
         worker: Which of the workers this is.
         watch: Is told how far the run is, in the first worker.
+        must_stop: Is asked in the first worker whether to save and stop, every other second at least.
 
     Raises:
         DataError: The loss or a score is not a number, or nothing can be decoded.
         OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
     """
     with ExitStack() as stack:
-        _Run(bundle, recipe, data, loader, settings, worker, watch, stack).go()
+        _Run(bundle, recipe, data, loader, settings, worker, watch, must_stop, stack).go()
 
 
 class _Run:
@@ -65,6 +71,7 @@ class _Run:
         settings: RunSettings,
         worker: Worker,
         watch: Callable[[RunState], None],
+        must_stop: Callable[[], bool],
         stack: ExitStack,
     ) -> None:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
@@ -85,15 +92,19 @@ class _Run:
             if self._is_first:
                 self._journal = stack.enter_context(Journal(settings.directory, step))
         self._check_start()
-        self._watch = watch
-        self._first_step = self._trainer.step
-        self._began = self._saved = time.monotonic()
-        self._recent = _Recent()
+        self._watch, self._must_stop = watch, must_stop
+        self._first_step = self._met_step = self._trainer.step
+        self._next_meeting = self._first_step + 1
+        self._is_stopping = False
+        self._began = self._saved = self._met = time.monotonic()
+        counts = {} if newest is None else newest[1].get("counts", {})
+        self._num_good, self._num_bad = counts.get("num_good", 0), counts.get("num_bad", 0)
+        self._unnoted = Tally.from_values(counts["unnoted"]) if counts else Tally()
+        self._recent = Tally()
         self._loss: float | None = None
         self._accuracy: float | None = None
         self._score: float | None = None
         self._waited = 0.0
-        self._num_bad = self._num_good = 0
 
     def go(self) -> None:
         """Do all steps that are left."""
@@ -103,19 +114,26 @@ class _Run:
             result = trainer.train_step(batch)
             if not result.is_finite:
                 raise self._not_finite(batch, result)
-            self._recent.add(result, batch, bad)
+            self._recent.add(Tally([float(result.losses.sum())], int(batch.weights.sum()), result.num_correct, bad))
             is_last = trainer.step == self._recipe.num_steps
-            if trainer.step % settings.note_steps == 0 or is_last:
+            notes = trainer.step % settings.note_steps == 0 or is_last
+            validates = bool(self._data.val) and (trainer.step % settings.validate_steps == 0 or is_last)
+            if not (notes or validates or trainer.step >= self._next_meeting):
+                continue
+            self._meet()
+            if notes:
                 self._note()
-            if self._data.val and (trainer.step % settings.validate_steps == 0 or is_last):
+            if validates:
                 self._validate()
-            elif self._is_first and (is_last or time.monotonic() - self._saved > settings.checkpoint_seconds):
+            elif is_last or self._is_stopping or time.monotonic() - self._saved > settings.checkpoint_seconds:
                 self._save(None)
+            if self._is_stopping:
+                break
         with self._own_failures():
             self._store.wait()
         if self._failure is not None:
             raise self._failure
-        self._show("done")
+        self._show("done" if trainer.step == self._recipe.num_steps else "stopped")
 
     @contextmanager
     def _own_failures(self) -> Iterator[None]:
@@ -135,21 +153,37 @@ class _Run:
                 "give an --out that all machines see",
             )
 
+    def _meet(self) -> None:
+        """Put together what all workers saw since they last met, and agree on what comes next.
+
+        A checkpoint is written only where workers meet, so that it has the counts of all.
+        """
+        recent, self._recent = self._recent, Tally()
+        seen = exchange((recent, self._feed.seconds_waited, self._failure, self._agenda()), self._worker)
+        _raise_first(failure for _, _, failure, _ in seen)
+        for part, _, _, _ in seen:
+            self._unnoted.add(part)
+            self._num_good += part.num_good
+            self._num_bad += len(part.bad)
+        self._waited = sum(waited for _, waited, _, _ in seen) / len(seen)
+        self._next_meeting, self._is_stopping = seen[0][3]
+        self._met, self._met_step = time.monotonic(), self._trainer.step
+
+    def _agenda(self) -> tuple[int, bool]:
+        """Return the step to meet at next, and whether to stop here; the first worker's counts."""
+        now, step = time.monotonic(), self._trainer.step
+        seconds_per_step = max(1e-6, (now - self._met) / (step - self._met_step))
+        pause = min(_MEETING_SECONDS, self._settings.checkpoint_seconds - (now - self._saved))
+        return step + max(1, int(pause / seconds_per_step)), self._is_first and self._must_stop()
+
     def _note(self) -> None:
-        """Put together what all workers saw since the last note."""
-        step, recent = self._trainer.step, self._recent
-        self._recent = _Recent()
-        seen = exchange((recent, self._feed.seconds_waited, self._failure), self._worker)
-        _raise_first(failure for _, _, failure in seen)
-        num_good = sum(part.num_good for part, _, _ in seen)
-        bad = [sample for part, _, _ in seen for sample in part.bad]
-        self._num_good += num_good
-        self._num_bad += len(bad)
+        """Write down what all workers saw since the last note."""
+        step, seen = self._trainer.step, self._unnoted
+        self._unnoted = Tally()
+        bad = sorted(seen.bad, key=lambda sample: sample.sample)
         if not self._num_good:
             raise _nothing_decoded(bad)
-        self._loss = sum(part.loss for part, _, _ in seen) / max(1, num_good)
-        self._accuracy = sum(part.num_correct for part, _, _ in seen) / max(1, num_good)
-        self._waited = sum(waited for _, waited, _ in seen) / len(seen)
+        self._loss, self._accuracy = seen.loss, seen.accuracy
         if self._journal is not None:
             with self._own_failures():
                 self._journal.note(
@@ -185,8 +219,11 @@ class _Run:
         self._show("training")
 
     def _save(self, score: float | None) -> None:
-        with self._own_failures():
-            self._store.save(self._trainer.step, self._trainer.state_dict(), score)
+        """Begin to write a checkpoint, in the first worker."""
+        if self._is_first:
+            counts = {"num_good": self._num_good, "num_bad": self._num_bad, "unnoted": self._unnoted.values()}
+            with self._own_failures():
+                self._store.save(self._trainer.step, {**self._trainer.state_dict(), "counts": counts}, score)
         self._saved = time.monotonic()
 
     def _not_finite(self, batch: Batch, result: StepResult) -> DataError:
@@ -223,22 +260,6 @@ class _Run:
                     phase=phase,
                 )
             )
-
-
-class _Recent:
-    """What a worker saw since the last note."""
-
-    def __init__(self) -> None:
-        self.loss = 0.0
-        self.num_good = 0
-        self.num_correct = 0
-        self.bad: list[BadSample] = []
-
-    def add(self, result: StepResult, batch: Batch, bad: list[BadSample]) -> None:
-        self.loss += float(result.losses.sum())
-        self.num_good += int(batch.weights.sum())
-        self.num_correct += result.num_correct
-        self.bad += bad
 
 
 def _raise_first(failures: Iterable[OutputError | None]) -> None:

@@ -36,9 +36,9 @@ class RunState:
         loss: Mean over the last noted steps.
         accuracy: Share of their samples whose class was found.
         waiting: Share of the time that the workers waited for clips, since this process began.
-        num_bad: Samples so far that could not be decoded, in this process.
+        num_bad: Samples of the run so far that could not be decoded.
         score: What the last validation reached; None before the first.
-        phase: ``training``, ``validating`` or ``done``.
+        phase: ``training``, ``validating``, ``stopped`` or ``done``; in the last two, the step is saved.
     """
 
     step: int

@@ -107,12 +107,13 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     first, last = steady[0], steady[-1]
     seconds = last["seconds"] - first["seconds"]
     waited = last["waiting"] * last["seconds"] - first["waiting"] * first["seconds"]
-    done = os.stat(run / "metrics.jsonl").st_mtime
+    # The last note was written at this time, and notes say how far they are apart: so this is when the first one was.
+    first_note = os.stat(run / "metrics.jsonl").st_mtime - (last["seconds"] - notes[0]["seconds"])
     per_step = seconds / (last["step"] - first["step"])
     return {
         "steady": 1 / per_step,
         "waiting": waited / seconds,
-        "first": done - began - (last["step"] - 1) * per_step,
+        "first": first_note - began - (notes[0]["step"] - 1) * per_step,
     }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,10 @@ _MAX_CACHED_BYTES = 256 * 2**20
 """Videos of more are not kept as a whole: they would be decoded in one piece, in memory."""
 
 _MAX_KNOWN_FRAMES = 8_000_000
-"""Frames whose times a process remembers, in all videos together: some 70 MB."""
+"""Frames whose times a process remembers, in all videos together: some 70 MB; as many numbers of kept ones."""
+
+_Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ class ClipReader:
         self._cache = cache
         self._num_uses = num_uses
         self._not_kept: set[SourceVideo] = set()
-        self._known: dict[SourceVideo, tuple[FrameTimes, Timing]] = {}
-        self._num_known_frames = 0
+        self._known = _Memory[SourceVideo, tuple[FrameTimes, Timing]]()
+        self._entries = _Memory[LabelledVideo, _Entry]()
 
     def load_samples(
         self, videos: Sequence[LabelledVideo], samples: Sequence[Sample], augmentation: Augmentation
@@ -189,31 +193,31 @@ class ClipReader:
         """Return all frames that clips of a video can take, and their numbers; None where they are not kept."""
         if self._cache is None or video.video in self._not_kept:
             return None
-        # The clip that is as long as the video's part: all its frames, or those at the ticks of the grid.
-        whole = self._whole(times, video)
-        if whole is None:
-            return None
-        numbers = np.unique(whole.frames)
-        key = repr(
-            (
-                __version__,
-                video.video,
-                _interval(video),
-                self._settings.sampling.fps,
-                replace(self._settings.preprocessing, crop=(1, 1), mean=(0, 0, 0), std=(1, 1, 1)),
-                self._settings.image_fps,
-            )
-        )
-        frames = self._cache.get(key)
-        if frames is None:
-            (clip,) = self._decode_file(video.video, whole, timing)
-            if isinstance(clip, VideoError):
-                self._not_kept.add(video.video)
+        known = self._entries.get(video)
+        frames = self._cache.get(known.key) if known is not None else None
+        if known is None or frames is None:
+            # The clip that is as long as the video's part: all its frames, or those at the ticks of the grid.
+            whole = self._whole(times, video)
+            if whole is None:
                 return None
-            frames = clip[np.searchsorted(whole.frames[0], numbers)]
-            if not self._cache.put(key, frames):
-                self._not_kept.add(video.video)
-        return (numbers, frames) if len(frames) == len(numbers) else None
+            known = _Entry(self._key(video), np.unique(whole.frames))
+            self._entries.put(video, known, len(known.numbers))
+            frames = self._cache.get(known.key)
+            if frames is None:
+                (clip,) = self._decode_file(video.video, whole, timing)
+                if isinstance(clip, VideoError):
+                    self._not_kept.add(video.video)
+                    return None
+                frames = clip[np.searchsorted(whole.frames[0], known.numbers)]
+                if not self._cache.put(known.key, frames):
+                    self._not_kept.add(video.video)
+        return (known.numbers, frames) if len(frames) == len(known.numbers) else None
+
+    def _key(self, video: LabelledVideo) -> str:
+        """Return the name of all that the kept frames of a video depend on."""
+        settings = self._settings
+        resizing = replace(settings.preprocessing, crop=(1, 1), mean=(0, 0, 0), std=(1, 1, 1))
+        return repr((__version__, video.video, _interval(video), settings.sampling.fps, resizing, settings.image_fps))
 
     def _whole(self, times: FrameTimes, video: LabelledVideo) -> Segment | None:
         """Plan all frames that clips of a video can take; None where that is too much."""
@@ -232,12 +236,33 @@ class ClipReader:
         if known is None:
             with plain_errors():
                 known = read_times(video, image_fps=self._settings.image_fps, max_pixels=self._settings.max_pixels)
-            self._known[video] = known
-            self._num_known_frames += known[0].num_frames
-            while self._num_known_frames > _MAX_KNOWN_FRAMES:
-                oldest, _ = self._known.pop(next(iter(self._known)))
-                self._num_known_frames -= oldest.num_frames
+            self._known.put(video, known, known[0].num_frames)
         return known
+
+
+class _Entry(NamedTuple):
+    """A video's entry in the cache: its key, and the numbers of its F frames, int64 (F,)."""
+
+    key: str
+    numbers: npt.NDArray[np.int64]
+
+
+class _Memory(Generic[_Item, _Value]):
+    """What is known of items with frames, of `_MAX_KNOWN_FRAMES` at most; the oldest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Item, tuple[_Value, int]] = {}
+        self._num_frames = 0
+
+    def get(self, item: _Item) -> _Value | None:
+        found = self._known.get(item)
+        return None if found is None else found[0]
+
+    def put(self, item: _Item, value: _Value, num_frames: int) -> None:
+        self._num_frames += num_frames - self._known.pop(item, (value, 0))[1]
+        self._known[item] = (value, num_frames)
+        while self._num_frames > _MAX_KNOWN_FRAMES:
+            self._num_frames -= self._known.pop(next(iter(self._known)))[1]
 
 
 def _interval(video: LabelledVideo) -> tuple[float | None, float | None]:

@@ -25,6 +25,9 @@ _ROOM_SHARE = 64
 """How often the size of the whole directory is taken anew, as other processes write to it too: after this time, and
 whenever this process has used up one part in so many of the room that it saw."""
 
+_MAX_MAPPED = 256
+"""Entries that a process keeps open: opening one takes longer than reading a clip out of it."""
+
 
 class FrameCache:
     """A bounded directory of decoded frames.
@@ -47,18 +50,25 @@ class FrameCache:
         self._scan_at_bytes = 0
         self._scanned = -_SCAN_SECONDS
         self._entries: list[tuple[float, int, str]] = []
+        self._mapped: dict[str, UInt8Array] = {}  # those used last come last
         with suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str) -> UInt8Array | None:
         """Return the frames under a key, (F, H, W, 3), mapped read-only; None if there are none."""
         path = self._path(key)
+        frames = self._mapped.pop(key, None)
         try:
-            frames: UInt8Array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if frames is None:
+                # As a plain array: slices of numpy's own type for mapped ones take longer than copying what is in them.
+                frames = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            with suppress(PermissionError):
+                os.utime(path)
         except (OSError, ValueError, EOFError):
             return None
-        with suppress(OSError):
-            os.utime(path)
+        self._mapped[key] = frames
+        if len(self._mapped) > _MAX_MAPPED:
+            del self._mapped[next(iter(self._mapped))]
         return frames
 
     def put(self, key: str, frames: UInt8Array) -> bool:

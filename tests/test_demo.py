@@ -52,7 +52,7 @@ def top1_on_unseen_videos(tmp_path: Path, num_frames: int) -> float:
     make_motion_videos(tmp_path / "val", videos_per_class=4, seed=1)
     changes = {"num_frames": num_frames, "cache_gb": 0}
     spec = training_spec(tmp_path, tmp_path / "run").model_copy(update=changes)
-    plan = plan_training(spec, read_data(spec), num_workers=1, precision="fp32")
+    plan = plan_training(spec, read_data(spec), Path("run"), num_workers=1, precision="fp32")
     assert (len(plan.data.train), len(plan.data.val)) == (96, 32)
     trainer = Trainer(plan.bundle, plan.recipe, Worker())
     feed = Feed(plan.data, DirectLoader(plan.data), Worker(), plan.recipe.batch_size)

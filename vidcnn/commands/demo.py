@@ -38,7 +38,7 @@ def demo(
     typer.echo(train_text(trained))
 
     typer.echo("\nclassifying the videos that it has not seen")
-    spec = InferSpec(source=(str(unseen),), out=str(out), model=str(trained.bundle))
+    spec = InferSpec(source=(str(unseen),), out=str(out), model=trained.bundle)
     typer.echo(infer_text(spec, run_inference(spec, show_progress=not quiet)))
     results = video_table(str(out))
     shown = results[:: max(1, len(results) // _NUM_ROWS)][:_NUM_ROWS]

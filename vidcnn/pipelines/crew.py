@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
+from contextlib import suppress
 
 import ray
 from ray.exceptions import RayError
@@ -17,6 +17,7 @@ from vidcnn.errors import RunInterruptedError, VidcnnError
 from vidcnn.pipelines.deaths import decoder_death
 from vidcnn.pipelines.train_worker import Board, Job, work
 from vidcnn.progress import ProgressDisplay
+from vidcnn.storage import open_filesystem
 from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
@@ -61,6 +62,8 @@ class Crew:
             shares=shares,
             board=self._board,
         )
+        self._storage, root = open_filesystem(plan.run.mirror or str(plan.run.directory))
+        self._records = f"{root}/{_RAY_DIRECTORY}"
         self._trainer = TorchTrainer(
             work,
             train_loop_config={"job": job},
@@ -75,7 +78,8 @@ class Crew:
             ),
             run_config=RunConfig(
                 name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would go on by itself
-                storage_path=str(plan.run.directory / _RAY_DIRECTORY),
+                storage_path=self._records,
+                storage_filesystem=self._storage,
                 failure_config=FailureConfig(max_failures=_MAX_FAILURES),
             ),
         )
@@ -103,7 +107,7 @@ class Crew:
         except KeyboardInterrupt:
             raise RunInterruptedError("interrupted", self._stop(fitting)) from None
         failure = self._read_board()
-        shutil.rmtree(self._plan.run.directory / _RAY_DIRECTORY, ignore_errors=True)
+        self._remove_records()
         if failure is not None:
             raise failure
         if fitting.error is not None:
@@ -135,6 +139,10 @@ class Crew:
             if is_over:
                 break
         return "the run goes on from its last checkpoint with the same command"
+
+    def _remove_records(self) -> None:
+        with suppress(OSError):
+            self._storage.delete_dir(self._records)
 
     def _read_board(self) -> VidcnnError | None:
         """Take in how far the workers are, and return why they cannot go on."""

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.annotations import Annotations
@@ -22,8 +21,9 @@ from vidcnn.errors import UsageError
 from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.progress import ProgressDisplay
-from vidcnn.training.data import flip_rule, read_data, run_directory
-from vidcnn.training.record import check_record, hold_run
+from vidcnn.training.data import flip_rule, read_data
+from vidcnn.training.place import RunPlace, hold_run
+from vidcnn.training.record import check_record
 
 if TYPE_CHECKING:
     from vidcnn.training.checkpoints import CheckpointStore
@@ -37,7 +37,7 @@ class TrainReport:
 
     Attributes:
         plan: The job.
-        bundle: Directory of the model bundle.
+        directory: The run directory, as messages name it.
         best_step: Step of the weights that are in it.
         validation: What they reached, by name; empty where nothing was validated.
         num_steps_done: Steps that this command did.
@@ -46,12 +46,17 @@ class TrainReport:
     """
 
     plan: TrainingPlan
-    bundle: Path
+    directory: str
     best_step: int
     validation: dict[str, Any]
     num_steps_done: int
     seconds: float
     state: RunState | None
+
+    @property
+    def bundle(self) -> str:
+        """Where the model bundle is."""
+        return f"{self.directory}/bundle"
 
 
 def run_training(
@@ -72,22 +77,24 @@ def run_training(
         stack.enter_context(interruptible("the run goes on from its last checkpoint with the same command"))
         annotations = read_data(spec)
         flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
-        directory = stack.enter_context(hold_run(run_directory(spec)))
+        assert spec.out is not None, "`read_data` has seen to it"
+        place = stack.enter_context(hold_run(spec.out))
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
         machine: Machine | None
         if is_attached():
             machine = start_ray()
-            plan, num_workers, device = _plan(spec, annotations, int(machine.num_gpus))
+            plan, num_workers, device = _plan(spec, annotations, place, int(machine.num_gpus))
         else:
             with ThreadPoolExecutor(1) as pool:  # torch loads while Ray's processes start
-                planning = pool.submit(_plan, spec, annotations)
-                machine = start_ray() if not (directory / "bundle").exists() else None
+                planning = pool.submit(_plan, spec, annotations, place)
+                machine = start_ray() if not (place.directory / "bundle").exists() else None
                 plan, num_workers, device = planning.result()
-        check_record(directory, plan.record)
+        check_record(place.directory, plan.record)
+        place.push()
         announce(plan)
         from vidcnn.training.checkpoints import CheckpointStore
 
-        store = CheckpointStore(plan.run.directory / "checkpoints", plan.run.num_best)
+        store = CheckpointStore(place.directory / "checkpoints", plan.run.num_best)
         state, num_steps_done = None, 0
         if not _is_done(store, plan.recipe.num_steps):
             from vidcnn.pipelines.crew import Crew
@@ -96,8 +103,9 @@ def run_training(
             with ProgressDisplay(crew.describe, enabled=show_progress) as display:
                 crew.run(display)
             state = crew.state
+            place.pull()
             num_steps_done = plan.recipe.num_steps - crew.first_step
-        return _report(plan, store, num_steps_done, time.monotonic() - began, state)
+        return _report(plan, place, store, num_steps_done, time.monotonic() - began, state)
 
 
 def _is_done(store: CheckpointStore, num_steps: int) -> bool:
@@ -109,19 +117,23 @@ def _is_done(store: CheckpointStore, num_steps: int) -> bool:
     return newest is not None and newest[0].step >= num_steps
 
 
-def _plan(spec: TrainSpec, annotations: Annotations, num_gpus: int | None = None) -> tuple[TrainingPlan, int, str]:
+def _plan(
+    spec: TrainSpec, annotations: Annotations, place: RunPlace, num_gpus: int | None = None
+) -> tuple[TrainingPlan, int, str]:
     """Work out the job, and how many workers train on what.
 
     Args:
         spec: The job.
         annotations: Its data.
+        place: Where the run goes.
         num_gpus: GPUs that there are; None looks for those of this machine.
     """
     from vidcnn.training.plan import plan_training
 
     num_workers, device = _workers(spec, num_gpus)
     precision = spec.precision if spec.precision != "auto" else ask_there(_fastest_precision, device, device=device)
-    return plan_training(spec, annotations, num_workers=num_workers, precision=precision), num_workers, device
+    plan = plan_training(spec, annotations, place.directory, num_workers=num_workers, precision=precision)
+    return plan, num_workers, device
 
 
 def _workers(spec: TrainSpec, num_gpus: int | None) -> tuple[int, str]:
@@ -150,7 +162,12 @@ def _fastest_precision(device: str) -> Any:
 
 
 def _report(
-    plan: TrainingPlan, store: CheckpointStore, num_steps_done: int, seconds: float, state: RunState | None
+    plan: TrainingPlan,
+    place: RunPlace,
+    store: CheckpointStore,
+    num_steps_done: int,
+    seconds: float,
+    state: RunState | None,
 ) -> TrainReport:
     """Write the bundle of the best weights, and say how the run ended."""
     from vidcnn.training.journal import read_journal
@@ -159,14 +176,14 @@ def _report(
     found = store.load_best()
     assert found is not None
     best, weights = found
-    notes = [note for note in read_journal(plan.run.directory) if note["kind"] == "validation"]
+    notes = [note for note in read_journal(place.directory) if note["kind"] == "validation"]
     reached: dict[str, Any] = next((note for note in reversed(notes) if note["step"] == best.step), {})
     validation = {name: value for name, value in reached.items() if name not in ("kind", "step")}
-    directory = plan.run.directory / "bundle"
-    trained_bundle(plan.bundle, weights, validation).save(directory)
+    trained_bundle(plan.bundle, weights, validation).save(place.directory / "bundle")
+    place.push()
     return TrainReport(
         plan=plan,
-        bundle=directory,
+        directory=place.shown,
         best_step=best.step,
         validation=validation,
         num_steps_done=num_steps_done,

@@ -72,6 +72,7 @@ def work(config: dict[str, Any]) -> None:
     import torch
 
     from vidcnn.training.batch import Worker
+    from vidcnn.training.mirror import working_copy
     from vidcnn.training.run import run_worker
 
     job: Job = config["job"]
@@ -81,16 +82,17 @@ def work(config: dict[str, Any]) -> None:
         torch.set_num_threads(job.shares.actor_threads)
     stop = job.board.wait_for_stop.remote()
     try:
-        run_worker(
-            ray.get(job.bundle[0]),
-            job.recipe,
-            ray.get(job.data[0]),
-            RayLoader(job.data, job.shares),
-            job.run,
-            worker,
-            watch=job.board.post.remote,
-            must_stop=lambda: bool(ray.wait([stop], timeout=0)[0]),
-        )
+        with working_copy(job.run, writes=worker.rank == 0) as run:
+            run_worker(
+                ray.get(job.bundle[0]),
+                job.recipe,
+                ray.get(job.data[0]),
+                RayLoader(job.data, job.shares),
+                run,
+                worker,
+                watch=job.board.post.remote,
+                must_stop=lambda: bool(ray.wait([stop], timeout=0)[0]),
+            )
     except VidcnnError as error:
         # Starting the workers again would not help: so for Ray Train, this is the end of the work.
         ray.get(job.board.fail.remote(error))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
 from vidcnn.augment import FlipRule
 from vidcnn.config.train import TrainSpec, parse_list
 from vidcnn.errors import UsageError
-from vidcnn.storage import is_remote, local_path
 
 _SIDES = ("left", "right")
 _SIDE_SEPARATORS = str.maketrans("_-./", "    ")
@@ -27,10 +23,6 @@ def read_data(spec: TrainSpec) -> Annotations:
         raise UsageError("what to train on is not said", "give --data DIR or --data clips.csv, or a job spec")
     if spec.out is None:
         raise UsageError("where the run goes is not said", "give --out RUN_DIR")
-    if is_remote(spec.out):
-        raise UsageError(
-            f"a run cannot be kept in object storage ('{spec.out}')", "give a directory that all machines see"
-        )
     splits = split_settings(spec.val_fraction, spec.split_by, spec.val_where, spec.seed)
     return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
 
@@ -45,12 +37,6 @@ def split_settings(val_fraction: float, split_by: str | None, val_where: str | N
         return SplitSettings(val_fraction, split_by, (val_where,) if val_where else (), seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def run_directory(spec: TrainSpec) -> Path:
-    """Return where a run goes."""
-    assert spec.out is not None
-    return Path(os.path.abspath(local_path(spec.out)))
 
 
 def flip_rule(spec: TrainSpec, labels: tuple[str, ...]) -> FlipRule:

@@ -22,8 +22,9 @@ from vidcnn.models.build import build_network
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.samples import SampleOrder
+from vidcnn.storage import is_remote
 from vidcnn.training.clips import ClipSettings
-from vidcnn.training.data import flip_rule, run_directory
+from vidcnn.training.data import flip_rule
 from vidcnn.training.feed import CacheSettings, TrainingData
 from vidcnn.training.optimizer import freeze
 from vidcnn.training.recipe import Recipe
@@ -86,13 +87,19 @@ class TrainingPlan:
 
 
 def plan_training(
-    spec: TrainSpec, annotations: Annotations, *, num_workers: int, precision: Literal["bf16", "fp32"]
+    spec: TrainSpec,
+    annotations: Annotations,
+    directory: Path,
+    *,
+    num_workers: int,
+    precision: Literal["bf16", "fp32"],
 ) -> TrainingPlan:
     """Work out a training job.
 
     Args:
         spec: What the user asks for.
         annotations: The labelled videos, from `read_data`.
+        directory: The run directory, or a copy of it.
         num_workers: Processes that train together.
         precision: How the network computes.
 
@@ -136,11 +143,12 @@ def plan_training(
             cache=_cache(spec),
         ),
         run=RunSettings(
-            directory=run_directory(spec),
+            directory=directory,
             note_steps=max(1, min(_MAX_NOTE_STEPS, round(steps_per_epoch / _NOTES_PER_EPOCH))),
             validate_steps=max(1, round(spec.val_epochs * steps_per_epoch)),
             checkpoint_seconds=spec.checkpoint_seconds,
             num_best=spec.keep_best,
+            mirror=spec.out if is_remote(spec.out) else None,
         ),
         record=record,
     )

@@ -1,10 +1,8 @@
-"""Whose a run directory is: one run's at a time, and always that of one job."""
+"""What job a run directory is of: always the same."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +10,6 @@ from vidcnn import __version__
 from vidcnn.config import TrainSpec
 from vidcnn.errors import OutputError, SettingsDifferError
 from vidcnn.files import write_whole
-from vidcnn.predictions.lock import FileLock
-
-
-@contextmanager
-def hold_run(directory: Path) -> Iterator[Path]:
-    """Keep other runs out of a run directory while this one uses it.
-
-    Raises:
-        OutputBusyError: Another run uses it.
-        OutputError: It cannot be made.
-    """
-    try:
-        lock = FileLock.acquire(str(directory), str(directory))
-    except OSError as error:
-        raise OutputError(f"cannot write to '{directory}': {error.strerror}", "choose another --out") from error
-    try:
-        yield directory
-    finally:
-        lock.release()
 
 
 def check_record(directory: Path, record: dict[str, Any]) -> None:

@@ -63,7 +63,7 @@ def train_text(report: TrainReport) -> str:
     if reached:
         lines.append(f"best after epoch {epoch:.1f}: {reached} (validation, over videos)")
     lines.append(f"bundle: {report.bundle}")
-    lines.append(f"curves: tensorboard --logdir {plan.run.directory / 'tensorboard'}")
+    lines.append(f"curves: tensorboard --logdir {report.directory}/tensorboard")
     return "\n".join(lines)
 
 
@@ -75,7 +75,7 @@ def train_line(report: TrainReport) -> str:
 def train_json(report: TrainReport) -> dict[str, Any]:
     """Return the final summary of a training run as JSON values."""
     return {
-        "bundle": str(report.bundle),
+        "bundle": report.bundle,
         "steps": report.plan.recipe.num_steps,
         "steps_done": report.num_steps_done,
         "best_step": report.best_step,

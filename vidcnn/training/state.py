@@ -16,6 +16,7 @@ class RunSettings:
         validate_steps: Steps between validations; the last step is always one, if there are videos for it.
         checkpoint_seconds: Time between checkpoints, besides those of validations.
         num_best: Checkpoints kept for their validation, besides the newest.
+        mirror: URI of the run directory where that is in object storage; `directory` is then the driver's copy.
     """
 
     directory: Path
@@ -23,6 +24,7 @@ class RunSettings:
     validate_steps: int
     checkpoint_seconds: float
     num_best: int
+    mirror: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.s3 import Server
+from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.storage import open_filesystem
+from vidcnn.training.mirror import Mirror, working_copy
+from vidcnn.training.place import hold_run
+from vidcnn.training.state import RunSettings
+
+
+def location(s3: Server) -> str:
+    return f"s3://bkt/runs/one{s3.query}"
+
+
+def copy(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / name
+    folder.mkdir()
+    return folder
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_copy_is_sent_and_fetched_as_it_is(s3: Server, tmp_path: Path) -> None:
+    here, there = copy(tmp_path, "here"), copy(tmp_path, "there")
+    mirror = Mirror(location(s3), here)
+    mirror.pull()
+    assert files(here) == {}
+    write(here, "run.json", "{}")
+    write(here, "checkpoints/step_1.pt", "one")
+    write(here, "checkpoints/.step_2.pt.part", "half")
+    mirror.push()
+    write(here, "checkpoints/step_2.pt", "two")
+    os.unlink(here / "checkpoints" / "step_1.pt")
+    write(here, "run.json", "{1}")
+    mirror.push()
+    write(there, "checkpoints/step_0.pt", "of another run")
+    Mirror(location(s3), there).pull()
+    assert files(there) == {"run.json": "{1}", "checkpoints/step_2.pt": "two"}
+
+
+def test_notes_are_there_before_the_checkpoint_that_they_belong_to(
+    s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = copy(tmp_path, "here")
+    write(here, "checkpoints/step_1.pt", "one")
+    write(here, "metrics.jsonl", "notes")
+    mirror = Mirror(location(s3), here)
+    sent: list[str] = []
+    plain = mirror._filesystem.open_output_stream
+
+    class Recording:
+        def open_output_stream(self, path: str) -> object:
+            sent.append(path.rpartition("/")[2])
+            return plain(path)
+
+    mirror._filesystem = Recording()  # type: ignore[assignment]
+    mirror.push()
+    assert sent == ["metrics.jsonl", "step_1.pt"]
+    mirror.push()
+    assert len(sent) == 2  # what has not changed is not sent again
+
+
+def test_changes_are_sent_while_the_work_goes_on_and_at_its_end_even_if_it_fails(s3: Server, tmp_path: Path) -> None:
+    here = copy(tmp_path, "here")
+    mirror = Mirror(location(s3), here)
+    filesystem, root = open_filesystem(location(s3))
+    with pytest.raises(ZeroDivisionError), mirror.kept(interval_seconds=0.05):  # noqa: PT012
+        write(here, "metrics.jsonl", "first")
+        deadline = time.monotonic() + 30
+        while not filesystem.get_file_info(f"{root}/metrics.jsonl").is_file:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        write(here, "last", "word")
+        raise ZeroDivisionError
+    assert filesystem.get_file_info(f"{root}/last").is_file
+
+
+def test_storage_that_does_not_take_it_is_named(s3: Server, tmp_path: Path) -> None:
+    here = copy(tmp_path, "here")
+    write(here, "run.json", "{}")
+    with pytest.raises(OutputError, match="the run directory 's3://nobody/run'"):
+        Mirror(f"s3://nobody/run{s3.query}", here).push()
+
+
+def test_only_the_first_worker_writes(s3: Server, tmp_path: Path) -> None:
+    settings = RunSettings(tmp_path, 1, 1, 1.0, 1, location(s3))
+    with working_copy(settings, writes=True) as first:
+        write(first.directory, "run.json", "{}")
+    with working_copy(settings, writes=False) as second:
+        assert second.directory not in (first.directory, tmp_path)
+        assert files(second.directory) == {"run.json": "{}"}
+        write(second.directory, "of_mine", "?")
+    with working_copy(settings, writes=False) as third:
+        assert files(third.directory) == {"run.json": "{}"}
+    assert not first.directory.exists()
+
+
+def test_a_run_in_object_storage_is_held_by_one_at_a_time(s3: Server) -> None:
+    with hold_run(location(s3)) as place:
+        assert place.shown == "s3://bkt/runs/one"
+        with pytest.raises(OutputBusyError, match="s3://bkt/runs/one is held by another run"), hold_run(location(s3)):
+            pass
+    with hold_run(location(s3)):
+        pass

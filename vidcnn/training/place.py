@@ -1,0 +1,96 @@
+"""Where a run directory is, on a file system or in object storage, and that one run at a time has it."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidcnn.errors import OutputError
+from vidcnn.predictions.lease import Lease
+from vidcnn.predictions.lock import FileLock
+from vidcnn.scratch import scratch_directory
+from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location
+from vidcnn.training.mirror import Mirror
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """A run directory that this process holds.
+
+    Attributes:
+        directory: The run directory; where that is in object storage, a copy of it.
+        shown: How it is called.
+    """
+
+    directory: Path
+    shown: str
+    _mirror: Mirror | None = None
+
+    def pull(self) -> None:
+        """Make the copy like the run directory, if it is one.
+
+        Raises:
+            OutputError: The run directory cannot be read.
+        """
+        if self._mirror is not None:
+            self._mirror.pull()
+
+    def push(self) -> None:
+        """Make the run directory like its copy, if that is one.
+
+        Raises:
+            OutputError: The run directory cannot be written.
+        """
+        if self._mirror is not None:
+            self._mirror.push()
+
+
+@contextmanager
+def hold_run(out: str) -> Iterator[RunPlace]:
+    """Keep other runs out of a run directory while this one uses it.
+
+    Args:
+        out: A directory, which is made if it is not there, or a URI.
+
+    Raises:
+        OutputBusyError: Another run uses it.
+        OutputError: It cannot be made.
+    """
+    if is_remote(out):
+        with _hold_remote(out) as place:
+            yield place
+        return
+    directory = Path(os.path.abspath(local_path(out)))
+    try:
+        lock = FileLock.acquire(str(directory), str(directory))
+    except OSError as error:
+        raise OutputError(f"cannot write to '{directory}': {error.strerror}", "choose another --out") from error
+    try:
+        yield RunPlace(directory, str(directory))
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _hold_remote(out: str) -> Iterator[RunPlace]:
+    shown = public_location(out)
+    try:
+        filesystem, path = open_filesystem(out)
+        parent, name = posixpath.split(path)
+        if not parent or not name:
+            raise OutputError(f"{shown} names a bucket", "name a prefix inside it")
+        lease = Lease.acquire(filesystem, f"{parent}/.{name}.vidcnn", shown)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"the run directory '{shown}' {failure_text(error)}", "choose another --out") from error
+    try:
+        with scratch_directory("vidcnn-run-", Path(tempfile.gettempdir())) as copy:
+            mirror = Mirror(out, copy)
+            mirror.pull()
+            yield RunPlace(copy, shown, mirror)
+    finally:
+        lease.release()

@@ -97,7 +97,8 @@ def _serve() -> None:
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    node = {"num_cpus": 1, "object_store_memory": 300 * 2**20}
+    # Agents would all take the same port, and do without their server where another Ray of the machine has it.
+    node = {"num_cpus": 1, "object_store_memory": 300 * 2**20, "dashboard_agent_listen_port": 0}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": True, "dashboard_port": 0})
     workers = [cluster.add_node(**node) for _ in range(NUM_NODES - 1)]
     cluster.wait_for_nodes()

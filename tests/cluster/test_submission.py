@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vidcnn.cluster.submission import LAUNCH_FILE, SPEC_FILE, Submission, is_of, next_id
+from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
+from vidcnn.cluster.submission import Submission, is_of, next_id
 from vidcnn.config import InferSpec
 from vidcnn.jobs import read_job
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vidcnn import relay
-from vidcnn.cluster.submission import LAUNCH_FILE, SPEC_FILE
+
+LAUNCH_FILE = "launch.json"
+SPEC_FILE = "job.json"
+
+_NEEDED = ("av", "cv2", "pyarrow", "pydantic", "ray", "safetensors", "torch", "torchvision", "typer", "yaml")
+"""Modules that are not sent along."""
 
 
 def main() -> None:
@@ -27,16 +33,15 @@ def main() -> None:
         )
     relay.mark_output()
     relay.say_ready()
-    try:
-        from vidcnn import cli
-        from vidcnn.jobs import read_job
-
-        _go_to(launch["directory"], read_job(spec).model_dump())
-    except ModuleNotFoundError as error:
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
         _refuse(
-            f"the cluster has no module '{error.name}'",
+            f"the cluster has no module '{missing[0]}'",
             "install vidcnn's dependencies on every machine of it: pip install vidcnn, in setup_commands or the image",
         )
+    from vidcnn import cli
+    from vidcnn.jobs import read_job
+
+    _go_to(launch["directory"], read_job(spec).model_dump())
     sys.argv = ["vidcnn", "run", str(spec), "--cluster", "auto", *launch["arguments"]]
     cli.main()
 

@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import vidcnn
+from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
 from vidcnn.jobs import command_of
 from vidcnn.substitution import literal
-
-LAUNCH_FILE = "launch.json"
-SPEC_FILE = "job.json"
 
 _STOP_SECONDS = 60
 """How long a job may take to end in good order; Ray itself would give it 3 seconds."""
@@ -77,8 +75,12 @@ class Submission:
         }
 
 
-ENTRYPOINT = 'exec "$(command -v python || command -v python3)" -m vidcnn.cluster.entry'
-"""The command that starts a job on the head."""
+ENTRYPOINT = r"""
+raylet=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$PPID/status" 2>/dev/null)
+python=$(tr '\0' '\n' <"/proc/$raylet/cmdline" 2>/dev/null | sed -n 's/^--python_worker_command=\([^ ]*\) .*/\1/p')
+exec "${python:-$(command -v python || command -v python3)}" -m vidcnn.cluster.entry
+""".strip()
+"""The command that starts a job on the head: with the Python that Ray itself uses, which need not be in the PATH."""
 
 
 def next_id(name: str, ids: Iterable[str]) -> str:

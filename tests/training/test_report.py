@@ -78,12 +78,11 @@ def test_an_evaluation_as_json_has_all_figures(tmp_path: Path) -> None:
 
 
 def training(**values: Any) -> Any:
-    plan = SimpleNamespace(
-        recipe=SimpleNamespace(num_steps=40), run=SimpleNamespace(directory=Path("run")), steps_per_epoch=10.0
-    )
+    plan = SimpleNamespace(recipe=SimpleNamespace(num_steps=40), steps_per_epoch=10.0)
     given = {
         "plan": plan,
-        "bundle": Path("run/bundle"),
+        "directory": "run",
+        "bundle": "run/bundle",
         "best_step": 25,
         "validation": {"top1": 0.5, "num_videos": 4},
         "num_steps_done": 40,

@@ -41,6 +41,8 @@ In float32 a single clip takes other kernels, a third slower for r3d_18 and seve
 """
 
 MAX_GPU_BATCH_SIZE = 32
+_MAX_GPU_BATCH_BYTES = 64 * 2**20
+"""Pixels of a batch: several batches for each decoder must fit in the object store."""
 
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
@@ -233,6 +235,7 @@ def default_batch_size(bundle: Bundle, device: str) -> int:
     crop = bundle.preprocessing.crop
     clip_bytes = 512 * bundle.sampling.num_frames * crop[0] * crop[1]
     fitting = torch.cuda.get_device_properties(resolved).total_memory // 2 // clip_bytes
+    fitting = min(fitting, _MAX_GPU_BATCH_BYTES // (3 * bundle.sampling.num_frames * crop[0] * crop[1]))
     return min(MAX_GPU_BATCH_SIZE, 1 << max(0, fitting.bit_length() - 1))
 
 

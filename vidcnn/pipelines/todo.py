@@ -47,9 +47,10 @@ class Todo:
 
 def list_todo(listing: Listing, output: Output, limit: int | None, settle_seconds: float) -> Todo:
     """List the source, and leave out what is done, and what was written within the last `settle_seconds`."""
-    left: list[bytes] = []
+    blocks: list[pa.Table] = []
+    left: list[bytes] = []  # not in a block yet
     sample: list[SourceVideo] = []
-    num_listed = num_waiting = size_bytes = 0
+    num_listed = num_waiting = num_videos = size_bytes = 0
     for video in islice(listing, limit):
         num_listed += 1
         key = video_key(video)
@@ -60,11 +61,14 @@ def list_todo(listing: Listing, output: Output, limit: int | None, settle_second
             continue
         size_bytes += video.size_bytes
         left.append(pack_video(video, output.partly_done(key)))
-        if len(left).bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: some of everywhere, at no cost
+        num_videos += 1
+        if num_videos.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: some of everywhere, at no cost
             sample.append(video)
-    block = max(1, min(_MAX_BLOCK_VIDEOS, len(left) // _NUM_BLOCKS))
-    blocks = tuple(video_table(left[start : start + block]) for start in range(0, len(left), block))
-    return Todo(blocks, num_listed, num_waiting, len(left), size_bytes, tuple(sample))
+        if len(left) == _MAX_BLOCK_VIDEOS * _NUM_BLOCKS:  # as rows of tables they take less memory
+            blocks += _cut(left)
+            left = []
+    blocks += _cut(left)
+    return Todo(tuple(blocks), num_listed, num_waiting, num_videos, size_bytes, tuple(sample))
 
 
 def estimate_clips(todo: Todo, settings: PlanSettings) -> int:
@@ -82,3 +86,8 @@ def not_done(todo: Todo, output: Output) -> list[SourceVideo]:
 def tables_apart(videos: list[SourceVideo], output: Output) -> list[pa.Table]:
     """Put videos into tables of one video each, so that one cannot take another with it."""
     return [video_table([pack_video(video, output.partly_done(video_key(video)))]) for video in videos]
+
+
+def _cut(rows: list[bytes]) -> list[pa.Table]:
+    block = max(1, min(_MAX_BLOCK_VIDEOS, len(rows) // _NUM_BLOCKS))
+    return [video_table(rows[start : start + block]) for start in range(0, len(rows), block)]

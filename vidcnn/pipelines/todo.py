@@ -19,9 +19,13 @@ from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.settling import is_settling
 
 _MAX_BLOCK_VIDEOS = 256
-"""Videos planned by one task, at most."""
+"""Videos planned by one task, at most; unless there would be more than `_MAX_BLOCKS` tasks."""
 _NUM_BLOCKS = 64
 """Tasks among which the planning of a small source is divided."""
+_MAX_BLOCKS = 1000
+"""Each task costs the driver some milliseconds."""
+_PACKED_VIDEOS = 16_384
+"""Rows that are gathered before they go into a table, where they take less memory."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Todo:
 
 def list_todo(listing: Listing, output: Output, limit: int | None, settle_seconds: float) -> Todo:
     """List the source, and leave out what is done, and what was written within the last `settle_seconds`."""
-    blocks: list[pa.Table] = []
-    left: list[bytes] = []  # not in a block yet
+    packed = [video_table([])]
+    left: list[bytes] = []  # not in a table yet
     sample: list[SourceVideo] = []
     num_listed = num_waiting = num_videos = size_bytes = 0
     for video in islice(listing, limit):
@@ -64,11 +68,11 @@ def list_todo(listing: Listing, output: Output, limit: int | None, settle_second
         num_videos += 1
         if num_videos.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: some of everywhere, at no cost
             sample.append(video)
-        if len(left) == _MAX_BLOCK_VIDEOS * _NUM_BLOCKS:  # as rows of tables they take less memory
-            blocks += _cut(left)
+        if len(left) == _PACKED_VIDEOS:
+            packed.append(video_table(left))
             left = []
-    blocks += _cut(left)
-    return Todo(tuple(blocks), num_listed, num_waiting, num_videos, size_bytes, tuple(sample))
+    blocks = _cut(pa.concat_tables([*packed, video_table(left)]))
+    return Todo(blocks, num_listed, num_waiting, num_videos, size_bytes, tuple(sample))
 
 
 def estimate_clips(todo: Todo, settings: PlanSettings) -> int:
@@ -88,6 +92,8 @@ def tables_apart(videos: list[SourceVideo], output: Output) -> list[pa.Table]:
     return [video_table([pack_video(video, output.partly_done(video_key(video)))]) for video in videos]
 
 
-def _cut(rows: list[bytes]) -> list[pa.Table]:
-    block = max(1, min(_MAX_BLOCK_VIDEOS, len(rows) // _NUM_BLOCKS))
-    return [video_table(rows[start : start + block]) for start in range(0, len(rows), block)]
+def _cut(videos: pa.Table) -> tuple[pa.Table, ...]:
+    """Divide videos among planning tasks."""
+    number = videos.num_rows
+    block = max(1, min(number // _NUM_BLOCKS, max(_MAX_BLOCK_VIDEOS, -(-number // _MAX_BLOCKS))))
+    return tuple(videos.slice(start, block).combine_chunks() for start in range(0, number, block))

@@ -133,6 +133,7 @@ def main() -> None:
         "stubbed": "opening, decoding and classifying videos",
         "videos": arguments.videos,
         "cores": len(os.sched_getaffinity(0)),
+        "load_average": round(os.getloadavg()[0], 1),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("ray", "pyarrow", "numpy")},

@@ -73,7 +73,12 @@ def three_nodes(**variables: str) -> Iterator[Nodes]:
         **variables: Environment of all that runs on it.
     """
     token = secrets.token_hex(32)
-    settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
+    settings = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.cluster.nodes"],
         stdin=subprocess.PIPE,

@@ -79,7 +79,7 @@ def start(nodes: Nodes, arguments: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
@@ -216,7 +216,7 @@ def test_ctrl_c_leaves_the_job_to_itself_where_nobody_can_be_asked(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "which goes on" in stderr
-    wait_until(out.exists, TIMEOUT)
+    wait_until(out.exists)
     assert rows(out) == expected
 
 

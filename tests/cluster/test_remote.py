@@ -8,9 +8,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -56,7 +58,7 @@ def expected(source: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def infer(source: Path | str, bundle: Path, out: Path | str, *options: str) -> list[str]:
-    return ["infer", str(source), f"--model={bundle}", f"--out={out}", "--step=4", *options]
+    return ["infer", str(source), f"--model={bundle}", f"--out={out}", "--step=2", *options]
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -76,6 +78,7 @@ def start(nodes: Nodes, arguments: list[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it is ignored in the background of a shell
     )
 
 
@@ -85,6 +88,15 @@ def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found
+
+
+def kill(found: list[psutil.Process]) -> bool:
+    """Kill the first of some processes that still runs; tell whether there was one."""
+    for process in found:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            return True
+    return False
 
 
 def test_a_command_on_a_cluster_gives_the_rows_of_an_embedded_one_and_its_jobs_can_be_looked_at(
@@ -181,8 +193,7 @@ def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table
     with three_nodes() as nodes:
         process = start(nodes, infer(source, bundle, out))
         for name in ("MapWorker(MapBatches(ScoreStage))", "MapBatches(DecodeStage)"):
-            victim = wait_until(lambda name=name: nodes.processes("ray::", name))[0]
-            victim.send_signal(signal.SIGKILL)
+            wait_until(lambda name=name: kill(nodes.processes("ray::", name)))
         nodes.remove_node()
         _, stderr = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, stderr

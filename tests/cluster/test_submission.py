@@ -25,6 +25,13 @@ def test_the_name_of_a_job_depends_on_what_is_done_and_on_nothing_else(
     assert submission().name != name
 
 
+def test_an_estimate_is_no_run_of_its_job() -> None:
+    spec = InferSpec(source=("videos",))
+    run, estimate = Submission.of(spec, ["--json"]), Submission.of(spec, ["--json", "--estimate"])
+    assert run.name == Submission.of(spec, []).name
+    assert estimate.name not in (run.name, Submission.of(spec, ["--dry-run"]).name)
+
+
 def test_ids_are_counted() -> None:
     assert next_id("vidcnn-infer-ab", []) == "vidcnn-infer-ab-1"
     ids = ["vidcnn-infer-ab-1", "vidcnn-infer-ab-11", "vidcnn-infer-abc-40", "vidcnn-infer-ab-x", "other"]

@@ -42,3 +42,11 @@ def test_a_dry_run_is_no_estimate() -> None:
     result = vidcnn("infer", "anywhere", "--dry-run", "--estimate")
     assert result.returncode == 2
     assert "--dry-run and --estimate exclude each other" in result.stderr
+
+
+def test_only_jobs_of_infer_can_be_estimated(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: train\ndata: videos\n")
+    result = vidcnn("run", job, "--estimate")
+    assert result.returncode == 2
+    assert "--estimate is for jobs of infer" in result.stderr

@@ -52,7 +52,8 @@ class Submission:
     @property
     def name(self) -> str:
         """What the ids of its jobs begin with; it depends on what is done, not on how it is shown."""
-        content = json.dumps([self.command, self.values, self.directory], sort_keys=True)
+        trials = [argument for argument in self.arguments if argument in ("--dry-run", "--estimate")]
+        content = json.dumps([self.command, self.values, self.directory, *trials], sort_keys=True)
         return f"vidcnn-{self.command}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,8 @@ UpOption = Annotated[
 NoWaitOption = Annotated[
     bool, typer.Option("--no-wait", help="Print the job's id, and leave it to itself.", rich_help_panel="Cluster")
 ]
+Trial = Literal["--dry-run", "--estimate"]
+"""What is said of an inference job instead of doing it."""
 
 
 def ran_on_cluster(
@@ -42,6 +44,7 @@ def ran_on_cluster(
     as_json: bool,
     quiet: bool,
     debug: bool,
+    trial: Trial | None = None,
 ) -> bool:
     """Run a job on a cluster, if that is wanted.
 
@@ -66,5 +69,6 @@ def ran_on_cluster(
     from vidcnn.cluster.submission import Submission
 
     arguments = [flag for flag, given in (("--json", as_json), ("--quiet", quiet), ("--debug", debug)) if given]
+    arguments += [trial] if trial else []
     run_on_cluster(Submission.of(spec, arguments), Way(cluster, up, not no_wait, not quiet))
     return True

@@ -13,6 +13,7 @@ from vidcnn.commands import (
     JsonOption,
     NoWaitOption,
     QuietOption,
+    Trial,
     UpOption,
     ran_on_cluster,
 )
@@ -50,30 +51,42 @@ def infer(
 
     The same command again does only what is new, changed or not finished.
     """
+    trial = choose_trial(dry_run=dry_run, estimate=estimate)
+    if not ran_on_cluster(
+        spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial
+    ):
+        run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)
+
+
+def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:
+    """Return what is to be said of a job instead of doing it, if anything.
+
+    Raises:
+        UsageError: Both are wanted.
+    """
     if dry_run and estimate:
         raise UsageError("--dry-run and --estimate exclude each other", "a dry run plans every video, an estimate some")
-    if dry_run:
-        from vidcnn import report
-        from vidcnn.pipelines.infer import plan_source
-
-        plan = plan_source(spec)
-        typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))
-    elif estimate:
-        from vidcnn import report
-        from vidcnn.pipelines.estimate import estimate_source
-
-        found = estimate_source(spec)
-        typer.echo(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
-    elif not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
-        run_infer(spec, as_json=as_json, quiet=quiet)
+    return "--dry-run" if dry_run else "--estimate" if estimate else None
 
 
-def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool) -> None:
-    """Run an inference job, and print how it ended."""
+def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | None = None) -> None:
+    """Run an inference job, and print how it ended; or say what it would be."""
     from vidcnn import report
     from vidcnn.interrupts import interruptible
     from vidcnn.run_report import reported
 
+    if trial == "--dry-run":
+        from vidcnn.pipelines.infer import plan_source
+
+        plan = plan_source(spec)
+        typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))
+        return
+    if trial == "--estimate":
+        from vidcnn.pipelines.estimate import estimate_source
+
+        found = estimate_source(spec)
+        typer.echo(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
+        return
     result = None
     try:
         with reported(spec) as record, interruptible("what was committed stays; the same command continues"):

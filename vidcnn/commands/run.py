@@ -16,6 +16,8 @@ from vidcnn.commands import (
     UpOption,
     ran_on_cluster,
 )
+from vidcnn.commands.infer import DryRunOption, EstimateOption, choose_trial, run_infer
+from vidcnn.errors import UsageError
 
 
 def run(
@@ -29,6 +31,8 @@ def run(
             metavar="NAME=VALUE",
         ),
     ] = None,
+    dry_run: DryRunOption = False,
+    estimate: EstimateOption = False,
     cluster: ClusterOption = None,
     up: UpOption = False,
     no_wait: NoWaitOption = False,
@@ -38,17 +42,19 @@ def run(
 ) -> None:
     """Run a job spec: the options of a command in a file."""
     from vidcnn.commands.evaluate import run_evaluate
-    from vidcnn.commands.infer import run_infer
     from vidcnn.commands.train import run_train
     from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
     from vidcnn.jobs import read_job
 
     spec = read_job(job, settings or ())
-    if ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
+    trial = choose_trial(dry_run=dry_run, estimate=estimate)
+    if trial and not isinstance(spec, InferSpec):
+        raise UsageError(f"{trial} is for jobs of infer, and '{job}' is another", "leave it out")
+    if ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial):
         return
     match spec:
         case InferSpec():
-            run_infer(spec, as_json=as_json, quiet=quiet)
+            run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)
         case TrainSpec():
             run_train(spec, as_json=as_json, quiet=quiet)
         case EvaluateSpec():

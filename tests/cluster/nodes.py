@@ -95,6 +95,7 @@ def three_nodes(**variables: str) -> Iterator[Nodes]:
     finally:
         process.stdin.close()
         process.wait(60)
+        process.stdout.close()
 
 
 def _serve() -> None:

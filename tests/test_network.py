@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -45,6 +46,15 @@ def test_folding_leaves_no_batch_norm_and_the_same_function(name: str) -> None:
     with torch.no_grad():
         expected = network(clip)
         torch.testing.assert_close(folded(clip), expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+def test_differences_between_frames_are_not_rounded_to_bf16() -> None:
+    bundle = make_bundle("simple3d", weights="random", num_classes=5, arguments={"sees": "differences"})
+    pixels = np.random.default_rng(0).integers(200, 202, (2, 6, 64, 64, 3), np.uint8)  # a change of one level
+    exact, rounded = (InferenceNetwork(bundle, precision, CPU) for precision in ("exact", "bf16"))
+    with torch.no_grad():
+        expected, found = (network(torch.from_numpy(pixels))[1] for network in (exact, rounded))
+    assert float((found - expected).abs().max()) < 0.02 * float(expected.abs().max())
 
 
 @pytest.mark.parametrize("name", ["simple3d", "mc3_18", "swin3d_t"])

@@ -50,7 +50,7 @@ class Normalisation(nn.Module):
 
 
 class InferenceNetwork(nn.Module):
-    """Normalisation, backbone and head of a bundle's network.
+    """Normalisation, front, backbone and head of a bundle's network.
 
     Args:
         bundle: The model.
@@ -62,6 +62,11 @@ class InferenceNetwork(nn.Module):
         super().__init__()
         entry = architecture(bundle.architecture)
         self.backbone, self.head = split_head(build_model(bundle), entry)
+        self.front: nn.Module = nn.Identity()
+        if entry.front:
+            # A small change from frame to frame is no larger than the rounding of a bfloat16.
+            self.front = self.backbone.get_submodule(entry.front)
+            self.backbone.set_submodule(entry.front, nn.Identity())
         self.precision = precision
         if precision != "exact":
             fold_batch_norm(self.backbone)
@@ -84,7 +89,7 @@ class InferenceNetwork(nn.Module):
         Returns:
             Logits float32 ``(N, K)``, and embeddings float32 ``(N, D)``.
         """
-        pixels = self.normalise(clips)
+        pixels = self.front(self.normalise(clips))  # (N, C, T, H, W)
         if self.is_mixed:
             with torch.autocast(clips.device.type, torch.bfloat16):
                 embeddings = self.backbone(pixels).float()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vidcnn.models.simple3d import Simple3D
+from vidcnn.models.simple3d import FrameDifferences, Simple3D
 
 
 def layers(network: nn.Module, kind: type[nn.Module]) -> list[Any]:
@@ -77,6 +77,7 @@ def test_gradients_reach_every_weight(downsample: Any) -> None:
         ({"convs_per_block": 0}, "convs_per_block"),
         ({"dropout": 1.0}, "dropout"),
         ({"downsample": "average"}, "downsample"),
+        ({"sees": "flow"}, "sees"),
     ],
 )
 def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
@@ -85,9 +86,26 @@ def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
 
 
 def test_differences_show_motion_and_not_the_scene() -> None:
-    network = Simple3D(num_classes=3, channels=(4,), hidden=5, differences=True).eval()
+    network = Simple3D(num_classes=3, channels=(4,), hidden=5, sees="differences").eval()
     clips = torch.randn(2, 3, 6, 8, 8)
     assert torch.allclose(network(clips), network(clips + torch.randn(2, 3, 1, 8, 8)), atol=1e-5)
     assert not torch.allclose(network(clips), network(clips.flip(2)), atol=1e-5)
     with pytest.raises(ValueError, match=r"num_frames \(1\) must be > 1"):
         network(clips[:, :, :1])
+
+
+def test_differences_are_those_of_brightness_and_their_magnitudes() -> None:
+    clips = torch.zeros(1, 3, 3, 2, 2)
+    clips[0, :, 1, 0, 0] = torch.tensor([3.0, 6.0, 9.0])  # brighter in the second frame, and as before in the third
+    found = FrameDifferences(keeps_frames=False)(clips)
+    assert found.shape == (1, 2, 2, 2, 2)
+    assert found[0, :, :, 0, 0].tolist() == [[12.0, -12.0], [12.0, 12.0]]  # twice the change
+    assert not found[0, :, :, 1].any()
+    beside = FrameDifferences(keeps_frames=True)(clips)
+    assert torch.equal(beside, torch.cat([clips[:, :, 1:], found], dim=1))
+
+
+def test_frames_beside_their_differences_show_the_scene() -> None:
+    network = Simple3D(num_classes=3, channels=(4,), hidden=5, sees="both").eval()
+    clips = torch.randn(2, 3, 6, 8, 8)
+    assert not torch.allclose(network(clips), network(clips + torch.randn(2, 3, 1, 8, 8)), atol=1e-5)

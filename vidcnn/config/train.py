@@ -79,8 +79,15 @@ class TrainSpec(Spec):
         None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE"
     )
     batch_norm: bool = option(False, "Give simple3d batch normalisation.", panel="Main")
-    differences: bool = option(
-        False, "Show simple3d the differences between frames, not the frames: motion without the scene.", panel="Main"
+    downsample: Literal["max", "strided"] | None = option(
+        None,
+        "How simple3d halves time, height and width; strided is several times faster.  \\[default: max]",
+        panel="Main",
+    )
+    sees: Literal["frames", "differences", "both"] | None = option(
+        None,
+        "Whether simple3d sees the frames, what changes from frame to frame, or both.  \\[default: frames]",
+        panel="Main",
     )
 
     root: str | None = option(

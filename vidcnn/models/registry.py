@@ -32,6 +32,7 @@ class Architecture:
         arguments: Names of the builder's arguments that a user may set.
         min_frames: Least T that its layers can take.
         min_size: Least crop, in pixels, that its layers can take.
+        front: Path of a part without weights that takes the clips, in float32 whatever the precision; none if empty.
         fixed_input: Whether only the T and crop above fit (learned position tables).
         compiles: Whether torch's compiler for the CPU is worth trying: of the transformers it makes slower networks
             with other scores, or none in minutes.
@@ -46,6 +47,7 @@ class Architecture:
     arguments: tuple[str, ...] = ()
     min_frames: int = 1
     min_size: int = 1
+    front: str = ""
     fixed_input: bool = False
     compiles: bool = True
 
@@ -132,8 +134,9 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "dropout",
                 "downsample",
                 "batch_norm",
-                "differences",
+                "sees",
             ),
+            front="front",
         ),
         _resnet("r3d_18"),
         _resnet("mc3_18"),

@@ -10,7 +10,8 @@ In goes float ``(N, 3, T, H, W)``, out come logits ``(N, K)``::
     dense                                           (N, K)
 
 The first block leaves T alone, as C3D does (Tran et al. 2015): motion is seen at full rate before it is
-averaged.
+averaged. If the network `sees` differences, they are block 1's input, with or without the frames, ``(N, 5 or 2, T - 1,
+H, W)``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 Downsample = Literal["max", "strided"]
+Sees = Literal["frames", "differences", "both"]
+
+_GAIN = 2.0
+"""Differences between frames spread less than the frames themselves, by several times."""
+
+
+class FrameDifferences(nn.Module):
+    """How much brighter each pixel becomes from a frame to the next, and how much it changes at all.
+
+    A convolution could learn the magnitude from the difference, but from few videos it does not: the mean of the
+    differences over any area is nearly zero, and the mean of their magnitude is how much moves there.
+
+    Args:
+        keeps_frames: Whether the frames stay beside their differences.
+    """
+
+    def __init__(self, *, keeps_frames: bool) -> None:
+        super().__init__()
+        self.keeps_frames = keeps_frames
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map float ``(N, C, T, H, W)`` to ``(N, 2, T - 1, H, W)``: differences, then their magnitudes.
+
+        The frames, all but the first, come before them if they stay: ``(N, C + 2, T - 1, H, W)``.
+
+        Raises:
+            ValueError: There is a single frame.
+        """
+        if clips.shape[2] < 2:
+            raise ValueError(f"num_frames ({clips.shape[2]}) must be > 1 where the network sees differences")
+        brightness = clips.mean(dim=1, keepdim=True)
+        differences = _GAIN * (brightness[:, :, 1:] - brightness[:, :, :-1])
+        frames = [clips[:, :, 1:]] if self.keeps_frames else []
+        return torch.cat([*frames, differences, differences.abs()], dim=1)
 
 
 class Simple3D(nn.Module):
@@ -36,11 +72,11 @@ class Simple3D(nn.Module):
         downsample: ``max`` ends each block with max pooling; ``strided`` gives its last convolution a stride
             instead.
         batch_norm: Whether batch normalisation stands between each convolution and its ReLU.
-        differences: Whether the first convolution sees the differences between consecutive frames instead of the
-            frames: motion alone, without the scene. Of T frames there are T - 1.
+        sees: What the first convolution gets: the ``frames``, their ``differences`` alone (`FrameDifferences`: motion
+            without the scene), or ``both``.
 
     Raises:
-        ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` is unknown.
+        ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` or `sees` is unknown.
     """
 
     def __init__(
@@ -54,10 +90,9 @@ class Simple3D(nn.Module):
         dropout: float = 0.5,
         downsample: Downsample = "max",
         batch_norm: bool = False,
-        differences: bool = False,
+        sees: Sees = "frames",
     ) -> None:
         super().__init__()
-        self.differences = differences
         if min(channels, default=0) < 1 or width <= 0:
             raise ValueError(f"channels ({tuple(channels)}) and width ({width}) must be > 0")
         if min(num_classes, convs_per_block, hidden) < 1:
@@ -68,8 +103,12 @@ class Simple3D(nn.Module):
         if downsample not in ("max", "strided"):
             raise ValueError(f"downsample ({downsample!r}) must be 'max' or 'strided'")
         widths = [max(1, round(number * width)) for number in channels]
+        if sees not in ("frames", "differences", "both"):
+            raise ValueError(f"sees ({sees!r}) must be 'frames', 'differences' or 'both'")
+        self.front = nn.Identity() if sees == "frames" else FrameDifferences(keeps_frames=sees == "both")
+        num_channels = {"frames": 3, "differences": 2, "both": 5}[sees]
         blocks: list[nn.Module] = []
-        for index, (num_in, num_out) in enumerate(zip([3, *widths[:-1]], widths, strict=True)):
+        for index, (num_in, num_out) in enumerate(zip([num_channels, *widths[:-1]], widths, strict=True)):
             factors = (1, 2, 2) if index == 0 else (2, 2, 2)
             blocks.append(_block(num_in, num_out, convs_per_block, factors, downsample, batch_norm))
         self.features = nn.Sequential(*blocks)
@@ -87,11 +126,7 @@ class Simple3D(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips, float ``(N, 3, T, H, W)``, to logits ``(N, K)``."""
-        if self.differences:
-            if clips.shape[2] < 2:
-                raise ValueError(f"num_frames ({clips.shape[2]}) must be > 1 where the network sees differences")
-            clips = clips[:, :, 1:] - clips[:, :, :-1]  # (N, 3, T - 1, H, W)
-        pooled = self.pool(self.features(clips)).flatten(1)
+        pooled = self.pool(self.features(self.front(clips))).flatten(1)
         embedding = self.dropout(self.relu(self.hidden(pooled)))
         logits: Tensor = self.classifier(embedding)
         return logits

@@ -159,7 +159,8 @@ def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
         "width": spec.width,
         "dropout": spec.dropout,
         "batch_norm": spec.batch_norm or None,
-        "differences": spec.differences or None,
+        "downsample": spec.downsample,
+        "sees": spec.sees,
     }
     given = {name: value for name, value in options.items() if value is not None}
     found = starting_bundle(spec.model, annotations.labels, weights=spec.weights, arguments=given, seed=spec.seed)

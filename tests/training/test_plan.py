@@ -70,6 +70,16 @@ def test_epochs_become_steps_in_the_schedule() -> None:
     assert [found.recipe.rate(step) for step in (0, 3, 4, 9, 10, 15)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
+def test_what_simple3d_is_made_of_goes_into_the_bundle() -> None:
+    assert plan().bundle.arguments == {"width": 0.1}
+    found = plan(sees="differences", downsample="strided", batch_norm=True, dropout=0.1)
+    assert found.bundle.arguments == {
+        "width": 0.1, "sees": "differences", "downsample": "strided", "batch_norm": True, "dropout": 0.1,
+    }  # fmt: skip
+    with pytest.raises(ModelError, match="r3d_18 has no argument sees"):
+        plan(model="r3d_18", weights="random", width=None, sees="both")
+
+
 def test_settings_of_the_recipe_arrive() -> None:
     values = {
         "optimizer": "sgd",

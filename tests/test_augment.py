@@ -322,7 +322,7 @@ def test_frames_of_another_kind_are_refused(frames: Any) -> None:
         ({"rand_augment": 31}, r"rand_augment \(31\) must be in \[0, 30\]"),
         ({"rand_augment": -1}, "rand_augment"),
         ({"erasing": 1.5}, "erasing"),
-        ({"interpolation": "area"}, "interpolation"),
+        ({"interpolation": "lanczos"}, "interpolation"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(arguments: dict[str, Any], message: str) -> None:

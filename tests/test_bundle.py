@@ -156,7 +156,7 @@ def test_a_malformed_card_is_refused(text: str, saved: Path) -> None:
         (lambda card: card["sampling"].update(stride=0), r"sampling.*stride \(0\) must be > 0"),
         (lambda card: card["sampling"].update(fps=3), "give one of stride"),
         (lambda card: card["preprocessing"].update(crop=[40, 40]), "crop .* does not fit"),
-        (lambda card: card["preprocessing"].update(interpolation="area"), "interpolation: .*bilinear"),
+        (lambda card: card["preprocessing"].update(interpolation="lanczos"), "interpolation: .*bilinear"),
         (lambda card: card.update(architecture="simple2d"), "unknown model 'simple2d': did you mean simple3d"),
         (lambda card: card.update(architecture="r3d_18"), r"no 'fc\.weight', so they are not those of r3d_18"),
         (lambda card: card.update(labels=["a"]), "1 labels for a head of 2 classes"),

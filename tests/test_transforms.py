@@ -60,6 +60,22 @@ def test_geometry_is_bit_for_bit_that_of_torchvisions_preset(
     assert torch.equal(found[0].permute(3, 0, 1, 2).float() / 255, expected)
 
 
+def test_an_area_counts_each_pixel_by_the_share_that_it_covers() -> None:
+    frame = torch.tensor([[0, 90, 180], [30, 60, 240]], dtype=torch.uint8)
+    frames = frame[None, None, :, :, None].expand(-1, -1, -1, -1, 3)
+    found = resize_and_crop_tensor(frames, Preprocessing((1, 2), (1, 2), **HALF, interpolation="area"))
+    # Columns 15, 75, 210 in the mean over rows, of which two thirds and one third, and the reverse, are taken.
+    assert found[0, 0, 0, :, 0].tolist() == [35, 165]
+
+
+@settings(deadline=None, max_examples=40)
+@given(size=st.tuples(*[st.integers(2, 70)] * 2), resize=st.tuples(*[st.integers(1, 70)] * 2), seed=st.integers(0, 99))
+def test_areas_keep_the_mean(size: tuple[int, int], resize: tuple[int, int], seed: int) -> None:
+    frames = frames_of(*size, seed)[None]
+    found = resize_and_crop_tensor(frames, Preprocessing(resize, resize, **HALF, interpolation="area"))
+    assert abs(float(found.float().mean() - frames.float().mean())) < 0.51
+
+
 def test_clips_that_have_the_size_of_the_crop_pass_unchanged() -> None:
     clips = frames_of(32, 30, seed=0)[None]
     preprocessing = Preprocessing((36, 40), (32, 30), **HALF)

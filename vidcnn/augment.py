@@ -59,7 +59,12 @@ NUM_OPERATIONS = 2
 ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)
 
-_INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
+_INTERPOLATION = {
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST,
+    "area": cv2.INTER_LINEAR,  # parts are about as large as the result
+}
 _NUM_TRIES = 10
 _STREAM = 0x617567
 """Keeps the draws apart from those that the caller makes with the same seed."""
@@ -81,8 +86,8 @@ class Augmentation:
             torchvision scales them; 0 is off.
         erasing: Probability of random erasing (Zhong et al. 2020): one rectangle, the same in all frames, filled with
             noise that stands still, so that it shows no motion.
-        interpolation: How parts are resized; turned and sheared pictures know only nearest and bilinear, and take
-            bilinear for bicubic.
+        interpolation: How parts are resized, with bilinear for area; turned and sheared pictures know only nearest and
+            bilinear, and take bilinear for bicubic too.
 
     Raises:
         ValueError: A value is out of range.

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Interpolation = Literal["bilinear", "bicubic", "nearest"]
+Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
+"""How frames are resized: ``area`` takes the mean over what each new pixel covers, the others only the pixels next to
+its centre."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Preprocessing:
         crop: ``(height, width)`` cut from the centre after resizing, in pixels.
         mean: Mean of each RGB channel, on the scale [0, 1].
         std: Standard deviation of each RGB channel, on the scale [0, 1].
-        interpolation: How frames are resized, without antialiasing (as torchvision's video presets do).
+        interpolation: How frames are resized. All but ``area`` are without antialiasing, as in torchvision's video
+            presets: of frames that become many times smaller, most pixels do not count, and edges that move flicker.
 
     Raises:
         ValueError: A size is not positive, or the crop does not fit the resized frame.
@@ -94,8 +97,8 @@ def resize_and_crop(frames: NDArray[np.uint8], preprocessing: Preprocessing) -> 
 def resize_and_crop_tensor(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Apply the geometry of `preprocessing` to decoded clips.
 
-    Interpolation is in float32 without antialiasing, rounded half to even, which is what torchvision's video
-    presets do to uint8 frames. Clips go through one by one, so that the float copy is of one clip only.
+    Interpolation is in float32, rounded half to even, and but for ``area`` what torchvision's video presets do to uint8
+    frames. Clips go through one by one, so that the float copy is of one clip only.
 
     Args:
         clips: uint8 ``(N, T, H, W, C)``.
@@ -105,7 +108,6 @@ def resize_and_crop_tensor(clips: Tensor, preprocessing: Preprocessing) -> Tenso
         uint8 ``(N, T, h, w, C)``, contiguous, on the device of `clips`.
     """
     import torch
-    from torch.nn.functional import interpolate
 
     height, width = clips.shape[2:4]
     if (height, width) == preprocessing.crop:
@@ -113,16 +115,39 @@ def resize_and_crop_tensor(clips: Tensor, preprocessing: Preprocessing) -> Tenso
     size = preprocessing.resized_size(height, width)
     top, left = preprocessing.crop_origin(*size)
     rows, columns = preprocessing.crop
-    align_corners = None if preprocessing.interpolation == "nearest" else False
     cropped = clips.new_empty((*clips.shape[:2], rows, columns, clips.shape[4]))
     for index, clip in enumerate(clips):
         frames = clip.permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
         if size != (height, width):
             pixels = frames.to(torch.float32, memory_format=torch.contiguous_format)
-            pixels = interpolate(pixels, size, mode=preprocessing.interpolation, align_corners=align_corners)
-            if preprocessing.interpolation == "bicubic":
-                pixels = pixels.clamp(0, 255)
-            frames = pixels.round().to(torch.uint8)
+            frames = _resized(pixels, size, preprocessing.interpolation).round().to(torch.uint8)
         frames = frames[:, :, top : top + rows, left : left + columns]
         cropped[index] = frames.permute(0, 2, 3, 1)  # (T, C, h, w) -> (T, h, w, C)
     return cropped
+
+
+def _resized(pixels: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """Resize float32 ``(T, C, H, W)`` in [0, 255] to `size`."""
+    from torch.nn.functional import interpolate
+
+    if interpolation == "area":
+        rows, columns = (_shares(*sizes).to(pixels) for sizes in zip(pixels.shape[-2:], size, strict=True))
+        return rows @ pixels @ columns.T
+    resized = interpolate(pixels, size, mode=interpolation, align_corners=None if interpolation == "nearest" else False)
+    return resized.clamp(0, 255) if interpolation == "bicubic" else resized
+
+
+def _shares(source_size: int, size: int) -> Tensor:
+    """Return what share each old pixel along an axis has in each new one, float64 ``(size, source_size)``.
+
+    Of 3 pixels that become 2::
+
+        0   | 1   | 2        2/3 1/3  0
+        0      | 1            0  1/3 2/3
+    """
+    import torch
+
+    edges = torch.arange(size + 1, dtype=torch.float64)[:, None] * source_size / size
+    starts = torch.arange(source_size, dtype=torch.float64)
+    overlaps = torch.minimum(edges[1:], starts + 1) - torch.maximum(edges[:-1], starts)
+    return overlaps.clamp(min=0) * size / source_size

@@ -80,6 +80,11 @@ def test_what_simple3d_is_made_of_goes_into_the_bundle() -> None:
         plan(model="r3d_18", weights="random", width=None, sees="both")
 
 
+def test_frames_are_resized_as_the_user_says_or_as_the_model_has_it() -> None:
+    assert plan().bundle.preprocessing.interpolation == "bilinear"
+    assert plan(interpolation="area").bundle.preprocessing.interpolation == "area"
+
+
 def test_settings_of_the_recipe_arrive() -> None:
     values = {
         "optimizer": "sgd",

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.transforms import Interpolation, Preprocessing
+from vidcnn.transforms import Interpolation, Preprocessing, resize_and_crop
 from vidcnn.video import pixels
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 
@@ -45,6 +45,8 @@ def through_libav(frame: Any, preprocessing: Preprocessing) -> UInt8Array:
     rgb = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)[None].float()
     size = preprocessing.resized_size(frame.height, frame.width)
     mode = preprocessing.interpolation
+    if mode == "area":
+        return resize_and_crop(frame.to_ndarray(format="rgb24"), preprocessing)
     resized = torch.nn.functional.interpolate(rgb, size, mode=mode, align_corners=None if mode == "nearest" else False)
     top, left = preprocessing.crop_origin(*size)
     rows, columns = preprocessing.crop
@@ -94,7 +96,7 @@ def test_colour_spaces_that_are_not_linear_are_left_to_libav() -> None:
     assert pixels._resize_planes(frame, target) is None
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "area"])
 @pytest.mark.parametrize("resize", [128, (128, 171), (256, 300)])
 def test_the_fast_way_resizes_to_any_geometry(interpolation: Interpolation, resize: Any) -> None:
     preprocessing = Preprocessing(resize=resize, crop=(112, 96), interpolation=interpolation, **NORMALISATION)
@@ -104,6 +106,17 @@ def test_the_fast_way_resizes_to_any_geometry(interpolation: Interpolation, resi
         assert fast.shape == (112, 96, 3)
         limit = 4 if interpolation == "nearest" else 1.5
         assert mean_difference(fast, through_libav(frame, preprocessing)) < limit, size
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_an_area_is_the_mean_of_its_pixels(exact: bool) -> None:
+    board = np.indices((240, 320)).sum(axis=0) % 2 * np.uint8(200)  # 0 and 200, as on a chessboard
+    frame = av.VideoFrame.from_ndarray(board.astype(np.uint8), format="gray")
+    frame.color_range = 2
+    for interpolation, spread in (("area", 8), ("nearest", 200)):
+        preprocessing = Preprocessing((48, 64), (40, 40), **NORMALISATION, interpolation=interpolation)  # type: ignore[arg-type]
+        found = FrameConverter(preprocessing, exact=exact).convert(frame)
+        assert abs(int(np.ptp(found)) - spread) <= 8
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "nv12", "rgb24"])
@@ -132,7 +145,8 @@ def test_frames_of_their_own_size_are_libavs() -> None:
 
 @given(
     st.integers(4, 400), st.integers(4, 400), st.integers(4, 150), st.integers(4, 150),
-    st.floats(0, 1), st.floats(0, 1), st.sampled_from([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST]),
+    st.floats(0, 1), st.floats(0, 1),
+    st.sampled_from([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_AREA]),
 )  # fmt: skip
 def test_a_part_is_resized_as_it_is_in_the_whole(
     height: int, width: int, rows: int, columns: int, down: float, right: float, interpolation: int
@@ -142,6 +156,9 @@ def test_a_part_is_resized_as_it_is_in_the_whole(
     top, left = int((rows - crop_rows) * down), int((columns - crop_columns) * right)
     target = pixels._Target((rows, columns), top, left, crop_rows, crop_columns, interpolation)
     whole = cv2.resize(samples, (columns, rows), interpolation=interpolation).astype(int)
+    if interpolation == cv2.INTER_AREA:
+        geometry = Preprocessing((rows, columns), (rows, columns), **NORMALISATION, interpolation="area")
+        whole = resize_and_crop(samples[:, :, None].repeat(3, axis=2), geometry)[:, :, 0].astype(int)
     expected = whole[top : top + crop_rows, left : left + crop_columns]
     part = pixels._resize(samples, target)
     assert part.shape == expected.shape

@@ -118,6 +118,11 @@ class TrainSpec(Spec):
     crop: str | None = option(
         None, "Size of frames for the network.  \\[default: the model's]", panel="Clips", metavar="SIDE|HxW"
     )
+    interpolation: Literal["bilinear", "bicubic", "nearest", "area"] | None = option(
+        None,
+        "How frames are resized; area is without flicker where they become much smaller.  \\[default: the model's]",
+        panel="Clips",
+    )
     short_clips: ShortClips = option(
         "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Clips"
     )

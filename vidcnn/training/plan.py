@@ -191,7 +191,7 @@ def _preprocessing(spec: TrainSpec, own: Preprocessing) -> Preprocessing:
         )
     if spec.resize is not None:
         resize = parse_size(spec.resize)
-    return replace(own, resize=resize, crop=crop)
+    return replace(own, resize=resize, crop=crop, interpolation=spec.interpolation or own.interpolation)
 
 
 def _check_sizes(spec: TrainSpec, num_videos: int, num_workers: int) -> None:

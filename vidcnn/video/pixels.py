@@ -4,8 +4,8 @@ In goes libav's frame in whatever pixel format it was coded, out comes uint8 RGB
 cropped. Two ways lead there:
 
 - *fast*: the planes of luma and chroma are resized as they are, without a copy, and only the small result is converted
-  to RGB. This is point-sampled bilinear interpolation, as torchvision's presets have it, save for the order of the two
-  steps and the rounding.
+  to RGB. This is interpolation as torchvision's presets have it, point-sampled, or the mean over an area, save for the
+  order of the two steps and the rounding.
 - *exact*: libav converts the whole frame to RGB, and torchvision's own arithmetic resizes it.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import struct
 from functools import lru_cache
-from math import floor, gcd
+from math import ceil, floor, gcd
 from typing import Any, NamedTuple
 
 import cv2
@@ -26,7 +26,12 @@ from vidcnn.transforms import Preprocessing, resize_and_crop
 
 UInt8Array = npt.NDArray[np.uint8]
 
-_INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
+_INTERPOLATION = {
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST,
+    "area": cv2.INTER_AREA,
+}
 _PLANAR = re.compile(r"^yuv(j?)(?:410|411|420|422|440|444)p(?:(9|10|12|14|16)le)?$")
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _LUMA_WEIGHTS = {  # (Kr, Kb) by AVColorSpace, ITU-T H.273 table 4
@@ -169,13 +174,12 @@ def _resize(samples: npt.NDArray[Any], target: _Target) -> npt.NDArray[Any]:
     height, width = samples.shape[:2]
     rows = _window(height, target.size[0], target.top, target.height)
     columns = _window(width, target.size[1], target.left, target.width)
-    resized = cv2.resize(
-        samples[rows.source, columns.source],
-        None,
-        fx=target.size[1] / width,
-        fy=target.size[0] / height,
-        interpolation=target.interpolation,
-    )
+    resized = samples[rows.source, columns.source]
+    fx, fy = target.size[1] / width, target.size[0] / height
+    # OpenCV takes means only where neither axis grows.
+    is_mixed = target.interpolation == cv2.INTER_AREA and (fx > 1) != (fy > 1)
+    for x, y in ((fx, 1.0), (1.0, fy)) if is_mixed else ((fx, fy),):
+        resized = cv2.resize(resized, None, fx=x, fy=y, interpolation=target.interpolation)
     return resized[rows.crop, columns.crop]
 
 
@@ -204,7 +208,8 @@ def _window(source_size: int, size: int, start: int, length: int) -> _Window:
     steps = max(0, nearest_left - 1) // (source_size // shared)
     first, source_first = steps * (size // shared), steps * (source_size // shared)
     last = (start + length - 0.5) * source_size / size - 0.5
-    source = slice(source_first, min(source_size, int(last) + 4))
+    end = max(int(last) + 4, ceil((start + length) * source_size / size))  # of what interpolation reaches, or an area
+    source = slice(source_first, min(source_size, end))
     return _Window(source, slice(start - first, start - first + length))
 
 

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.commands import make_tiny_bundle, vidcnn
 from vidcnn import __version__
-from vidcnn.cli import COMMANDS, main
+from vidcnn.cli import COMMANDS, load_command, main
 from vidcnn.config import EvaluateSpec, InferSpec, ScheduleSpec, Spec, TrainSpec, option_name
 from vidcnn.models.table import model_rows
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_first_line_of_each_command_is_the_one_in_the_overview(name: str) -> None:
-    function = getattr(import_module(f"vidcnn.commands.{name}"), name)
-    assert (inspect.getdoc(function) or "").splitlines()[0] == COMMANDS[name]
+    assert load_command(name).help.splitlines()[0] == COMMANDS[name]
 
 
 def test_help_lists_the_commands() -> None:
@@ -67,7 +64,6 @@ def ended_with() -> int:
         (["bundle", "simple3d", "--out", "b", "--weights", "absent.pth"], 1, "absent.pth"),
         (["train"], 2, "vidcnn: what to train on is not said\n        give --data DIR or --data clips.csv"),
         (["train", "--data", "."], 2, "vidcnn: where the run goes is not said\n        give --out RUN_DIR"),
-        (["train", "--data", ".", "--out", "s3://b/run"], 2, "vidcnn: a run cannot be kept in object storage ('s3://"),
         (["train", "--data", ".", "--out", "r", "--labels", "absent.txt"], 1, "absent.txt"),
         (["train", "--data", "absent", "--out", "r"], 1, "absent"),
         (["train", "--lr", "0"], 2, "vidcnn: --lr (0.0) Input should be greater than 0"),

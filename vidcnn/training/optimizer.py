@@ -36,7 +36,7 @@ def freeze(network: nn.Module, head: str, frozen: tuple[str, ...]) -> list[nn.Mo
             weight.requires_grad_(_holds(head, name) and weight.requires_grad)
     unknown = [name for name in wanted if name not in modules]
     if unknown:
-        known = ", ".join(name for name, _ in network.named_children())
+        known = ", ".join(name for name, part in network.named_children() if any(True for _ in part.parameters()))
         raise ModelError(f"the network has no part '{unknown[0]}' to freeze", f"its parts are {known}, and {BACKBONE}")
     for name in wanted:
         modules[name].requires_grad_(False)

@@ -11,7 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidcnn.pipelines.stages import CheckStage, DecodeStage, PlanStage, ScoreStage
+from vidcnn.pipelines.stages import (
+    CheckStage,
+    CountStage,
+    DecodeStage,
+    PlanStage,
+    ScoreStage,
+    count_clips,
+    unpack_videos,
+)
+from vidcnn.planning import PlanSettings
 from vidcnn.samples import Sample, SampleOrder
 
 POISON = "poison"
@@ -21,6 +30,11 @@ def _die_over_poison(units: pa.Table) -> None:
     for unit in units["unit"]:
         if unit.is_valid and any(POISON in planned.video.name for planned in pickle.loads(unit.as_py())):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_over_poisonous_block(videos: pa.Table) -> None:
+    if any(POISON in video.name for video in unpack_videos(videos)):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class CrashingDecode(DecodeStage):
@@ -43,9 +57,22 @@ class CrashingPlan(PlanStage):
     """Dies over every block that holds a poisonous video."""
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        if any(POISON in pickle.loads(row.as_py())[0].name for row in videos["video"]):
-            os.kill(os.getpid(), signal.SIGKILL)
+        _die_over_poisonous_block(videos)
         yield from super().__call__(videos)
+
+
+class CrashingCount(CountStage):
+    """Dies as `CrashingPlan` does."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        _die_over_poisonous_block(videos)
+        yield from super().__call__(videos)
+
+
+def crashing_count_clips(videos: pa.Table, settings: PlanSettings) -> tuple[int, int]:
+    """Die as `CrashingPlan` does."""
+    _die_over_poisonous_block(videos)
+    return count_clips(videos, settings)
 
 
 class OnceDyingScore(ScoreStage):

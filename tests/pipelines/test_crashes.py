@@ -13,8 +13,8 @@ from tests.pipelines import crashing
 from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import VidcnnError
-from vidcnn.pipelines import dataset
-from vidcnn.pipelines.infer import run_inference
+from vidcnn.pipelines import counting, dataset, todo
+from vidcnn.pipelines.infer import plan_source, run_inference
 
 pytestmark = pytest.mark.ray
 
@@ -58,10 +58,23 @@ def test_a_video_that_kills_its_planner_becomes_one_error_row(
     videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "PlanStage", crashing.CrashingPlan)
+    monkeypatch.setattr(counting, "count_clips", crashing.crashing_count_clips)
     table = classify(videos, bundle, tmp_path / "preds.parquet")
     rows = [row for row in table.to_pylist() if row["error"] is not None]
     assert [(row["video"], row["clip"], row["error_kind"]) for row in rows] == [("poison.mp4", None, "decoder_crash")]
     assert table.num_rows == 3 * 3 + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_blocks", [1, 64])
+def test_a_dry_run_counts_a_video_that_kills_its_planner_as_bad_and_all_others(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_blocks: int
+) -> None:
+    monkeypatch.setattr(todo, "_NUM_BLOCKS", num_blocks)
+    monkeypatch.setattr(dataset, "CountStage", crashing.CrashingCount)
+    plan = plan_source(InferSpec(source=(str(videos),), out=str(tmp_path / "preds.parquet"), model=str(bundle)))
+    assert (plan.num_videos_planned, plan.num_clips) == (3, 9)
+    assert plan.bad_videos == (("poison.mp4", "the process that reads it died, again and again"),)
 
 
 @pytest.mark.slow

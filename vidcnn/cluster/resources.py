@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from vidcnn.errors import UsageError
 
@@ -10,6 +11,8 @@ _ACTOR_BYTES = 1_200_000_000
 """What a model actor on processors takes: torch itself, and a network of the zoo."""
 _MAX_CPU_ACTORS = 16
 """On a machine; beyond this, actors get more threads instead."""
+_PLANNERS_PER_CPU = 2
+"""They wait for disks. A process costs about as much as planning a thousand videos, so there are not many more."""
 _MIN_CLIPS_PER_ACTOR = 32
 """While a further actor starts, which takes seconds of a processor, those that run do about this many clips."""
 
@@ -49,6 +52,7 @@ class Shares:
         num_decoders: Decoding tasks that run at once.
         decoder_cpus: Processors that each decoding task reserves.
         decoder_memory_bytes: Memory that each decoding task reserves.
+        num_planners: Planning tasks that run at once, at most.
         planner_cpus: Processors that each planning task reserves.
         decoders_yield: Whether decoders run at low priority, since the model needs the same processors.
     """
@@ -61,6 +65,7 @@ class Shares:
     num_decoders: int
     decoder_cpus: float
     decoder_memory_bytes: int
+    num_planners: int
     planner_cpus: float
     decoders_yield: bool
 
@@ -119,6 +124,7 @@ def share_resources(
         num_decoders=decoders,
         decoder_cpus=decoder_cpus,
         decoder_memory_bytes=int(min(512 * 2**20, 0.3 * machine.memory_bytes / decoders)),
+        num_planners=_PLANNERS_PER_CPU * ceil(cpus),
         planner_cpus=min(0.05 * cpus, 0.5),
         decoders_yield=not use_gpus,
     )

@@ -120,7 +120,7 @@ def count_plans(
     """Plan videos, and count what they would give.
 
     Yields:
-        Counts of some of the videos.
+        Counts for a table of `videos`. There are none for a table whose process died.
     """
     yield from _column(_plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES, CountStage), "counts")
 
@@ -145,7 +145,7 @@ def _plan(
         (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames),
         batch_size=None,
         batch_format="pyarrow",
-        compute=TaskPoolStrategy(),
+        compute=TaskPoolStrategy(size=shares.num_planners),
         num_cpus=shares.planner_cpus,
         ray_remote_args_fn=_task_retries,
     )

@@ -30,10 +30,11 @@ from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.commit import Committer, redo_lost
-from vidcnn.pipelines.dataset import StageSettings, count_plans, score_videos
+from vidcnn.pipelines.counting import count_source, estimate_clips
+from vidcnn.pipelines.dataset import StageSettings, score_videos
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.stages import PlanCounts
-from vidcnn.pipelines.todo import Todo, estimate_clips, list_todo
+from vidcnn.pipelines.todo import Todo, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
 from vidcnn.predictions.output import Output
@@ -174,7 +175,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
         storage = hold_output(spec, stack)
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
-        machine, bundle = _start_and_load(spec, start_ray)
+        machine, bundle = _start_and_load(spec, start_ray, loads_torch=True)
         job = Job(spec, bundle)
         output = stack.enter_context(job.open_output(storage, record.run_id))
         runtime = job.recorded_runtime(output)
@@ -231,15 +232,16 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
         storage = hold_output(spec, stack)
-        job = Job(spec, load_bundle(spec))
+        start_ray = partial(stack.enter_context, open_ray(use_gpus=False))
+        machine, bundle = _start_and_load(spec, start_ray, loads_torch=False)
+        job = Job(spec, bundle)
         output = stack.enter_context(job.open_output(storage))
         job.recorded_runtime(output)
         todo = job.todo(output)
         counts: list[PlanCounts] = []
         if todo.num_videos:
-            machine = stack.enter_context(open_ray(use_gpus=False))
-            shares = share_resources(machine, use_gpus=False)
-            counts = list(count_plans(todo.videos, job.plan, job.schema, shares))
+            shares = share_resources(machine or start_ray(), use_gpus=False)
+            counts = list(count_source(todo, job.plan, job.schema, shares))
         return SourcePlan(
             num_videos=todo.num_listed,
             num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
@@ -261,7 +263,9 @@ def hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
     return storage
 
 
-def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[Machine | None, Bundle]:
+def _start_and_load(
+    spec: InferSpec, start_ray: Callable[[], Machine], *, loads_torch: bool
+) -> tuple[Machine | None, Bundle]:
     """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load_bundle, spec)
@@ -270,7 +274,8 @@ def _start_and_load(spec: InferSpec, start_ray: Callable[[], Machine]) -> tuple[
         fails = loading.done() and loading.exception() is not None
         if not is_new or fails:
             return None, loading.result()
-        pool.submit(importlib.import_module, "vidcnn.inference")  # torch loads as long as Ray's processes start
+        if loads_torch:
+            pool.submit(importlib.import_module, "vidcnn.inference")  # takes as long as Ray's processes take to start
         return start_ray(), loading.result()
 
 

@@ -17,7 +17,9 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -32,9 +34,14 @@ from vidcnn.processes import lower_priority
 from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video
 from vidcnn.sources import SourceVideo
 from vidcnn.stopwatch import Stopwatch
+from vidcnn.storage import is_remote
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
+_Planned = PlannedSegment | tuple[SourceVideo, VideoError]
+"""A segment, or a video that cannot be read."""
+_NUM_REMOTE_PLANS = 16
+"""Videos in object storage that a planning task reads at once: each takes some round trips."""
 
 
 def pack_video(video: SourceVideo, done: Done) -> bytes:
@@ -91,16 +98,22 @@ class PlanStage:
         if failed:
             yield pa.table({"unit": pa.array([None], pa.binary()), "pieces": [pickle.dumps(failed)]})
 
-    def _plan_all(
-        self, videos: Iterable[tuple[SourceVideo, Done]]
-    ) -> Iterator[PlannedSegment | tuple[SourceVideo, VideoError]]:
-        for video, done in videos:
-            try:
-                for planned in plan_video(video, self._settings):
-                    if done is None or planned.segment.count != done[0] or planned.segment.index not in done[1]:
-                        yield planned
-            except VideoError as error:
-                yield video, error
+    def _plan_all(self, videos: Iterable[tuple[SourceVideo, Done]]) -> Iterator[_Planned]:
+        rows = iter(videos)
+        with ThreadPoolExecutor(_NUM_REMOTE_PLANS) as pool:
+            while some := list(islice(rows, _NUM_REMOTE_PLANS)):
+                is_slow = any(is_remote(video.location) for video, _ in some)
+                yield from chain.from_iterable((pool.map if is_slow else map)(self._plan, some))
+
+    def _plan(self, row: tuple[SourceVideo, Done]) -> list[_Planned]:
+        video, done = row
+        try:
+            planned = plan_video(video, self._settings)
+        except VideoError as error:
+            return [(video, error)]
+        if done is None or planned[0].segment.count != done[0]:
+            return list(planned)
+        return [one for one in planned if one.segment.index not in done[1]]
 
 
 @dataclass(frozen=True)
@@ -108,12 +121,14 @@ class PlanCounts:
     """What some videos would give.
 
     Attributes:
+        first_name: Name of the first of them.
         num_videos: Those that can be read and have something left to do.
         num_clips: Clips of these that are left to do.
         seconds: Their length, as far as these clips cover it.
         bad_videos: Names of those that cannot be read, with the reason.
     """
 
+    first_name: str
     num_videos: int
     num_clips: int
     seconds: float
@@ -135,7 +150,8 @@ class CountStage(PlanStage):
                 seconds += float((item.segment.end_seconds - item.segment.start_seconds).sum())
             else:
                 bad.append((video_text(item[0].name), item[1].message))
-        yield pa.table({"counts": [pickle.dumps(PlanCounts(len(readable), num_clips, seconds, tuple(bad)))]})
+        counts = PlanCounts(next(unpack_videos(videos)).name, len(readable), num_clips, seconds, tuple(bad))
+        yield pa.table({"counts": [pickle.dumps(counts)]})
 
 
 class DecodeStage:
@@ -239,9 +255,7 @@ def _model_failure(error: Exception) -> VidcnnError:
     return ModelError(f"the model failed: {type(error).__name__}: {text}", "try --precision fp32 --compile off")
 
 
-def _split_failures(
-    planned: Iterable[PlannedSegment | tuple[SourceVideo, VideoError]], failed: list[Any], schema: pa.Schema
-) -> Iterator[PlannedSegment]:
+def _split_failures(planned: Iterable[_Planned], failed: list[Any], schema: pa.Schema) -> Iterator[PlannedSegment]:
     for item in planned:
         if isinstance(item, PlannedSegment):
             yield item

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 import pyarrow as pa
-import ray
 
-from vidcnn.pipelines.stages import count_clips, pack_video, unpack_videos, video_table
-from vidcnn.planning import PlanSettings, video_key
+from vidcnn.pipelines.stages import pack_video, unpack_videos, video_table
+from vidcnn.planning import video_key
 from vidcnn.predictions.output import Output
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.settling import is_settling
@@ -73,13 +72,6 @@ def list_todo(listing: Listing, output: Output, limit: int | None, settle_second
             left = []
     blocks = _cut(pa.concat_tables([*packed, video_table(left)]))
     return Todo(blocks, num_listed, num_waiting, num_videos, size_bytes, tuple(sample))
-
-
-def estimate_clips(todo: Todo, settings: PlanSettings) -> int:
-    """Tell how many clips a source has from some of its videos and the size of all."""
-    table = video_table(pack_video(video, None) for video in todo.sample)
-    num_clips, size_bytes = ray.get(ray.remote(num_cpus=0)(count_clips).remote(table, settings))
-    return int(num_clips * todo.size_bytes / size_bytes) if size_bytes else 0
 
 
 def not_done(todo: Todo, output: Output) -> list[SourceVideo]:

@@ -129,7 +129,7 @@ def naive_rate(source: Path, model: str, seconds: float) -> float:
             for path in sorted(source.iterdir()):
                 with av.open(str(path)) as container:
                     stream = container.streams.video[0]
-                    step = max(1, round(float(stream.average_rate) / 15))
+                    step = max(1, round(float(stream.average_rate or 15) / 15))
                     kept = []
                     for index, frame in enumerate(container.decode(stream)):
                         if index % step == 0:

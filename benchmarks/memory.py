@@ -61,10 +61,10 @@ def repeat_video(source: Path, target: Path, seconds: float) -> Path:
     with av.open(str(source)) as container, av.open(str(target), "w") as output:
         stream = container.streams.video[0]
         copy: Any = output.add_stream_from_template(stream)
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        length = max(packet.pts + packet.duration for packet in packets) - min(packet.pts for packet in packets)
+        packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
+        length: int = max(packet.pts + packet.duration for packet in packets) - min(packet.pts for packet in packets)
         times = [(packet.pts, packet.dts) for packet in packets]
-        for turn in range(int(Fraction(seconds) / (length * stream.time_base)) + 1):
+        for turn in range(int(Fraction(seconds) / (length * Fraction(stream.time_base or 0))) + 1):
             for packet, (pts, dts) in zip(packets, times, strict=True):
                 packet.pts, packet.dts = pts + turn * length, dts + turn * length
                 packet.stream = copy

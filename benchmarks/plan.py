@@ -50,7 +50,7 @@ def stub_reading() -> None:
     from vidcnn.clips import FrameTimes
 
     times = FrameTimes(np.arange(250, dtype=np.int64), 250, Fraction(1, 25), np.arange(0, 250, 50, dtype=np.int64))
-    vidcnn.planning.read_times = lambda *_, **__: (times, "pts")  # type: ignore[assignment]
+    vidcnn.planning.read_times = lambda *_, **__: (times, "pts")
 
 
 class StubbedPlan(PlanStage):
@@ -83,7 +83,7 @@ class StubbedDecode(DecodeStage):
             pixel = np.zeros((1, 1, 1, 3), np.uint8)
             return (DecodedClip(index, pixel, None) for index in range(request.segment.num_clips))
 
-        vidcnn.batching.decode_segment = decode_segment
+        vidcnn.batching.decode_segment = decode_segment  # type: ignore[attr-defined]
         marker = Path(os.environ[MARKER])
         if not marker.exists():
             marker.write_text(str(time.time()))

@@ -156,7 +156,7 @@ def in_workers(run: Callable[..., None], arguments: argparse.Namespace) -> None:
     import torch
 
     with tempfile.TemporaryDirectory() as scratch:
-        torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
+        torch.multiprocessing.spawn(  # type: ignore[attr-defined,no-untyped-call]
             _connected, (run, arguments, str(Path(scratch, "rendezvous"))), nprocs=arguments.workers
         )
 
@@ -187,7 +187,9 @@ def _ceiling(rank: int, arguments: argparse.Namespace) -> None:
         data=arguments.data, out="unused", model=arguments.model, weights="random", crop=str(arguments.crop),
         batch_size=arguments.batch_size, val_fraction=0, flip="off",
     )  # fmt: skip
-    plan = plan_training(spec, read_data(spec), num_workers=arguments.workers, precision=fastest_precision(device))
+    plan = plan_training(
+        spec, read_data(spec), Path("unused"), num_workers=arguments.workers, precision=fastest_precision(device)
+    )
     worker = Worker(rank, arguments.workers, device)
     trainer = Trainer(plan.bundle, plan.recipe, worker)
     samples = worker.share(0, spec.batch_size)
@@ -224,11 +226,11 @@ def _plain(rank: int, arguments: argparse.Namespace) -> None:
         ]
     )
     samples = [(sample.video.location, sample.labels[0]) for sample in found.splits["train"]]
-    dataset = PlainVideos(samples, entry.sampling.num_frames, transform)
+    dataset: Any = PlainVideos(samples, entry.sampling.num_frames, transform)
     share = arguments.batch_size // arguments.workers
     sampler: Any = DistributedSampler(dataset, arguments.workers, rank, drop_last=True)
     num_loaders = max(1, len(os.sched_getaffinity(0)) // arguments.workers)
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         dataset, share, sampler=sampler, num_workers=num_loaders, persistent_workers=True, drop_last=True
     )
     network = DistributedDataParallel(build_network(entry, len(found.labels), device="cpu").train().to(device))

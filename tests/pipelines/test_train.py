@@ -15,6 +15,7 @@ import torch
 
 from tests.commands import command, environment, vidcnn
 from vidcnn.demo import make_motion_videos
+from vidcnn.predictions.holder import this_process
 
 pytestmark = pytest.mark.ray
 
@@ -172,6 +173,27 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(videos: Path, tmp_path
     assert stderr.splitlines()[1].strip() == f"step {saved} is saved, and the same command goes on from there"
     _, alive = psutil.wait_procs(started, timeout=15)
     assert alive == []
+    assert not (run / ".ray").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_loses_its_directory_to_another_stops(videos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    endless = arguments(videos, run, epochs=10_000)
+    process = subprocess.Popen(command(*endless, "--quiet"), env=environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for_note(run, process)
+        (run / "lock").write_bytes(this_process("held").encode())
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 75
+    assert f"the lock on {run} was lost to another run (process {os.getpid()}" in stderr
+    newest = max(path.stat().st_mtime for path in (run / "checkpoints").iterdir())
+    assert (run / "lock").exists()
+    time.sleep(3)
+    assert newest == max(path.stat().st_mtime for path in (run / "checkpoints").iterdir())
 
 
 def test_a_finished_run_has_nothing_to_do_and_other_settings_are_refused_by_name(

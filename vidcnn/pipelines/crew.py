@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import ray
@@ -31,6 +32,7 @@ _RAY_DIRECTORY = ".ray"
 
 _COLLECTIVE_TIMEOUT_SECONDS = 600
 _POLL_SECONDS = 0.2
+_CHECK_SECONDS = 5.0
 
 _STOP_SECONDS = 10.0
 """Time that workers have to save a run that is interrupted."""
@@ -90,24 +92,33 @@ class Crew:
             return 0.0, "starting"
         return self.state.step / self._plan.recipe.num_steps, progress_line(self._plan, self.state)
 
-    def run(self, display: ProgressDisplay) -> None:
+    def run(self, display: ProgressDisplay, check: Callable[[], None]) -> None:
         """Let the workers train, and show how far they are.
 
+        Args:
+            display: Is kept up to date.
+            check: Is called now and then, and raises an error if the workers must not go on.
+
         Raises:
-            VidcnnError: They gave up.
+            VidcnnError: They gave up, or `check` raised it.
             RunInterruptedError: The user interrupted them; they saved what they had, if they could do it in time.
         """
         self._check_samples()
         fitting = _Fitting(self._trainer)
         fitting.start()
+        checked = time.monotonic()
         try:
             while not fitting.ended.wait(_POLL_SECONDS):
+                if time.monotonic() - checked > _CHECK_SECONDS:
+                    check()
+                    checked = time.monotonic()
                 self._read_board()
                 display.update()
         except KeyboardInterrupt:
             raise RunInterruptedError("interrupted", self._stop(fitting)) from None
+        finally:
+            self._remove_records()
         failure = self._read_board()
-        self._remove_records()
         if failure is not None:
             raise failure
         if fitting.error is not None:

@@ -101,7 +101,7 @@ def run_training(
 
             crew = Crew(plan, machine or start_ray(), num_workers, device)
             with ProgressDisplay(crew.describe, enabled=show_progress) as display:
-                crew.run(display)
+                crew.run(display, place.check)
             state = crew.state
             place.pull()
             num_steps_done = plan.recipe.num_steps - crew.first_step

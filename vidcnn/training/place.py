@@ -6,7 +6,7 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,17 @@ class RunPlace:
 
     directory: Path
     shown: str
+    _lock: FileLock | Lease
     _mirror: Mirror | None = None
+
+    def check(self) -> None:
+        """See that this process still holds it.
+
+        Raises:
+            OutputError: It does not.
+        """
+        with suppress(OSError):  # storage that does not answer: if that goes on, the lock counts as lost
+            self._lock.check()
 
     def pull(self) -> None:
         """Make the copy like the run directory, if it is one.
@@ -44,9 +54,10 @@ class RunPlace:
         """Make the run directory like its copy, if that is one.
 
         Raises:
-            OutputError: The run directory cannot be written.
+            OutputError: The run directory cannot be written, or this process does not hold it any more.
         """
         if self._mirror is not None:
+            self.check()
             self._mirror.push()
 
 
@@ -71,7 +82,7 @@ def hold_run(out: str) -> Iterator[RunPlace]:
     except OSError as error:
         raise OutputError(f"cannot write to '{directory}': {error.strerror}", "choose another --out") from error
     try:
-        yield RunPlace(directory, str(directory))
+        yield RunPlace(directory, str(directory), lock)
     finally:
         lock.release()
 
@@ -91,6 +102,6 @@ def _hold_remote(out: str) -> Iterator[RunPlace]:
         with scratch_directory("vidcnn-run-", Path(tempfile.gettempdir())) as copy:
             mirror = Mirror(out, copy)
             mirror.pull()
-            yield RunPlace(copy, shown, mirror)
+            yield RunPlace(copy, shown, lease, mirror)
     finally:
         lease.release()

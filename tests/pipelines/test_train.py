@@ -120,7 +120,7 @@ def wait_for_note(run: Path, process: subprocess.Popen[str]) -> None:
     """Wait until training has begun."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if (run / "metrics.jsonl").exists() and notes(run):
+        if (run / "metrics.jsonl").exists() and any(note["kind"] == "train" for note in notes(run)):
             return
         time.sleep(0.02)
     raise AssertionError("training has not begun")

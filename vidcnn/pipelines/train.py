@@ -6,6 +6,7 @@ What they do is in `vidcnn.training`.
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.annotations import Annotations
-from vidcnn.cluster import Machine, is_attached, open_ray
+from vidcnn.cluster import Machine, is_attached, open_ray, prepare_environment
 from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError
 from vidcnn.interrupts import interruptible
@@ -85,9 +86,13 @@ def run_training(
             machine = start_ray()
             plan, num_workers, device = _plan(spec, annotations, place, int(machine.num_gpus))
         else:
-            with ThreadPoolExecutor(1) as pool:  # torch loads while Ray's processes start
+            is_new = not (place.directory / "bundle").exists()
+            with ThreadPoolExecutor(1) as pool:
                 planning = pool.submit(_plan, spec, annotations, place)
-                machine = start_ray() if not (place.directory / "bundle").exists() else None
+                if is_new:  # torch and Ray Train load while Ray's processes start
+                    prepare_environment()
+                    pool.submit(importlib.import_module, "vidcnn.pipelines.crew")
+                machine = start_ray() if is_new else None
                 plan, num_workers, device = planning.result()
         check_record(place.directory, plan.record)
         place.push()

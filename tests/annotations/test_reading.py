@@ -90,6 +90,21 @@ def test_class_folders_tables_and_lists_may_be_in_object_storage(s3: Server) -> 
     assert s3.host not in str(caught.value)
 
 
+def test_made_splits_are_the_same_in_object_storage(s3: Server, tmp_path: Path) -> None:
+    names = [f"{label}/{number}.mp4" for label in "ab" for number in range(20)]
+    make(tmp_path, *names)
+    s3.put(*(f"d/{name}" for name in names))
+    expected = split_of(read_annotations(str(tmp_path)))
+    assert expected == {
+        name.removeprefix("s3://bkt/d/"): split
+        for name, split in split_of(read_annotations(f"s3://bkt/d{s3.query}")).items()
+    }
+    rows = ["path,label", *(f"{name},{name[0]}" for name in names)]
+    s3.put("d/t.csv", body="\n".join(rows).encode())
+    found = read_annotations(f"s3://bkt/d/t.csv{s3.query}")
+    assert expected == {name.removeprefix("s3://bkt/d/"): split for name, split in split_of(found).items()}
+
+
 @pytest.mark.real
 def test_the_folds_of_real_data_are_disjoint_in_their_scenes(real_data: Path) -> None:
     data = str(real_data / "surv_fight" / "clips.csv")

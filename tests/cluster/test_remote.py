@@ -22,6 +22,7 @@ from tests.commands import command, environment, make_tiny_bundle, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
 from vidcnn.demo import make_motion_videos
+from vidcnn.training.mirror import Mirror
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -59,6 +60,32 @@ def expected(source: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactor
 
 def infer(source: Path | str, bundle: Path, out: Path | str, *options: str) -> list[str]:
     return ["infer", str(source), f"--model={bundle}", f"--out={out}", "--step=2", *options]
+
+
+def train(data: Path | str, out: Path | str) -> list[str]:
+    given = {
+        "data": data, "out": out, "model": "simple3d", "crop": 32, "width": 0.5, "workers": 2, "precision": "fp32",
+        "batch-size": 8, "epochs": 3, "lr": 0.003, "flip": "off", "cache-gb": 0,
+    }  # fmt: skip
+    return ["train", *(f"--{name}={value}" for name, value in given.items())]
+
+
+def train_embedded(videos: Path, run: Path) -> dict[str, torch.Tensor]:
+    """Make videos, train on them without a cluster, and return the weights."""
+    make_motion_videos(videos, videos_per_class=2)
+    done = vidcnn(*train(videos, run), timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    return weights(run)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = max((run / "checkpoints").glob("step_*.pt"))
+    state: dict[str, torch.Tensor] = torch.load(newest, weights_only=True)["network"]
+    return state
+
+
+def same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -130,24 +157,9 @@ def test_a_command_on_a_cluster_gives_the_rows_of_an_embedded_one_and_its_jobs_c
 
 
 def test_training_across_nodes_gives_the_weights_of_an_embedded_run(nodes: Nodes, tmp_path: Path) -> None:
-    make_motion_videos(tmp_path / "videos", videos_per_class=2)
-
-    def arguments(run: Path) -> list[str]:
-        given = {
-            "data": tmp_path / "videos", "out": run, "model": "simple3d", "crop": 32, "width": 0.5, "workers": 2,
-            "precision": "fp32", "batch-size": 8, "epochs": 3, "lr": 0.003, "flip": "off", "cache-gb": 0,
-        }  # fmt: skip
-        return ["train", *(f"--{name}={value}" for name, value in given.items())]
-
-    def weights(run: Path) -> dict[str, torch.Tensor]:
-        newest = max((run / "checkpoints").glob("step_*.pt"))
-        state: dict[str, torch.Tensor] = torch.load(newest, weights_only=True)["network"]
-        return state
-
-    embedded = vidcnn(*arguments(tmp_path / "embedded"), timeout=TIMEOUT)
-    assert embedded.returncode == 0, embedded.stderr
-    run = tmp_path / "clustered"
-    process = start(nodes, arguments(run))
+    videos, run = tmp_path / "videos", tmp_path / "clustered"
+    expected = train_embedded(videos, tmp_path / "embedded")
+    process = start(nodes, train(videos, run))
     workers = wait_until(
         lambda: nodes.processes("ray::", "TrainWorker")[1:] and nodes.processes("ray::", "TrainWorker")
     )
@@ -156,9 +168,7 @@ def test_training_across_nodes_gives_the_weights_of_an_embedded_run(nodes: Nodes
     assert process.returncode == 0, stderr
     assert f"bundle: {run}/bundle" in stdout
     assert len(raylets) == 2
-    expected, found = weights(tmp_path / "embedded"), weights(run)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert same(weights(run), expected)
 
 
 def test_an_error_there_is_told_here_with_its_exit_code(nodes: Nodes, tmp_path: Path) -> None:
@@ -254,3 +264,23 @@ def test_videos_and_rows_in_object_storage(
         return sorted(named, key=lambda row: (row[0], -1 if row[1] is None else row[1]))
 
     assert comparable(found) == comparable(expected)
+
+
+def test_a_run_in_object_storage_on_videos_in_object_storage(s3: Server, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    expected = train_embedded(videos, tmp_path / "embedded")
+    for path in videos.rglob("*.*"):
+        s3.put(f"videos/{path.relative_to(videos)}", body=path.read_bytes())
+    credentials = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    out = f"s3://bkt/runs/one{s3.query}"
+    with three_nodes(**credentials) as nodes:
+        done = on(nodes, *train(f"s3://bkt/videos{s3.query}", out))
+        assert done.returncode == 0, done.stderr
+        assert "bundle: s3://bkt/runs/one/bundle" in done.stdout
+        again = on(nodes, *train(f"s3://bkt/videos{s3.query}", out))
+    assert "nothing to do" in again.stdout
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    Mirror(out, copy).pull()
+    assert same(weights(copy), expected)
+    assert (copy / "bundle" / "model.json").exists()

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 from vidcnn.annotations.problems import EMPTY_CLASS, LOOSE, NO_SEQUENCE, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, Row, split_named
+from vidcnn.annotations.videos import name_prefix
 from vidcnn.errors import DataError
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import Source
 from vidcnn.sources.names import extension, media_kind, utf8_name
 from vidcnn.sources.trees import join
-from vidcnn.storage import is_remote, public_location
 
 
 def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry], Counter[str]]:
@@ -37,7 +37,7 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
     """
     base = source.tree.location(source.path)
     listing = Listing([base])
-    inside = join(utf8_name(public_location(base)), "") if is_remote(base) else ""
+    inside = name_prefix(base)
     found = [(video, video.name.removeprefix(inside).split("/")) for video in listing]
     ignored = Counter(listing.ignored)
     videos = _without_lone_images(found, ignored, problems)

@@ -16,7 +16,7 @@ from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, Spli
 from vidcnn.annotations.problems import MISSING, NO_MATCH, NO_SPLIT, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, ListFile, split_named
 from vidcnn.annotations.splitting import choose_validation
-from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, resolve
+from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix, resolve
 from vidcnn.errors import DataError, UsageError
 from vidcnn.sources.arguments import Source, look_up
 from vidcnn.sources.lists import is_list
@@ -68,7 +68,7 @@ def read_annotations(
         entries, ignored = read_class_folders(source, problems)
     classes, samples = _samples(entries, names, problems)
     _check_given_splits(samples, settings, problems)
-    samples = _divide(samples, settings, problems)
+    samples = _divide(samples, settings, name_prefix(_base(source, root)), problems)
     check_leaks(samples, problems)
     if for_training:
         check_classes(samples, classes, is_given=names is not None, problems=problems)
@@ -147,18 +147,25 @@ def _check_given_splits(samples: Sequence[Sample], settings: SplitSettings, prob
                 problems.add(NO_SPLIT, sample.where)
 
 
-def _divide(samples: list[Sample], settings: SplitSettings, problems: Problems) -> list[Sample]:
-    """Give every sample a split: its own, or else training, of which a part becomes validation if there is none."""
+def _divide(samples: list[Sample], settings: SplitSettings, inside: str, problems: Problems) -> list[Sample]:
+    """Give every sample a split: its own, or else training, of which a part becomes validation if there is none.
+
+    Args:
+        samples: The samples.
+        settings: How to make splits.
+        inside: What the names of the videos begin with where the data lies now.
+        problems: Takes note of samples without a group.
+    """
     samples = [sample if sample.split else replace(sample, split="train") for sample in samples]
     if settings.val_where or settings.val_fraction == 0 or any(sample.split == "val" for sample in samples):
         return samples
     if settings.split_by is not None:
         check_groups(samples, problems)
-    # Without a column, the samples of one file are a group. Its name, unlike its location, is the same wherever
-    # the data lies.
+    # Without a column, the samples of one file are a group. Its name within the data, unlike its location, is the same
+    # wherever the data lies.
     name_of: dict[str, str] = {}
     for sample in samples:
-        name_of.setdefault(sample.file, sample.labelled.video.name)
+        name_of.setdefault(sample.file, sample.labelled.video.name.removeprefix(inside))
     pool = [sample for sample in samples if sample.split == "train"]
     chosen = choose_validation(
         [sample.labelled.group or name_of[sample.file] for sample in pool],

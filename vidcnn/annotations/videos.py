@@ -117,6 +117,15 @@ def _video(location: str, base: str) -> SourceVideo:
     )
 
 
+def name_prefix(base: str) -> str:
+    """Return what the names of videos in a folder begin with: nothing, or the URI of a remote folder.
+
+    Args:
+        base: Location of the folder.
+    """
+    return join(utf8_name(public_location(base)), "") if is_remote(base) else ""
+
+
 def _name(location: str, base: str) -> str:
     """Name a video as `Listing` does."""
     if is_remote(location):

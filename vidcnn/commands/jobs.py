@@ -64,7 +64,7 @@ def status(job: JobArgument, *, cluster: PlaceOption, as_json: JsonOption = Fals
         return
     code = "" if state.exit_code is None else f", exit code {state.exit_code}"
     typer.echo(f"{state.id}: {state.status.lower()}{code}, started {_when(state.started)}, took {_how_long(state)}")
-    if state.message and state.status != "SUCCEEDED":
+    if state.message and state.status not in ("RUNNING", "SUCCEEDED"):
         typer.echo(state.message)
 
 

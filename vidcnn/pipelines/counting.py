@@ -27,16 +27,11 @@ def count_source(todo: Todo, settings: PlanSettings, schema: pa.Schema, shares: 
         as bad.
     """
     lost = _by_first_name(todo.videos)
-    for counts in count_plans(todo.videos, settings, schema, shares):
-        del lost[counts.first_name]
-        yield counts
+    yield from _count(lost, settings, schema, shares)
     if not lost:
         return
-    apart = [video_table([row.as_py()]) for table in lost.values() for row in table["video"]]
-    lost = _by_first_name(apart)
-    for counts in count_plans(apart, settings, schema, shares):
-        del lost[counts.first_name]
-        yield counts
+    lost = _by_first_name([video_table([row.as_py()]) for table in lost.values() for row in table["video"]])
+    yield from _count(lost, settings, schema, shares)
     for name in lost:
         yield PlanCounts(name, 0, 0, 0.0, ((video_text(name), _CRASH),))
 
@@ -53,6 +48,15 @@ def estimate_clips(todo: Todo, settings: PlanSettings) -> int:
         counts = list(_count_apart(table, settings))
     num_clips, size_bytes = (sum(numbers) for numbers in zip(*counts, strict=True)) if counts else (0, 0)
     return int(num_clips * todo.size_bytes / size_bytes) if size_bytes else 0
+
+
+def _count(
+    tables: dict[str, pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares
+) -> Iterator[PlanCounts]:
+    """Count tables of videos, and take those out that could be counted."""
+    for counts in count_plans(list(tables.values()), settings, schema, shares):
+        if tables.pop(counts.first_name, None) is not None:
+            yield counts
 
 
 def _count_apart(videos: pa.Table, settings: PlanSettings) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import ray
@@ -30,7 +30,7 @@ def count_source(todo: Todo, settings: PlanSettings, schema: pa.Schema, shares: 
     yield from _count(lost, settings, schema, shares)
     if not lost:
         return
-    lost = _by_first_name([video_table([row.as_py()]) for table in lost.values() for row in table["video"]])
+    lost = _by_first_name(_apart(lost.values()))
     yield from _count(lost, settings, schema, shares)
     for name in lost:
         yield PlanCounts(name, 0, 0, 0.0, ((video_text(name), _CRASH),))
@@ -38,16 +38,10 @@ def count_source(todo: Todo, settings: PlanSettings, schema: pa.Schema, shares: 
 
 def estimate_clips(todo: Todo, settings: PlanSettings) -> int:
     """Tell how many clips are left to do, from some of the videos and the size of all."""
-    table = video_table(pack_video(video, None) for video in todo.sample)
-    count = ray.remote(num_cpus=0, max_retries=0)(count_clips)
-    try:
-        counts = [ray.get(count.remote(table, settings))]
-    except RayError as error:
-        if decoder_death(error) is None:
-            raise
-        counts = list(_count_apart(table, settings))
-    num_clips, size_bytes = (sum(numbers) for numbers in zip(*counts, strict=True)) if counts else (0, 0)
-    return int(num_clips * todo.size_bytes / size_bytes) if size_bytes else 0
+    sample = [video_table(pack_video(video, None) for video in todo.sample)]
+    counts = list(_count_sample(sample, settings)) or list(_count_sample(_apart(sample), settings))
+    size_bytes = sum(size for _, size in counts)
+    return int(sum(clips for clips, _ in counts) * todo.size_bytes / size_bytes) if size_bytes else 0
 
 
 def _count(
@@ -59,16 +53,21 @@ def _count(
             yield counts
 
 
-def _count_apart(videos: pa.Table, settings: PlanSettings) -> Iterator[tuple[int, int]]:
-    """Count the clips of each video apart, leaving out those that end the process that reads them."""
+def _count_sample(tables: Iterable[pa.Table], settings: PlanSettings) -> Iterator[tuple[int, int]]:
+    """Yield what `count_clips` gives for tables of videos, but for those that end the process that reads them."""
     count = ray.remote(num_cpus=0, max_retries=0)(count_clips)
-    for row in videos["video"]:
+    for table in tables:
         try:
-            yield ray.get(count.remote(video_table([row.as_py()]), settings))
+            yield ray.get(count.remote(table, settings))
         except RayError as error:
             if decoder_death(error) is None:
                 raise
 
 
-def _by_first_name(videos: Sequence[pa.Table]) -> dict[str, pa.Table]:
-    return {next(unpack_videos(table)).name: table for table in videos}
+def _apart(tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Give each video a table of its own, so that one cannot take another with it."""
+    return [video_table([row.as_py()]) for table in tables for row in table["video"]]
+
+
+def _by_first_name(tables: Iterable[pa.Table]) -> dict[str, pa.Table]:
+    return {next(unpack_videos(table)).name: table for table in tables}

@@ -70,6 +70,13 @@ class Cell:
     def __init__(self, *, yields: bool = False) -> None:
         self._yields = yields
         self._child: _Child | None = None
+        self._num_started = 0
+
+    @property
+    def generation(self) -> int:
+        """Number of the child that does the next work; what was sent to an earlier one is lost."""
+        self._started()
+        return self._num_started
 
     def run(
         self,
@@ -118,6 +125,7 @@ class Cell:
     def _started(self) -> _Child:
         if self._child is None:
             self._child = _Child(self._yields)
+            self._num_started += 1
         return self._child
 
 

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from vidcnn.video.h264 import FieldPairs
+from vidcnn.video.nal import picture_finder
+
+_MAX_EMPTY_BYTES = 1024
+"""Packets without a picture are hardly larger; others need not be looked through."""
 
 
 def frame_counter(codec: Any) -> Callable[[Any], bool]:
     """Return a function that tells, packet by packet in decoding order, whether a new frame appears with it.
 
     VP8 and VP9 have packets that hold a frame for later reference only; a decoder gives nothing out for them. H.264
-    may have a frame in two packets, one for each field.
+    may have a frame in two packets, one for each field. And a packet may hold none: the mark of a stream's end, filler.
 
     Args:
         codec: PyAV's codec context of the stream.
@@ -25,11 +29,20 @@ def frame_counter(codec: Any) -> Callable[[Any], bool]:
         return lambda packet: _vp9_is_shown(memoryview(packet))
     if codec.name in ("vp8", "libvpx"):
         return lambda packet: bool(memoryview(packet)[0] & 0b1_0000)  # RFC 6386, 9.1: show_frame
-    if codec.name == "h264":
-        pairs = FieldPairs(codec.extradata)
-        if pairs.are_possible:
-            return pairs.starts_frame
-    return lambda packet: True
+    if codec.name == "dirac":
+        return lambda packet: _dirac_has_picture(bytes(packet))
+    pairs = FieldPairs(codec.extradata) if codec.name == "h264" else None
+    starts_frame = pairs.starts_frame if pairs is not None and pairs.are_possible else None
+    has_picture = picture_finder(codec)
+    if has_picture is None:
+        return lambda packet: True
+
+    def counts(packet: Any) -> bool:
+        if packet.size <= _MAX_EMPTY_BYTES and not has_picture(bytes(packet)):
+            return False
+        return starts_frame is None or starts_frame(packet)
+
+    return counts
 
 
 def can_skip_frames(codec: Any) -> bool:
@@ -62,3 +75,16 @@ def _vp9_is_shown(data: memoryview) -> bool:
     show_existing_frame = bits[position] == "1"
     show_frame = bits[position + 2] == "1"
     return show_existing_frame or show_frame
+
+
+def _dirac_has_picture(data: bytes) -> bool:
+    """Look for a picture among the parse units (Dirac specification 2.2.3, 9.6; SMPTE ST 2042-1, 10.5)."""
+    position = 0
+    while data[position : position + 4] == b"BBCD" and position + 13 <= len(data):
+        if data[position + 4] & 8:
+            return True
+        length = int.from_bytes(data[position + 5 : position + 9], "big")
+        if length == 0:
+            return False
+        position += length
+    return position < len(data)  # what is no parse unit is for the decoder to complain about

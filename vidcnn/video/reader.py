@@ -13,10 +13,12 @@ from collections.abc import Generator, Iterator
 from typing import Any, Literal
 
 import av.error
+import av.logging
 
 from vidcnn.clips import Segment
 from vidcnn.errors import VideoError
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
+from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.damage import FrameJudge, JudgedFrame
 from vidcnn.video.packets import can_skip_frames
@@ -58,6 +60,7 @@ class SegmentReader:
         self._starts_at_beginning = segment.starts_at_beginning
         self._needed = frozenset(assembler.needed)
         self._skips = not by_order and can_skip_frames(self._codec)
+        self._log_capture = av.logging.Capture()
         self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
         self._has_read = False
         self._sought: int | None = None  # the keyframe that was last looked for
@@ -155,11 +158,16 @@ class SegmentReader:
         if time is None and packet.size == 0 and packet.dts is not None:
             return  # a frame left out by the recorder; to the decoder an empty packet would be the end
         try:
-            frames = packet.decode()
+            with self._log_capture as log:
+                frames = packet.decode()
         except (av.error.FFmpegError, ValueError):
             judge.note_damage(time)
             self._num_decoded += 1
             frames = []
+        if log:
+            if time is not None and tells_of_damage(log, self._codec.name):
+                judge.note_damage(time)
+            log.clear()
         for frame in frames:
             is_damaged = self._heeds_flags and frame.is_corrupt
             yield from judge.add(frame, self._time_of(frame), is_damaged=is_damaged)

@@ -19,6 +19,7 @@ import av.logging
 
 from vidcnn.errors import VidcnnError, VideoError
 from vidcnn.video.complaints import tells_of_damage, tells_of_loss
+from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
 from vidcnn.video.structure import explain_cut, find_playlist
 
@@ -209,6 +210,8 @@ def _open_container(location: str, file: VideoFile, max_pixels: int) -> Any:
         head = read_at(location)
         if playlist := find_playlist(head):
             raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
+        if scheme := find_encryption(head, file.size_bytes):
+            raise VideoError("unreadable", reason_of(scheme)) from error
         if reason := explain_cut(head, file.size_bytes):
             raise VideoError("truncated", reason) from error
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
@@ -223,6 +226,8 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
     for stream in whole or candidates:
         if stream.codec_context is not None:
             return stream
+    if scheme := find_encryption(read_at(location), size_bytes):
+        raise VideoError("unreadable", reason_of(scheme))
     if reason := explain_cut(read_at(location), size_bytes):
         raise VideoError("truncated", reason)
     if candidates:

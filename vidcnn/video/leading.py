@@ -72,13 +72,14 @@ def _num_lost(video: OpenVideo, num_packets: int) -> int:
     for packet in read_from_keyframe(video):
         if packet is None or not packet.size:
             continue
-        num_due += starts_frame(packet)
+        is_start = starts_frame(packet)
+        if is_start and num_due == num_packets:
+            break
+        num_due += is_start
         try:
             num_out += len(packet.decode())
         except (av.error.FFmpegError, ValueError):
             num_out += 1  # a frame that is known to be lost
-        if num_due == num_packets:
-            break
     with suppress(av.error.FFmpegError, ValueError):
         num_out += len(codec.decode(None))
     return max(0, num_due - num_out)

@@ -21,16 +21,17 @@ def picture_finder(codec: Any) -> Callable[[bytes], bool] | None:
     Args:
         codec: PyAV's codec context of the stream.
     """
-    is_part = _PARTS.get(codec.name)
-    if is_part is None:
+    unit_type = _UNIT_TYPES.get(codec.name)
+    if unit_type is None:
         return None
+    empty = _EMPTY_TYPES[codec.name]
     extradata = codec.extradata or b""
     is_stream = extradata == b"" or extradata.startswith(_START_CODES)
     length_bytes = 0 if is_stream else _length_bytes(codec.name, extradata)
 
     def has_picture(data: bytes) -> bool:
         heads = _heads_by_length(data, length_bytes) if length_bytes else _heads_by_start_code(data)
-        return heads is None or any(is_part(head) for head in heads)
+        return not heads or any(unit_type(head) not in empty for head in heads)
 
     return has_picture
 
@@ -40,7 +41,7 @@ def _heads_by_start_code(data: bytes) -> list[bytes] | None:
     if not data.startswith(_START_CODES):
         return None
     units = data.split(_START_CODE)[1:]
-    return [unit[:2] for unit in units if len(unit) > 1]
+    return [(unit + b"\0")[:2] for unit in units if unit]  # the mark of a stream's end is a single byte
 
 
 def _heads_by_length(data: bytes, length_bytes: int) -> list[bytes] | None:
@@ -52,8 +53,8 @@ def _heads_by_length(data: bytes, length_bytes: int) -> list[bytes] | None:
         position = start + int.from_bytes(data[position:start], "big")
         if position > len(data):
             return None
-        if position > start + 1:
-            heads.append(data[start : start + 2])
+        if position > start:
+            heads.append((data[start:position] + b"\0")[:2])
     return heads
 
 
@@ -65,8 +66,13 @@ def _length_bytes(name: str, extradata: bytes) -> int:
     return (extradata[place] & 3) + 1 if len(extradata) > place else 4
 
 
-_PARTS: dict[str, Callable[[bytes], bool]] = {
-    "h264": lambda head: 1 <= head[0] & 31 <= 5,  # table 7-1
-    "hevc": lambda head: head[0] >> 1 & 63 < 32,  # H.265, table 7-1: VCL NAL units
-    "vvc": lambda head: head[1] >> 3 < 12,  # H.266, table 5
+_UNIT_TYPES: dict[str, Callable[[bytes], int]] = {
+    "h264": lambda head: head[0] & 31,
+    "hevc": lambda head: head[0] >> 1 & 63,
+    "vvc": lambda head: head[1] >> 3,
+}
+_EMPTY_TYPES = {  # what is known to be no part of a picture; a unit of another type may be one, or lead to one
+    "h264": range(6, 14),  # H.264, table 7-1
+    "hevc": range(32, 41),  # H.265, table 7-1
+    "vvc": (*range(12, 19), *range(20, 26)),  # H.266, table 5; 19 is a picture's header
 }

@@ -21,6 +21,8 @@ from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.damage import FrameJudge, JudgedFrame
+from vidcnn.video.encryption import packet_encryption, reason_of
+from vidcnn.video.missing import has_index
 from vidcnn.video.packets import can_skip_frames
 
 _SEEK_BACK_SECONDS = (0.0, 2.0, 15.0)
@@ -60,6 +62,8 @@ class SegmentReader:
         self._starts_at_beginning = segment.starts_at_beginning
         self._needed = frozenset(assembler.needed)
         self._skips = not by_order and can_skip_frames(self._codec)
+        self._may_be_encrypted = has_index(video)  # of others, the first frame tells
+        self._encryption: str | None = None
         self._log_capture = av.logging.Capture()
         self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
         self._has_read = False
@@ -157,6 +161,11 @@ class SegmentReader:
         time = self._feed(packet) if packet.size else None
         if time is None and packet.size == 0 and packet.dts is not None:
             return  # a frame left out by the recorder; to the decoder an empty packet would be the end
+        if self._may_be_encrypted and (scheme := packet_encryption(packet, self._video.stream)):
+            self._encryption = scheme
+            judge.note_damage(time)
+            self._num_decoded += 1
+            return
         try:
             with self._log_capture as log:
                 frames = packet.decode()
@@ -214,6 +223,8 @@ class SegmentReader:
     def _settle(self, frame: Any) -> Iterator[DecodedClip]:
         if frame is not None:
             yield from self._assembler.put(frame)
+        elif self._encryption is not None:
+            yield from self._assembler.fail_next(VideoError("unreadable", reason_of(self._encryption)))
         else:
             message = "frames of this clip, or frames that they build on, are damaged"
             yield from self._assembler.fail_next(VideoError("corrupt_frames", message))

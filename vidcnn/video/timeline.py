@@ -20,6 +20,7 @@ import numpy as np
 from vidcnn.errors import VideoError
 from vidcnn.grid import FrameTimes, IntArray
 from vidcnn.video.container import OpenVideo, open_video, read_from_keyframe
+from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.ending import declared_end, end_of_last
 from vidcnn.video.files import read_at
 from vidcnn.video.leading import MAX_LEADING_PACKETS, decodable_times, num_lost_at_start
@@ -62,6 +63,8 @@ def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, Timing]:
     lost = entries_cut_off(video)
     read = _read_packets(video, {entry.pos for entry in lost})
     if len(read.presentation) == 0:
+        if scheme := find_encryption(read_at(location), video.size_bytes):
+            raise VideoError("unreadable", reason_of(scheme))
         if reason := explain_cut(read_at(location), video.size_bytes):
             raise VideoError("truncated", reason)
         raise VideoError("no_video", "its video stream holds no frames")

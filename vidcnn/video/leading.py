@@ -79,7 +79,7 @@ def _num_lost(video: OpenVideo, num_packets: int) -> int:
         try:
             num_out += len(packet.decode())
         except (av.error.FFmpegError, ValueError):
-            num_out += 1  # a frame that is known to be lost
+            num_out += is_start  # a frame that is known to be lost
     with suppress(av.error.FFmpegError, ValueError):
         num_out += len(codec.decode(None))
     return max(0, num_due - num_out)

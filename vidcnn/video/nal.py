@@ -13,10 +13,10 @@ _START_CODE = b"\0\0\1"
 _START_CODES = (_START_CODE, b"\0" + _START_CODE)
 
 
-def picture_finder(codec: Any) -> Callable[[bytes], bool] | None:
+def nal_picture_finder(codec: Any) -> Callable[[bytes], bool] | None:
     """Return a function that tells whether a packet holds any part of a picture, or None for other codecs.
 
-    Packets without one hold parameters, messages, filler or the mark of a stream's end: no frame appears with them.
+    Packets without one hold parameters, messages, filler or the mark of a stream's end.
 
     Args:
         codec: PyAV's codec context of the stream.

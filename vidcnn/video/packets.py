@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from vidcnn.video.h264 import FieldPairs
-from vidcnn.video.nal import picture_finder
+from vidcnn.video.nal import nal_picture_finder
 
 _MAX_EMPTY_BYTES = 1024
 """Packets without a picture are hardly larger; others need not be looked through."""
+
+_PICTURE_START = b"\0\0\1\0"
 
 
 def frame_counter(codec: Any) -> Callable[[Any], bool]:
@@ -29,20 +31,26 @@ def frame_counter(codec: Any) -> Callable[[Any], bool]:
         return lambda packet: _vp9_is_shown(memoryview(packet))
     if codec.name in ("vp8", "libvpx"):
         return lambda packet: bool(memoryview(packet)[0] & 0b1_0000)  # RFC 6386, 9.1: show_frame
-    if codec.name == "dirac":
-        return lambda packet: _dirac_has_picture(bytes(packet))
-    pairs = FieldPairs(codec.extradata) if codec.name == "h264" else None
-    starts_frame = pairs.starts_frame if pairs is not None and pairs.are_possible else None
     has_picture = picture_finder(codec)
-    if has_picture is None:
+    if codec.name == "h264":
+        pairs = FieldPairs(codec.extradata)
+        if pairs.are_possible:
+            return lambda packet: has_picture(packet) and pairs.starts_frame(packet)
+    return has_picture
+
+
+def picture_finder(codec: Any) -> Callable[[Any], bool]:
+    """Return a function that tells whether a packet holds a picture, or a part of one.
+
+    Those that hold none are no fault: a decoder gives nothing out for them, or complains.
+
+    Args:
+        codec: PyAV's codec context of the stream.
+    """
+    find = _FINDERS.get(codec.name) or nal_picture_finder(codec)
+    if find is None:
         return lambda packet: True
-
-    def counts(packet: Any) -> bool:
-        if packet.size <= _MAX_EMPTY_BYTES and not has_picture(bytes(packet)):
-            return False
-        return starts_frame is None or starts_frame(packet)
-
-    return counts
+    return lambda packet: packet.size > _MAX_EMPTY_BYTES or find(bytes(packet))
 
 
 def can_skip_frames(codec: Any) -> bool:
@@ -88,3 +96,22 @@ def _dirac_has_picture(data: bytes) -> bool:
             return False
         position += length
     return position < len(data)  # what is no parse unit is for the decoder to complain about
+
+
+def _gif_has_picture(data: bytes) -> bool:
+    """Look for an image behind extensions (GIF89a specification, appendix A)."""
+    position = 0
+    while data[position : position + 1] == b"!" and position + 2 < len(data):
+        position += 2
+        while position < len(data) and data[position]:
+            position += 1 + data[position]
+        position += 1
+    return position < len(data) and data[position] != ord(";")
+
+
+_FINDERS: dict[str, Callable[[bytes], bool]] = {
+    "dirac": _dirac_has_picture,
+    "gif": _gif_has_picture,
+    "mpeg1video": lambda data: _PICTURE_START in data,  # ISO/IEC 13818-2, table 6-1
+    "mpeg2video": lambda data: _PICTURE_START in data,
+}

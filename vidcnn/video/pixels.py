@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.sidedata.sidedata import Type
 
 from vidcnn.transforms import Preprocessing, resize_and_crop
+from vidcnn.video.side_data import display_matrix
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -89,13 +89,11 @@ class FrameConverter:
 
     def _orientation(self, frame: Any) -> _Orientation:
         if self._is_turned is None:
-            self._is_turned = frame.rotation != 0 or _display_matrix(frame) is not None
+            self._is_turned = display_matrix(frame) is not None
         if not self._is_turned and frame.rotation == 0:
             return _Orientation()
-        matrix = _display_matrix(frame)
-        if matrix is None:
-            return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
-        return _read_matrix(matrix)
+        matrix = display_matrix(frame)
+        return _Orientation() if matrix is None else _read_matrix(matrix)
 
 
 class _Orientation(NamedTuple):
@@ -110,23 +108,6 @@ class _Orientation(NamedTuple):
     is_transposed: bool = False
     reverses_rows: bool = False
     reverses_columns: bool = False
-
-
-_QUARTER_TURNS = (  # counterclockwise
-    _Orientation(),
-    _Orientation(True, True, False),
-    _Orientation(False, True, True),
-    _Orientation(True, False, True),
-)
-
-
-def _display_matrix(frame: Any) -> bytes | None:
-    """Return how a frame says it is shown, or None where it says nothing, or has data of a kind that PyAV cannot name."""
-    try:
-        matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    except ValueError:
-        return None
-    return None if matrix is None else bytes(matrix)
 
 
 @lru_cache(maxsize=64)

@@ -242,17 +242,14 @@ def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, Timing]:
     ):
         if _has_duplicates(read.decoding):
             return _even_times(len(read.decoding), rate), "order"
-        return FrameTimes(read.decoding, _end(read.decoding, 0, video, time_base, nominal_gap), time_base), "order"
+        end = end_of_last(read.decoding, 0, nominal_gap=nominal_gap, time_base=time_base, declared=declared_end(video))
+        return FrameTimes(read.decoding, end, time_base), "order"
     keyframes = np.unique(np.searchsorted(ordered, read.presentation[read.keyframes]))
-    end = _end(ordered, _own_duration(read, video), video, time_base, nominal_gap)
+    own, declared = _own_duration(read, video), declared_end(video)
+    end = end_of_last(ordered, own, nominal_gap=nominal_gap, time_base=time_base, declared=declared)
     times = FrameTimes(ordered, end, time_base, keyframes)
     # A frame without a place in the file got its time from the frames read before it, and another after a seek.
     return times, "order" if read.num_unplaced else "pts"
-
-
-def _end(ordered: IntArray, own_duration: int, video: OpenVideo, time_base: Fraction, nominal_gap: Fraction) -> int:
-    is_alone = len(video.container.streams) == 1
-    return end_of_last(ordered, own_duration, nominal_gap, time_base, declared_end(video), is_alone=is_alone)
 
 
 def _own_duration(read: _Packets, video: OpenVideo) -> int:

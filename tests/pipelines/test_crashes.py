@@ -46,7 +46,7 @@ def write_short(folder: Path, name: str) -> None:
 
 def spec(videos: Path, bundle: Path, out: Path) -> InferSpec:
     return InferSpec(
-        source=(str(videos),), out=str(out), model=str(bundle), num_frames=4, stride=1, step=2, decode_timeout=1.0
+        source=(str(videos),), out=str(out), model=str(bundle), num_frames=4, stride=1, step=2, decode_timeout=5.0
     )
 
 

@@ -53,6 +53,7 @@ _MAX_LEAD_PACKETS = 512
 _FILE_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, BufferError, struct.error)
 """What reading odd files may raise: libav's own errors, and those of arithmetic on what they claim."""
 
+
 @dataclass(frozen=True)
 class OpenVideo:
     """An open container and the stream that is read from it.

@@ -6,8 +6,8 @@ some build on what was cut away. Drawn in decoding order, with the times at whic
     I12  B9   B10  B11  P16  B13 ...       first keyframe shown at 12
          -    -    ok                      B9 and B10 build on what came before 12; B11 does not
 
-No header tells this of all codecs (HEVC and VVC have it in the type of a NAL unit, H.264 and MPEG-2 do not), so that the
-first frames are decoded, to see which of them come out.
+No header tells this of all codecs: HEVC and VVC have it in the type of a NAL unit, H.264 and MPEG-2 do not. So the first
+frames are decoded, to see which of them come out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vidcnn.video.container import OpenVideo, open_video, read_from_keyframe
 from vidcnn.video.packets import frame_counter
 
 MAX_LEADING_PACKETS = 64
-"""Frames shown before the first keyframe are among this many packets after it: reordering reaches over 16 frames."""
+"""Frames shown before the first keyframe come right after it, and are fewer: reordering reaches over 16 frames."""
 
 _MAX_COUNTED_PACKETS = 20
 """Packets decoded to find how many of the first frames are lost: more than reordering reaches over."""

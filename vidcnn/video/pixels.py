@@ -43,6 +43,7 @@ _LUMA_WEIGHTS = {  # (Kr, Kb) by AVColorSpace, ITU-T H.273 table 4
 }
 _BT601 = (0.299, 0.114)  # also what libav takes where the stream does not say
 
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _NOT_LINEAR_IN_CBCR = (0, 8, 11, 12, 13, 14, 15, 16, 17)  # RGB, YCgCo, ICtCp and others: left to libav
 
 cv2.setNumThreads(1)  # a decoder has one core
@@ -75,16 +76,16 @@ class FrameConverter:
         orientation = self._orientation(frame)
         preprocessing = self._preprocessing
         if preprocessing is None:
-            return _upright(frame.to_ndarray(format="rgb24"), orientation)
+            return _upright(_converted(frame), orientation)
         if self._uncropped:
             size = (frame.width, frame.height) if orientation.is_transposed else (frame.height, frame.width)
             preprocessing = preprocessing.uncropped(*size)
         if self._exact:
-            return resize_and_crop(_upright(frame.to_ndarray(format="rgb24"), orientation), preprocessing)
+            return resize_and_crop(_upright(_converted(frame), orientation), preprocessing)
         target = _target(preprocessing, frame.height, frame.width, orientation)
         rgb = _resize_planes(frame, target)
         if rgb is None:
-            rgb = _resize(frame.to_ndarray(format="rgb24"), target)
+            rgb = _resize(_converted(frame), target)
         return _upright(rgb, orientation)
 
     def _orientation(self, frame: Any) -> _Orientation:
@@ -94,6 +95,19 @@ class FrameConverter:
             return _Orientation()
         matrix = display_matrix(frame)
         return _Orientation() if matrix is None else _read_matrix(matrix)
+
+
+def _converted(frame: Any) -> UInt8Array:
+    """Return a whole frame as libav converts it: uint8 (H, W, 3)."""
+    try:
+        rgb: UInt8Array = frame.to_ndarray(format="rgb24")
+    except OSError:
+        # libav refuses colour spaces that are reserved, and some that it cannot convert: it takes a guess if not asked.
+        if frame.colorspace == _UNSPECIFIED:
+            raise
+        frame.colorspace = _UNSPECIFIED
+        rgb = frame.to_ndarray(format="rgb24")
+    return rgb
 
 
 class _Orientation(NamedTuple):

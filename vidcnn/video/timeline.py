@@ -204,8 +204,11 @@ def _leading(read: _Packets) -> IntArray:
     """Return the indexes of frames that are coded right after the first keyframe, and shown before it."""
     if read.first_keyframe is None or read.num_untimed:
         return np.zeros(0, np.int64)
-    near = slice(read.num_before_keyframe, read.num_before_keyframe + MAX_LEADING_PACKETS)
-    return np.flatnonzero(read.presentation[near] < read.first_keyframe) + read.num_before_keyframe
+    start = read.num_before_keyframe
+    is_early = read.presentation[start : start + MAX_LEADING_PACKETS] < read.first_keyframe
+    first = int(is_early[:1].sum() == 0)  # the keyframe itself, unless an edit list cuts it off
+    num_leading = int(np.cumprod(is_early[first:]).sum())
+    return np.arange(num_leading, dtype=np.int64) + start + first
 
 
 def _num_early(read: _Packets) -> int:

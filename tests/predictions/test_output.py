@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -23,8 +24,10 @@ from tests.predictions import cases
 from tests.predictions.cases import open_output, rows_of, segment, video, visible_rows, write
 from vidcnn import __version__
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
+from vidcnn.predictions.files import metadata, read_ledger, write_file
 from vidcnn.predictions.ledger import SegmentKey
 from vidcnn.predictions.rows import prediction_schema
+from vidcnn.predictions.section import LedgerWriter
 
 MODES = ["preds.parquet", "preds"]
 
@@ -444,11 +447,11 @@ def test_the_files_metadata_say_what_made_them(out: Path) -> None:
 def test_other_settings_are_refused_by_name(out: Path) -> None:
     write(out, cases.OLD)
     changed = {**cases.SETTINGS, "stride": 2, "fps": 1.5}
-    with pytest.raises(SettingsDifferError, match=r"fps was absent, now 1\.5; stride was 4, now 2") as raised:
+    with pytest.raises(SettingsDifferError, match=r"was written with other clips: fps none, now 1\.5, stride 4, now 2"):
         open_output(out, settings=changed)
-    assert "another --out" in raised.value.hint
-    with pytest.raises(SettingsDifferError, match=r"column embedding was .*, now absent"):
+    with pytest.raises(SettingsDifferError, match=r"was written with other columns: embedding .*, now none") as raised:
         open_output(out, schema=prediction_schema(num_classes_for_probabilities=3, embedding_size=None))
+    assert "another --out" in raised.value.hint
     write(out, cases.OLD)
 
 
@@ -483,13 +486,13 @@ def test_a_part_that_lost_rows_is_not_merged(tmp_path: Path) -> None:
     out = tmp_path / "preds.parquet"
     write(out, cases.OLD, publish=False)
     (part,) = hidden(out).glob("part-*")
-    table, metadata = pq.read_table(part), pq.read_metadata(part).metadata
-    with pq.ParquetWriter(part, table.schema) as writer:
-        writer.write_table(table.slice(1))
-        writer.add_key_value_metadata({key: metadata[key] for key in metadata if key.startswith(b"vidcnn")})
-    with open_output(out) as output, pytest.raises(OutputError, match=f"{part.name} should hold"):
-        output.publish()
+    rows = pq.read_table(part, schema=cases.SCHEMA)
+    with part.open("wb") as sink, LedgerWriter.of(read_ledger(pa.OSFile, str(part))) as ledger:
+        write_file(sink, [rows.slice(1)], cases.SCHEMA, metadata(cases.SETTINGS, "run", 1), ledger)
+    with pytest.raises(OutputError, match=f"{part.name} should hold 19 rows, but 18 are there"):
+        open_output(out)
     assert not out.exists()
+    assert part.exists()
 
 
 def test_a_second_run_on_the_same_output_is_refused_while_the_first_one_lives(out: Path) -> None:

@@ -138,8 +138,11 @@ def old_ledger(ledger: Mapping[str, Entry]) -> str:
     return base64.b64encode(zlib.compress(text.encode())).decode()
 
 
-def make_old(path: Path) -> None:
-    """Make a file of predictions one as an earlier version wrote it: its ledger is in the metadata, nothing else."""
+def make_old(path: Path, padding: int = 0) -> None:
+    """Make a file of predictions one as an earlier version wrote it: its ledger is in the metadata, nothing else.
+
+    `padding` is what more videos would add to it.
+    """
     with path.open("rb") as source:
         rows, values = pq.read_table(source, schema=SCHEMA), pq.read_metadata(path).metadata
     ledger = read_ledger(pa.OSFile, str(path))
@@ -148,7 +151,8 @@ def make_old(path: Path) -> None:
     with pq.ParquetWriter(path, SCHEMA) as writer:
         if rows.num_rows:
             writer.write_table(rows)
-        writer.add_key_value_metadata({**kept, "vidcnn.ledger": old_ledger(ledger)})
+        text = old_ledger(ledger)
+        writer.add_key_value_metadata({**kept, "vidcnn.ledger": " " * padding + text})
 
 
 OLD = [segment(name, index, 2) for name in ("a", "b", "c") for index in (0, 1)] + [segment("bad-0")]

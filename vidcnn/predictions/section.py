@@ -71,7 +71,7 @@ class Place(NamedTuple):
         """
         try:
             return cls(**{name: int(value) for name, value in json.loads(text).items()})
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"not the place of a ledger: {error}") from error
 
 

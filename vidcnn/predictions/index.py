@@ -166,6 +166,13 @@ class Index:
                     run.kill(position)
                     return
 
+    def replace(self, name: str, entry: Entry, newer: Entry | None) -> None:
+        """Put another entry in the place of the one that `find` returned; None for none."""
+        self.discard(name, entry)
+        if newer is not None:
+            self._named[name] = newer
+            self._num_whole += newer.is_complete and len(newer.files) == 1
+
     def covers(self, held: Held) -> bool:
         """Tell whether every segment that a file holds is in this index."""
         keys = held.keys

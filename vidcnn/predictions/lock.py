@@ -79,7 +79,6 @@ class FileLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(file, path):
-                    _check_content(file, path)
                     _check_elsewhere(file, directory, out, timing)
                     return cls(directory, out, file, timing)
             except BlockingIOError:
@@ -157,7 +156,6 @@ def look(directory: str, out: str, timing: Timing = USUAL) -> None:
     except FileNotFoundError:
         return
     try:
-        _check_content(file, path)
         holder = decode(os.pread(file, _MAX_BYTES, 0))
         if holder is None or holder.has_ended:
             return
@@ -192,17 +190,6 @@ def _open_lock(path: str, flags: int) -> int:
         os.close(file)
         raise _is_link(path) if stat.S_ISREG(status.st_mode) else _is_strange(path)
     return file
-
-
-def _check_content(file: int, path: str) -> None:
-    """See that a lock file has what a lock file has, before it is written over.
-
-    Raises:
-        OutputError: It has something else.
-    """
-    content = os.pread(file, _MAX_BYTES, 0)
-    if content and decode(content) is None and not content.startswith(b'{"token"'):
-        raise _is_strange(path)
 
 
 def _is_link(path: str) -> OutputError:

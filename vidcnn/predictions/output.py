@@ -18,19 +18,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidcnn.errors import SettingsDifferError
 from vidcnn.predictions import ledger as ledgers
-from vidcnn.predictions import section
 from vidcnn.predictions.buffer import Buffer, commit_is_due
+from vidcnn.predictions.committed import Committed, column_settings
 from vidcnn.predictions.files import (
     check_file,
     metadata,
@@ -40,24 +38,15 @@ from vidcnn.predictions.files import (
     sort_rows,
     write_file,
 )
-from vidcnn.predictions.index import Held, Index, hashes
-from vidcnn.predictions.ledger import Entry, Ledger, SegmentKey, VideoKey, video_text
-from vidcnn.predictions.merging import Source, merged_entries, merged_rows
+from vidcnn.predictions.ledger import Entry, SegmentKey, VideoKey, video_text
+from vidcnn.predictions.merging import merged_entries, merged_rows
 from vidcnn.predictions.places import OutputStorage, open_storage
-from vidcnn.predictions.reading import Footer, TableFile
 from vidcnn.predictions.redo import Redo, videos_with_errors
 from vidcnn.predictions.rows import Summary, summarize
 from vidcnn.predictions.section import LedgerWriter
 from vidcnn.settings import differences
 
 __all__ = ["Output", "SegmentKey", "VideoKey"]
-
-_NUM_READERS = 8
-
-
-class _Loaded(NamedTuple):
-    footer: Footer
-    held: Held
 
 
 class Output:
@@ -69,13 +58,9 @@ class Output:
     def __init__(self, storage: OutputStorage, *, schema: pa.Schema, run_id: str) -> None:
         self._storage = storage
         self._settings: Mapping[str, Any] | None = None
-        self._recorded: list[dict[str, Any]] = []
         self._schema = schema
         self._run_id = run_id
-        self._published = Index()
-        self._generation = 0  # of the single file
-        self._parts = Index()
-        self._conflicts: set[str] = set()
+        self._committed = Committed(storage)
         self._buffer = Buffer()
         self._redo = Redo()
         self._started = self._last_commit = time.monotonic()
@@ -122,7 +107,7 @@ class Output:
         """
         try:
             output = cls(storage, schema=schema, run_id=run_id or uuid.uuid4().hex)
-            output._read_committed()
+            output._committed.read()
             if settings is not None:
                 output.use_settings(settings)
         except BaseException:
@@ -145,7 +130,7 @@ class Output:
     @property
     def recorded_settings(self) -> dict[str, Any] | None:
         """The settings that the output was written with; None for a new one."""
-        return self._recorded[0] if self._recorded else None
+        return self._committed.recorded[0] if self._committed.recorded else None
 
     def use_settings(self, settings: Mapping[str, Any]) -> None:
         """Say what the rows of this run depend on; it must happen before the first commit.
@@ -156,13 +141,13 @@ class Output:
         Raises:
             SettingsDifferError: The output was written with other settings.
         """
-        for recorded in self._recorded:
+        for recorded in self._committed.recorded:
             self._check_settings(recorded, settings)
         self._settings = settings
-        if self._conflicts and not self._storage.is_view:
-            # Only two runs at once, which no lock kept apart, leave any.
-            self._drop({name: self._parts.find(name, 0, 0) for name in self._conflicts})
-            self._conflicts = set()
+        if not self._storage.is_view:
+            # Only two runs at once, which no lock kept apart, leave any conflicts.
+            self._drop({name: self._committed.parts.find(name, 0, 0) for name in self._committed.conflicts})
+            self._committed.conflicts = set()
 
     def redo_errors(self, kinds: Collection[str] | None = None) -> int:
         """Count videos with error rows as not done, until they are done again; their rows stay until then.
@@ -178,8 +163,8 @@ class Output:
         """
         final = self._storage.final_path
         names: set[str] = set()
-        for path in self._files():
-            replaced = self._replaced() if path == final else set()
+        for path in self._committed.files():
+            replaced = self._committed.replaced() if path == final else set()
             names |= videos_with_errors(self._storage.open, path, kinds) - replaced
         self._redo.begin(names)
         return len(names)
@@ -266,7 +251,7 @@ class Output:
         # Old rows go before new ones come: no reader sees both, and a kill in between loses only work.
         replaced = {}
         for name, entry in pending.items():
-            held = self._parts.find(name, entry.size_bytes, entry.mtime_ns)
+            held = self._committed.parts.find(name, entry.size_bytes, entry.mtime_ns)
             if held is not None and not held.fits(entry):
                 replaced[name] = held
         self._drop(replaced)
@@ -274,7 +259,7 @@ class Output:
         with LedgerWriter.of(pending) as ledger:
             self._write(path, ledger, [sort_rows(self._buffer.rows())])
         for name, entry in pending.items():
-            self._parts.put(name, entry._replace(files=(path,)))
+            self._committed.parts.put(name, entry._replace(files=(path,)))
         self._redo.end(pending)
         self._buffer = Buffer()
 
@@ -289,19 +274,14 @@ class Output:
         """
         self.commit()
         final = self._storage.final_path
-        if final is None or not self._parts:
+        if final is None or not len(self._committed.parts):
             return
-        parts = self._storage.list_parts()
+        sources = self._committed.sources()
         with LedgerWriter() as ledger:
-            entries = merged_entries(self._storage.open, self._sources(parts))
+            entries = merged_entries(self._storage.open, sources)
             self._write(final, ledger, merged_rows(self._storage.open, entries, self._schema, ledger))
             check_file(self._storage.open, final, ledger)
-        published = self._load(final)
-        self._published, _ = Index.of([published.held], self._named)
-        self._generation = published.footer.generation
-        self._parts = Index()
-        for path in parts:
-            self._storage.delete(path)
+        self._committed.read_published([source.path for source in sources if source.path != final])
 
     def summary(self) -> Summary:
         """Count the rows that are committed, by reading them.
@@ -310,17 +290,10 @@ class Output:
             OutputError: A file is damaged.
         """
         final = self._storage.final_path
-        replaced: set[str] = set()
-        num_videos = len(self._published) + len(self._parts)
-        if len(self._published) and len(self._parts):
-            for name, entry in self._part_entries():
-                if self._published.find(name, entry.size_bytes, entry.mtime_ns) is not None:
-                    replaced.add(name)
-            num_videos -= len(replaced)
-            replaced = self._replaced()
+        replaced = self._committed.replaced()
         tables = (
             piece
-            for path in self._files()
+            for path in self._committed.files()
             for piece in read_columns(
                 self._storage.open,
                 path,
@@ -328,92 +301,16 @@ class Output:
                 without=replaced if path == final else [],
             )
         )
-        return summarize(tables, num_videos=num_videos)
-
-    def _files(self) -> list[str]:
-        final = self._storage.final_path
-        return [*self._storage.list_parts(), *([final] if final and len(self._published) else [])]
-
-    def _part_entries(self) -> Iterator[tuple[str, Entry]]:
-        for path in self._storage.list_parts():
-            with TableFile(self._storage.open, path) as file:
-                for table in file.ledger():
-                    for entry in section.entries_of(table):
-                        yield entry[0], section.loaded(entry, path)
-
-    def _replaced(self) -> set[str]:
-        """Return the names of videos whose rows in the single file give way to those of parts."""
-        if not (len(self._published) and len(self._parts)):
-            return set()
-        replaced = set()
-        for name, part in self._part_entries():
-            held = self._published.find(name, part.size_bytes, part.mtime_ns)
-            if held is not None and not held.fits(part):
-                replaced.add(name)
-        return replaced
+        return summarize(tables, num_videos=self._committed.count_videos())
 
     def _held(self, video: VideoKey) -> Entry | None:
         """Return what is committed of this version of a video, and need not be done again."""
         name = video_text(video.name)
-        if name in self._conflicts or name in self._redo:
-            return None
-        published, parts = (
-            index.find(name, video.size_bytes, video.mtime_ns) for index in (self._published, self._parts)
-        )
-        held = ledgers.overlay(published, parts)
+        held = None if name in self._redo else self._committed.find(name, video.size_bytes, video.mtime_ns)
         return held if held is not None and held.is_of(video) else None
 
-    def _sources(self, parts: list[str]) -> list[Source]:
-        """Return the files that make up the single file: what the parts hold takes precedence over it."""
-        final = self._storage.final_path
-        old = [Source(final, 0)] if final and len(self._published) else []
-        return [*old, *(Source(path, 1) for path in parts)]
-
-    def _read_committed(self) -> None:
-        parts = self._storage.list_parts()
-        final = [self._storage.final_path] if self._storage.final_path and self._storage.has_final() else []
-        with ThreadPoolExecutor(_NUM_READERS) as pool:
-            loaded = list(pool.map(self._load, [*parts, *final]))
-        footers = [one.footer for one in loaded]
-        held = [one.held for one in loaded]
-        del loaded
-        for footer in footers:
-            recorded = footer.settings | _column_settings(footer.schema)
-            if recorded not in self._recorded:
-                self._recorded.append(recorded)
-        if final:
-            self._published, _ = Index.of([held.pop()], self._named)
-            self._generation = footers.pop().generation
-        # Parts of a generation that was published are left by a run that was killed when it did that.
-        is_covered = [
-            footer.generation <= self._generation and self._published.covers(one)
-            for footer, one in zip(footers, held, strict=True)
-        ]
-        covered = [one.file for one, is_one in zip(held, is_covered, strict=True) if is_one]
-        held = [one for one, is_one in zip(held, is_covered, strict=True) if not is_one]
-        self._parts, self._conflicts = Index.of(held, self._named)
-        for path in covered if not self._storage.is_view else ():
-            self._storage.delete(path)
-
-    def _load(self, path: str) -> _Loaded:
-        with TableFile(self._storage.open, path) as file:
-            footer = file.footer()
-            return _Loaded(footer, Held.of(path, file.ledger(), footer.num_videos))
-
-    def _named(self, path: str, keys: np.typing.NDArray[Any]) -> Ledger:
-        """Return those entries of a file whose names have some hashes, which are sorted."""
-        found: Ledger = {}
-        with TableFile(self._storage.open, path) as file:
-            for table in file.ledger():
-                chosen = np.isin(hashes(table["video"].to_pylist()), keys)
-                found |= {
-                    entry[0]: section.loaded(entry, path)
-                    for entry in section.entries_of(table.filter(pa.array(chosen)))
-                }
-        return found
-
     def _check_settings(self, was: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        differing = differences(was, dict(settings) | _column_settings(self._schema))
+        differing = differences(was, dict(settings) | column_settings(self._schema))
         if differing:
             raise SettingsDifferError(
                 f"{self._storage.out} was written with {'; '.join(differing)}",
@@ -422,7 +319,7 @@ class Output:
 
     def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table]) -> None:
         assert self._settings is not None, "use_settings comes first"
-        values = metadata(self._settings, self._run_id, self._generation + 1)
+        values = metadata(self._settings, self._run_id, self._committed.generation + 1)
         self._storage.write(
             path,
             lambda sink: write_file(sink, tables, self._schema, values, ledger),
@@ -435,25 +332,21 @@ class Output:
         Args:
             replaced: What the parts hold of them.
         """
+        left = {name: entry for name, entry in replaced.items() if entry is not None}
         files: dict[str, set[str]] = {}
-        for name, entry in replaced.items():
-            for path in entry.files if entry is not None else ():
+        for name, entry in left.items():
+            for path in entry.files:
                 files.setdefault(path, set()).add(name)
         for path, dropped in sorted(files.items()):
             held = read_ledger(self._storage.open, path)
             kept = {name: entry for name, entry in held.items() if name not in dropped}
-            if len(kept) == len(held):
-                continue
-            if kept:
+            if kept and len(kept) < len(held):
                 with LedgerWriter.of(kept) as ledger:
                     self._write(path, ledger, [read_rows(self._storage.open, path, without=dropped)])
-            else:
+            elif not kept:
                 self._storage.delete(path)
-        for name, entry in replaced.items():
-            if entry is not None:
-                self._parts.discard(name, entry)
-
-
-def _column_settings(schema: pa.Schema) -> dict[str, str]:
-    """Describe the columns as settings: they too must be the same in all files of an output."""
-    return {f"column {field.name}": str(field.type) for field in schema}
+            for name in dropped:  # one by one: the next file may not be to be written
+                before = left[name]
+                rest = tuple(file for file in before.files if file != path)
+                left[name] = before._replace(files=rest)
+                self._committed.parts.replace(name, before, left[name] if rest else None)

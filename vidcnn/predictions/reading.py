@@ -28,6 +28,12 @@ WAIT_SECONDS: tuple[float, ...] = (0.5, 2.0, 5.0)
 Opener = Callable[[str], Any]
 """Opens a file, given its path, for random access."""
 
+HINT_ASIDE = (
+    "vidcnn leaves it as it is; move it to another folder, and the same command does again what it held, "
+    "or choose another --out"
+)
+"""What to do about a file that is damaged; nobody is told to delete one."""
+
 _Result = TypeVar("_Result")
 
 _FAILURES = (pa.ArrowException, OSError, ValueError, KeyError)
@@ -36,8 +42,10 @@ _MAX_FOOTER_STRING = 2**31 - 1
 _NUM_FAILURES = 2
 """How often a file may fail of which all bytes come, before it is damaged."""
 _BLOCK_BYTES = 8 * 2**20
+_CHECKED_BYTES = 2**30
 _LEDGER = b"vidcnn.ledger"  # of earlier versions
 _PLACE = b"vidcnn.ledger_place"
+_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class TableFile:
         self._file: pq.ParquetFile | None = None
         self._footer: Footer | None = None
         self._old_ledger: Ledger | None = None
+        self._checksum: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -195,10 +204,11 @@ class TableFile:
         )
 
     def _fault(self) -> OSError | pa.ArrowException | None:
-        """Return what keeps the storage from giving all bytes of the file; None where they come."""
+        """Return what keeps the storage from giving all bytes, of large files the last ones; None where they come."""
         try:
             with self._open_file(self.path) as source:
-                size, position, checksum = source.size(), 0, 0
+                size, checksum = source.size(), 0
+                position = max(0, size - _CHECKED_BYTES)
                 while position < size:
                     wanted = min(_BLOCK_BYTES, size - position)
                     block = source.read_at(wanted, position)
@@ -208,8 +218,8 @@ class TableFile:
                     position += wanted
         except (OSError, pa.ArrowException) as error:
             return error
-        before, self._checksum = getattr(self, "_checksum", checksum), checksum
-        return None if before == checksum else OSError("other bytes came each time")
+        before, self._checksum = self._checksum, checksum
+        return None if before in (None, checksum) else OSError("other bytes came each time")
 
     def _damaged(self, failure: Exception) -> OutputError:
         reason = (str(failure) or type(failure).__name__).splitlines()[0]
@@ -219,13 +229,6 @@ class TableFile:
             if source.size() >= len(_MAGIC) and source.read_at(len(_MAGIC), 0) != _MAGIC:
                 return _foreign(self.path)
         return OutputError(f"{self.path} is damaged, or vidcnn did not write it: {reason}", HINT_ASIDE)
-
-
-HINT_ASIDE = (
-    "vidcnn leaves it as it is; move it to another folder, and the same command does again what it held, "
-    "or choose another --out"
-)
-_MAGIC = b"PAR1"
 
 
 def _place(file: pq.ParquetFile) -> section.Place:

@@ -230,6 +230,7 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
     from vidcnn.pipelines.infer import hold_output
     from vidcnn.planning import video_key
     from vidcnn.predictions.ledger import Entry
+    from vidcnn.predictions.section import LedgerWriter
     from vidcnn.runtime import Runtime
 
     clips = CLIPS_PER_VIDEO
@@ -238,8 +239,9 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
         output.use_settings(job.settings(Runtime("fp32", False)))
         videos = sorted((video.name, video) for video in islice(job.listing, number - num_left))
         keys = [video_key(video) for _, video in videos]
-        ledger = {key.name: Entry(key.size_bytes, key.mtime_ns, 1, 1, clips) for key in keys}
-        output._write(output._storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
+        held = {key.name: Entry(key.size_bytes, key.mtime_ns, 1, 1, clips) for key in keys}
+        with LedgerWriter.of(held) as ledger:
+            output._write(output._storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
 
 
 def row_tables(job: Any, names: list[str], videos_per_table: int = 10_000) -> Iterator[pa.Table]:

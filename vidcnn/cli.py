@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vidcnn import __version__
+from vidcnn import __version__, optional_values
 from vidcnn.errors import DEBUG_VARIABLE, Failure, JobFailedError, describe_failure
 
 COMMANDS = {
@@ -49,7 +49,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that is called."""
         if args and args[0] in COMMANDS:
-            return args[0], load_command(args[0]), args[1:]
+            return args[0], load_command(args[0]), optional_values.complete(args[1:])
         return super().resolve_command(ctx, args)
 
 

@@ -22,7 +22,7 @@ from vidcnn.interrupts import interruptible
 from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
 from vidcnn.pipelines.hardware import ask_there
-from vidcnn.pipelines.infer import Job, hold_output, load_bundle, stage_settings, uses_gpus
+from vidcnn.pipelines.infer import Job, load_bundle, look_at_output, stage_settings, uses_gpus
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
 from vidcnn.pipelines.todo import Todo
 from vidcnn.planning import PlannedSegment
@@ -95,7 +95,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(interruptible("nothing was written"))
-        storage = hold_output(spec, stack)
+        storage = look_at_output(spec)
         job = Job(spec, load_bundle(spec))
         output = stack.enter_context(job.open_output(storage))
         runtime = job.recorded_runtime(output)

@@ -39,7 +39,7 @@ from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
 from vidcnn.predictions.ledger import video_text
 from vidcnn.predictions.output import Output
-from vidcnn.predictions.places import OutputStorage, open_storage
+from vidcnn.predictions.places import OutputStorage, look_at, open_storage
 from vidcnn.progress import ProgressDisplay, RunProgress, describe
 from vidcnn.run_report import RunRecord
 from vidcnn.runtime import Runtime, choose_runtime
@@ -145,8 +145,15 @@ class Job:
         }
 
     def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:
-        """Read what is committed in the storage of the output."""
-        return Output.in_storage(storage, schema=self.schema, run_id=run_id)
+        """Read what is committed in the storage of the output; errors that are done again count as not done."""
+        output = Output.in_storage(storage, schema=self.schema, run_id=run_id)
+        try:
+            if self.spec.redo_errors is not None:
+                output.redo_errors(self.spec.redo_kinds)
+        except BaseException:
+            output.close()
+            raise
+        return output
 
     def todo(self, output: Output) -> Todo:
         """List what is left to do."""
@@ -238,7 +245,7 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     """
     with ExitStack() as stack:
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
-        storage = hold_output(spec, stack)
+        storage = look_at_output(spec)
         start_ray = partial(stack.enter_context, open_ray(use_gpus=False))
         machine, bundle = _start_and_load(spec, start_ray, loads_torch=False)
         job = Job(spec, bundle)
@@ -268,6 +275,12 @@ def hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
     storage = open_storage(spec.out)
     stack.callback(storage.close)
     return storage
+
+
+def look_at_output(spec: InferSpec) -> OutputStorage:
+    """Look at the output of a job that is not going to be done: nothing of it is made or changed."""
+    Listing(spec.source)
+    return look_at(spec.out)
 
 
 def _start_and_load(

@@ -10,6 +10,7 @@ from vidcnn import __version__
 from vidcnn.config import TrainSpec
 from vidcnn.errors import OutputError, SettingsDifferError
 from vidcnn.files import write_whole
+from vidcnn.settings import differences
 
 
 def check_record(directory: Path, record: dict[str, Any]) -> None:
@@ -36,18 +37,14 @@ def check_record(directory: Path, record: dict[str, Any]) -> None:
         return
     except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"{path} cannot be read ({error})", "choose another --out") from error
-    record = json.loads(json.dumps(record))
-    defaults = TrainSpec().model_dump()  # of a setting that was not there when the run was begun
-    for name in sorted(recorded.keys() | record.keys()):
-        before, now = (settings.get(name, defaults.get(name)) for settings in (recorded, record))
-        if before == now:
-            continue
-        if name == "data_sha256":
-            raise SettingsDifferError(
-                f"the videos or their labels are not those that '{directory}' was begun with",
-                "restore them, or choose another --out",
-            )
+    if recorded.get("data_sha256") != record.get("data_sha256"):
         raise SettingsDifferError(
-            f"'{directory}' was begun with other settings: {name} was {json.dumps(before)}, now {json.dumps(now)}",
-            "restore the setting to go on with the run, or choose another --out",
+            f"the videos or their labels are not those that '{directory}' was begun with",
+            "restore them, or choose another --out",
+        )
+    # Defaults are of settings that were not there when the run was begun.
+    if differing := differences(recorded, record, TrainSpec().model_dump()):
+        raise SettingsDifferError(
+            f"'{directory}' was begun with {'; '.join(differing)}",
+            "restore what differs to go on with the run, or choose another --out",
         )

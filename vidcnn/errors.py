@@ -11,7 +11,8 @@
       OutputError                 an output that cannot be written
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
-      RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
+      RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
+      RayDiedError                a process died that an embedded Ray cannot do without
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
     JobFailedError                a job of a cluster failed, and has said why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
@@ -21,6 +22,7 @@ Every exception takes positional values only, so that it survives pickling betwe
 
 from __future__ import annotations
 
+import os
 from typing import Literal, NamedTuple, get_args
 
 ErrorKind = Literal[
@@ -104,9 +106,13 @@ class OutputBusyError(OutputError):
 
 
 class RunInterruptedError(VidcnnError):
-    """A run was ended by Ctrl-C or SIGTERM."""
+    """A run was ended by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = 130
+
+
+class RayDiedError(VidcnnError):
+    """A process died that an embedded Ray cannot do without."""
 
 
 class TooManyErrorsError(VidcnnError):
@@ -176,5 +182,13 @@ def describe_failure(error: BaseException) -> Failure:
         hint = "what was committed stays; the same command continues"
         return Failure(RunInterruptedError.exit_code, "interrupted", hint)
     text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f"'{error.filename}': " if error.filename is not None else ""
+        return Failure(1, f"{name}{describe_reason(error)}", "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
     return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)
+
+
+def describe_reason(error: OSError) -> str:
+    """Return why the operating system refuses something, in its own words."""
+    return os.strerror(error.errno).lower() if error.errno is not None else str(error)

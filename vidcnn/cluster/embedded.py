@@ -108,6 +108,7 @@ def _start_ray(num_gpus: int | None, scratch: Path) -> ExitStack:
                     others |= find_servers(str(scratch)).keys()
                     continue
                 raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
+            watch.has_started()
             return stack.pop_all()
     raise AssertionError("the last attempt returns or raises")
 

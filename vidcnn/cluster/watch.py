@@ -26,6 +26,7 @@ MARK = "VIDCNN_RAY"
 """Environment variable of all processes of an embedded Ray: its directory, by which they are found however they end."""
 
 _LOOK_SECONDS = 0.2
+_STARTING_PATIENCE_SECONDS = 2.0
 _PATIENCE_SECONDS = 20.0
 """How long the main thread may take to commit what is finished; Ray itself ends the process some time later."""
 
@@ -40,24 +41,17 @@ class Watch:
     Args:
         find: Returns those there are by now: what each is called, by its number.
         bury: Ends what the dead one has left.
-        patience_seconds: How long the main thread may take to end the block.
 
     Attributes:
         death: What has died and how, in words; None while all is well.
     """
 
-    def __init__(
-        self,
-        find: Callable[[], Mapping[int, str]],
-        bury: Callable[[], None],
-        *,
-        patience_seconds: float = _PATIENCE_SECONDS,
-    ) -> None:
+    def __init__(self, find: Callable[[], Mapping[int, str]], bury: Callable[[], None]) -> None:
         self.death: str | None = None
         self._find = find
         self._servers: dict[int, str] = {}
         self._bury = bury
-        self._patience_seconds = patience_seconds
+        self._patience_seconds = _STARTING_PATIENCE_SECONDS
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ray-watch", daemon=True)
@@ -78,6 +72,11 @@ class Watch:
             self.stop()
             if error is not None and self.look() is not None:
                 raise RayDiedError(str(self.death)) from error
+
+    def has_started(self) -> None:
+        """Say that there may be something to commit from now on."""
+        self._servers = {**self._find()}
+        self._patience_seconds = _PATIENCE_SECONDS
 
     def stop(self) -> None:
         """End the watch; what dies from now on does so by right."""

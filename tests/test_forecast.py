@@ -120,9 +120,7 @@ def tiny_ones_first(number: int, generator: random.Random) -> list[Video]:
     ],
 )
 @pytest.mark.parametrize("seed", range(5))
-def test_the_time_left_is_within_a_factor_of_two_or_a_tenth_of_the_run_once_a_tenth_is_done(
-    source: object, seed: int
-) -> None:
+def test_the_time_left_is_near_the_truth_once_a_tenth_of_the_run_is_done(source: object, seed: int) -> None:
     videos = source(300, random.Random(seed))  # type: ignore[operator]
     told = list(simulate(videos, expected=sampled(videos)))
     total = told[-1].now + told[-1].truth
@@ -131,7 +129,7 @@ def test_the_time_left_is_within_a_factor_of_two_or_a_tenth_of_the_run_once_a_te
     for moment in after:
         assert moment.told is not None, moment
         is_close = abs(moment.told - moment.truth) < 0.1 * total
-        assert is_close or moment.truth / 2 <= moment.told <= 2 * moment.truth, moment
+        assert is_close or moment.truth / 1.6 <= moment.told <= 1.6 * moment.truth, moment
 
 
 def test_what_a_sample_says_counts_until_the_run_knows_better() -> None:

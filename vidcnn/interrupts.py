@@ -19,12 +19,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from vidcnn.errors import RayDiedError, RunInterruptedError, VidcnnError
 
 EXIT_CODE = RunInterruptedError.exit_code
 _SAME_SECONDS = 1.0
+_AGAIN_SECONDS = 2.0
+"""After this time it is looked whether the exception is on its way: libraries swallow some."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -60,6 +62,7 @@ def own_process() -> None:
     """Take the signals of a process that is a command's own; nothing is held yet."""
     _state.owns_process = True
     _take_signals()
+    signal.signal(signal.SIGALRM, _look_again)
 
 
 def begin() -> None:
@@ -125,11 +128,13 @@ def interruptible(hint: str) -> Iterator[None]:
         ) from error  # libraries make other errors of an interrupted import
     finally:
         _state.hints.pop()
+        if not _state.hints:
+            _state.raised = None
         _state.raises = raises
         for number, handler in previous.items():
             signal.signal(number, handler)
         if not _state.owns_process:
-            _state.when = _state.raised = None
+            _state.when = None
 
 
 @contextmanager
@@ -145,8 +150,8 @@ def uninterrupted() -> Iterator[None]:
         _state.num_shields -= 1
         kept = _state.kept
         if kept is not None and not _state.num_shields:
-            _state.kept, _state.raised = None, kept
-            raise kept
+            _state.kept = None
+            _raise(kept)
 
 
 def ask_main_thread(error: BaseException) -> None:
@@ -203,8 +208,24 @@ def _on_signal(number: int, frame: object) -> None:
     if _state.num_shields:
         _state.kept = error
         return
+    _raise(error)
+
+
+def _raise(error: BaseException) -> NoReturn:
     _state.raised = error
+    if _state.owns_process and isinstance(error, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
     raise error
+
+
+def _look_again(number: int, frame: object) -> None:
+    """Raise the exception again if it was swallowed."""
+    if _state.raised is None or not _state.hints or _is_on_its_way():
+        return
+    if _state.num_shields:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+    else:
+        _raise(KeyboardInterrupt())
 
 
 def _is_on_its_way() -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,9 @@ MARK = "VIDCNN_RAY"
 """Environment variable of all processes of an embedded Ray: its directory, by which they are found however they end."""
 
 _LOOK_SECONDS = 0.2
-_STARTING_PATIENCE_SECONDS = 2.0
+_STARTING_SECONDS = 45.0
+"""Where one dies while Ray starts, Ray gives up after 30 seconds and is started again; unless it waits for a minute, and
+then ends the process."""
 _PATIENCE_SECONDS = 20.0
 """How long the main thread may take to commit what is finished; Ray itself ends the process some time later."""
 
@@ -51,7 +54,7 @@ class Watch:
         self._find = find
         self._servers: dict[int, str] = {}
         self._bury = bury
-        self._patience_seconds = _STARTING_PATIENCE_SECONDS
+        self._started = False
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="ray-watch", daemon=True)
@@ -76,7 +79,7 @@ class Watch:
     def has_started(self) -> None:
         """Say that there may be something to commit from now on."""
         self._servers = {**self._find()}
-        self._patience_seconds = _PATIENCE_SECONDS
+        self._started = True
 
     def stop(self) -> None:
         """End the watch; what dies from now on does so by right."""
@@ -97,12 +100,16 @@ class Watch:
                 self._servers = {**self._find()}
             if self._over.wait(_LOOK_SECONDS):
                 return
+        deadline = time.monotonic() + _STARTING_SECONDS
+        while not self._started and time.monotonic() < deadline:
+            if self._over.wait(_LOOK_SECONDS):
+                return
         with self._lock:
             if self._over.is_set():
                 return
             interrupts.ask_main_thread(RayDeath())
         self._bury()
-        if not self._over.wait(self._patience_seconds):
+        if not self._over.wait(_PATIENCE_SECONDS if self._started else 0.0):
             interrupts.end_at_once(str(self.death), interrupts.last_hint(), RayDiedError.exit_code)
 
 

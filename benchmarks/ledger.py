@@ -116,8 +116,9 @@ def read(out: str, num_videos: int) -> dict[str, Any]:
     import duckdb
     import polars
 
-    number = duckdb.sql(f"select count(*), count(distinct error_kind), max(video) from '{out}'").fetchall()[0][0]
-    assert number == num_videos + NUM_ADDED
+    relation = duckdb.sql(f"select count(*), count(distinct error_kind), max(video) from '{out}'")
+    assert relation is not None
+    assert relation.fetchall()[0][0] == num_videos + NUM_ADDED
     assert polars.scan_parquet(out).select(polars.len()).collect().item() == num_videos + NUM_ADDED
     return {"rows": num_videos + NUM_ADDED}
 

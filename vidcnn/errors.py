@@ -13,7 +13,8 @@
         OutputBusyError           exit 75: another run holds this output
       StorageError                the storage, the network or this machine fails, through no fault of the file
       InternalError               a fault of the program itself, with the traceback of the process where it happened
-      RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
+      RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
+      RayDiedError                a process died that an embedded Ray cannot do without
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
     JobFailedError                a job of a cluster failed, and has said why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
@@ -138,9 +139,13 @@ class InternalError(VidcnnError):
 
 
 class RunInterruptedError(VidcnnError):
-    """A run was ended by Ctrl-C or SIGTERM."""
+    """A run was ended by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = 130
+
+
+class RayDiedError(VidcnnError):
+    """A process died that an embedded Ray cannot do without."""
 
 
 class TooManyErrorsError(VidcnnError):
@@ -215,5 +220,13 @@ def describe_failure(error: BaseException) -> Failure:
         hint = "what was committed stays; the same command continues"
         return Failure(RunInterruptedError.exit_code, "interrupted", hint)
     text = (str(error).splitlines() or [""])[0]
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f"'{error.filename}': " if error.filename is not None else ""
+        return Failure(1, f"{name}{describe_reason(error)}", "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
     return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)
+
+
+def describe_reason(error: OSError) -> str:
+    """Return why the operating system refuses something, in its own words."""
+    return os.strerror(error.errno).lower() if error.errno is not None else str(error)

@@ -115,8 +115,9 @@ class _Progress:
 
 def _check_writable(out: str | None) -> None:
     """Refuse a place for the figures that they could not go to, before they are worked out."""
-    folder = os.path.dirname(os.path.abspath(out)) if out is not None else os.curdir
-    if not os.access(folder, os.W_OK | os.X_OK) or (out is not None and os.path.isdir(out)):
+    if out is None:
+        return
+    if not os.access(os.path.dirname(os.path.abspath(out)), os.W_OK | os.X_OK) or os.path.isdir(out):
         raise OutputError(f"cannot write to '{out}'", "choose another --out")
 
 

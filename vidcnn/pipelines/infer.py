@@ -199,6 +199,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             machine = machine or start_ray()
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
             num_clips = estimate_clips(todo, job.plan)
+            progress.expect(num_clips)
             if runtime is None:
                 runtime = ask_there(choose_runtime, job.bundle, spec, device, num_clips, device=device)
                 record.settings = job.settings(runtime)

@@ -191,6 +191,7 @@ def _read_packets(video: OpenVideo) -> Iterator[Any]:
                 num_failures = 0
         except av.error.FFmpegError:
             num_failures += 1
+            capture.logs.clear()
         yield None
     last = av.Packet()
     last.stream = video.stream

@@ -31,6 +31,7 @@ from vidcnn.network import Normalisation
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.dropout import bind_dropout
 from vidcnn.training.optimizer import build_optimizer, freeze, gradient_norm, set_rate
+from vidcnn.training.padding import write_padding_out
 from vidcnn.training.recipe import Recipe
 from vidcnn.video.pixels import UInt8Array
 
@@ -72,6 +73,8 @@ class Trainer:
         entry = architecture(bundle.architecture)
         network = build_model(bundle).requires_grad_(True).to(worker.device)
         network.to(memory_format=torch.channels_last_3d)
+        if worker.device.type == "cpu" and recipe.precision == "bf16":
+            write_padding_out(network)
         self._dropouts = bind_dropout(network, recipe.seed)
         self._frozen = freeze(network, entry.head, recipe.frozen)
         if recipe.sync_batch_norm and worker.count > 1:

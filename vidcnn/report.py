@@ -79,6 +79,9 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "ignored_files": report.ignored,
             "empty_sources": list(report.empty_sources),
             "limits": limits_json(report.limits),
+            "precision": report.runtime and report.runtime.precision,
+            "compiled": report.runtime and report.runtime.compiled,
+            "notices": list(report.notices),
         },
     }
 

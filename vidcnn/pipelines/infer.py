@@ -24,7 +24,7 @@ from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
-from vidcnn.errors import UsageError
+from vidcnn.errors import CompileError, UsageError
 from vidcnn.interrupts import interruptible
 from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.models.registry import architecture
@@ -44,7 +44,7 @@ from vidcnn.run_report import RunRecord
 from vidcnn.runtime import Runtime, choose_runtime
 from vidcnn.scoring import RowFormat
 from vidcnn.sources import Listing
-from vidcnn.storage import is_remote, local_path
+from vidcnn.storage import is_remote, local_path, public_location
 
 _QUICK_FAILURE_SECONDS = 0.2
 """What is wrong with a model's name shows in less than this, and then Ray need not start."""
@@ -66,6 +66,7 @@ class InferReport:
         empty_sources: Folders of the source, among several, that hold no video.
         runtime: How the model ran; None where nothing was left to do.
         limits: What limited this run; None where that cannot be told.
+        notices: What the user was told of how it ran, in plain words.
     """
 
     summary: Summary
@@ -79,6 +80,7 @@ class InferReport:
     empty_sources: tuple[str, ...]
     runtime: Runtime | None
     limits: Limits | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,6 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         progress = RunProgress(todo.num_videos, todo.size_bytes)
         record.num_listed, record.num_waiting, record.progress = todo.num_listed, todo.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
-        meter = Meter()
         if todo.num_videos:
             machine = machine or start_ray()
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
@@ -199,9 +200,28 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                 num_decoders=spec.decoders,
                 num_clips=num_clips,
             )
-            display = stack.enter_context(ProgressDisplay(partial(describe, progress), enabled=show_progress))
-            settings = stage_settings(job, runtime, shares, device)
-            _run(settings, output, shares, todo, Committer(output, progress, display), meter)
+            if spec.compile == "on" and runtime.precision == "exact":
+                record.notice("exact precision is not compiled")
+            run = partial(_run, job, output, shares, todo, device, record, show_progress=show_progress)
+            try:
+                meter = run(runtime)
+            except CompileError as error:
+                if not output.is_empty:
+                    raise CompileError(
+                        f"the rows of {public_location(spec.out)} are of a compiled model, and it cannot be compiled "
+                        f"everywhere: {error.message}",
+                        error.hint or "mend that, and the same command goes on; or choose another --out",
+                    ) from error
+                runtime = replace(runtime, compiled=False)
+                record.notice(f"the model runs uncompiled: {error}")
+                meter = None
+            if meter is None:  # what the actors that could compile it have done is not kept: rows are all of one kind
+                output.discard()
+                record.settings = job.settings(runtime)
+                output.use_settings(record.settings)
+                meter = run(runtime)
+            assert record.progress is not None
+            progress = record.progress
             figures = meter.figures(
                 elapsed_seconds=time.monotonic() - began, num_decoders=shares.num_decoders, uses_gpus=device == "cuda"
             )
@@ -220,6 +240,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             empty_sources=tuple(job.listing.empty_sources),
             runtime=runtime,
             limits=record.limits,
+            notices=tuple(record.notices),
         )
 
 
@@ -309,14 +330,37 @@ def stage_settings(job: Job, runtime: Runtime, shares: Shares, device: str) -> S
 
 
 def _run(
-    settings: StageSettings, output: Output, shares: Shares, todo: Todo, committer: Committer, meter: Meter
-) -> None:
-    try:
-        committer.take(score_videos(todo.videos, settings, shares, meter))
-        redo_lost(output, settings, shares, todo, committer)
-    except BaseException:
-        output.commit()  # what is finished stays, whatever ended the run
-        raise
+    job: Job,
+    output: Output,
+    shares: Shares,
+    todo: Todo,
+    device: str,
+    record: RunRecord,
+    runtime: Runtime,
+    *,
+    show_progress: bool,
+) -> Meter:
+    """Do all that is to do, and commit it.
+
+    Returns:
+        What the stages measured of themselves.
+
+    Raises:
+        CompileError: The model cannot be compiled where it is to run. If nothing was committed, nothing is.
+    """
+    meter = Meter()
+    record.progress = progress = RunProgress(todo.num_videos, todo.size_bytes)
+    settings = stage_settings(job, runtime, shares, device)
+    with ProgressDisplay(partial(describe, progress), enabled=show_progress) as display:
+        committer = Committer(output, progress, display)
+        try:
+            committer.take(score_videos(todo.videos, settings, shares, meter))
+            redo_lost(output, settings, shares, todo, committer)
+        except BaseException as error:
+            if not (isinstance(error, CompileError) and output.is_empty):
+                output.commit()  # what is finished stays, whatever ended the run
+            raise
+    return meter
 
 
 def _clip_spec(spec: InferSpec, bundle: Bundle) -> ClipSpec:

@@ -196,7 +196,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     """Do one part in this process."""
     from vidcnn.config import InferSpec
     from vidcnn.models.resolve import make_bundle
-    from vidcnn.pipelines import dataset, infer
+    from vidcnn.pipelines import dataset, dry_run, infer
 
     stubs = {"PlanStage": StubbedPlan, "CountStage": StubbedCount, "DecodeStage": StubbedDecode}
     for name, stub in {**stubs, "ScoreStage": StubbedScore}.items():
@@ -212,7 +212,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         commit_all_but(infer.Job(spec, infer.load_bundle(spec)), number, NUM_LEFT)
         return {}
     if part == "plan":
-        plan = infer.plan_source(spec)
+        plan = dry_run.plan_source(spec)
         assert (plan.num_videos_planned, plan.bad_videos) == (number, ())
         assert plan.num_clips == number * CLIPS_PER_VIDEO
         return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}

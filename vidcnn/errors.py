@@ -6,6 +6,7 @@
       UsageError                  exit 2: arguments that cannot work together
       SourceError                 a source that cannot be listed, or holds no video
       ModelError                  an unknown model, weights that are absent or do not fit
+        CompileError              a model that cannot be compiled here; uncompiled, it runs
       BundleError                 a model bundle that is incomplete or does not fit its weights
       DataError                   annotations or training data that cannot be trained on
       OutputError                 an output that cannot be written
@@ -87,6 +88,10 @@ class SourceError(VidcnnError):
 
 class ModelError(VidcnnError):
     """An unknown model, or weights that cannot be had or do not fit."""
+
+
+class CompileError(ModelError):
+    """A model that was to run compiled, and cannot be compiled here. Uncompiled, it runs."""
 
 
 class BundleError(VidcnnError):

@@ -77,7 +77,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
     from vidcnn.run_report import reported
 
     if trial == "--dry-run":
-        from vidcnn.pipelines.infer import plan_source
+        from vidcnn.pipelines.dry_run import plan_source
 
         plan = plan_source(spec)
         show(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
+from vidcnn.errors import CompileError
 from vidcnn.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
 from vidcnn.interrupts import interruptible
 from vidcnn.limits import Limits, Meter, find_limits
@@ -118,7 +119,11 @@ def estimate_source(spec: InferSpec) -> Estimate:
             num_decoders=spec.decoders,
             num_clips=int(clips.best),
         )
-        trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+        try:
+            trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+        except CompileError:  # then a run does the same
+            runtime = replace(runtime, compiled=False)
+            trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
         starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
         is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
         return Estimate(

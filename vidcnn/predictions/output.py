@@ -132,6 +132,15 @@ class Output:
         """The settings that the output was written with; None for a new one."""
         return self._committed.recorded[0] if self._committed.recorded else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is committed, by this run or an earlier one."""
+        return not len(self._committed.published) and not len(self._committed.parts)
+
+    def discard(self) -> None:
+        """Forget what is buffered and not committed."""
+        self._buffer = Buffer()
+
     def use_settings(self, settings: Mapping[str, Any]) -> None:
         """Say what the rows of this run depend on; it must happen before the first commit.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.errors import DataError
+from vidcnn.errors import DataError, ModelError
 from vidcnn.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
 from vidcnn.training.batch import Worker
 from vidcnn.training.feed import Feed, one_hot
@@ -57,23 +57,33 @@ def validate(
 
     Raises:
         DataError: A score is not a number; in all workers.
+        ModelError: It would be one in float32; in all workers.
     """
     trainer.share_statistics()
     numbers, scores = [], []
+    is_plain = True  # whether scores that are no numbers are none in float32 either
     for video, views in feed.views():
         bad = {index for index, _ in views.failures}
         good = [index for index in range(len(views.pixels)) if index not in bad]
         if good:
             scores.append(trainer.scores(views.pixels[good]).numpy())
+            if not np.isfinite(scores[-1]).all():
+                is_plain = is_plain and not trainer.scores(views.pixels[good], plainly=True).isfinite().all()
             numbers.append(np.full(len(good), video))
-    gathered = exchange((numbers, scores), worker)
-    flat_numbers = [array for part, _ in gathered for array in part]
-    flat_scores = [array for _, part in gathered for array in part]
+    gathered = exchange((numbers, scores, is_plain), worker)
+    flat_numbers = [array for part, _, _ in gathered for array in part]
+    flat_scores = [array for _, part, _ in gathered for array in part]
     for array, found in zip(flat_numbers, flat_scores, strict=True):
         if not np.isfinite(found).all():
+            where = f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers"
+            if not all(plain for _, _, plain in gathered):
+                raise ModelError(
+                    f"{where} in bf16 but are in float32", "train with --precision fp32 into another --out"
+                )
             raise DataError(
-                f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers",
-                "lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+                f"{where}, and in float32 neither: the weights have grown too large",
+                "lower --lr, or set --clip-norm 1, and train into another --out: "
+                "the run directory goes on with its own settings only",
             )
     if worker.rank:
         return None

@@ -54,7 +54,6 @@ _FILE_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, 
 """What reading odd files may raise: libav's own errors, and those of arithmetic on what they claim."""
 
 
-
 @dataclass(frozen=True)
 class OpenVideo:
     """An open container and the stream that is read from it.

@@ -11,6 +11,7 @@
       OutputError                 an output that cannot be written
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
+      StorageError                the storage, the network or this machine fails: not the file's fault
       RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
     JobFailedError                a job of a cluster failed, and has said why; exits as it did
@@ -101,6 +102,10 @@ class OutputBusyError(OutputError):
     """Another run holds this output."""
 
     exit_code = 75
+
+
+class StorageError(VidcnnError):
+    """The storage, the network or this machine fails: not the file's fault."""
 
 
 class RunInterruptedError(VidcnnError):

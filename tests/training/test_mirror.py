@@ -99,14 +99,14 @@ def test_storage_that_does_not_take_it_is_named(s3: Server, tmp_path: Path) -> N
 def test_only_the_first_worker_writes(s3: Server, tmp_path: Path) -> None:
     settings = RunSettings(tmp_path, 1, 1, 1.0, 1, location(s3))
     with working_copy(settings, writes=True) as first:
-        write(first.directory, "run.json", "{}")
+        write(first.run.directory, "run.json", "{}")
     with working_copy(settings, writes=False) as second:
-        assert second.directory not in (first.directory, tmp_path)
-        assert files(second.directory) == {"run.json": "{}"}
-        write(second.directory, "of_mine", "?")
+        assert second.run.directory not in (first.run.directory, tmp_path)
+        assert files(second.run.directory) == {"run.json": "{}"}
+        write(second.run.directory, "of_mine", "?")
     with working_copy(settings, writes=False) as third:
-        assert files(third.directory) == {"run.json": "{}"}
-    assert not first.directory.exists()
+        assert files(third.run.directory) == {"run.json": "{}"}
+    assert not first.run.directory.exists()
 
 
 def test_a_run_in_object_storage_is_held_by_one_at_a_time(s3: Server) -> None:

@@ -25,6 +25,7 @@ from vidcnn.progress import ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data
 from vidcnn.training.place import RunPlace, hold_run
 from vidcnn.training.record import check_record
+from vidcnn.training.state import CHECKPOINTS
 
 if TYPE_CHECKING:
     from vidcnn.training.checkpoints import CheckpointStore
@@ -99,12 +100,12 @@ def run_training(
         announce(plan)
         from vidcnn.training.checkpoints import CheckpointStore
 
-        store = CheckpointStore(place.directory / "checkpoints", plan.run.num_best)
+        store = CheckpointStore(place.directory / CHECKPOINTS, plan.run.num_best)
         state, num_steps_done = None, 0
         if not _is_done(store, plan.recipe.num_steps):
             from vidcnn.pipelines.crew import Crew
 
-            crew = Crew(plan, machine or start_ray(), num_workers, device)
+            crew = Crew(plan, machine or start_ray(), num_workers, device, place.newest_step)
             with ProgressDisplay(crew.describe, enabled=show_progress) as display:
                 crew.run(display, place.check)
             state = crew.state

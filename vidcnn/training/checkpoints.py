@@ -68,8 +68,9 @@ class CheckpointStore:
         found = []
         with suppress(FileNotFoundError, NotADirectoryError):
             for path in self._directory.iterdir():
-                if match := _NAME.match(path.name):
-                    found.append(Checkpoint(int(match[1]), _read_score(path), path))
+                step = step_of(path.name)
+                if step is not None:
+                    found.append(Checkpoint(step, _read_score(path), path))
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def load_newest(self) -> tuple[Checkpoint, dict[str, Any]] | None:
@@ -141,6 +142,12 @@ class CheckpointStore:
             if checkpoint.step not in kept:
                 for path in (checkpoint.path, checkpoint.path.with_suffix(".json")):
                     path.unlink(missing_ok=True)
+
+
+def step_of(name: str) -> int | None:
+    """Return the step of a checkpoint by the name of its file; None if it is not one."""
+    match = _NAME.match(name)
+    return None if match is None else int(match[1])
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
 from vidcnn.training.loop import StepResult, Trainer
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.state import RunSettings, RunState
+from vidcnn.training.state import CHECKPOINTS, RunSettings, RunState
 from vidcnn.training.tally import Tally
 from vidcnn.training.validation import exchange, validate, validation_numbers
 
@@ -75,7 +75,7 @@ class _Run:
         stack: ExitStack,
     ) -> None:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
-        self._store = stack.enter_context(CheckpointStore(settings.directory / "checkpoints", settings.num_best))
+        self._store = stack.enter_context(CheckpointStore(settings.directory / CHECKPOINTS, settings.num_best))
         self._feed = Feed(data, loader, worker, recipe.batch_size)
         self._failure: OutputError | None = None
         self._is_first = worker.rank == 0

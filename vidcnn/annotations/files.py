@@ -16,7 +16,7 @@ from vidcnn.annotations.index_lists import index_rows, is_index_line
 from vidcnn.annotations.labelled import SplitSettings
 from vidcnn.annotations.problems import Problems, printable
 from vidcnn.annotations.rows import ListFile, Row
-from vidcnn.annotations.tables import is_heading, table_rows, understand
+from vidcnn.annotations.tables import is_heading, is_misspelt_heading, table_rows, understand
 from vidcnn.errors import DataError
 from vidcnn.sources.lists import list_lines, open_list
 from vidcnn.storage import failure_text
@@ -72,8 +72,11 @@ def _text_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, probl
     for delimiter in (",", "\t", ";"):
         heading = next(csv.reader([first], delimiter=delimiter))
         if is_heading(heading):
-            yield from table_rows(understand(heading, file, settings), _text_cells(lines, delimiter), file, problems)
+            columns = understand(heading, file, settings, problems)
+            yield from table_rows(columns, _text_cells(lines, delimiter), file, problems)
             return
+        if is_misspelt_heading(heading):
+            understand(heading, file, settings, problems)  # says what its columns should be called
     if not is_index_line(first):
         shown = printable(first.strip())
         shown = shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."
@@ -104,7 +107,7 @@ def _parquet_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, pr
 
     table = pq.ParquetFile(opened)
     names = table.schema_arrow.names
-    heading = understand(names, file, settings)
+    heading = understand(names, file, settings, problems)
     used = sorted(heading.used - {-1})
     absent = [None] * len(names)
 

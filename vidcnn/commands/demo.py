@@ -36,6 +36,8 @@ def demo(
     typer.echo("\ntraining simple3d with two workers")
     trained = run_training(training_spec(videos, directory / "run"), show_progress=not quiet)
     typer.echo(train_text(trained))
+    if trained.failure is not None:
+        raise trained.failure
 
     typer.echo("\nclassifying the videos that it has not seen")
     spec = InferSpec(source=(str(unseen),), out=str(out), model=trained.bundle)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.annotations import Annotations
 from vidcnn.cluster import Machine, is_attached, open_ray, prepare_environment
 from vidcnn.config import TrainSpec
-from vidcnn.errors import UsageError
+from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.progress import ProgressDisplay
@@ -45,6 +45,7 @@ class TrainReport:
         num_steps_done: Steps that this command did.
         seconds: Time that this command took.
         state: How far the run was when it was last heard of.
+        failure: Why there is no bundle of the trained weights, which their checkpoint still has; None if there is one.
     """
 
     plan: TrainingPlan
@@ -54,6 +55,7 @@ class TrainReport:
     num_steps_done: int
     seconds: float
     state: RunState | None
+    failure: VidcnnError | None = None
 
     @property
     def bundle(self) -> str:
@@ -185,8 +187,13 @@ def _report(
     notes = [note for note in read_journal(place.directory) if note["kind"] == "validation"]
     reached: dict[str, Any] = next((note for note in reversed(notes) if note["step"] == best.step), {})
     validation = {name: value for name, value in reached.items() if name not in ("kind", "step")}
-    trained_bundle(plan.bundle, weights, validation).save(place.directory / "bundle")
-    place.push()
+    failure: VidcnnError | None = None
+    try:
+        trained_bundle(plan.bundle, weights, validation).save(place.directory / "bundle")
+        place.push()
+    except VidcnnError as error:  # what was reached is told all the same
+        hint = "the checkpoints are whole: the same command writes the bundle, without training anew"
+        failure = type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
     return TrainReport(
         plan=plan,
         directory=place.shown,
@@ -195,4 +202,5 @@ def _report(
         num_steps_done=num_steps_done,
         seconds=seconds,
         state=state,
+        failure=failure,
     )

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.s3 import Server
-from vidcnn.errors import OutputBusyError, OutputError
+from tests.training.faulty import Faulty, faulty_storage
+from vidcnn import patience
+from vidcnn.errors import OutputBusyError, OutputError, StorageError
 from vidcnn.storage import open_filesystem
 from vidcnn.training.mirror import Mirror, working_copy
 from vidcnn.training.place import hold_run
@@ -116,3 +119,69 @@ def test_a_run_in_object_storage_is_held_by_one_at_a_time(s3: Server) -> None:
             pass
     with hold_run(location(s3)):
         pass
+
+
+@pytest.fixture
+def faulty(s3: Server) -> Iterator[Faulty]:
+    with faulty_storage(s3) as storage:
+        yield storage
+
+
+def test_storage_that_fails_for_a_while_is_waited_for(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = copy(tmp_path, "here"), copy(tmp_path, "there")
+    write(here, "checkpoints/step_00000007.pt", "weights")
+    mirror = Mirror(faulty.location("bkt/runs/one"), here)
+
+    def recover(pause: float) -> None:
+        faulty.fault = "none"
+
+    monkeypatch.setattr("vidcnn.patience.time.sleep", recover)
+    faulty.fault = "refuses"
+    mirror.push()
+    assert faulty.num_faults
+    faulty.fault, faulty.num_faults = "refuses", 0
+    assert mirror.checkpoints() == ["step_00000007.pt"]
+    assert faulty.num_faults
+    faulty.fault, faulty.num_faults = "cuts", 0
+    Mirror(faulty.location("bkt/runs/one"), there).pull()
+    assert faulty.num_faults
+    assert files(there) == {"checkpoints/step_00000007.pt": "weights"}
+
+
+def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_anything(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSES_SECONDS", (0.01,))
+    here = copy(tmp_path, "here")
+    write(here, "run.json", "{}")
+    mirror = Mirror(faulty.location("bkt/runs/one"), here)
+    mirror.push()
+    write(here, "more", "of it")
+    for fault, act in (("refuses", mirror.push), ("refuses", mirror.pull), ("cuts", mirror.pull)):
+        faulty.fault = fault  # type: ignore[assignment]
+        with pytest.raises(StorageError, match=r"the run directory 's3://bkt/runs/one' cannot be read") as caught:
+            act()
+        assert caught.value.hint.startswith("the same command goes on")
+
+
+def test_a_run_whose_work_reaches_its_directory_no_more_is_cut_off_until_it_does_again(
+    faulty: Faulty, tmp_path: Path
+) -> None:
+    here = copy(tmp_path, "here")
+    mirror = Mirror(faulty.location("bkt/runs/one"), here)
+    write(here, "metrics.jsonl", "first")
+    with mirror.kept(interval_seconds=0.05):
+        assert not mirror.is_cut_off()
+        faulty.fault = "refuses"
+        wait_until(lambda: mirror.is_cut_off(max_seconds=0.5))
+        faulty.fault = "none"
+        wait_until(lambda: not mirror.is_cut_off(max_seconds=0.5))
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -18,6 +18,8 @@ import torch
 
 from tests.training.footage import broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.errors import DataError, ModelError, OutputError
+from vidcnn.models.checkpoints import read_weights
+from vidcnn.models.resolve import starting_bundle
 from vidcnn.training import feed as feed_module
 from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
@@ -288,14 +290,24 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_videos(
 
 def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(data: TrainingData, tmp_path: Path) -> None:
     recipe = replace(short_recipe(NUM_STEPS), optimizer="sgd", learning_rate=1e25, schedule="constant")
-    with pytest.raises(DataError, match=r"in step \d the loss of .* is not a number.*the last checkpoint is whole"):
+    with pytest.raises(DataError, match=r"in step \d the loss of .* is not a number") as caught:
         run(tmp_path, data, recipe, checkpoint_seconds=0.0, validate_steps=100)
-    assert CheckpointStore(tmp_path / "checkpoints").load_newest() is not None
+    found = CheckpointStore(tmp_path / "checkpoints").load_newest()
+    assert found is not None
+    # The advice is one that works: another run takes these weights.
+    assert caught.value.hint.endswith(f"add --model simple3d --weights {found[0].path}")
+    start = small_bundle(tmp_path, batch_norm=True)
+    again = starting_bundle("simple3d", start.labels, weights=str(found[0].path), arguments=start.arguments)
+    weights = read_weights(found[0].path)
+    assert all(torch.equal(weights[name], value) for name, value in found[1]["network"].items())
+    assert again.labels == start.labels
 
 
 def test_scores_that_are_no_numbers_stop_the_run_too(data: TrainingData, tmp_path: Path) -> None:
     recipe = replace(short_recipe(NUM_STEPS), optimizer="sgd", learning_rate=1e25, schedule="constant", ema_decay=None)
-    with pytest.raises(DataError, match=r"after step 1 the scores of .*\.mp4 are not numbers: lower --lr"):
+    with pytest.raises(
+        DataError, match=r"after step 1 the scores of .*\.mp4 are not numbers: lower --lr, .* with the same --out"
+    ):
         run(tmp_path, data, recipe, validate_steps=1)
 
 

@@ -97,7 +97,7 @@ def run_training(
                     pool.submit(importlib.import_module, "vidcnn.pipelines.crew")
                 machine = start_ray() if is_new else None
                 plan, num_workers, device = planning.result()
-        check_record(place.directory, plan.record)
+        check_record(place.directory, plan.record, has_begun=place.newest_step() > 0)
         place.push()
         announce(plan)
         from vidcnn.training.checkpoints import CheckpointStore

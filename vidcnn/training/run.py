@@ -14,7 +14,8 @@ from dataclasses import asdict
 import torch
 
 from vidcnn.bundle import Bundle
-from vidcnn.errors import DataError, OutputError
+from vidcnn.errors import DataError, OutputError, StorageError, VidcnnError
+from vidcnn.training.advice import other_settings_hint
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
@@ -56,6 +57,7 @@ def run_worker(
     Raises:
         DataError: The loss or a score is not a number, or nothing can be decoded.
         OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
+        StorageError: The same, for as long as the storage fails.
     """
     with ExitStack() as stack:
         _Run(bundle, recipe, data, loader, settings, worker, watch, must_stop, stack).go()
@@ -75,9 +77,10 @@ class _Run:
         stack: ExitStack,
     ) -> None:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
+        self._architecture = bundle.architecture
         self._store = stack.enter_context(CheckpointStore(settings.directory / CHECKPOINTS, settings.num_best))
         self._feed = Feed(data, loader, worker, recipe.batch_size)
-        self._failure: OutputError | None = None
+        self._failure: VidcnnError | None = None
         self._is_first = worker.rank == 0
         self._journal: Journal | None = None
         newest = None
@@ -140,7 +143,7 @@ class _Run:
         """Keep what one worker alone fails in until all can be told, who would wait for it in vain."""
         try:
             yield
-        except OutputError as error:
+        except (OutputError, StorageError) as error:
             self._failure = self._failure or error
 
     def _check_start(self) -> None:
@@ -209,6 +212,7 @@ class _Run:
             self._data.val,
             self._data.labels,
             multi_label=self._recipe.multi_label,
+            hint=lambda: self._hint("lower --lr, or set --clip-norm 1"),
         )
         if found is None or self._journal is None:
             return
@@ -237,8 +241,18 @@ class _Run:
         of = f"of {shown}" if names else "of no single sample, but the gradient,"
         return DataError(
             f"in step {self._trainer.step} the loss {of} is not a number",
-            "look at these videos, or lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+            self._hint("look at these videos, or lower --lr, or set --clip-norm 1"),
         )
+
+    def _hint(self, change: str) -> str:
+        """Say how to train with other settings, by the checkpoints that the first worker sees; all workers are here."""
+        hint = ""
+        if self._is_first:
+            with self._own_failures():
+                self._store.wait()
+                newest = self._store.list()[-1:]
+                hint = other_settings_hint(change, self._settings, self._architecture, newest[0] if newest else None)
+        return str(exchange(hint, self._worker)[0]) or change
 
     @property
     def _seconds(self) -> float:
@@ -262,7 +276,7 @@ class _Run:
             )
 
 
-def _raise_first(failures: Iterable[OutputError | None]) -> None:
+def _raise_first(failures: Iterable[VidcnnError | None]) -> None:
     for failure in failures:
         if failure is not None:
             raise failure

@@ -6,6 +6,7 @@ once, however many workers there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,18 @@ def validate(
     labels: tuple[str, ...],
     *,
     multi_label: bool,
+    hint: Callable[[], str] = lambda: "",
 ) -> Validation | None:
     """Score the validation videos, in step with the other workers.
+
+    Args:
+        trainer: The network.
+        feed: Loads this worker's share of the videos.
+        worker: Which of the workers this is.
+        samples: The videos.
+        labels: Names of the K classes.
+        multi_label: Whether classes are scored independently.
+        hint: Says what to do about scores that are not numbers.
 
     Returns:
         What was reached, in the first worker; None in the others.
@@ -73,7 +84,7 @@ def validate(
         if not np.isfinite(found).all():
             raise DataError(
                 f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers",
-                "lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+                hint(),
             )
     if worker.rank:
         return None

@@ -1,0 +1,88 @@
+"""Object storage that fails for a while: a server in front of a sound one, which passes on what it is asked."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+
+from tests.s3 import Server
+
+Fault = Literal["none", "refuses", "cuts"]
+"""Answers every request with 403, which the client does not repeat by itself; or sends half of each object as if it
+were the whole."""
+
+
+class Faulty:
+    """What the server does at the moment.
+
+    Attributes:
+        fault: May be changed at any time.
+        num_faults: Answers that were not those of the storage behind it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.behind = server.host
+        self.fault: Fault = "none"
+        self.num_faults = 0
+        self.host = ""
+
+    def location(self, path: str) -> str:
+        """Return the URI of a path in the storage as it is seen through this server."""
+        return f"s3://{path}?endpoint_override={self.host}&scheme=http&region=us-east-1"
+
+
+@contextmanager
+def faulty_storage(server: Server) -> Iterator[Faulty]:
+    """Run a server that fails when it is told to."""
+    state = Faulty(server)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass_on(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size) if size else None
+            if state.fault == "refuses":
+                state.num_faults += 1
+                self._answer(403, {}, b"")
+                return
+            connection = http.client.HTTPConnection(state.behind, timeout=60)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            headers = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
+            if state.fault == "cuts" and self.command == "GET" and "?" not in self.path and content:
+                state.num_faults += 1
+                content = content[: len(content) // 2]
+                headers["Content-Length"] = str(len(content))
+            if self.command != "HEAD":
+                headers["Content-Length"] = str(len(content))
+            self._answer(answer.status, headers, content)
+            connection.close()
+
+        def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on  # noqa: N815 - names that the base class calls
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.daemon_threads = True
+    state.host = f"127.0.0.1:{listening.server_port}"
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        listening.shutdown()
+        listening.server_close()

@@ -26,7 +26,8 @@ def test_a_run_goes_on_with_its_own_settings_and_names_what_else_was_asked_for(t
         check_record(tmp_path, other, has_begun=True)
     assert caught.value.message == (
         f"'{tmp_path}' was begun with other settings: --batch-norm was off, now on; "
-        "--clip-norm was not given, now 1.0; the videos, their labels or their splits are not the same; --lr was 0.0003, now 0.1; "
+        "--clip-norm was not given, now 1.0; the videos, their labels or their splits are not the same; "
+        "--lr was 0.0003, now 0.1; "
         "the weights that training begins with (--model, --weights, --seed) are not the same"
     )
 

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__
-from vidcnn.errors import Failure, JobFailedError, describe_failure
+from vidcnn.errors import DEBUG_VARIABLE, Failure, JobFailedError, describe_failure
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
@@ -77,6 +77,8 @@ def load_command(name: str) -> Any:
 def main() -> None:
     """Run the command line, and exit."""
     debug = "--debug" in sys.argv
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
     try:
         app(prog_name="vidcnn")
         sys.stdout.flush()

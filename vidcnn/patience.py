@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
+
+from vidcnn.retrying import RetryPolicy
 
 _Result = TypeVar("_Result")
 
-PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Time between tries: half a minute all together."""
+USUAL = RetryPolicy(num_tries=7, first_wait_seconds=0.5, growth=2.0)
+"""Half a minute all together."""
 
 _LASTING = frozenset(
     {
@@ -53,17 +55,17 @@ def is_passing(error: BaseException) -> bool:
     return False
 
 
-def patiently(act: Callable[[], _Result], sleep: Callable[[float], object] = time.sleep) -> _Result:
+def patiently(act: Callable[[], _Result], sleep: Callable[[float], object] | None = None) -> _Result:
     """Do something that may be done again, until it works.
 
     Args:
         act: Does it.
-        sleep: Waits for some seconds.
+        sleep: Waits for some seconds; by default it does so.
 
     Raises:
         Exception: What `act` raised the last time, or the first time that it was not `is_passing`.
     """
-    pauses: Iterator[float] = iter(PAUSES_SECONDS)
+    pauses = USUAL.waits()
     while True:
         try:
             return act()
@@ -71,4 +73,4 @@ def patiently(act: Callable[[], _Result], sleep: Callable[[float], object] = tim
             pause = next(pauses, None)
             if pause is None or not is_passing(error):
                 raise
-        sleep(pause)
+        (sleep or time.sleep)(pause)

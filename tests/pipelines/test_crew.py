@@ -14,7 +14,7 @@ import pytest
 
 from tests.commands import command, environment
 from vidcnn.demo import make_motion_videos
-from vidcnn.training.attempts import MAX_FRUITLESS
+from vidcnn.training.restarts import MAX_FRUITLESS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

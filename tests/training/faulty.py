@@ -20,8 +20,8 @@ class Faulty:
     """What the server does at the moment.
 
     Attributes:
-        fault: May be changed at any time.
-        num_faults: Answers that were not those of the storage behind it.
+        fault: What it does.
+        num_faults: Answers since `fail` that were not those of the storage behind it.
     """
 
     def __init__(self, server: Server) -> None:
@@ -29,6 +29,17 @@ class Faulty:
         self.fault: Fault = "none"
         self.num_faults = 0
         self.host = ""
+        self._times: int | None = None
+
+    def fail(self, fault: Fault, times: int | None = None) -> None:
+        """Begin to fail: for so many answers, or until it is told otherwise."""
+        self.fault, self._times, self.num_faults = fault, times, 0
+
+    def count(self) -> None:
+        """Count an answer that is not that of the storage."""
+        self.num_faults += 1
+        if self.num_faults == self._times:
+            self.fault = "none"
 
     def location(self, path: str) -> str:
         """Return the URI of a path in the storage as it is seen through this server."""
@@ -47,7 +58,7 @@ def faulty_storage(server: Server) -> Iterator[Faulty]:
             size = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(size) if size else None
             if state.fault == "refuses":
-                state.num_faults += 1
+                state.count()
                 self._answer(403, {}, b"")
                 return
             connection = http.client.HTTPConnection(state.behind, timeout=60)
@@ -56,7 +67,7 @@ def faulty_storage(server: Server) -> Iterator[Faulty]:
             content = answer.read()
             headers = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
             if state.fault == "cuts" and self.command == "GET" and "?" not in self.path and content:
-                state.num_faults += 1
+                state.count()
                 content = content[: len(content) // 2]
                 headers["Content-Length"] = str(len(content))
             if self.command != "HEAD":

@@ -11,6 +11,7 @@ from tests.s3 import Server
 from tests.training.faulty import Faulty, faulty_storage
 from vidcnn import patience
 from vidcnn.errors import OutputBusyError, OutputError, StorageError
+from vidcnn.retrying import RetryPolicy
 from vidcnn.storage import open_filesystem
 from vidcnn.training.mirror import Mirror, working_copy
 from vidcnn.training.place import hold_run
@@ -134,33 +135,30 @@ def test_storage_that_fails_for_a_while_is_waited_for(
     write(here, "checkpoints/step_00000007.pt", "weights")
     mirror = Mirror(faulty.location("bkt/runs/one"), here)
 
-    def recover(pause: float) -> None:
-        faulty.fault = "none"
-
-    monkeypatch.setattr("vidcnn.patience.time.sleep", recover)
-    faulty.fault = "refuses"
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=4, first_wait_seconds=0.01))
+    faulty.fail("refuses", times=2)
     mirror.push()
-    assert faulty.num_faults
-    faulty.fault, faulty.num_faults = "refuses", 0
+    assert faulty.num_faults == 2
+    faulty.fail("refuses", times=2)
     assert mirror.checkpoints() == ["step_00000007.pt"]
-    assert faulty.num_faults
-    faulty.fault, faulty.num_faults = "cuts", 0
+    assert faulty.num_faults == 2
+    faulty.fail("cuts", times=2)
     Mirror(faulty.location("bkt/runs/one"), there).pull()
-    assert faulty.num_faults
+    assert faulty.num_faults == 2
     assert files(there) == {"checkpoints/step_00000007.pt": "weights"}
 
 
 def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_anything(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSES_SECONDS", (0.01,))
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
     here = copy(tmp_path, "here")
     write(here, "run.json", "{}")
     mirror = Mirror(faulty.location("bkt/runs/one"), here)
     mirror.push()
     write(here, "more", "of it")
     for fault, act in (("refuses", mirror.push), ("refuses", mirror.pull), ("cuts", mirror.pull)):
-        faulty.fault = fault  # type: ignore[assignment]
+        faulty.fail(fault)  # type: ignore[arg-type]
         with pytest.raises(StorageError, match=r"the run directory 's3://bkt/runs/one' cannot be read") as caught:
             act()
         assert caught.value.hint.startswith("the same command goes on")
@@ -174,9 +172,9 @@ def test_a_run_whose_work_reaches_its_directory_no_more_is_cut_off_until_it_does
     write(here, "metrics.jsonl", "first")
     with mirror.kept(interval_seconds=0.05):
         assert not mirror.is_cut_off()
-        faulty.fault = "refuses"
+        faulty.fail("refuses")
         wait_until(lambda: mirror.is_cut_off(max_seconds=0.5))
-        faulty.fault = "none"
+        faulty.fail("none")
         wait_until(lambda: not mirror.is_cut_off(max_seconds=0.5))
 
 

@@ -1,6 +1,6 @@
 """The workers of a training run, as the driver sees them: Ray Train starts them, and again when they have failed.
 
-How often is for the driver to say (see `vidcnn.training.attempts`), as Ray Train counts failures and not what was done
+How often is for the driver to say (see `vidcnn.training.restarts`), as Ray Train counts failures and not what was done
 between them.
 """
 
@@ -26,10 +26,10 @@ from vidcnn.pipelines.failures import describe_attempt
 from vidcnn.pipelines.train_worker import Job, work
 from vidcnn.progress import ProgressDisplay
 from vidcnn.storage import open_filesystem
-from vidcnn.training.attempts import may_start_again, num_fruitless, pause_seconds
 from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
+from vidcnn.training.restarts import may_start_again, num_fruitless, pause_seconds
 from vidcnn.training.state import RunState
 
 _RAY_DIRECTORY = ".ray"

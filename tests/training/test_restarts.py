@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.training.attempts import MAX_FRUITLESS, may_start_again, num_fruitless, pause_seconds
+from vidcnn.training.restarts import MAX_FRUITLESS, may_start_again, num_fruitless, pause_seconds
 
 steps = st.lists(st.integers(0, 50), min_size=1, max_size=30)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.annotations.data import make, write, written
 from tests.s3 import Server
+from vidcnn import patience
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
-from vidcnn.errors import DataError
+from vidcnn.errors import DataError, StorageError
+from vidcnn.retrying import RetryPolicy
 
 
 def split_of(found: Annotations) -> dict[str, str]:
@@ -126,3 +130,34 @@ def test_real_data_is_split_by_scene_near_the_fraction(real_data: Path) -> None:
     for of_train, of_val in zip(train, val, strict=True):
         assert 0.15 <= of_val / (of_train + of_val) <= 0.25
     assert not {s.group for s in found.splits["train"]} & {s.group for s in found.splits["val"]}
+
+
+@pytest.fixture
+def lean(tmp_path: Path) -> Iterator[Path]:
+    """A folder of class folders and a table of them, for a process that may open no more files."""
+    make(tmp_path, "x/a.mp4", "y/b.mp4")
+    write(tmp_path / "t.csv", "path,label", "x/a.mp4,x", "y/b.mp4,y")
+    yield tmp_path
+
+
+def test_a_machine_that_can_open_no_more_files_says_nothing_of_the_data(
+    lean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(lean, os.O_RDONLY)
+    os.close(lowest)
+    found = {}
+    try:
+        for data in (lean, lean / "t.csv"):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+            try:
+                read_annotations(str(data))
+            except Exception as error:
+                found[data.name] = error
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert {type(error) for error in found.values()} == {StorageError}, found
+    assert all("too many open files" in str(error).lower() for error in found.values())

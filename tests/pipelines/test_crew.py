@@ -103,7 +103,7 @@ def test_workers_that_die_without_progress_end_the_run_with_the_reason(videos: P
     killed: set[int] = set()
     with training(videos, run, epochs=10_000, **{"checkpoint-seconds": 3600}) as process:
         for _ in range(MAX_FRUITLESS):
-            (worker,) = until(lambda: processes(process, "RayTrainWorker") - killed, process)
+            worker = until(lambda: processes(process, "RayTrainWorker") - killed, process).pop()
             os.kill(worker, signal.SIGKILL)
             killed.add(worker)
         _, stderr = process.communicate(timeout=PATIENCE_SECONDS)

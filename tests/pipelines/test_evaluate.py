@@ -16,7 +16,6 @@ from vidcnn.models.resolve import make_bundle
 
 pytestmark = pytest.mark.ray
 
-NOBODY = 65534
 PATIENCE_SECONDS = 600
 
 
@@ -45,15 +44,15 @@ def contents(folder: Path) -> dict[str, int]:
 
 def test_an_evaluation_without_out_writes_nowhere_and_works_where_nothing_can_be_written(place: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="vc-", dir="/tmp"))
-    as_nobody: dict[str, int] = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
-    if as_nobody:
-        os.chown(scratch, NOBODY, NOBODY)
+    bound = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if bound and shutil.which("setpriv") is None:
+        pytest.skip("root may write everywhere, and there is no setpriv")
     before = contents(place)
     try:
         result = subprocess.run(
-            command("evaluate", "table.csv", "--model", "bundle", "--clips=1", "--json", "--device=cpu"),
+            bound + command("evaluate", "table.csv", "--model", "bundle", "--clips=1", "--json", "--device=cpu"),
             cwd=place, env=environment() | {"TMPDIR": str(scratch), "HOME": "/nonexistent"}, capture_output=True,
-            text=True, timeout=PATIENCE_SECONDS, check=False, extra_groups=[] if as_nobody else None, **as_nobody,
+            text=True, timeout=PATIENCE_SECONDS, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         found = json.loads(result.stdout)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorDiedError
 from ray.train import ControllerError, WorkerGroupError
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
 
-from vidcnn.pipelines.failures import describe_attempt
+from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 
 LOST = RuntimeError("[gloo] Connection closed by peer")
 DEATH = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
@@ -29,3 +29,10 @@ def test_the_first_cause_of_a_failed_attempt_is_told_in_one_line(error: BaseExce
 
 def test_a_long_reason_is_cut() -> None:
     assert len(describe_attempt(ValueError("x" * 10_000))) < 350
+
+
+def test_waiting_for_room_is_no_failure() -> None:
+    assert waited_in_vain(ControllerError(WorkerGroupStartupTimeoutError(2)))
+    assert not waited_in_vain(ControllerError(ValueError("none")))
+    assert not waited_in_vain(WorkerGroupError("...", {0: LOST}))
+    assert not waited_in_vain(None)

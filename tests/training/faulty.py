@@ -16,6 +16,9 @@ Fault = Literal["none", "refuses", "cuts"]
 were the whole."""
 
 
+_OWN_HEADERS = ("transfer-encoding", "content-length", "expect", "connection")
+
+
 class Faulty:
     """What the server does at the moment.
 
@@ -55,18 +58,18 @@ def faulty_storage(server: Server) -> Iterator[Faulty]:
         protocol_version = "HTTP/1.1"
 
         def _pass_on(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(size) if size else None
+            body = self._body()
             if state.fault == "refuses":
                 state.count()
                 self._answer(403, {}, b"")
                 return
             connection = http.client.HTTPConnection(state.behind, timeout=60)
-            connection.request(self.command, self.path, body, dict(self.headers))
+            told = {name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS}
+            connection.request(self.command, self.path, body, told)
             answer = connection.getresponse()
             content = answer.read()
             headers = {name: value for name, value in answer.getheaders() if name.lower() != "transfer-encoding"}
-            if state.fault == "cuts" and self.command == "GET" and "?" not in self.path and content:
+            if state.fault == "cuts" and self.command == "GET" and content and not content.startswith(b"<"):
                 state.count()
                 content = content[: len(content) // 2]
                 headers["Content-Length"] = str(len(content))
@@ -74,6 +77,16 @@ def faulty_storage(server: Server) -> Iterator[Faulty]:
                 headers["Content-Length"] = str(len(content))
             self._answer(answer.status, headers, content)
             connection.close()
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
 
         def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
             self.send_response_only(status)

@@ -22,7 +22,7 @@ from vidcnn.cluster import Machine, share_resources
 from vidcnn.errors import RunInterruptedError, VidcnnError
 from vidcnn.pipelines.board import open_board
 from vidcnn.pipelines.deaths import decoder_death
-from vidcnn.pipelines.failures import describe_attempt
+from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.train_worker import Job, work
 from vidcnn.progress import ProgressDisplay
 from vidcnn.storage import open_filesystem
@@ -111,6 +111,8 @@ class Crew:
                 fitting = _Fitting(self._trainer())
                 fitting.start()
                 self._watch(fitting, display, check)
+                if waited_in_vain(fitting.error):
+                    continue
                 saved.append(self._newest_step())
                 if fitting.error is None and saved[-1] >= self._plan.recipe.num_steps:
                     return
@@ -153,7 +155,7 @@ class Crew:
                 name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would go on by itself
                 storage_path=self._records,
                 storage_filesystem=self._storage,
-                failure_config=FailureConfig(max_failures=0),
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
             ),
         )
 

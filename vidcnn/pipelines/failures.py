@@ -9,6 +9,9 @@ _MAX_CHARS = 300
 _DEATHS = "WorkerHealthCheckFailedError"
 """What Ray Train says, by an exception that it does not export, of a worker whose process is gone."""
 
+_NO_ROOM = "WorkerGroupStartupTimeoutError"
+"""The same of workers for which there was no room for a minute."""
+
 
 def describe_attempt(error: BaseException | None) -> str:
     """Say why an attempt failed.
@@ -31,6 +34,14 @@ def describe_attempt(error: BaseException | None) -> str:
     if _order(failure) == 0:
         return f"the process of worker {rank} died ({_line(getattr(failure, 'health_check_failure', failure))})"
     return f"worker {rank}: {_line(failure)}"
+
+
+def waited_in_vain(error: BaseException | None) -> bool:
+    """Tell whether an attempt ended before it began, as the cluster had no room for the workers yet.
+
+    A node may be about to start, or another job to end: that is nothing that the workers failed in.
+    """
+    return isinstance(error, ControllerError) and type(error.controller_failure).__name__ == _NO_ROOM
 
 
 def _order(failure: BaseException) -> int:

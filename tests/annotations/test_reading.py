@@ -6,17 +6,18 @@ import os
 import pickle
 import random
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.annotations.data import make, write, written
+from tests.annotations.data import NO_VAL, make, write, written
 from tests.s3 import Server
 from vidcnn import patience
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
+from vidcnn.annotations.videos import check_storage
 from vidcnn.errors import DataError, StorageError
 from vidcnn.retrying import RetryPolicy
+from vidcnn.sources import SourceVideo
 
 
 def split_of(found: Annotations) -> dict[str, str]:
@@ -132,32 +133,30 @@ def test_real_data_is_split_by_scene_near_the_fraction(real_data: Path) -> None:
     assert not {s.group for s in found.splits["train"]} & {s.group for s in found.splits["val"]}
 
 
-@pytest.fixture
-def lean(tmp_path: Path) -> Iterator[Path]:
-    """A folder of class folders and a table of them, for a process that may open no more files."""
-    make(tmp_path, "x/a.mp4", "y/b.mp4")
-    write(tmp_path / "t.csv", "path,label", "x/a.mp4,x", "y/b.mp4,y")
-    yield tmp_path
-
-
 def test_a_machine_that_can_open_no_more_files_says_nothing_of_the_data(
-    lean: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make(tmp_path, "a.mp4", "b.mp4")
+    data = write(tmp_path / "t.csv", "path,label", "a.mp4,x", "b.mp4,y")
     monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open(lean, os.O_RDONLY)
+    lowest = os.open(data, os.O_RDONLY)
     os.close(lowest)
-    found = {}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
     try:
-        for data in (lean, lean / "t.csv"):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
-            try:
-                read_annotations(str(data))
-            except Exception as error:
-                found[data.name] = error
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        with pytest.raises(StorageError, match=r"t\.csv' cannot be read: too many open files: this is no fault"):
+            read_annotations(data)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert {type(error) for error in found.values()} == {StorageError}, found
-    assert all("too many open files" in str(error).lower() for error in found.values())
+    assert read_annotations(data, splits=NO_VAL).counts("train") == (1, 1)
+
+
+def test_videos_that_only_the_storage_keeps_from_being_read_are_not_said_to_be_missing() -> None:
+    sound = SourceVideo("a.mp4", "/a.mp4", False, 1, 1, None, None)
+    missing = SourceVideo("b.mp4", "/b.mp4", False, 0, 0, "unreadable", "does not exist")
+    check_storage([sound, missing])
+    failed = SourceVideo("c.mp4", "/c.mp4", False, 0, 0, None, "cannot be read: stale file handle")
+    with pytest.raises(
+        StorageError, match=r"'c\.mp4' cannot be read: stale file handle, and so for 1 more: .* try again"
+    ):
+        check_storage([sound, missing, failed, failed])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.s3 import Server
 from tests.training.faulty import Faulty, faulty_storage
@@ -47,13 +48,13 @@ def test_a_copy_is_sent_and_fetched_as_it_is(s3: Server, tmp_path: Path) -> None
     write(here, "checkpoints/step_1.pt", "one")
     write(here, "checkpoints/.step_2.pt.part", "half")
     mirror.push()
-    write(here, "checkpoints/step_2.pt", "two")
+    write(here, "checkpoints/step_2.json", "2")
     os.unlink(here / "checkpoints" / "step_1.pt")
-    write(here, "run.json", "{1}")
+    write(here, "run.json", "[1]")
     mirror.push()
     write(there, "checkpoints/step_0.pt", "of another run")
     Mirror(location(s3), there).pull()
-    assert files(there) == {"run.json": "{1}", "checkpoints/step_2.pt": "two"}
+    assert files(there) == {"run.json": "[1]", "checkpoints/step_2.json": "2"}
 
 
 def test_notes_are_there_before_the_checkpoint_that_they_belong_to(
@@ -132,7 +133,8 @@ def test_storage_that_fails_for_a_while_is_waited_for(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = copy(tmp_path, "here"), copy(tmp_path, "there")
-    write(here, "checkpoints/step_00000007.pt", "weights")
+    (here / "checkpoints").mkdir()
+    torch.save({"weights": torch.arange(1000)}, here / "checkpoints" / "step_00000007.pt")
     mirror = Mirror(faulty.location("bkt/runs/one"), here)
 
     monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=4, first_wait_seconds=0.01))
@@ -145,7 +147,18 @@ def test_storage_that_fails_for_a_while_is_waited_for(
     faulty.fail("cuts", times=2)
     Mirror(faulty.location("bkt/runs/one"), there).pull()
     assert faulty.num_faults
-    assert files(there) == {"checkpoints/step_00000007.pt": "weights"}
+    name = "checkpoints/step_00000007.pt"
+    assert (there / name).read_bytes() == (here / name).read_bytes()
+
+
+def test_a_checkpoint_that_lies_there_damaged_is_left_to_whoever_reads_it(
+    s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
+    s3.put("runs/one/checkpoints/step_1.pt", "runs/one/metrics.jsonl", body=b"no archive")
+    there = copy(tmp_path, "there")
+    Mirror(location(s3), there).pull()
+    assert files(there) == {"checkpoints/step_1.pt": "no archive", "metrics.jsonl": "no archive"}
 
 
 def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_anything(

@@ -53,7 +53,7 @@ def meant_columns(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
         names: Columns of the table that are not used, as `column_name` returns them.
         known: Names of known columns that it does not have.
     """
-    meant = {name: _MEANT.get(name) or _OTHER_UNITS.get(name) for name in names}
+    meant = {name: _MEANT.get(name) or _OTHER_UNITS.get(name, "") for name in names}
     return {name: column for name, column in meant.items() if column in known}
 
 

@@ -8,59 +8,78 @@ import pytest
 
 from vidcnn.config import TrainSpec
 from vidcnn.errors import OutputError, SettingsDifferError
-from vidcnn.training.record import check_record
+from vidcnn.training.record import check_record, find_differences
 
-RECORD: dict[str, Any] = {
-    "model": "r3d_18",
-    "weights_sha256": "ab" * 32,
-    "data_sha256": "cd" * 32,
-    "lr": 0.01,
-    "fps": 15.0,
-    "stride": None,
-    "freeze": ["stem", "layer1"],
-}
+EFFECTS = {"sampling": {"num_frames": 16, "fps": 15.0}, "preprocessing": {"crop": [112, 112]}}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    check_record(tmp_path, RECORD)
-    return tmp_path
+def record(**values: Any) -> dict[str, Any]:
+    fingerprints = {"data_sha256": "d1", "weights_sha256": "w1"}
+    return {**TrainSpec().model_dump(), **EFFECTS, **fingerprints, **values}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"fps": 15},
-        {"freeze": ("stem", "layer1")},
-        {"lr": 1e-2},
-        {"flip": TrainSpec().flip},
-        {"not_there_yet": None},
-    ],
-)
-def test_a_run_goes_on_however_its_settings_are_written(run: Path, changes: dict[str, Any]) -> None:
-    check_record(run, dict(reversed((RECORD | changes).items())))
+def test_a_run_goes_on_with_its_own_settings_and_names_what_else_was_asked_for(tmp_path: Path) -> None:
+    check_record(tmp_path, record(), has_begun=False)
+    check_record(tmp_path, record(), has_begun=True)
+    other = record(lr=0.1, clip_norm=1.0, batch_norm=True, data_sha256="d2", weights_sha256="w2")
+    with pytest.raises(SettingsDifferError) as caught:
+        check_record(tmp_path, other, has_begun=True)
+    assert caught.value.message == (
+        f"'{tmp_path}' was begun with other settings: --batch-norm was off, now on; "
+        "--clip-norm was not given, now 1.0; the videos, their labels or their splits are not the same; "
+        "--lr was 0.0003, now 0.1; "
+        "the weights that training begins with (--model, --weights, --seed) are not the same"
+    )
 
 
-def test_a_setting_that_was_recorded_and_is_its_default_need_not_be_given(tmp_path: Path) -> None:
-    check_record(tmp_path, RECORD | {"flip": TrainSpec().flip})
-    check_record(tmp_path, RECORD)
+def test_a_run_without_a_checkpoint_takes_other_settings(tmp_path: Path) -> None:
+    check_record(tmp_path, record(lr=9.0), has_begun=False)
+    check_record(tmp_path, record(lr=0.1), has_begun=False)
+    assert json.loads((tmp_path / "run.json").read_text())["settings"]["lr"] == 0.1
+    check_record(tmp_path, record(lr=0.1), has_begun=True)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("before", "now"),
     [
-        ({"fps": None, "stride": 4}, r"begun with other clips: fps 15, now none, stride none, now 4"),
-        ({"model": "slow_r50"}, "begun with another model: r3d_18, now slow_r50"),
-        ({"weights_sha256": "ef" * 32}, r"other weights of r3d_18: weights \(abababab\.\.\.\), now weights \(efefefef"),
-        ({"lr": 0.1}, "begun with other settings: lr 0.01, now 0.1"),
-        ({"data_sha256": "ef" * 32}, "the videos or their labels are not those"),
+        ({"fps": None}, {"fps": 15.0}),
+        ({"crop": "112"}, {"crop": "112x112"}),
+        ({"stride": None, "num_frames": 16}, {"stride": 4, "num_frames": None}),
+        ({"epochs": 20}, {"epochs": 20.0}),
+        ({"milestones": "10,20"}, {"milestones": "10, 20.0"}),
+        ({"freeze": "stem,layer1"}, {"freeze": "layer1, stem"}),
+        ({"crop_scale": "0.5:1"}, {"crop_scale": "0.50:1.0"}),
     ],
 )
-def test_other_settings_are_refused_in_words(run: Path, changes: dict[str, Any], words: str) -> None:
-    before = (run / "run.json").read_bytes()
-    with pytest.raises(SettingsDifferError, match=words):
-        check_record(run, RECORD | changes)
-    assert (run / "run.json").read_bytes() == before
+def test_settings_are_the_same_if_their_effect_is(before: dict[str, Any], now: dict[str, Any]) -> None:
+    assert find_differences(record(**before), record(**now)) == []
+
+
+def test_another_effect_is_told_in_words() -> None:
+    before, now = record(), record(fps=30.0, sampling={"num_frames": 16, "fps": 30.0})
+    assert find_differences(before, now) == [
+        "the frames of a clip (--num-frames, --stride, --fps) are not taken in the same way"
+    ]
+
+
+def test_a_run_of_an_earlier_version_is_compared_by_what_it_recorded() -> None:
+    old = {name: value for name, value in record().items() if name not in (*EFFECTS, "downsample")}
+    assert find_differences(old, record()) == []
+    assert find_differences({**old, "fps": 5.0}, record()) == ["--fps was 5.0, now not given"]
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(OutputError, match=r"holds thesis.tex and is not a training run"):
+        check_record(tmp_path, record(), has_begun=False)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(OutputError, match=r"run.json cannot be read"):
+        check_record(tmp_path, record(), has_begun=False)
+
+
+@pytest.mark.parametrize("changes", [{"fps": 15}, {"lr": 3e-4}, {"flip": TrainSpec().flip}])
+def test_numbers_are_what_they_are_worth(changes: dict[str, Any]) -> None:
+    assert find_differences(record(fps=15.0), record(**({"fps": 15.0} | changes))) == []
 
 
 def test_what_a_link_leads_to_is_not_written_over(tmp_path: Path) -> None:
@@ -68,12 +87,6 @@ def test_what_a_link_leads_to_is_not_written_over(tmp_path: Path) -> None:
     run.mkdir()
     precious.write_text("precious")
     (run / ".run.json.part").symlink_to(precious)
-    check_record(run, RECORD)
+    check_record(run, record(), has_begun=False)
     assert precious.read_text() == "precious"
-    assert json.loads((run / "run.json").read_text())["settings"] == RECORD
-
-
-def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(OutputError, match=r"holds notes\.txt and is not a training run"):
-        check_record(tmp_path, RECORD)
+    assert json.loads((run / "run.json").read_text())["settings"] == json.loads(json.dumps(record()))

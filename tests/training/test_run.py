@@ -19,6 +19,8 @@ from torch import nn
 
 from tests.training.footage import broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.errors import DataError, ModelError, OutputError
+from vidcnn.models.checkpoints import read_weights
+from vidcnn.models.resolve import starting_bundle
 from vidcnn.training import feed as feed_module
 from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
@@ -295,8 +297,15 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(data: TrainingD
         DataError, match=r"in step \d the .* is not a number: the weights have grown too large"
     ) as caught:
         run(tmp_path, data, recipe, checkpoint_seconds=0.0, validate_steps=100)
-    assert "into another --out" in caught.value.hint
-    assert CheckpointStore(tmp_path / "checkpoints").load_newest() is not None
+    found = CheckpointStore(tmp_path / "checkpoints").load_newest()
+    assert found is not None
+    # The advice is one that works: another run takes these weights.
+    assert caught.value.hint.endswith(f"add --model simple3d --weights {found[0].path}")
+    start = small_bundle(tmp_path, batch_norm=True)
+    again = starting_bundle("simple3d", start.labels, weights=str(found[0].path), arguments=start.arguments)
+    weights = read_weights(found[0].path)
+    assert all(torch.equal(weights[name], value) for name, value in found[1]["network"].items())
+    assert again.labels == start.labels
 
 
 @pytest.mark.parametrize(
@@ -318,7 +327,7 @@ def test_arithmetic_that_gives_no_numbers_is_not_blamed_on_the_videos(
     monkeypatch.setattr(nn.Conv3d, "forward", wrong)
     with pytest.raises(ModelError, match=pattern) as caught:
         run(tmp_path, data, replace(short_recipe(NUM_STEPS), precision="bf16"), validate_steps=1)
-    assert caught.value.hint.startswith("train with --precision fp32 into another --out")
+    assert caught.value.hint.startswith("train with --precision fp32, with")
 
 
 def test_scores_that_are_no_numbers_stop_the_run_too(data: TrainingData, tmp_path: Path) -> None:

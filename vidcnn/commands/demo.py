@@ -37,6 +37,8 @@ def demo(
     show("\ntraining simple3d with two workers")
     trained = run_training(training_spec(videos, directory / "run"), show_progress=not quiet)
     show(train_text(trained))
+    if trained.failure is not None:
+        raise trained.failure
 
     show("\nclassifying the videos that it has not seen")
     spec = InferSpec(source=(str(unseen),), out=str(out), model=trained.bundle)

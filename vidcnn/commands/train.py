@@ -52,3 +52,5 @@ def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:
         announce=lambda plan: None if quiet else print(plan_text(plan), file=sys.stderr),
     )
     show(json.dumps(train_json(result)) if as_json else (train_line if quiet else train_text)(result))
+    if result.failure is not None:
+        raise result.failure

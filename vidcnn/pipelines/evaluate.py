@@ -54,6 +54,7 @@ class EvaluateReport:
         precision: How it computed: ``bf16``, ``fp32`` or ``exact``.
         batch_size: Clips that went through it at once.
         bad_videos: Names of videos without any view that could be scored, and why.
+        notices: What the user should know of the data.
         seconds: Time that the command took.
     """
 
@@ -67,11 +68,22 @@ class EvaluateReport:
     precision: str
     batch_size: int
     bad_videos: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
     seconds: float
 
 
-def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> EvaluateReport:
+def run_evaluation(
+    spec: EvaluateSpec,
+    *,
+    show_progress: bool = True,
+    announce: Callable[[tuple[str, ...]], None] = lambda notices: None,
+) -> EvaluateReport:
     """Evaluate a bundle on a Ray of its own, or on that of the cluster whose job this is.
+
+    Args:
+        spec: The job.
+        show_progress: Whether to show on stderr how far it is.
+        announce: Is told what the user should know of the data, if there is anything, before anything is started.
 
     Raises:
         VidcnnError: It cannot be done.
@@ -81,7 +93,9 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
         stack.enter_context(interruptible("nothing is kept of an evaluation"))
         _check_writable(spec.out)
         bundle = Bundle.load(spec.model)
-        split, samples = _samples(spec, bundle)
+        split, samples, notices = _samples(spec, bundle)
+        if notices:
+            announce(notices)
         views = _view_settings(spec, bundle)
         machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
         device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
@@ -113,6 +127,7 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
             precision=precision,
             batch_size=batch_size,
             bad_videos=tuple(sorted(bad)),
+            notices=notices,
             seconds=time.monotonic() - began,
         )
 
@@ -134,8 +149,8 @@ def _check_writable(out: str | None) -> None:
         raise OutputError(f"cannot write to '{out}'", "choose another --out")
 
 
-def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...]]:
-    """Return the videos to evaluate on, with labels as indexes of the bundle's."""
+def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...], tuple[str, ...]]:
+    """Return the split and its videos, with labels as indexes of the bundle's, and what to say of the data."""
     # Whatever the data does not split stays together, unless the user asks for a part of it.
     fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
@@ -145,7 +160,8 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
         there = ", ".join(name for name, videos in annotations.splits.items() if videos)
         raise DataError(f"'{spec.data}' has no videos in the split {split}", f"--split may be {there}, or all")
     indexes = _label_indexes(annotations.labels, bundle.labels, spec.data)
-    return split, tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
+    samples = tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
+    return split, samples, annotations.notices
 
 
 def _choose(annotations: Annotations, wanted: str) -> tuple[str, tuple[LabelledVideo, ...]]:

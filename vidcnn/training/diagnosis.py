@@ -11,13 +11,12 @@ training began with. What that gives tells the arithmetic, the rate, the weights
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from vidcnn.errors import DataError, ModelError, VidcnnError
 
 _NUM_SHOWN = 5
-_OTHER_OUT = "the run directory goes on with its own settings only"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,13 @@ class Findings:
 
 
 def explain(
-    seen: Sequence[Findings], names: Sequence[Sequence[str]], *, step: int, precision: str, is_compiled: bool
+    seen: Sequence[Findings],
+    names: Sequence[Sequence[str]],
+    *,
+    step: int,
+    precision: str,
+    is_compiled: bool,
+    advise: Callable[[str], str] = lambda change: change,
 ) -> VidcnnError:
     """Say why a step gave no numbers.
 
@@ -54,6 +59,7 @@ def explain(
         step: Steps done before.
         precision: How the step computed.
         is_compiled: Whether the network is compiled.
+        advise: Says how to train with a change that it is given, such as ``lower --lr``.
     """
     of_losses = _shown(name for found, part in zip(seen, names, strict=True) for name in _of(part, found.bad_losses))
     of_gradients = _shown(name for found in seen for name in found.bad_gradients)
@@ -63,11 +69,11 @@ def explain(
         how = f"{precision}, compiled," if is_compiled else precision
         slower = "--precision fp32" if precision == "bf16" else ""
         slower += f"{' and ' if slower else ''}--compile off" if is_compiled else ""
-        hint = f"train with {slower} into another --out" if slower else "report it with the version of torch"
+        report = "report it with the version of torch and the processor's name"
         return ModelError(
             f"{failed} in {how} but is one where the same clips and weights are computed plainly in float32: "
             "the arithmetic is at fault, not the videos and not the rate",
-            f"{hint}; {_OTHER_OUT}" if slower else f"{hint} and the processor's name",
+            advise(f"train with {slower}") if slower else report,
         )
     if not all(found.begins_finite for found in seen):
         return ModelError(f"{failed}: the weights that training began with are no numbers", "check --weights")
@@ -76,14 +82,14 @@ def explain(
         return DataError(
             f"{failed}: the weights have grown too large (the largest is {largest:.3g}); with those that training "
             "began with, the same clips give numbers",
-            f"lower --lr, or set --clip-norm 1, and train into another --out: {_OTHER_OUT}",
+            advise("lower --lr, or set --clip-norm 1"),
         )
     videos = _shown(
         name for found, part in zip(seen, names, strict=True) for name in _of(part, found.bad_plain_losses)
     ) or _shown(name for part in names for name in part)
     return DataError(
         f"{failed}, and with the weights that training began with it is none either",
-        f"look at {videos} and their labels; mend or leave them out, and train into another --out",
+        f"look at {videos} and their labels: " + advise("mend or leave them out"),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -120,6 +120,8 @@ def plan_training(
         **{name: value for name, value in spec.model_dump().items() if name not in _NOT_RECORDED},
         "precision": precision,
         "model": bundle.architecture,
+        "sampling": asdict(bundle.sampling),
+        "preprocessing": asdict(bundle.preprocessing),
         "data_sha256": _fingerprint(annotations),
         "weights_sha256": bundle.weights_sha256,
     }

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
 from vidcnn.bundle import Bundle
-from vidcnn.errors import DataError, OutputError, VidcnnError
+from vidcnn.errors import DataError, OutputError, StorageError, VidcnnError
+from vidcnn.training.advice import other_settings_hint
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.diagnosis import explain
@@ -20,7 +21,7 @@ from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
 from vidcnn.training.loop import Trainer
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.state import RunSettings, RunState
+from vidcnn.training.state import CHECKPOINTS, RunSettings, RunState
 from vidcnn.training.tally import Tally
 from vidcnn.training.validation import exchange, validate, validation_numbers
 
@@ -54,6 +55,7 @@ def run_worker(
         DataError: The loss or a score is not a number, or nothing can be decoded.
         ModelError: The arithmetic gives no numbers, or the network cannot be compiled.
         OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
+        StorageError: The same, for as long as the storage fails.
     """
     with ExitStack() as stack:
         _Run(bundle, recipe, data, loader, settings, worker, watch, must_stop, stack).go()
@@ -73,9 +75,10 @@ class _Run:
         stack: ExitStack,
     ) -> None:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
-        self._store = stack.enter_context(CheckpointStore(settings.directory / "checkpoints", settings.num_best))
+        self._architecture = bundle.architecture
+        self._store = stack.enter_context(CheckpointStore(settings.directory / CHECKPOINTS, settings.num_best))
         self._feed = Feed(data, loader, worker, recipe.batch_size)
-        self._failure: OutputError | None = None
+        self._failure: VidcnnError | None = None
         self._is_first = worker.rank == 0
         self._journal: Journal | None = None
         newest = None
@@ -138,7 +141,7 @@ class _Run:
         """Keep what one worker alone fails in until all can be told, who would wait for it in vain."""
         try:
             yield
-        except OutputError as error:
+        except (OutputError, StorageError) as error:
             self._failure = self._failure or error
 
     def _check_start(self) -> None:
@@ -207,6 +210,7 @@ class _Run:
             self._data.val,
             self._data.labels,
             multi_label=self._recipe.multi_label,
+            hint=self._hint,
         )
         if found is None or self._journal is None:
             return
@@ -235,7 +239,18 @@ class _Run:
             step=self._trainer.step,
             precision=self._recipe.precision,
             is_compiled=self._recipe.compile,
+            advise=self._hint,
         )
+
+    def _hint(self, change: str) -> str:
+        """Say how to train with other settings, by the checkpoints that the first worker sees; all workers are here."""
+        hint = ""
+        if self._is_first:
+            with self._own_failures():
+                self._store.wait()
+                newest = self._store.list()[-1:]
+                hint = other_settings_hint(change, self._settings, self._architecture, newest[0] if newest else None)
+        return str(exchange(hint, self._worker)[0]) or change
 
     @property
     def _seconds(self) -> float:
@@ -259,7 +274,7 @@ class _Run:
             )
 
 
-def _raise_first(failures: Iterable[OutputError | None]) -> None:
+def _raise_first(failures: Iterable[VidcnnError | None]) -> None:
     for failure in failures:
         if failure is not None:
             raise failure

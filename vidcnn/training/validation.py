@@ -6,6 +6,7 @@ once, however many workers there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,18 @@ def validate(
     labels: tuple[str, ...],
     *,
     multi_label: bool,
+    hint: Callable[[str], str] = lambda change: change,
 ) -> Validation | None:
     """Score the validation videos, in step with the other workers.
+
+    Args:
+        trainer: The network.
+        feed: Loads this worker's share of the videos.
+        worker: Which of the workers this is.
+        samples: The videos.
+        labels: Names of the K classes.
+        multi_label: Whether classes are scored independently.
+        hint: Says how to train with a change that it is given.
 
     Returns:
         What was reached, in the first worker; None in the others.
@@ -77,13 +88,10 @@ def validate(
         if not np.isfinite(found).all():
             where = f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers"
             if not all(plain for _, _, plain in gathered):
-                raise ModelError(
-                    f"{where} in bf16 but are in float32", "train with --precision fp32 into another --out"
-                )
+                raise ModelError(f"{where} in bf16 but are in float32", hint("train with --precision fp32"))
             raise DataError(
                 f"{where}, and in float32 neither: the weights have grown too large",
-                "lower --lr, or set --clip-norm 1, and train into another --out: "
-                "the run directory goes on with its own settings only",
+                hint("lower --lr, or set --clip-norm 1"),
             )
     if worker.rank:
         return None

@@ -127,6 +127,26 @@ def test_what_fails_twice_is_read_the_third_time(how: str, tmp_path: Path, monke
     assert stream.num_failures == 0
 
 
+class Padding(io.BytesIO):
+    """Object storage that answers with half of the bytes, and a client that fills up with what its memory holds."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        return data[: len(data) // 2] + os.urandom(len(data) - len(data) // 2)
+
+
+@pytest.mark.parametrize("num_bytes", [1, 63, 64, 65, 5000])
+def test_an_answer_that_was_filled_up_is_no_answer(num_bytes: int) -> None:
+    content = os.urandom(10_000)
+    sound = VideoFile("s3://bucket/a", lambda: io.BytesIO(content), AT_ONCE)
+    assert (sound.read(num_bytes), sound.read(num_bytes)) == (content[:num_bytes], content[num_bytes : 2 * num_bytes])
+    padded = VideoFile("s3://bucket/a", lambda: Padding(content), AT_ONCE)
+    with pytest.raises(StorageError, match=f"does not give the {num_bytes} bytes from 0 on"):
+        for _ in range(20):  # a single byte may be right by chance
+            padded.seek(0)
+            padded.read(num_bytes)
+
+
 def test_a_file_that_shrinks_while_it_is_read_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(100))

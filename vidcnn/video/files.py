@@ -25,6 +25,7 @@ _LOCAL_BUFFER_BYTES = 1 << 16
 _REMOTE_BUFFER_BYTES = 1 << 20
 """Bytes asked of object storage at a time: a request costs some milliseconds whatever its size."""
 
+_TAIL_BYTES = 64
 _ASKS_SIZE = 0x10000
 """libav's AVSEEK_SIZE: tell the size and stay."""
 
@@ -125,7 +126,7 @@ class VideoFile:
                 data = bytes(self._stream.read(wanted))
                 while len(data) < wanted and (more := self._stream.read(wanted - len(data))):
                     data += more
-                if len(data) == wanted:
+                if len(data) == wanted and (not is_remote(self._location) or self._ends_right(data)):
                     return data
                 if not is_remote(self._location) and os.stat(local_path(self._location)).st_size < self.size_bytes:
                     raise VideoError("changed", "the file became shorter while it was read")
@@ -133,8 +134,17 @@ class VideoFile:
             self._reopen()
             raise StorageError(str(video_fault(error, self._location))) from error
         self._reopen()
-        place = self._place + len(data)
-        raise StorageError(f"it cannot be read: the storage gave {len(data)} of {wanted} bytes, up to byte {place}")
+        raise StorageError(f"it cannot be read: the storage does not give the {wanted} bytes from {self._place} on")
+
+    def _ends_right(self, data: bytes) -> bool:
+        """Tell whether the last bytes of an answer are those that are there.
+
+        Where object storage answers with fewer bytes than it was asked for, Arrow fills up with whatever its memory
+        holds. To ask for the end once more shows that.
+        """
+        tail = data[-_TAIL_BYTES:]
+        self._stream.seek(self._place + len(data) - len(tail))
+        return bool(self._stream.read(len(tail)) == tail)
 
     def _reopen(self) -> None:
         """Make another connection for the next try, where there can be one."""

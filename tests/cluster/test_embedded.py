@@ -31,12 +31,13 @@ from vidcnn.cluster.embedded import local_ray
 from vidcnn.cluster.watch import MARK
 try:
     with interrupts.interruptible("what was done stays"), local_ray(num_gpus=0):
+        import ray
+        task = ray.remote(lambda: time.sleep(300)).remote() if sys.argv[1] == "ray" else None
         print(os.environ[MARK], file=sys.__stdout__, flush=True)
         try:
-            if sys.argv[1] == "python":
-                time.sleep(300)
-            import ray
-            ray.get(ray.remote(time.sleep).remote(300))
+            if task is not None:
+                ray.get(task)
+            time.sleep(300)
         finally:
             print("committed", file=sys.__stdout__, flush=True)
 except BaseException as error:

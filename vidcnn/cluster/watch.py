@@ -28,8 +28,7 @@ MARK = "VIDCNN_RAY"
 
 _LOOK_SECONDS = 0.2
 _STARTING_SECONDS = 45.0
-"""Where one dies while Ray starts, Ray gives up after 30 seconds and is started again; unless it waits for a minute,
-and then ends the process."""
+"""Where one dies while Ray starts, Ray gives up after 30 seconds and is started again, or ends the process after 60."""
 _PATIENCE_SECONDS = 20.0
 """How long the main thread may take to commit what is finished; Ray itself ends the process some time later."""
 

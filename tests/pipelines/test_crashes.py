@@ -15,7 +15,8 @@ from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import InternalError, VidcnnError
 from vidcnn.pipelines import counting, dataset
-from vidcnn.pipelines.infer import plan_source, run_inference
+from vidcnn.pipelines.dry_run import plan_source
+from vidcnn.pipelines.infer import run_inference
 
 pytestmark = pytest.mark.ray
 
@@ -46,7 +47,7 @@ def write_short(folder: Path, name: str) -> None:
 
 def spec(videos: Path, bundle: Path, out: Path) -> InferSpec:
     return InferSpec(
-        source=(str(videos),), out=str(out), model=str(bundle), num_frames=4, stride=1, step=2, decode_timeout=1.0
+        source=(str(videos),), out=str(out), model=str(bundle), num_frames=4, stride=1, step=2, decode_timeout=5.0
     )
 
 

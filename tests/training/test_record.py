@@ -75,3 +75,18 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(OutputError, match=r"run.json cannot be read"):
         check_record(tmp_path, record(), has_begun=False)
+
+
+@pytest.mark.parametrize("changes", [{"fps": 15}, {"lr": 3e-4}, {"flip": TrainSpec().flip}])
+def test_numbers_are_what_they_are_worth(changes: dict[str, Any]) -> None:
+    assert find_differences(record(fps=15.0), record(**({"fps": 15.0} | changes))) == []
+
+
+def test_what_a_link_leads_to_is_not_written_over(tmp_path: Path) -> None:
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    run.mkdir()
+    precious.write_text("precious")
+    (run / ".run.json.part").symlink_to(precious)
+    check_record(run, record(), has_begun=False)
+    assert precious.read_text() == "precious"
+    assert json.loads((run / "run.json").read_text())["settings"] == json.loads(json.dumps(record()))

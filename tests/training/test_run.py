@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.training.footage import broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.errors import DataError, ModelError, OutputError
@@ -283,14 +284,18 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_videos(
 
     monkeypatch.setattr(feed_module, "one_hot", spoilt)
     step = next(number for number in range(99) if data.order.sample(number).video == 2) // 4
-    pattern = rf"in step {step} the loss of 2\.mp4 is not a number: look at these videos, or lower --lr"
+    pattern = (
+        rf"in step {step} the loss of 2\.mp4 is not a number, and with the weights that training began with it is none"
+    )
     with pytest.raises(DataError, match=pattern):
         run(tmp_path, data, short_recipe(NUM_STEPS), checkpoint_seconds=0.0)
 
 
 def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(data: TrainingData, tmp_path: Path) -> None:
     recipe = replace(short_recipe(NUM_STEPS), optimizer="sgd", learning_rate=1e25, schedule="constant")
-    with pytest.raises(DataError, match=r"in step \d the loss of .* is not a number") as caught:
+    with pytest.raises(
+        DataError, match=r"in step \d the .* is not a number: the weights have grown too large"
+    ) as caught:
         run(tmp_path, data, recipe, checkpoint_seconds=0.0, validate_steps=100)
     found = CheckpointStore(tmp_path / "checkpoints").load_newest()
     assert found is not None
@@ -303,11 +308,31 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(data: TrainingD
     assert again.labels == start.labels
 
 
+@pytest.mark.parametrize(
+    ("in_training", "pattern"),
+    [
+        pytest.param(True, r"in step 0 the loss of .* is not a number in bf16 but is one where", id="step"),
+        pytest.param(False, r"after step 1 the scores of .* are not numbers in bf16 but are in float32", id="scores"),
+    ],
+)
+def test_arithmetic_that_gives_no_numbers_is_not_blamed_on_the_videos(
+    in_training: bool, pattern: str, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = nn.Conv3d.forward
+
+    def wrong(self: nn.Conv3d, clips: torch.Tensor) -> torch.Tensor:
+        is_wrong = torch.is_autocast_enabled("cpu") and torch.is_grad_enabled() == in_training
+        return forward(self, clips) * (float("inf") if is_wrong else 1)
+
+    monkeypatch.setattr(nn.Conv3d, "forward", wrong)
+    with pytest.raises(ModelError, match=pattern) as caught:
+        run(tmp_path, data, replace(short_recipe(NUM_STEPS), precision="bf16"), validate_steps=1)
+    assert caught.value.hint.startswith("train with --precision fp32, with")
+
+
 def test_scores_that_are_no_numbers_stop_the_run_too(data: TrainingData, tmp_path: Path) -> None:
     recipe = replace(short_recipe(NUM_STEPS), optimizer="sgd", learning_rate=1e25, schedule="constant", ema_decay=None)
-    with pytest.raises(
-        DataError, match=r"after step 1 the scores of .*\.mp4 are not numbers: lower --lr, .* with the same --out"
-    ):
+    with pytest.raises(DataError, match=r"after step 1 the scores of .*\.mp4 are not numbers, and in float32 neither"):
         run(tmp_path, data, recipe, validate_steps=1)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import typer
-
 from vidcnn.commands import (
     ClusterOption,
     DebugOption,
@@ -17,8 +15,9 @@ from vidcnn.commands import (
     ran_on_cluster,
 )
 from vidcnn.config import EvaluateSpec
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, describe_reason
 from vidcnn.options import takes_spec
+from vidcnn.streams import show
 
 
 @takes_spec(EvaluateSpec)
@@ -48,11 +47,11 @@ def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:
         announce=lambda notices: None if quiet else print(*notice_lines(notices), sep="\n", file=sys.stderr),
     )
     text = evaluate_line if quiet else evaluate_text
-    typer.echo(json.dumps(evaluate_json(result)) if as_json else text(result))
+    show(json.dumps(evaluate_json(result)) if as_json else text(result))
     if spec.out is None:
         return
     try:
         write_json(spec.out, result)
     except OSError as error:
-        reason = f"the figures cannot be written to '{spec.out}': {error.strerror or error}"
+        reason = f"the figures cannot be written to '{spec.out}': {describe_reason(error)}"
         raise OutputError(reason, "stdout has them") from error

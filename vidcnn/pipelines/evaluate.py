@@ -22,6 +22,7 @@ from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
 from vidcnn.models.registry import architecture
+from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.infer import uses_gpus
 from vidcnn.planning import PlanSettings
 from vidcnn.processes import lower_priority
@@ -49,6 +50,9 @@ class EvaluateReport:
         reached: What the model reached.
         num_clips: Clips of each video, at most.
         num_crops: Crops of each clip.
+        device: What the model ran on: ``cpu`` or ``cuda``.
+        precision: How it computed: ``bf16``, ``fp32`` or ``exact``.
+        batch_size: Clips that went through it at once.
         bad_videos: Names of videos without any view that could be scored, and why.
         notices: What the user should know of the data.
         seconds: Time that the command took.
@@ -60,6 +64,9 @@ class EvaluateReport:
     reached: Validation
     num_clips: int
     num_crops: int
+    device: str
+    precision: str
+    batch_size: int
     bad_videos: tuple[tuple[str, str], ...]
     notices: tuple[str, ...]
     seconds: float
@@ -91,12 +98,15 @@ def run_evaluation(
             announce(notices)
         views = _view_settings(spec, bundle)
         machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
+        device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
+        precision, batch_size = ask_there(_choose_runtime, spec, bundle, device, device=device)
+        spec = spec.model_copy(update={"precision": precision, "batch_size": batch_size})
         progress = _Progress(len(samples))
         display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
         numbers: list[np.ndarray] = []
         scores: list[np.ndarray] = []
         bad: list[tuple[str, str]] = []
-        for video, found in _score(samples, bundle, views, spec, machine):
+        for video, found in _score(samples, bundle, views, spec, machine, device):
             if isinstance(found, VideoError):
                 bad.append((samples[video].video.name, found.message))
             else:
@@ -113,6 +123,9 @@ def run_evaluation(
             reached=summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label),
             num_clips=spec.clips,
             num_crops=views.num_crops,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
             bad_videos=tuple(sorted(bad)),
             notices=notices,
             seconds=time.monotonic() - began,
@@ -190,10 +203,14 @@ def _view_settings(spec: EvaluateSpec, bundle: Bundle) -> ViewSettings:
 
 
 def _score(
-    samples: tuple[LabelledVideo, ...], bundle: Bundle, views: ViewSettings, spec: EvaluateSpec, machine: Machine
+    samples: tuple[LabelledVideo, ...],
+    bundle: Bundle,
+    views: ViewSettings,
+    spec: EvaluateSpec,
+    machine: Machine,
+    device: str,
 ) -> Iterator[tuple[int, Any]]:
     """Yield the index of each video with float32 (n, K) scores of its clips, or why there are none."""
-    device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
     num_views = len(samples) * spec.clips * views.num_crops
     shares = share_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
     load = ray.remote(_load).options(num_cpus=shares.decoder_cpus, memory=shares.decoder_memory_bytes, max_retries=1)
@@ -208,6 +225,15 @@ def _score(
         return actor.score.remote(load.remote(samples[video], views, shares.decoders_yield))
 
     yield from _pump(range(len(samples)), actors, start)
+
+
+def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[str, int]:
+    """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
+    from vidcnn.inference import default_batch_size
+    from vidcnn.network import fastest_precision, resolve_device
+
+    precision = spec.precision if spec.precision != "auto" else fastest_precision(resolve_device(device))
+    return precision, spec.batch_size or default_batch_size(bundle, device)
 
 
 def _classifier(spec: EvaluateSpec, device: str, shares: Shares) -> dict[str, Any]:

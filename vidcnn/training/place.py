@@ -90,7 +90,7 @@ def hold_run(out: str) -> Iterator[RunPlace]:
         with _hold_remote(out) as place:
             yield place
         return
-    directory = Path(os.path.abspath(local_path(out)))
+    directory = Path(os.path.realpath(local_path(out)))
     try:
         lock = FileLock.acquire(str(directory), str(directory))
     except OSError as error:

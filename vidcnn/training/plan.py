@@ -111,7 +111,7 @@ def plan_training(
     train, val = annotations.splits["train"], annotations.splits["val"]
     _check_sizes(spec, len(train), num_workers)
     flips = flip_rule(spec, annotations.labels)
-    bundle = _starting_bundle(spec, annotations)
+    bundle = _starting_bundle(spec, annotations, precision)
     _check_frozen(bundle, parse_list(spec.freeze))
     order = SampleOrder(len(train), spec.seed, spec.repeats, _classes(train) if spec.balanced else None)
     steps_per_epoch = order.epoch_size / spec.batch_size
@@ -156,7 +156,7 @@ def plan_training(
     )
 
 
-def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
+def _starting_bundle(spec: TrainSpec, annotations: Annotations, precision: str) -> Bundle:
     options = {
         "width": spec.width,
         "dropout": spec.dropout,
@@ -177,7 +177,11 @@ def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
         sampling=sampling,
         preprocessing=preprocessing,
         multi_label=annotations.multi_label,
-        provenance=Provenance(weights=found.provenance.weights, data=spec.data or "", settings=spec.model_dump()),
+        provenance=Provenance(
+            weights=found.provenance.weights,
+            data=spec.data or "",
+            settings=spec.model_dump() | {"precision": precision},
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from vidcnn.config.train import parse_list, parse_range
 from vidcnn.errors import OutputError, SettingsDifferError, StorageError
 from vidcnn.files import write_whole
 from vidcnn.patience import is_passing, patiently
+from vidcnn.settings import is_same
 
 _WORDS = {
     "data_sha256": "the videos, their labels or their splits are not the same",
@@ -89,7 +90,7 @@ def find_differences(recorded: Mapping[str, Any], record: Mapping[str, Any]) -> 
         if name in told_by_effect or (name in _EFFECTS and not (name in recorded and name in record)):
             continue
         before, now = (settings.get(name, defaults.get(name)) for settings in (recorded, record))
-        if _meaning(name, before) != _meaning(name, now):
+        if not is_same(_meaning(name, before), _meaning(name, now)):
             option = f"--{name.replace('_', '-')}" if name in defaults else name
             differences.append(_WORDS.get(name) or f"{option} was {_shown(before)}, now {_shown(now)}")
     return differences

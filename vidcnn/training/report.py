@@ -83,6 +83,8 @@ def train_json(report: TrainReport) -> dict[str, Any]:
     """Return the final summary of a training run as JSON values."""
     return {
         "bundle": None if report.failure else report.bundle,
+        "precision": report.plan.recipe.precision,
+        "compiled": report.plan.recipe.compile,
         "steps": report.plan.recipe.num_steps,
         "steps_done": report.num_steps_done,
         "best_step": report.best_step,
@@ -132,6 +134,9 @@ def evaluate_json(report: EvaluateReport) -> dict[str, Any]:
         "split": report.split,
         "clips_per_video": report.num_clips,
         "crops_per_clip": report.num_crops,
+        "device": report.device,
+        "precision": report.precision,
+        "batch_size": report.batch_size,
         **validation_numbers(report.reached),
         "videos": asdict(report.reached.videos),
         "clips": asdict(report.reached.clips),

@@ -11,22 +11,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
-import torch
-
 from vidcnn.bundle import Bundle
 from vidcnn.errors import DataError, OutputError, StorageError, VidcnnError
 from vidcnn.training.advice import other_settings_hint
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.checkpoints import CheckpointStore
+from vidcnn.training.diagnosis import explain
 from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
-from vidcnn.training.loop import StepResult, Trainer
+from vidcnn.training.loop import Trainer
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.state import CHECKPOINTS, RunSettings, RunState
 from vidcnn.training.tally import Tally
 from vidcnn.training.validation import exchange, validate, validation_numbers
-
-_NUM_SAMPLES_SHOWN = 5
 
 _MEETING_SECONDS = 2.0
 """Time between meetings of the workers at most, as far as steps are shorter: only there they can stop, or save."""
@@ -56,6 +53,7 @@ def run_worker(
 
     Raises:
         DataError: The loss or a score is not a number, or nothing can be decoded.
+        ModelError: The arithmetic gives no numbers, or the network cannot be compiled.
         OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
         StorageError: The same, for as long as the storage fails.
     """
@@ -116,7 +114,7 @@ class _Run:
         for batch, bad in self._batches:
             result = trainer.train_step(batch)
             if not result.is_finite:
-                raise self._not_finite(batch, result)
+                raise self._not_finite(batch)
             self._recent.add(Tally([float(result.losses.sum())], int(batch.weights.sum()), result.num_correct, bad))
             is_last = trainer.step == self._recipe.num_steps
             notes = trainer.step % settings.note_steps == 0 or is_last
@@ -212,7 +210,7 @@ class _Run:
             self._data.val,
             self._data.labels,
             multi_label=self._recipe.multi_label,
-            hint=lambda: self._hint("lower --lr, or set --clip-norm 1"),
+            hint=self._hint,
         )
         if found is None or self._journal is None:
             return
@@ -230,18 +228,18 @@ class _Run:
                 self._store.save(self._trainer.step, {**self._trainer.state_dict(), "counts": counts}, score)
         self._saved = time.monotonic()
 
-    def _not_finite(self, batch: Batch, result: StepResult) -> DataError:
-        """Say which samples made the loss something else than a number; all workers are here."""
+    def _not_finite(self, batch: Batch) -> VidcnnError:
+        """Find out why a step gave no numbers; all workers are here."""
         data = self._data
-        where = torch.isfinite(result.losses).logical_not().nonzero().flatten().tolist()
-        mine = [data.train[data.order.sample(batch.samples[row]).video].video.name for row in where]
-        seen = exchange(mine, self._worker)
-        names = list(dict.fromkeys(name for part in seen for name in part))
-        shown = ", ".join(names[:_NUM_SAMPLES_SHOWN]) + (", ..." if len(names) > _NUM_SAMPLES_SHOWN else "")
-        of = f"of {shown}" if names else "of no single sample, but the gradient,"
-        return DataError(
-            f"in step {self._trainer.step} the loss {of} is not a number",
-            self._hint("look at these videos, or lower --lr, or set --clip-norm 1"),
+        names = [data.train[data.order.sample(sample).video].video.name for sample in batch.samples]
+        seen = exchange((self._trainer.find_out(batch), names), self._worker)
+        return explain(
+            [found for found, _ in seen],
+            [part for _, part in seen],
+            step=self._trainer.step,
+            precision=self._recipe.precision,
+            is_compiled=self._recipe.compile,
+            advise=self._hint,
         )
 
     def _hint(self, change: str) -> str:

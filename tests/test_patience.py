@@ -52,7 +52,7 @@ def test_what_does_not_pass_is_raised_in_the_end() -> None:
 def test_what_is_asked_for_in_vain_is_asked_once(error: Exception) -> None:
     act = Act(error)
     with pytest.raises(type(error)):
-        patiently(act, pytest.fail)
+        patiently(act, lambda seconds: pytest.fail("it is asked again"))
     assert act.num_calls == 1
 
 

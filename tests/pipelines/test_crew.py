@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -110,5 +111,5 @@ def test_workers_that_die_without_progress_end_the_run_with_the_reason(videos: P
     assert process.returncode == 1
     reason, advice = stderr.splitlines()
     assert f"training failed {MAX_FRUITLESS} times before the first checkpoint" in reason
-    assert "the process of worker 0 died" in reason
+    assert re.search("the process of (a worker|worker 0) died", reason)
     assert "the same command" in advice

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorDiedError
 from ray.train import ControllerError, WorkerGroupError
-from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+)
 
 from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 
@@ -19,6 +23,7 @@ DEATH = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedE
         (WorkerGroupError("...", {0: LOST}), "worker 0: RuntimeError: [gloo] Connection closed by peer"),
         (WorkerGroupError("all is lost", {}), "WorkerGroupError: Training failed due to worker errors: all is lost"),
         (ControllerError(ValueError("none")), "ValueError: none"),
+        (ControllerError(WorkerGroupStartupFailedError("Traceback")), "the process of a worker died before it began"),
         (KeyError(), "KeyError"),
         (None, "the workers ended before the last step"),
     ],

@@ -38,6 +38,9 @@ def evaluation(**values: Any) -> Any:
         "reached": reached(),
         "num_clips": 10,
         "num_crops": 1,
+        "device": "cpu",
+        "precision": "fp32",
+        "batch_size": 8,
         "bad_videos": (("c.mp4", "no video"),),
         "notices": ("columns that are not used: n",),
         "seconds": 2.0,
@@ -81,7 +84,11 @@ def test_an_evaluation_as_json_has_all_figures(tmp_path: Path) -> None:
 
 def training(**values: Any) -> Any:
     annotations = SimpleNamespace(notices=("columns that are not used: n",))
-    plan = SimpleNamespace(recipe=SimpleNamespace(num_steps=40), steps_per_epoch=10.0, annotations=annotations)
+    plan = SimpleNamespace(
+        recipe=SimpleNamespace(num_steps=40, precision="fp32", compile=False),
+        steps_per_epoch=10.0,
+        annotations=annotations,
+    )
     given = {
         "plan": plan,
         "directory": "run",

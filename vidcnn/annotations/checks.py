@@ -82,8 +82,8 @@ def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
     if overlaps:
         one, other = overlaps[0]
         pair = _pair(one, other, one.where, other.where)
-        what = "sample overlaps" if len(overlaps) == 1 else "samples overlap"
-        problems.note(f"{len(overlaps):,} {what} in time with one of another label, and both count: {printable(pair)}")
+        which = "sample overlaps" if len(overlaps) == 1 else "samples overlap"
+        problems.note(f"{len(overlaps):,} {which} in time with one of another label, and both count: {printable(pair)}")
     return merged
 
 

@@ -9,6 +9,9 @@ _MAX_CHARS = 300
 _DEATHS = "WorkerHealthCheckFailedError"
 """What Ray Train says, by an exception that it does not export, of a worker whose process is gone."""
 
+_NO_START = "WorkerGroupStartupFailedError"
+"""The same of a worker that was gone before it did anything; its text is a traceback of Ray's own."""
+
 _NO_ROOM = "WorkerGroupStartupTimeoutError"
 """The same of workers for which there was no room for a minute."""
 
@@ -24,6 +27,8 @@ def describe_attempt(error: BaseException | None) -> str:
     if error is None:
         return "the workers ended before the last step"
     if isinstance(error, ControllerError):
+        if type(error.controller_failure).__name__ == _NO_START:
+            return "the process of a worker died before it began"
         return _line(error.controller_failure)
     if not isinstance(error, WorkerGroupError):
         return _line(error)

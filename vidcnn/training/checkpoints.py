@@ -72,7 +72,7 @@ class CheckpointStore:
         """
         found = []
         try:
-            for name in patiently(self._names):
+            for name in patiently(lambda: _names(self._directory)):
                 path, step = self._directory / name, step_of(name)
                 if step is not None:
                     found.append(Checkpoint(step, _read_score(path), path))
@@ -137,12 +137,6 @@ class CheckpointStore:
                         what, f"{there}; once the storage takes it, the same command goes on from there"
                     ) from error
                 raise OutputError(what, f"{there}; make room, and the same command goes on from there") from error
-
-    def _names(self) -> list[str]:
-        try:
-            return os.listdir(self._directory)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
 
     def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
         path = self._directory / f"step_{step:08d}.pt"
@@ -220,6 +214,13 @@ def _load_first(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, dict[str
     if failure is not None:
         raise failure
     return None
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _rank(checkpoint: Checkpoint) -> tuple[float, int]:

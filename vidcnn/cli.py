@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
+from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__
 from vidcnn.errors import Failure, JobFailedError, describe_failure
+from vidcnn.logins import hide_logins
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
@@ -45,6 +48,15 @@ class LazyGroup(TyperGroup):
         """Return a stand-in with the command's name and first line: enough for the help."""
         summary = COMMANDS.get(cmd_name)
         return None if summary is None else TyperCommand(cmd_name, help=summary)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; what is wrong with its arguments is told without the logins in them."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
+                error.message = hide_logins(error.message)  # type: ignore[attr-defined]
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that is called."""
@@ -77,6 +89,7 @@ def load_command(name: str) -> Any:
 def main() -> None:
     """Run the command line, and exit."""
     debug = "--debug" in sys.argv
+    sys.excepthook = _print_traceback
     try:
         app(prog_name="vidcnn")
         sys.stdout.flush()
@@ -98,6 +111,11 @@ def _version(
     if version:
         typer.echo(f"vidcnn {__version__}")
         raise typer.Exit
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
+    """Print the traceback of an error as Python does, without the logins that its messages may hold."""
+    sys.stderr.write(hide_logins("".join(traceback.format_exception(kind, error, place))))
 
 
 def _fail(failure: Failure) -> Any:

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
+from vidcnn.logins import hide_logins
+
 ErrorKind = Literal[
     "unreadable",
     "no_video",
@@ -169,12 +171,12 @@ class Failure(NamedTuple):
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Say how a command ends that raised an error."""
+    """Say how a command ends that raised an error, without any login of a URI."""
     if isinstance(error, VidcnnError):
-        return Failure(error.exit_code, error.message, error.hint)
+        return Failure(error.exit_code, hide_logins(error.message), hide_logins(error.hint))
     if isinstance(error, KeyboardInterrupt):
         hint = "what was committed stays; the same command continues"
         return Failure(RunInterruptedError.exit_code, "interrupted", hint)
-    text = (str(error).splitlines() or [""])[0]
+    text = hide_logins((str(error).splitlines() or [""])[0])
     hint = "run it again with --debug, and report what it shows"
     return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)

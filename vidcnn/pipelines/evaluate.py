@@ -27,6 +27,7 @@ from vidcnn.pipelines.infer import uses_gpus
 from vidcnn.planning import PlanSettings
 from vidcnn.processes import lower_priority
 from vidcnn.progress import ProgressDisplay
+from vidcnn.storage import public_location
 from vidcnn.training.data import split_settings
 from vidcnn.training.validation import Validation, summarise_scores
 from vidcnn.training.views import ViewSettings, load_views
@@ -92,7 +93,7 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
         if not scores:
             raise DataError(f"none of the {len(samples)} videos can be scored: {bad[0][0]}: {bad[0][1]}", "check them")
         return EvaluateReport(
-            model=spec.model,
+            model=public_location(spec.model),
             split=split,
             labels=bundle.labels,
             reached=summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label),
@@ -116,7 +117,7 @@ def _check_writable(out: str | None) -> None:
     """Refuse a place for the figures that they could not go to, before they are worked out."""
     folder = os.path.dirname(os.path.abspath(out)) if out is not None else os.curdir
     if not os.access(folder, os.W_OK | os.X_OK) or (out is not None and os.path.isdir(out)):
-        raise OutputError(f"cannot write to '{out}'", "choose another --out")
+        raise OutputError(f"cannot write to '{public_location(out or os.curdir)}'", "choose another --out")
 
 
 def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...]]:
@@ -126,10 +127,11 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
     annotations = read_annotations(spec.data, root=spec.root, splits=splits, for_training=False)
     split, found = _choose(annotations, spec.split)
+    shown = public_location(spec.data)
     if not found:
         there = ", ".join(name for name, videos in annotations.splits.items() if videos)
-        raise DataError(f"'{spec.data}' has no videos in the split {split}", f"--split may be {there}, or all")
-    indexes = _label_indexes(annotations.labels, bundle.labels, spec.data)
+        raise DataError(f"'{shown}' has no videos in the split {split}", f"--split may be {there}, or all")
+    indexes = _label_indexes(annotations.labels, bundle.labels, shown)
     return split, tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.metrics import Metrics
 from vidcnn.progress import duration_text
 from vidcnn.report import count, table_text
+from vidcnn.sources.names import left_out_text
 from vidcnn.training.validation import validation_numbers
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _NUM_CLASSES_SHOWN = 20
 _NUM_BAD_SHOWN = 5
+_NUM_KINDS_SHOWN = 5
 
 _NAMES = {
     "top1": "top-1",
@@ -42,6 +44,8 @@ def plan_text(plan: TrainingPlan) -> str:
         f"{plan.bundle.architecture} from {plan.bundle.provenance.weights}, {recipe.precision}, "
         f"{count(recipe.num_steps, 'step')} of {count(recipe.batch_size, 'clip')}",
     ]
+    if plan.annotations.ignored:
+        lines.append(f"left out of the folders: {left_out_text(plan.annotations.ignored, _NUM_KINDS_SHOWN)}")
     return "\n".join(lines)
 
 

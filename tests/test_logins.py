@@ -24,6 +24,7 @@ secrets = st.text(string.ascii_letters + string.digits + "/+=", min_size=16, max
         ("gs://TOKEN@b and s3://KEY:SECRET@c", "gs://b and s3://c"),
         ("s3://KEY:SECRET", "s3://..."),
         ("http://user:word@host:8265/x", "http://host:8265/x"),
+        ("http://user:wo/rd@host:8265/x", "http://host:8265/x"),
         ("https://h/x?a=1&X-Amz-Signature=abc&b=2", "https://h/x?a=1&X-Amz-Signature=***&b=2"),
         ("s3://b/k?access_key=A&secret_key=B", "s3://b/k?access_key=***&secret_key=***"),
         ("s3://b/k?endpoint_override=u:p@h:9000", "s3://b/k?endpoint_override=h:9000"),

@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 from importlib import import_module
-from types import TracebackType
 from typing import Annotated, Any
 
 import typer
@@ -89,7 +88,6 @@ def load_command(name: str) -> Any:
 def main() -> None:
     """Run the command line, and exit."""
     debug = "--debug" in sys.argv
-    sys.excepthook = _print_traceback
     try:
         app(prog_name="vidcnn")
         sys.stdout.flush()
@@ -100,7 +98,8 @@ def main() -> None:
         sys.exit(0)
     except (Exception, KeyboardInterrupt) as error:
         if debug and not isinstance(error, KeyboardInterrupt):
-            raise
+            sys.stderr.write(hide_logins(traceback.format_exc()))
+            sys.exit(1)
         _fail(describe_failure(error))
 
 
@@ -111,11 +110,6 @@ def _version(
     if version:
         typer.echo(f"vidcnn {__version__}")
         raise typer.Exit
-
-
-def _print_traceback(kind: type[BaseException], error: BaseException, place: TracebackType | None) -> None:
-    """Print the traceback of an error as Python does, without the logins that its messages may hold."""
-    sys.stderr.write(hide_logins("".join(traceback.format_exception(kind, error, place))))
 
 
 def _fail(failure: Failure) -> Any:

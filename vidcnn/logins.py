@@ -22,6 +22,10 @@ _OPTION = (
 )
 _SIGNED = re.compile(rf"([?&](?:{_OPTION})=)(?!\*\*\*)[^&\s'\"<>]+", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(://|\bhttps?:/)[^/\s'\"<>@?#]*@", re.IGNORECASE)
+_NO_PORT = re.compile(
+    r"(://|\bhttps?:/)[^/\s'\"<>@?#:]*:(?![0-9]{1,5}(?:[/\s'\"<>?#]|$))[^\s'\"<>@]*@", re.IGNORECASE
+)
+"""What follows the colon is no port, so it is a password, though it has a slash in it."""
 _IN_OPTION = re.compile(r"(?<==)[^/\s'\"<>@?#&=:]+:[^/\s'\"<>@?#&=]*@")
 _STORAGE = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*(?::[^\s'\"<>@]*)?@", re.IGNORECASE)
 _UNENDED = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*:[^\s'\"<>]+", re.IGNORECASE)
@@ -33,7 +37,7 @@ def hide_logins(text: str) -> str:
     """Return a text with no login in any URI of it; the same text where there is none."""
     if ":/" in text:  # a URI has only one slash there once it was taken for a path
         text = _STORAGE.sub(r"\1", text)
-        text = _AUTHORITY.sub(r"\1", text)
+        text = _NO_PORT.sub(r"\1", _AUTHORITY.sub(r"\1", text))
         text = _UNENDED.sub(r"\1...", text)
         text = _IN_OPTION.sub("", text)
     return _SIGNED.sub(rf"\1{_HIDDEN}", text)

@@ -64,10 +64,10 @@ def test_failures_are_told_beside_the_clips_that_came(tmp_path: Path) -> None:
 def test_a_unit_of_nothing_but_failures_is_a_batch_without_clips(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 6, options=OPTIONS)
     unit = planned(tmp_path)
-    path.unlink()
+    path.rename(tmp_path / "elsewhere")
     (batch,) = decode_unit(unit, settings(4))
     assert len(batch.pixels) == len(batch.clips) == 0
-    assert [(ref.clip, error.kind) for ref, error in batch.failures] == [(0, "unreadable"), (1, "unreadable")]
+    assert [(ref.clip, error.kind) for ref, error in batch.failures] == [(0, "changed"), (1, "changed")]
 
 
 def test_a_video_that_is_replaced_between_planning_and_decoding_is_not_decoded(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vidcnn import planning
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, plan_segments
-from vidcnn.errors import VideoError
-from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
+from vidcnn.errors import InternalError, StorageError, VideoError
+from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_each, plan_video, video_key
 from vidcnn.predictions.ledger import VideoKey
 from vidcnn.sources import Listing, SourceVideo
 
@@ -103,12 +103,38 @@ def test_a_video_shorter_than_a_clip_is_an_error_where_short_clips_are_dropped(t
     assert info.value.kind == "too_short"
 
 
-def test_whatever_goes_wrong_unexpectedly_is_that_videos_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_program_is_not_the_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (video,) = listed(write_video(tmp_path / "a.mp4", 5))
-    monkeypatch.setattr(planning, "plan_segments", lambda *_, **__: 1 // 0)
-    with pytest.raises(VideoError, match="ZeroDivisionError") as info:
+    monkeypatch.setattr(planning, "plan_segments", lambda *_, **__: None + 1)
+    with pytest.raises(TypeError):
         plan_video(video, SETTINGS)
-    assert info.value.kind == "decoder_crash"
+    with pytest.raises(InternalError, match=r"unexpected TypeError while planning a\.mp4: unsupported operand") as info:
+        list(plan_each([video], SETTINGS, 1))
+    assert "plan_segments" in info.value.__notes__[0]
+
+
+def test_plans_come_in_the_order_of_the_videos_with_the_reason_where_there_is_none(tmp_path: Path) -> None:
+    videos = listed(*(write_video(tmp_path / f"{number}.mp4", 20 + number) for number in range(5)))
+    (tmp_path / "1.mp4").unlink()
+    for num_at_once in (1, 4):
+        plans = [plan for some in plan_each(videos, SETTINGS, num_at_once) for plan in some]
+        assert isinstance(plans[1], VideoError)
+        assert (plans[1].kind, plans[1].message) == ("changed", "the file does not exist")
+        names = [plan[0].video.name for plan in plans if isinstance(plan, tuple)]
+        assert names == ["0.mp4", "2.mp4", "3.mp4", "4.mp4"]
+
+
+def test_what_could_not_be_listed_through_no_fault_of_its_own_is_not_judged() -> None:
+    video = SourceVideo("a.mp4", "/a.mp4", False, 1, 1, None, "cannot be read: input/output error")
+    with pytest.raises(StorageError, match="it cannot be read: input/output error"):
+        plan_video(video, SETTINGS)
+
+
+def test_the_time_allowed_grows_with_the_work(tmp_path: Path) -> None:
+    small, large = (SourceVideo("a", "/a", False, size, 1, None, None) for size in (10**3, 10**10))
+    assert SETTINGS.allowed_seconds(small) < 61 < 3600 < SETTINGS.allowed_seconds(large)
+    short, long = planned_of(constant_rate(100))[0], planned_of(constant_rate(3000))[0]
+    assert short.allowed_seconds(5.0) < long.allowed_seconds(5.0)
 
 
 def planned_of(times: FrameTimes, *, name: str = "a", num_frames: int = 16) -> list[PlannedSegment]:

@@ -12,7 +12,7 @@ from vidcnn.pipelines.estimate import Estimate
 from vidcnn.pipelines.infer import InferReport, SourcePlan
 from vidcnn.predictions import BadVideo, Summary
 from vidcnn.report import (
-    check_error_fraction,
+    check_outcome,
     estimate_json,
     estimate_text,
     infer_json,
@@ -83,11 +83,11 @@ def test_the_counts_for_programs_are_those_of_the_table() -> None:
 
 
 def test_the_share_of_bad_videos_is_held_against_the_limit() -> None:
-    check_error_fraction(SPEC.model_copy(update={"max_error_fraction": 0.0025}), REPORT)
+    check_outcome(SPEC.model_copy(update={"max_error_fraction": 0.0025}), REPORT)
     with pytest.raises(
         TooManyErrorsError, match=r"3 of 1,200 videos are bad, more than --max-error-fraction 0.002 allows"
     ):
-        check_error_fraction(SPEC.model_copy(update={"max_error_fraction": 0.002}), REPORT)
+        check_outcome(SPEC.model_copy(update={"max_error_fraction": 0.002}), REPORT)
 
 
 def test_a_plan_says_what_would_be_done() -> None:

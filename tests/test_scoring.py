@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from vidcnn.batching import ClipBatch, ClipRef
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, plan_segments
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
 from vidcnn.planning import PlannedSegment
 from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.ledger import VideoKey
-from vidcnn.scoring import Piece, RowFormat, SegmentCollector, failed_segment, score_rows, top_classes, unreadable_video
+from vidcnn.scoring import Piece, RowFormat, Undone, score_rows, top_classes, video_without_plan
 
 SCHEMA = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)
 FORMAT = RowFormat(SCHEMA, ("run", "jump", "fall"), top_k=2)
@@ -41,8 +42,9 @@ def test_rows_of_a_batch_go_to_the_segments_that_its_clips_belong_to() -> None:
     clips = (ClipRef(0, 1), ClipRef(1, 0), ClipRef(1, 2))
     failures = ((ClipRef(0, 0), VideoError("corrupt_frames", "damaged")),)
     pixels = np.zeros((3, 2, 4, 4, 3), np.uint8)
-    pieces = list(score_rows(ClipBatch((a, b), clips, pixels, failures), scores, FORMAT))
-    assert [(piece.segment.video.name, piece.num_rows) for piece in pieces] == [
+    pieces: list[Any] = list(score_rows(ClipBatch((a, b), clips, pixels, failures, "first"), scores, FORMAT))
+    assert all(isinstance(piece, Piece) and piece.attempt == "first" for piece in pieces)
+    assert [(piece.segment.video.name, piece.num_clips) for piece in pieces] == [
         ("a.mp4", 2),
         ("b.mp4", 3),
         ("a.mp4", 2),
@@ -61,26 +63,40 @@ def test_rows_of_a_batch_go_to_the_segments_that_its_clips_belong_to() -> None:
     assert rows[1]["embedding"] == [2.0, 3.0]
 
 
-def test_a_segment_is_whole_when_its_last_piece_has_come() -> None:
-    b = planned("b.mp4", 5)
-    whole = failed_segment(b, VideoError("decoder_crash", "died"), SCHEMA)
-    pieces = [Piece(whole.segment, 3, whole.rows.slice(index, 1)) for index in range(3)]
-    collector = SegmentCollector()
-    assert collector.add(pieces[0]) is None
-    assert collector.add(pieces[2]) is None
-    rows = collector.add(pieces[1])
-    assert rows is not None
-    assert sorted(rows["clip"].to_pylist()) == [0, 1, 2]
-    assert collector.add(whole) is whole.rows
+def test_what_the_storage_kept_back_is_left_undone_and_makes_no_row() -> None:
+    a, b = planned("a.mp4", 4), planned("b.mp4", 2)
+    fault = StorageError("it cannot be read: input/output error")
+    failures = ((ClipRef(0, 0), fault), (ClipRef(0, 1), fault), (ClipRef(1, 0), VideoError("truncated", "cut")))
+    batch = ClipBatch((a, b), (), np.empty((0, 0, 0, 0, 3), np.uint8), failures, "first")
+    undone, piece = score_rows(batch, None, FORMAT)
+    assert undone == Undone(a.video, "it cannot be read: input/output error")
+    assert isinstance(piece, Piece)
+    assert (piece.segment.video, piece.attempt, piece.num_clips) == (b.video, "first", 1)
+    assert piece.rows["error_kind"].to_pylist() == ["truncated"]
 
 
 def test_an_unreadable_video_has_one_row_without_a_clip() -> None:
-    piece = unreadable_video(VideoKey("x.mp4", 0, 0), VideoError("unreadable", "the file is empty"), SCHEMA)
+    piece = video_without_plan(VideoKey("x.mp4", 0, 0), VideoError("unreadable", "the file is empty"), SCHEMA)
+    assert isinstance(piece, Piece)
     (row,) = piece.rows.to_pylist()
     assert (row["video"], row["clip"], row["error"], row["error_kind"]) == (
         "x.mp4", None, "the file is empty", "unreadable",
     )  # fmt: skip
-    assert (piece.segment.index, piece.segment.count, piece.num_rows) == (0, 1, 1)
+    assert (piece.segment.video, piece.segment.index, piece.segment.count) == (VideoKey("x.mp4", 0, 0), 0, 1)
+    assert piece.num_clips == 1
+
+
+def test_a_video_that_changed_has_a_row_of_no_version_so_that_any_version_is_done_again() -> None:
+    listed = VideoKey("x.mp4", 10, 20)
+    piece = video_without_plan(listed, VideoError("changed", "the file does not exist"), SCHEMA)
+    assert isinstance(piece, Piece)
+    assert piece.segment.video == VideoKey("x.mp4", -1, -1)
+    assert piece.rows["error_kind"].to_pylist() == ["changed"]
+
+
+def test_a_video_that_cannot_be_read_now_has_no_row() -> None:
+    key = VideoKey("x.mp4", 10, 20)
+    assert video_without_plan(key, StorageError("it cannot be read"), SCHEMA) == Undone(key, "it cannot be read")
 
 
 @given(

@@ -7,13 +7,17 @@ a model that runs on fixed shapes computes little for nothing. Only the last bat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from vidcnn.errors import VideoError
-from vidcnn.planning import PlannedSegment
+from vidcnn.errors import InternalError, StorageError, VideoError
+from vidcnn.limits import StageTimes
+from vidcnn.planning import DEFAULT_TIMEOUT_SECONDS, PlannedSegment
+from vidcnn.predictions.ledger import video_text
+from vidcnn.stopwatch import Stopwatch
 from vidcnn.transforms import Preprocessing
+from vidcnn.video.cell_status import at
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
 
@@ -43,12 +47,14 @@ class ClipBatch:
         clips: What each of the N clips in `pixels` is.
         pixels: uint8 (N, T, H, W, 3) RGB; N may be 0.
         failures: Clips that could not be decoded, and why.
+        attempt: The attempt at decoding these segments that the batch is from; one is never mixed with another.
     """
 
     segments: tuple[PlannedSegment, ...]
     clips: tuple[ClipRef, ...]
     pixels: UInt8Array
-    failures: tuple[tuple[ClipRef, VideoError], ...] = field(default=())
+    failures: tuple[tuple[ClipRef, VideoError | StorageError], ...] = ()
+    attempt: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,14 @@ class DecodeSettings:
         exact: Resize with torchvision's own arithmetic.
         batch_size: Clips in a batch, N; see `clips_per_task`.
         max_pixels: Largest frame, width times height, that is decoded.
+        timeout_seconds: How long reading may make no headway, besides what a segment's length allows.
     """
 
     preprocessing: Preprocessing
     exact: bool
     batch_size: int
     max_pixels: int
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
 
 def clips_per_task(model_batch_size: int) -> int:
@@ -78,20 +86,36 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
 
     Yields:
         Batches in which every clip of the unit occurs once, in `clips` or in `failures`.
+
+    Raises:
+        InternalError: Something went wrong that is no fault of a video.
     """
     batch = _OpenBatch(settings.batch_size)
-    for planned in unit:
+    for number, planned in enumerate(unit):
+        at(number)
         request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, exact=settings.exact)
-        for decoded in decode_segment(request):
-            if decoded.error is not None:
-                batch.add_failure(planned, decoded.index, decoded.error)
-            else:
-                assert decoded.pixels is not None
-                batch.add_clip(planned, decoded.index, decoded.pixels)
-            if batch.is_full:
-                yield batch.take()
+        try:
+            for decoded in decode_segment(request):
+                if decoded.error is not None:
+                    batch.add_failure(planned, decoded.index, decoded.error)
+                else:
+                    assert decoded.pixels is not None
+                    batch.add_clip(planned, decoded.index, decoded.pixels)
+                if batch.is_full:
+                    yield batch.take()
+        except Exception as error:
+            raise InternalError.of(error, f"decoding {video_text(planned.video.name)}") from error
     if not batch.is_empty:
         yield batch.take()
+
+
+def timed_batches(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
+    """Decode as `decode_unit` does, and measure what each batch took; nothing is decoded while it is taken."""
+    watch = Stopwatch()
+    for batch in decode_unit(unit, settings):
+        spent = watch.read()
+        yield batch, StageTimes(spent.seconds, spent.cpu_seconds, decode_queue_seconds=spent.queue_seconds)
+        watch = Stopwatch()
 
 
 class _OpenBatch:
@@ -101,7 +125,7 @@ class _OpenBatch:
         self._batch_size = batch_size
         self._segments: list[PlannedSegment] = []
         self._clips: list[ClipRef] = []
-        self._failures: list[tuple[ClipRef, VideoError]] = []
+        self._failures: list[tuple[ClipRef, VideoError | StorageError]] = []
         self._pixels: UInt8Array | None = None
 
     @property
@@ -118,7 +142,7 @@ class _OpenBatch:
         self._pixels[len(self._clips)] = pixels
         self._clips.append(self._refer(planned, clip))
 
-    def add_failure(self, planned: PlannedSegment, clip: int, error: VideoError) -> None:
+    def add_failure(self, planned: PlannedSegment, clip: int, error: VideoError | StorageError) -> None:
         self._failures.append((self._refer(planned, clip), error))
 
     def take(self) -> ClipBatch:

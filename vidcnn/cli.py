@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__
-from vidcnn.errors import Failure, JobFailedError, describe_failure
+from vidcnn.errors import DEBUG_VARIABLE, Failure, JobFailedError, describe_failure
 from vidcnn.logins import hide_logins
 
 COMMANDS = {
@@ -88,6 +88,8 @@ def load_command(name: str) -> Any:
 def main() -> None:
     """Run the command line, and exit."""
     debug = "--debug" in sys.argv
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
     try:
         app(prog_name="vidcnn")
         sys.stdout.flush()

@@ -11,6 +11,8 @@
       OutputError                 an output that cannot be written
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
+      StorageError                the storage, the network or this machine fails, through no fault of the file
+      InternalError               a fault of the program itself, with the traceback of the process where it happened
       RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
     JobFailedError                a job of a cluster failed, and has said why; exits as it did
@@ -21,6 +23,8 @@ Every exception takes positional values only, so that it survives pickling betwe
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import Literal, NamedTuple, get_args
 
 from vidcnn.logins import hide_logins
@@ -38,6 +42,9 @@ ErrorKind = Literal[
     "unsafe",
 ]
 """Values of the predictions table's column `error_kind`; `docs/predictions.md` explains each."""
+
+DEBUG_VARIABLE = "VIDCNN_DEBUG"
+"""Set in the environment by ``--debug``, for all processes of a run."""
 
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
 
@@ -105,6 +112,33 @@ class OutputBusyError(OutputError):
     exit_code = 75
 
 
+class StorageError(VidcnnError):
+    """The storage, the network or this machine fails: what is read or written is not to blame."""
+
+
+class InternalError(VidcnnError):
+    """A fault of the program itself, in whichever process it happened.
+
+    Its notes, which survive pickling, hold the traceback of that process.
+    """
+
+    @classmethod
+    def of(cls, error: Exception, doing: str) -> InternalError:
+        """Wrap an unexpected exception, so that it can travel between processes.
+
+        Args:
+            error: The exception, as it was caught.
+            doing: What was being done, after ``while``.
+        """
+        text = (str(error).splitlines() or [""])[0]
+        wrapped = cls(
+            f"unexpected {type(error).__name__} while {doing}: {text}",
+            "run it again with --debug, and report what it shows; what was committed stays",
+        )
+        wrapped.add_note("".join(traceback.format_exception(error)).rstrip())
+        return wrapped
+
+
 class RunInterruptedError(VidcnnError):
     """A run was ended by Ctrl-C or SIGTERM."""
 
@@ -168,6 +202,11 @@ class Failure(NamedTuple):
     exit_code: int
     message: str
     hint: str
+
+
+def is_debugging() -> bool:
+    """Tell whether this command, or the one that started this process, was called with ``--debug``."""
+    return bool(os.environ.get(DEBUG_VARIABLE))
 
 
 def describe_failure(error: BaseException) -> Failure:

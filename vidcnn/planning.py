@@ -7,18 +7,28 @@ interruption or on another machine, has the same clips and the same segments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan_segments
-from vidcnn.errors import VideoError
-from vidcnn.predictions.ledger import SegmentKey, VideoKey
+from vidcnn.errors import InternalError, StorageError, VideoError
+from vidcnn.predictions.ledger import SegmentKey, VideoKey, video_text
 from vidcnn.sources import SourceVideo
 from vidcnn.transforms import Preprocessing
+from vidcnn.video.cell_status import at
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import DecodeRequest
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
 from vidcnn.video.probe import Timing, probe_video
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+_SLOWEST_BYTES_PER_SECOND = 500_000
+_SLOWEST_FRAMES_PER_SECOND = 2
+"""The largest frames of the slowest codecs, on a slow machine."""
+_PLANS_AT_ONCE = 256
+_PLANS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +60,20 @@ class PlannedSegment:
         return SegmentKey(self.video, self.segment.index, self.segment.count)
 
     @property
+    def num_frames(self) -> int:
+        """About how many frames are decoded for it."""
+        frames = self.segment.frames
+        return min(int(frames.max() - frames.min()) + 1, frames.size * 8)
+
+    def allowed_seconds(self, timeout_seconds: float) -> float:
+        """Return how long decoding it may take.
+
+        Args:
+            timeout_seconds: How long reading may make no headway.
+        """
+        return timeout_seconds + self.num_frames / _SLOWEST_FRAMES_PER_SECOND
+
+    @property
     def version(self) -> tuple[int, int] | None:
         """Size in bytes and modification time in nanoseconds to hold a file against; None for a folder."""
         return None if self.is_frame_folder else (self.video.size_bytes, self.video.mtime_ns)
@@ -78,6 +102,10 @@ class PlannedSegment:
         )
 
 
+Plan = tuple[PlannedSegment, ...] | VideoError | StorageError
+"""All segments of a video; or why it has none, or cannot be planned now."""
+
+
 @dataclass(frozen=True)
 class PlanSettings:
     """What planning depends on, besides the file.
@@ -86,11 +114,17 @@ class PlanSettings:
         clips: How clips are laid over a video.
         image_fps: Images per second of a folder of numbered images.
         max_pixels: Largest frame, width times height, that is accepted.
+        timeout_seconds: How long reading may make no headway, besides what a video's size allows.
     """
 
     clips: ClipSpec
     image_fps: float
     max_pixels: int
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+
+    def allowed_seconds(self, video: SourceVideo) -> float:
+        """Return how long planning a video may take, with storage as slow as any."""
+        return self.timeout_seconds + video.size_bytes / _SLOWEST_BYTES_PER_SECOND
 
 
 def video_key(video: SourceVideo) -> VideoKey:
@@ -113,6 +147,7 @@ def plan_video(
 
     Raises:
         VideoError: The video cannot be read, or is shorter than a clip where short clips are dropped.
+        StorageError: It cannot be read now, through no fault of its own.
     """
     with plain_errors():
         times, timing = read_times(video, image_fps=settings.image_fps, max_pixels=settings.max_pixels)
@@ -125,8 +160,11 @@ def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tupl
 
     Raises:
         VideoError: The video cannot be read, or is not the one that was listed.
+        StorageError: It cannot be read now, or could not be listed, through no fault of its own.
         FFmpegError: As libav has it; use `plain_errors`.
     """
+    if video.error is not None and video.error_kind is None:
+        raise StorageError(f"it {video.error}")
     if video.error is not None:
         raise VideoError(video.error_kind or "unreadable", video.error)
     if video.is_frame_folder:
@@ -137,6 +175,42 @@ def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tupl
     if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
         raise VideoError("changed", "the file changed since it was listed")
     return info.times, info.timing
+
+
+def plan_each(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once: int) -> Iterator[list[Plan]]:
+    """Plan videos in a process of their own, which `vidcnn.video.cell` can kill.
+
+    Args:
+        videos: The videos.
+        settings: What the plans depend on.
+        num_at_once: How many are read at the same time.
+
+    Yields:
+        The plans of some videos, in the order given.
+
+    Raises:
+        InternalError: Something went wrong that is no fault of a video.
+    """
+
+    def plan(video: SourceVideo) -> Plan:
+        try:
+            return tuple(plan_video(video, settings))
+        except (VideoError, StorageError) as error:
+            return error
+        except Exception as error:
+            raise InternalError.of(error, f"planning {video_text(video.name)}") from error
+
+    plans: list[Plan] = []
+    began = time.monotonic()
+    with ThreadPoolExecutor(num_at_once) as pool:
+        for number, plan_of_one in enumerate((pool.map if num_at_once > 1 else map)(plan, videos)):
+            at(number + 1)
+            plans.append(plan_of_one)
+            if len(plans) == _PLANS_AT_ONCE or time.monotonic() - began > _PLANS_SECONDS:
+                yield plans
+                plans, began = [], time.monotonic()
+    if plans:
+        yield plans
 
 
 def group_segments(
@@ -154,8 +228,7 @@ def group_segments(
     unit: list[PlannedSegment] = []
     num_frames = 0
     for planned in segments:
-        frames = planned.segment.frames
-        cost = min(int(frames.max() - frames.min()) + 1, frames.size * 8)
+        cost = planned.num_frames
         if unit and num_frames + cost > max_frames:
             yield unit
             unit, num_frames = [], 0

@@ -76,6 +76,33 @@ def end_processes(processes: list[ProcessId], *, patience_seconds: float = 2.0) 
         time.sleep(0.05)
 
 
+def queue_seconds(pid: int) -> float:
+    """Return how long a process's first thread has waited for a processor so far; 0 where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def memory_bytes(pid: int) -> int:
+    """Return how much memory a process has resident; 0 where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def waits_for_disk(pid: int) -> bool:
+    """Tell whether the kernel holds a process in a read or write that cannot be interrupted."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"D"
+    except (OSError, IndexError):
+        return False
+
+
 def _is_alive(process: ProcessId) -> bool:
     found = _status(process.pid)
     return found is not None and found[1] == process

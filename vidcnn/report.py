@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.config import InferSpec
-from vidcnn.errors import TooManyErrorsError
+from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.progress import duration_text
 from vidcnn.sources.names import left_out_text
 from vidcnn.storage import public_location
@@ -39,6 +39,8 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
         )
         if report.limits:
             lines.append(report.limits.text)
+    elif report.undone:
+        lines.append("this run: no video done")
     elif report.num_videos_waiting:
         num_done = report.num_videos - report.num_videos_waiting
         lines.append(
@@ -47,6 +49,11 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
     else:
         lines.append(f"this run: nothing to do, all of {count(report.num_videos, 'video')} done")
     lines += _waiting(spec, report.num_videos_waiting)
+    if report.undone:
+        lines.append(f"{count(len(report.undone), 'video')} could not be read now, left to the next run:")
+        lines += [f"  {name}: {reason}" for name, reason in report.undone[:_NUM_SHOWN]]
+        if len(report.undone) > _NUM_SHOWN:
+            lines.append(f"  and {len(report.undone) - _NUM_SHOWN:,} more")
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
         lines.append(f"{count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
@@ -76,6 +83,8 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "videos_listed": report.num_videos,
             "videos_done": report.num_videos_done,
             "videos_waiting": report.num_videos_waiting,
+            "videos_undone": len(report.undone),
+            "first_videos_undone": [{"video": name, "reason": reason} for name, reason in report.undone[:_NUM_SHOWN]],
             "clips_done": report.num_clips_done,
             "elapsed_seconds": round(report.elapsed_seconds, 3),
             "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
@@ -105,6 +114,8 @@ def infer_line(spec: InferSpec, report: InferReport) -> str:
     parts = [table, this_run]
     if report.num_videos_done and report.num_videos_waiting:
         parts.append(f"{report.num_videos_waiting:,} waiting")
+    if report.undone:
+        parts.append(f"{len(report.undone):,} undone")
     if report.summary.num_bad_videos:
         parts.append(count(report.summary.num_bad_videos, "bad video"))
     return "; ".join(parts)
@@ -194,12 +205,20 @@ def rounded(number: float) -> str:
     return f"{round(number, -digits):,.0f}"
 
 
-def check_error_fraction(spec: InferSpec, report: InferReport) -> None:
-    """Hold the share of bad videos against the user's limit.
+def check_outcome(spec: InferSpec, report: InferReport) -> None:
+    """See that a run did all it was to do, and that the share of bad videos is within the user's limit.
 
     Raises:
-        TooManyErrorsError: It is larger.
+        StorageError: Videos are left to the next run.
+        TooManyErrorsError: The share is larger.
     """
+    if report.undone:
+        name, reason = report.undone[0]
+        others = f" and {len(report.undone) - 1:,} more" if len(report.undone) > 1 else ""
+        raise StorageError(
+            f"{name}{others} could not be read through no fault of the file: {reason}",
+            "what was committed stays; the same command continues with these",
+        )
     summary = report.summary
     fraction = summary.num_bad_videos / max(1, summary.num_videos)
     if fraction > spec.max_error_fraction:

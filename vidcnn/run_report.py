@@ -44,6 +44,7 @@ class RunRecord:
         run_id: Its name, also in the metadata of the files that it writes.
         num_listed: Videos of the source; None before they are listed.
         num_waiting: Those that are left to the next run.
+        undone: Names of the videos that are left to the next run since they could not be read, with the reason.
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
@@ -53,6 +54,7 @@ class RunRecord:
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     num_listed: int | None = None
     num_waiting: int | None = None
+    undone: Mapping[str, str] = field(default_factory=dict)
     progress: RunProgress | None = None
     settings: Mapping[str, Any] | None = None
     summary: Summary | None = None
@@ -101,6 +103,7 @@ def report_values(
         "videos_listed": record.num_listed,
         "videos_done": progress.num_videos_done if progress else 0,
         "videos_waiting": record.num_waiting,
+        "videos_undone": len(record.undone),
         "clips": progress.num_clips if progress else 0,
         "predictions": progress.num_predictions if progress else 0,
         "error_rows": dict(sorted(progress.errors.items())) if progress else {},

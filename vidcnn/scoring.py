@@ -1,13 +1,13 @@
 """From batches of decoded clips to rows of the predictions table.
 
 In goes a `ClipBatch`, out come `Piece`s: rows of one segment, possibly not all of them, since a batch holds clips of
-several segments and a segment's clips fall into several batches. A `SegmentCollector` puts the pieces together.
+several segments and a segment's clips fall into several batches. `vidcnn.collector` puts the pieces together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidcnn.batching import ClipBatch
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
 from vidcnn.planning import PlannedSegment
 from vidcnn.predictions import error_rows, prediction_rows
 from vidcnn.predictions.ledger import SegmentKey, VideoKey
@@ -42,17 +42,38 @@ class Scores(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Rows of one segment.
+    """Rows of one segment, from one attempt at decoding it.
 
     Attributes:
         segment: Which segment.
-        num_rows: Rows that the whole segment has.
-        rows: Some of them.
+        first_clip: Index in the video of the segment's first clip.
+        num_clips: Clips, and so rows, that the whole segment has.
+        attempt: Which attempt.
+        rows: Some of its rows.
     """
 
     segment: SegmentKey
-    num_rows: int
+    first_clip: int
+    num_clips: int
+    attempt: str
     rows: pa.Table
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What this run cannot do of a video, through no fault of the video: it is left to the next run.
+
+    Attributes:
+        video: The video.
+        reason: Why, in plain words that continue the video's name.
+    """
+
+    video: VideoKey
+    reason: str
+
+
+News = Piece | Undone
+"""What becomes of a segment, or of a part of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +91,8 @@ class RowFormat:
     top_k: int
 
 
-def score_rows(batch: ClipBatch, scores: Scores | None, row_format: RowFormat) -> Iterator[Piece]:
-    """Make the rows of a batch.
+def score_rows(batch: ClipBatch, scores: Scores | None, row_format: RowFormat) -> Iterator[News]:
+    """Make the rows of a batch, and say of what there are none yet.
 
     Args:
         batch: The clips and the failures.
@@ -84,50 +105,23 @@ def score_rows(batch: ClipBatch, scores: Scores | None, row_format: RowFormat) -
         mine = np.flatnonzero(owners == index)
         if len(mine):
             assert scores is not None
-            yield _piece(planned, _predictions(planned, clips[mine], mine, scores, row_format))
+            yield _piece(planned, batch.attempt, _predictions(planned, clips[mine], mine, scores, row_format))
+    undone = {batch.segments[ref.segment].video: error for ref, error in batch.failures if _is_passing(error)}
+    yield from (Undone(video, error.message) for video, error in undone.items())
     for ref, error in batch.failures:
-        planned = batch.segments[ref.segment]
-        yield _piece(planned, _failure(planned, ref.clip, error, row_format.schema))
+        if isinstance(error, VideoError):
+            planned = batch.segments[ref.segment]
+            yield _piece(planned, batch.attempt, _failure(planned, ref.clip, error, row_format.schema))
 
 
-def unreadable_video(video: VideoKey, error: VideoError, schema: pa.Schema) -> Piece:
-    """Make the one row of a video that cannot be read."""
+def video_without_plan(video: VideoKey, error: VideoError | StorageError, schema: pa.Schema) -> News:
+    """Make the one row of a video that cannot be read; or say that it cannot be read now."""
+    if isinstance(error, StorageError):
+        return Undone(video, error.message)
+    if error.kind == "changed":
+        video = replace(video, size_bytes=-1, mtime_ns=-1)  # no version that it may have later: it is done again then
     rows = error_rows(schema, video.name, kind=error.kind, message=error.message)
-    return Piece(SegmentKey(video, 0, 1), 1, rows)
-
-
-def failed_segment(planned: PlannedSegment, error: VideoError, schema: pa.Schema) -> Piece:
-    """Make the rows of a segment of which no clip can be had."""
-    segment = planned.segment
-    rows = error_rows(
-        schema,
-        planned.video.name,
-        kind=error.kind,
-        message=error.message,
-        clips=segment.first_clip + np.arange(segment.num_clips),
-        start_seconds=segment.start_seconds,
-        end_seconds=segment.end_seconds,
-    )
-    return _piece(planned, rows)
-
-
-class SegmentCollector:
-    """Puts the pieces of segments together."""
-
-    def __init__(self) -> None:
-        self._pieces: dict[SegmentKey, list[pa.Table]] = {}
-
-    def add(self, piece: Piece) -> pa.Table | None:
-        """Take a piece, and return all rows of its segment when it is the last one."""
-        if piece.num_rows == piece.rows.num_rows:
-            return piece.rows
-        tables = self._pieces.setdefault(piece.segment, [])
-        tables.append(piece.rows)
-        num_rows = sum(table.num_rows for table in tables)
-        assert num_rows <= piece.num_rows, f"{piece.segment} has {num_rows} of {piece.num_rows} rows"
-        if num_rows < piece.num_rows:
-            return None
-        return pa.concat_tables(self._pieces.pop(piece.segment))
+    return Piece(SegmentKey(video, 0, 1), 0, 1, "", rows)
 
 
 def top_classes(probabilities: FloatArray, top_k: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
@@ -182,5 +176,9 @@ def _failure(planned: PlannedSegment, clip: int, error: VideoError, schema: pa.S
     )
 
 
-def _piece(planned: PlannedSegment, rows: pa.Table) -> Piece:
-    return Piece(planned.key, planned.segment.num_clips, rows)
+def _is_passing(error: VideoError | StorageError) -> bool:
+    return isinstance(error, StorageError)
+
+
+def _piece(planned: PlannedSegment, attempt: str, rows: pa.Table) -> Piece:
+    return Piece(planned.key, planned.segment.first_clip, planned.segment.num_clips, attempt, rows)

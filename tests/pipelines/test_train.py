@@ -192,6 +192,7 @@ def test_a_run_that_loses_its_directory_to_another_stops(videos: Path, tmp_path:
     assert f"the lock on {run} was lost to another run (process {os.getpid()}" in stderr
     newest = max(path.stat().st_mtime for path in (run / "checkpoints").iterdir())
     assert (run / "lock").exists()
+    assert (run / ".ray").exists()  # the other run's records are there too
     time.sleep(3)
     assert newest == max(path.stat().st_mtime for path in (run / "checkpoints").iterdir())
 

@@ -1,21 +1,28 @@
+"""The bytes of videos: read whole or not at all, from disks and from object storage."""
+
 from __future__ import annotations
 
+import errno
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyarrow import fs
 
-from vidcnn.errors import VideoError
-from vidcnn.video import container, files
+from vidcnn.errors import StorageError, VideoError
+from vidcnn.retrying import RetryPolicy
+from vidcnn.video import files
 from vidcnn.video.decode import DecodeRequest, decode_segment
-from vidcnn.video.files import ReadFile, file_version, open_for_libav, read_at
+from vidcnn.video.files import VideoFile, file_version, open_file, read_at
 
 from ..videos import write_video
 from .decoding import frame_numbers, plan
 from .test_decode import X264
+
+AT_ONCE = RetryPolicy(num_tries=3, first_wait_seconds=0)
 
 
 @pytest.fixture
@@ -35,8 +42,9 @@ def test_the_version_of_a_file_is_its_size_and_time(bucket: Path) -> None:
     assert file_version(f"file://{bucket}/a%20b.mp4") == expected
     assert file_version("s3://bucket/a b.mp4") == expected
     for gone in (str(path) + ".gone", "s3://bucket/gone"):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(VideoError, match="the file does not exist") as info:
             file_version(gone)
+        assert info.value.kind == "changed"
 
 
 def test_bytes_are_read_at_any_place(bucket: Path) -> None:
@@ -58,63 +66,119 @@ def test_videos_in_object_storage_are_read_like_local_ones(bucket: Path) -> None
         plan("s3://bucket/gone.mp4")
 
 
-class FailingFile(io.BytesIO):
-    """A connection that breaks after some bytes."""
+class Unreliable(io.BytesIO):
+    """A file of storage that fails after some bytes, for some time.
 
-    left = 0
+    Args:
+        data: What is in it.
+        num_sound: Bytes that come before it fails.
+        num_failures: How often it fails then.
+        how: ``raise``; ``short``, to give out less than it was asked for; or ``end``, to give out nothing.
+    """
+
+    def __init__(self, data: bytes, num_sound: int, num_failures: int, how: str) -> None:
+        super().__init__(data)
+        self.num_sound, self.num_failures, self.how = num_sound, num_failures, how
 
     def read(self, size: int | None = -1) -> bytes:
+        start = self.tell()
         data = super().read(size)
-        FailingFile.left -= len(data)
-        if FailingFile.left < 0:
-            raise OSError("When reading: connection reset by peer")
-        return data
+        if start + len(data) <= self.num_sound or not self.num_failures:
+            return data
+        self.num_failures -= 1
+        if self.how == "raise":
+            raise OSError(errno.EIO, "Input/output error")
+        return b"" if self.how == "end" else data[: max(0, self.num_sound - start)]
 
 
-def test_a_connection_that_breaks_is_told_and_no_frames_are_made_up(
-    bucket: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    def close(self) -> None:
+        """Stay open: every attempt reads the same stream."""
+
+
+def opening(stream: io.BytesIO) -> Callable[[str], VideoFile]:
+    return lambda location: VideoFile(location, lambda: stream, AT_ONCE)
+
+
+@pytest.mark.parametrize("how", ["raise", "short", "end"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_no_frame_is_made_up_where_the_storage_fails(
+    how: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_video(bucket / "a.ts", 200, options=X264, size=(256, 256)).read_bytes()
-    _, (segment,) = plan("s3://bucket/a.ts", max_clips=1000)
-    monkeypatch.setattr(container, "open_for_libav", lambda _: (len(data), ReadFile(FailingFile(data))))
-    monkeypatch.setattr(container, "_READ_BUFFER_BYTES", 4096)
-    for share in (0.1, 0.5, 0.9):
-        FailingFile.left = int(len(data) * share)
-        clips = list(decode_segment(DecodeRequest("s3://bucket/a.ts", segment)))
-        assert len(clips) == segment.num_clips
-        errors = {(clip.error.kind, clip.error.message) for clip in clips if clip.error}
-        assert len(errors) == 1
-        kind, message = errors.pop()
-        assert kind == "unreadable"
-        assert "connection reset by peer" in message
+    data = write_video(tmp_path / "a.ts", 200, options=X264, size=(256, 256)).read_bytes()
+    location = str(tmp_path / "a.ts")
+    info, (segment,) = plan(location, max_clips=1000)
+    stream = Unreliable(data, int(len(data) * share), 10**9, how)
+    monkeypatch.setattr("vidcnn.video.container.open_file", opening(stream))
+    monkeypatch.setattr(files, "_LOCAL_BUFFER_BYTES", 4096)
+    with pytest.raises(StorageError, match="it cannot be read"):
+        plan(location)
+    clips = list(decode_segment(DecodeRequest(location, segment, timing=info.timing)))
+    assert sorted(clip.index for clip in clips) == list(range(200))
+    assert {type(clip.error) for clip in clips} <= {type(None), StorageError}
+    assert any(clip.error is not None for clip in clips)
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("how", ["raise", "short", "end"])
+def test_what_fails_twice_is_read_the_third_time(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_video(tmp_path / "a.ts", 100, options=X264, size=(256, 256)).read_bytes()
+    stream = Unreliable(data, len(data) // 2, 2, how)
+    monkeypatch.setattr("vidcnn.video.container.open_file", opening(stream))
+    assert frame_numbers(tmp_path / "a.ts") == list(range(100))
+    assert stream.num_failures == 0
+
+
+def test_a_file_that_shrinks_while_it_is_read_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(100))
+    file = open_file(str(path))
+    assert file.read(10) == bytes(10)
+    os.truncate(path, 50)
+    with pytest.raises(VideoError, match="became shorter") as info:
+        file.read(90)
+    assert info.value.kind == "changed"
+    with pytest.raises(VideoError, match="became shorter"):
+        file.raise_failure()
+    file.close()
+
+
 def test_places_that_do_not_exist_are_answered_with_a_number() -> None:
-    file = ReadFile(io.BytesIO(b"abc"))
+    file = VideoFile("/a", lambda: io.BytesIO(b"abc"))
     assert file.seek(2) == 2
     assert (file.tell(), file.read(10)) == (2, b"c")
     assert file.seek(-5) < 0
     assert file.seek(-1, os.SEEK_END) == 2
+    assert file.seek(0, 0x10000) == 3  # libav asks for the size
+    assert file.tell() == 2
+    assert file.seek(100) == 100
+    assert file.read(5) == b""
 
 
 def test_a_failure_is_raised_once_and_then_the_file_is_over() -> None:
-    FailingFile.left = 1
-    file = ReadFile(FailingFile(b"abc"))
-    with pytest.raises(OSError, match="connection reset"):
+    file = opening(Unreliable(b"abc", 1, 10**9, "raise"))("/a")
+    with pytest.raises(StorageError, match="input/output error"):
         file.read(3)
     assert file.read(3) == b""
+    with pytest.raises(StorageError, match="input/output error"):
+        file.raise_failure()
 
 
 @pytest.mark.parametrize("name", ["plain.mp4", "img%03d.mp4", "caf\udce9.mp4"])
-def test_names_that_libav_would_not_take_as_they_are_are_opened_for_it(name: str, tmp_path: Path) -> None:
+def test_any_name_can_be_opened(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"abc")
-    size, file = open_for_libav(str(tmp_path / name))
-    assert size == 3
-    assert (file is None) == (name == "plain.mp4")
-    if file is not None:
-        assert file.read(9) == b"abc"
-        file.close()
+    file = open_file(str(tmp_path / name))
+    assert (file.size_bytes, file.read(9)) == (3, b"abc")
+    file.close()
+
+
+def test_too_many_open_files_are_no_fault_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    path = write_video(tmp_path / "a.mp4", 5)
+    monkeypatch.setattr(files, "FileIO", refuse)
+    with pytest.raises(StorageError, match="too many open files"):
+        plan(path)
 
 
 def test_damaged_files_leave_no_stray_output(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
             from vidcnn.pipelines.infer import run_inference
 
             result = run_inference(spec, show_progress=not quiet, record=record)
-            report.check_error_fraction(spec, result)
+            report.check_outcome(spec, result)
     finally:
         if result is not None:
             text = report.infer_line if quiet else report.infer_text

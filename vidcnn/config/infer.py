@@ -96,6 +96,14 @@ class InferSpec(Spec):
     )
     max_error_fraction: float = option(1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run")
     max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
+    decode_timeout: float = option(
+        60.0,
+        "How long reading or decoding may make no headway, besides what a video's length allows.",
+        panel="Run",
+        metavar="SECONDS",
+        gt=0,
+        allow_inf_nan=False,
+    )
 
     precision: Precision = option(
         "auto",

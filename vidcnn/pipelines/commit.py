@@ -1,7 +1,7 @@
 """From pieces of rows to a committed table, whatever dies on the way.
 
-A `Committer` takes pieces in any order and commits the segments that are whole. `redo_lost` closes the account: what is
-not committed when the pipeline has ended was lost with a process, and is done again or becomes error rows.
+A `Committer` takes news in any order and commits the segments that are whole. `redo_lost` closes the account: what is
+neither committed nor known to be left to the next run was lost with a process, and is done again.
 """
 
 from __future__ import annotations
@@ -12,46 +12,77 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vidcnn.cluster import Shares
-from vidcnn.errors import VidcnnError, VideoError
-from vidcnn.pipelines.dataset import StageSettings, decodable_segments, plan_videos, score_videos
+from vidcnn.collector import SegmentCollector
+from vidcnn.errors import StorageError, VidcnnError
+from vidcnn.pipelines.dataset import StageSettings, score_videos
 from vidcnn.pipelines.todo import Todo, not_done, tables_apart
-from vidcnn.planning import video_key
-from vidcnn.predictions.ledger import VideoKey
+from vidcnn.predictions.ledger import VideoKey, video_text
 from vidcnn.predictions.output import Output
 from vidcnn.progress import ProgressDisplay, RunProgress
-from vidcnn.scoring import Piece, SegmentCollector, failed_segment, unreadable_video
+from vidcnn.scoring import News, Piece, Undone
+from vidcnn.sources import SourceVideo
+
+_MAX_UNDONE_IN_A_ROW = 200
+"""Videos left undone, one after the other without a row between them, after which a run does not go on."""
+_MAX_ROUNDS_WITHOUT_ROWS = 2
+_NUM_SHOWN = 5
 
 
 class Committer:
-    """Puts pieces together, and commits the segments that are whole."""
+    """Puts pieces together, and commits the segments that are whole.
+
+    Attributes:
+        undone: Names of the videos that are left to the next run, with the reason.
+        num_segments: Segments committed so far.
+    """
 
     def __init__(self, output: Output, progress: RunProgress, display: ProgressDisplay) -> None:
+        self.undone: dict[str, str] = {}
+        self.num_segments = 0
         self._output = output
         self._progress = progress
         self._display = display
         self._collector = SegmentCollector()
         self._num_segments: dict[VideoKey, int] = {}  # that this run does of each video
+        self._gone: set[str] = set()  # videos that are no longer what was listed
+        self._num_undone_in_a_row = 0
 
-    def take(self, arriving: Iterable[list[Piece]]) -> None:
-        """Take pieces as they arrive, until there are no more."""
-        for pieces in arriving:
-            for piece in pieces:
-                self._take_piece(piece)
+    def take(self, arriving: Iterable[list[News]]) -> None:
+        """Take news as they arrive, until there are no more.
+
+        Raises:
+            StorageError: The storage fails again and again, and nothing else comes.
+        """
+        for news in arriving:
+            for one in news:
+                if isinstance(one, Piece):
+                    self._take_piece(one)
+                else:
+                    self._take_undone(one)
             if self._output.should_commit(time.monotonic()):
                 self._output.commit()
             self._display.update()
         self._output.commit()
+        self._collector.clear()  # what did not become whole now never will
+
+    def lost(self, todo: Todo) -> list[SourceVideo]:
+        """Return the videos of which neither all rows are committed nor is known why they are not."""
+        return [video for video in not_done(todo, self._output) if video.name not in self.undone.keys() | self._gone]
 
     def _take_piece(self, piece: Piece) -> None:
         rows = self._collector.add(piece)
         if rows is None:
             return
+        self._num_undone_in_a_row = 0
         key = piece.segment
+        if key.video.mtime_ns < 0:
+            self._gone.add(key.video.name)
         num_segments = self._num_segments.get(key.video)
         if num_segments is None:
             num_segments = key.count - len(self._output.done_segments(key.video, key.count))
             self._num_segments[key.video] = num_segments
         if self._output.add(key, rows):
+            self.num_segments += 1
             self._progress.add_segment(
                 key.video.name,
                 key.video.size_bytes,
@@ -61,31 +92,35 @@ class Committer:
                 errors=Counter(rows["error_kind"].drop_null().to_pylist()),
             )
 
+    def _take_undone(self, undone: Undone) -> None:
+        self.undone[undone.video.name] = undone.reason
+        self._num_undone_in_a_row += 1
+        if self._num_undone_in_a_row >= _MAX_UNDONE_IN_A_ROW:
+            raise StorageError(
+                f"the storage fails: the last {self._num_undone_in_a_row} videos could not be read, such as "
+                f"{video_text(undone.video.name)}: {undone.reason}",
+                "what was committed stays; the same command continues when the storage is back",
+            )
+
 
 def redo_lost(output: Output, settings: StageSettings, shares: Shares, todo: Todo, committer: Committer) -> None:
-    """Do again what was lost because its process died, each segment apart; then make rows of what dies again.
+    """Do again what was lost because its process died, each segment apart, for as long as that gives rows.
 
     Raises:
-        VidcnnError: Segments that can be decoded are lost nevertheless: it is the model's process that dies.
+        VidcnnError: The processes die again and again.
     """
-    schema = settings.row_format.schema
     apart = replace(settings, max_unit_frames=1)
-    if not (lost := not_done(todo, output)):
-        return
-    committer.take(score_videos(tables_apart(lost, output), apart, shares))
-    if not (lost := not_done(todo, output)):
-        return
-    survivors = set(decodable_segments(tables_apart(lost, output), apart, shares))
-    if survivors:
-        name = next(iter(survivors)).video.name
-        raise VidcnnError(
-            f"the process that runs the model died again and again, last over clips of {name}",
-            "it may be short of memory: lower --batch-size or --actors; what was committed stays",
-        )
-    crash = VideoError("decoder_crash", "the process that decodes it died, again and again")
-    planned: set[str] = set()
-    for unit, pieces in plan_videos(tables_apart(lost, output), settings.plan, schema, shares):
-        committer.take([[failed_segment(segment, crash, schema) for segment in unit], pieces])
-        planned |= {segment.video.name for segment in unit} | {piece.segment.video.name for piece in pieces}
-    unplanned = [video_key(video) for video in lost if video.name not in planned]
-    committer.take([[unreadable_video(key, crash, schema) for key in unplanned]])
+    num_rounds_without = 0
+    lost = committer.lost(todo)
+    while lost:
+        num_before = committer.num_segments
+        committer.take(score_videos(tables_apart(lost, output), apart, shares))
+        num_rounds_without = num_rounds_without + 1 if committer.num_segments == num_before else 0
+        lost = committer.lost(todo)
+        if lost and num_rounds_without >= _MAX_ROUNDS_WITHOUT_ROWS:
+            names = ", ".join(video_text(video.name) for video in lost[:_NUM_SHOWN])
+            raise VidcnnError(
+                "the processes that decode and those that run the model died again and again, last over clips of "
+                f"{names}{', ...' if len(lost) > _NUM_SHOWN else ''}",
+                "they may be short of memory: lower --batch-size, --actors or --decoders; what was committed stays",
+            )

@@ -119,10 +119,11 @@ class Crew:
                 self._read_board()
                 display.update()
         except KeyboardInterrupt:
-            raise RunInterruptedError("interrupted", self._stop(fitting)) from None
-        finally:
+            outcome = self._stop(fitting)
             self._remove_records()
+            raise RunInterruptedError("interrupted", outcome) from None
         failure = self._read_board()
+        self._remove_records()
         if failure is not None:
             raise failure
         if fitting.error is not None:

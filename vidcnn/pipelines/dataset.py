@@ -1,6 +1,6 @@
 """The inference pipeline as a Ray Data dataset.
 
-In go tables of videos, out come pieces of rows, in no particular order, while Ray Data keeps planners, decoders and
+In go tables of videos, out come rows of segments, in no particular order, while Ray Data keeps planners, decoders and
 model actors busy and holds each back when the next one is behind.
 """
 
@@ -24,15 +24,16 @@ from ray.util.annotations import RayDeprecationWarning
 from vidcnn.batching import DecodeSettings
 from vidcnn.clips import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import Shares
-from vidcnn.errors import VidcnnError
+from vidcnn.errors import VidcnnError, is_debugging
 from vidcnn.limits import Meter
-from vidcnn.pipelines.stages import CheckStage, CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
+from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
 from vidcnn.planning import PlannedSegment, PlanSettings
-from vidcnn.predictions.ledger import SegmentKey
-from vidcnn.scoring import Piece, RowFormat
+from vidcnn.scoring import News, RowFormat
 
 _NUM_RETRIES = 1
-"""How often work is given to another process when its own has died; what is lost then is done again apart."""
+"""How often planning and scoring are given to another process when their own has died."""
+_NO_RETRIES = 0
+"""A decoding task hands on batches before it is done: what it has not handed on when it dies is done again apart."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class StageSettings:
 
 def score_videos(
     videos: Sequence[pa.Table], settings: StageSettings, shares: Shares, meter: Meter | None = None
-) -> Generator[list[Piece], None, None]:
+) -> Generator[list[News], None, None]:
     """Plan, decode and classify videos.
 
     Args:
@@ -66,17 +67,13 @@ def score_videos(
         meter: Takes what the stages measure of themselves.
 
     Yields:
-        Some rows of some segments.
+        Some rows of some segments, and what cannot be done.
 
     Raises:
-        VidcnnError: The model cannot be loaded or gives no numbers.
+        VidcnnError: The model cannot be loaded or gives no numbers, or a stage failed through no fault of a video.
     """
-    dataset = _decode(
-        _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames),
-        DecodeStage,
-        settings,
-        shares,
-    ).map_batches(
+    planned = _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames)
+    dataset = _decode(planned, settings, shares).map_batches(
         ScoreStage,
         fn_constructor_args=(settings.classifier, settings.row_format),
         batch_size=1,
@@ -88,30 +85,24 @@ def score_videos(
         ray_remote_args_fn=_actor_retries,
     )
     for block in _blocks(dataset):
-        for packed, times in zip(block["pieces"], block["times"], strict=True):
-            pieces = pickle.loads(packed.as_py())
-            if isinstance(pieces, Exception):
-                raise pieces
+        for packed, times in zip(block["news"], block["times"], strict=True):
             if meter is not None and times.is_valid:
                 meter.add(pickle.loads(times.as_py()))
-            yield pieces
+            yield _news(packed)
 
 
 def plan_videos(
     videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares
-) -> Iterator[tuple[list[PlannedSegment], list[Piece]]]:
+) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
     """Plan videos, and go no further.
 
     Yields:
-        Planned segments, and the rows of videos that cannot be read.
+        Planned segments, and what is to be said of videos that have none.
     """
     dataset = _plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES)
     for block in _blocks(dataset):
-        for unit, pieces in zip(block["unit"], block["pieces"], strict=True):
-            yield (
-                pickle.loads(unit.as_py()) if unit.is_valid else [],
-                pickle.loads(pieces.as_py()) if pieces.is_valid else [],
-            )
+        for unit, news in zip(block["unit"], block["news"], strict=True):
+            yield pickle.loads(unit.as_py()) if unit.is_valid else [], _news(news) if news.is_valid else []
 
 
 def count_plans(
@@ -122,14 +113,12 @@ def count_plans(
     Yields:
         Counts for a table of `videos`. There are none for a table whose process died.
     """
-    yield from _column(_plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES, CountStage), "counts")
-
-
-def decodable_segments(videos: Sequence[pa.Table], settings: StageSettings, shares: Shares) -> Iterator[SegmentKey]:
-    """Plan and decode videos, and yield the segments that this was survived for."""
-    planned = _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames)
-    for segments in _column(_decode(planned, CheckStage, settings, shares), "segments"):
-        yield from segments
+    for block in _blocks(_plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES, CountStage)):
+        for packed in block["counts"]:
+            counts = pickle.loads(packed.as_py())
+            if isinstance(counts, Exception):
+                raise counts
+            yield counts
 
 
 def _plan(
@@ -151,15 +140,15 @@ def _plan(
     )
 
 
-def _decode(planned: Dataset, stage: type[DecodeStage], settings: StageSettings, shares: Shares) -> Dataset:
+def _decode(planned: Dataset, settings: StageSettings, shares: Shares) -> Dataset:
     return planned.map_batches(
-        stage(settings.decode, low_priority=shares.decoders_yield),
+        DecodeStage(settings.decode, low_priority=shares.decoders_yield),
         batch_size=1,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=shares.num_decoders),
         num_cpus=shares.decoder_cpus,
         memory=shares.decoder_memory_bytes,
-        ray_remote_args_fn=_task_retries,
+        ray_remote_args_fn=_no_retries,
     )
 
 
@@ -177,15 +166,21 @@ def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
         ) from error
 
 
-def _column(dataset: Dataset, name: str) -> Iterator[Any]:
-    """Yield the unpickled values of one column."""
-    for block in _blocks(dataset):
-        for value in block[name]:
-            yield pickle.loads(value.as_py())
+def _news(packed: Any) -> list[News]:
+    """Unpack news; a failure among them is raised."""
+    news: list[News] = pickle.loads(packed.as_py())
+    for one in news:
+        if isinstance(one, Exception):
+            raise one
+    return news
 
 
 def _task_retries() -> dict[str, Any]:
     return {"max_retries": _NUM_RETRIES}
+
+
+def _no_retries() -> dict[str, Any]:
+    return {"max_retries": _NO_RETRIES}
 
 
 def _actor_retries() -> dict[str, Any]:
@@ -203,8 +198,9 @@ def configure_ray_data() -> None:
     context.max_errored_blocks = -1  # what is lost is seen from what is not committed, and done again
     warnings.filterwarnings("ignore", module=r"ray\.")
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
-    for name in ("ray.data", "ray"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not is_debugging():
+        for name in ("ray.data", "ray"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     # More than a kilobyte would stay for each block there ever was, for statistics that nobody reads.
     if hasattr(map_operator, "to_stats"):
         map_operator.to_stats = lambda metadata: []

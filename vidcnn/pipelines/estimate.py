@@ -27,6 +27,7 @@ from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, vide
 from vidcnn.pipelines.todo import Todo
 from vidcnn.planning import PlannedSegment
 from vidcnn.runtime import choose_runtime
+from vidcnn.scoring import Piece
 from vidcnn.sources import SourceVideo
 
 NUM_SAMPLED = 64
@@ -151,9 +152,9 @@ class _Trial:
         tables = list(_trial_tables(sample))
         if tables:
             with closing(score_videos(tables, settings, shares, meter)) as arriving:
-                for pieces in arriving:
+                for news in arriving:
                     now = time.monotonic()
-                    self.arrivals.append((now, sum(piece.rows.num_rows for piece in pieces)))
+                    self.arrivals.append((now, sum(one.rows.num_rows for one in news if isinstance(one, Piece))))
                     if now - self.arrivals[0][0] > MAX_SECONDS:
                         break
                 else:
@@ -193,8 +194,8 @@ def _plan(job: Job, rows: Sequence[bytes], shares: Shares) -> _Sample:
     videos = [video for video, _ in unpack_rows(rows)]
     segments: dict[str, list[PlannedSegment]] = {}
     num_bad = 0
-    for unit, pieces in plan_videos([video_table([row]) for row in rows], job.plan, job.schema, shares):
-        num_bad += len(pieces)
+    for unit, news in plan_videos([video_table([row]) for row in rows], job.plan, job.schema, shares):
+        num_bad += len(news)
         for planned in unit:
             segments.setdefault(planned.video.name, []).append(planned)
     return _Sample(videos, [segments.get(video.name, []) for video in videos], num_bad)

@@ -37,6 +37,7 @@ from vidcnn.pipelines.stages import PlanCounts
 from vidcnn.pipelines.todo import Todo, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
+from vidcnn.predictions.ledger import video_text
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.places import OutputStorage, open_storage
 from vidcnn.progress import ProgressDisplay, RunProgress, describe
@@ -59,6 +60,8 @@ class InferReport:
         num_videos: Videos of the source.
         num_videos_done: Those that this run did.
         num_videos_waiting: Those that were written so lately that they wait for the next run.
+        undone: Names of videos that this run left to the next one, since the storage or this machine failed, with the
+            reason.
         num_clips_done: Rows for clips that this run committed.
         elapsed_seconds: Wall time, start-up included.
         clips_per_second: Clips of this run per second from its first rows to its last; None where that says nothing.
@@ -72,6 +75,7 @@ class InferReport:
     num_videos: int
     num_videos_done: int
     num_videos_waiting: int
+    undone: tuple[tuple[str, str], ...]
     num_clips_done: int
     elapsed_seconds: float
     clips_per_second: float | None
@@ -116,7 +120,7 @@ class Job:
         self.listing = Listing(spec.source)
         self.clips = _clip_spec(spec, bundle)
         self.bundle = replace(bundle, sampling=self.clips.sampling)
-        self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels)
+        self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
         self.schema = prediction_schema(
             num_classes_for_probabilities=len(self.bundle.labels) if spec.probabilities else None,
             embedding_size=self.bundle.embedding_size if spec.embedding else None,
@@ -201,7 +205,9 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             )
             display = stack.enter_context(ProgressDisplay(partial(describe, progress), enabled=show_progress))
             settings = stage_settings(job, runtime, shares, device)
-            _run(settings, output, shares, todo, Committer(output, progress, display), meter)
+            committer = Committer(output, progress, display)
+            record.undone = committer.undone
+            _run(settings, output, shares, todo, committer, meter)
             figures = meter.figures(
                 elapsed_seconds=time.monotonic() - began, num_decoders=shares.num_decoders, uses_gpus=device == "cuda"
             )
@@ -213,6 +219,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             num_videos=todo.num_listed,
             num_videos_done=progress.num_videos_done,
             num_videos_waiting=todo.num_waiting,
+            undone=tuple(sorted((video_text(name), reason) for name, reason in record.undone.items())),
             num_clips_done=progress.num_clips,
             elapsed_seconds=time.monotonic() - began,
             clips_per_second=progress.mean_clips_per_second,
@@ -293,7 +300,11 @@ def stage_settings(job: Job, runtime: Runtime, shares: Shares, device: str) -> S
     return StageSettings(
         plan=job.plan,
         decode=DecodeSettings(
-            job.bundle.preprocessing, runtime.precision == "exact", clips_per_task(batch_size), spec.max_pixels
+            job.bundle.preprocessing,
+            runtime.precision == "exact",
+            clips_per_task(batch_size),
+            spec.max_pixels,
+            spec.decode_timeout,
         ),
         classifier={
             "bundle": ray.put(job.bundle),

@@ -4,44 +4,41 @@ Each is a thin shell around a plain function. What travels between the stages ar
 work, so that a row is a task::
 
     videos            name, location, ...        one row per video
-    planned           unit                       one row per unit of segments
-    decoded           pixels, batch, times       one row per batch of clips
-    scored            pieces, times              one row per batch
+    planned           unit, news                 one row per unit of segments
+    decoded           pixels, batch, news, times one row per batch of clips
+    scored            news, times                one row per batch
 
-Errors of single videos travel along as rows, and so do the times that the stages measure of themselves. Pickle is used
-between the command's own processes only.
+News are what the driver needs to know: rows, and what cannot be done. Whatever goes wrong travels along as a value, for
+Ray Data would retry an exception, wrap it or drop it. Pickle is used between the command's own processes only.
 """
 
 from __future__ import annotations
 
 import pickle
 import time
+import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.batching import ClipBatch, DecodeSettings, decode_unit
-from vidcnn.errors import ModelError, VidcnnError, VideoError
+from vidcnn.attempts import DecodeWork, PlanWork, decode_in_cell, plan_in_cell
+from vidcnn.batching import ClipBatch, DecodeSettings, timed_batches
+from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError
 from vidcnn.limits import StageTimes
-from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_video, video_key
+from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_each, video_key
 from vidcnn.predictions.ledger import video_text
 from vidcnn.processes import lower_priority
-from vidcnn.scoring import Piece, RowFormat, score_rows, unreadable_video
+from vidcnn.scoring import News, RowFormat, score_rows, video_without_plan
 from vidcnn.sources import SourceVideo
-from vidcnn.stopwatch import Stopwatch
-from vidcnn.storage import is_remote
+from vidcnn.video.cell import this_cell
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
-_Planned = PlannedSegment | tuple[SourceVideo, VideoError]
-"""A segment, or a video that cannot be read."""
-_NUM_REMOTE_PLANS = 16
-"""Videos in object storage that a planning task reads at once: each takes some round trips."""
+_Planned = PlannedSegment | tuple[SourceVideo, VideoError | StorageError]
+"""A segment, or a video that cannot be planned."""
 
 
 def pack_video(video: SourceVideo, done: Done) -> bytes:
@@ -65,24 +62,22 @@ def unpack_videos(table: pa.Table) -> Iterator[SourceVideo]:
         yield pickle.loads(row.as_py())[0]
 
 
-def count_clips(videos: pa.Table, settings: PlanSettings) -> tuple[int, int]:
+def count_clips(videos: pa.Table, settings: PlanSettings, work: PlanWork = plan_each) -> tuple[int, int]:
     """Count the clips of some videos.
 
     Returns:
         Clips of those that can be read, and the size in bytes of all.
     """
-    num_clips = size_bytes = 0
-    for video in unpack_videos(videos):
-        size_bytes += video.size_bytes
-        try:
-            num_clips += sum(planned.segment.num_clips for planned in plan_video(video, settings))
-        except VideoError:
-            continue
-    return num_clips, size_bytes
+    listed = list(unpack_videos(videos))
+    plans = plan_in_cell(listed, settings, this_cell(yields=False), work=work)
+    num_clips = sum(planned.segment.num_clips for _, plan in plans if isinstance(plan, tuple) for planned in plan)
+    return num_clips, sum(video.size_bytes for video in listed)
 
 
 class PlanStage:
     """Videos to units of work."""
+
+    work: ClassVar[PlanWork] = staticmethod(plan_each)
 
     def __init__(self, settings: PlanSettings, schema: pa.Schema, *, max_unit_frames: int) -> None:
         self._settings = settings
@@ -91,29 +86,34 @@ class PlanStage:
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         """Plan the videos of a block."""
-        failed: list[Any] = []
-        segments = self._plan_all(pickle.loads(row.as_py()) for row in videos["video"])
-        for unit in group_segments(_split_failures(segments, failed, self._schema), max_frames=self._max_unit_frames):
-            yield pa.table({"unit": [pickle.dumps(unit)], "pieces": pa.array([None], pa.binary())})
-        if failed:
-            yield pa.table({"unit": pa.array([None], pa.binary()), "pieces": [pickle.dumps(failed)]})
+        news: list[News | VidcnnError] = []
+        for unit in group_segments(self._segments(videos, news), max_frames=self._max_unit_frames):
+            yield pa.table({"unit": [pickle.dumps(unit)], "news": pa.array([None], pa.binary())})
+        if news:
+            yield pa.table({"unit": pa.array([None], pa.binary()), "news": [pickle.dumps(news)]})
 
-    def _plan_all(self, videos: Iterable[tuple[SourceVideo, Done]]) -> Iterator[_Planned]:
-        rows = iter(videos)
-        with ThreadPoolExecutor(_NUM_REMOTE_PLANS) as pool:
-            while some := list(islice(rows, _NUM_REMOTE_PLANS)):
-                is_slow = any(is_remote(video.location) for video, _ in some)
-                yield from chain.from_iterable((pool.map if is_slow else map)(self._plan, some))
-
-    def _plan(self, row: tuple[SourceVideo, Done]) -> list[_Planned]:
-        video, done = row
+    def _segments(self, videos: pa.Table, news: list[News | VidcnnError]) -> Iterator[PlannedSegment]:
+        """Yield what is left to do, and note of what there is nothing."""
         try:
-            planned = plan_video(video, self._settings)
-        except VideoError as error:
-            return [(video, error)]
-        if done is None or planned[0].segment.count != done[0]:
-            return list(planned)
-        return [one for one in planned if one.segment.index not in done[1]]
+            for item in self._plan_all(videos):
+                if isinstance(item, PlannedSegment):
+                    yield item
+                else:
+                    news.append(video_without_plan(video_key(item[0]), item[1], self._schema))
+        except Exception as error:
+            news.append(_as_value(error, "planning"))
+
+    def _plan_all(self, videos: pa.Table) -> Iterator[_Planned]:
+        rows = list(unpack_rows(row.as_py() for row in videos["video"]))
+        cell = this_cell(yields=False)
+        for index, plan in plan_in_cell([video for video, _ in rows], self._settings, cell, work=self.work):
+            video, done = rows[index]
+            if not isinstance(plan, tuple):
+                yield video, plan
+            elif done is None or plan[0].segment.count != done[0]:
+                yield from plan
+            else:
+                yield from (planned for planned in plan if planned.segment.index not in done[1])
 
 
 @dataclass(frozen=True)
@@ -140,22 +140,30 @@ class CountStage(PlanStage):
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         """Plan the videos of a block, and count."""
+        try:
+            counts: PlanCounts | VidcnnError = self._count(videos)
+        except Exception as error:
+            counts = _as_value(error, "planning")
+        yield pa.table({"counts": [pickle.dumps(counts)]})
+
+    def _count(self, videos: pa.Table) -> PlanCounts:
         readable: set[str] = set()
         bad: list[tuple[str, str]] = []
         num_clips, seconds = 0, 0.0
-        for item in self._plan_all(pickle.loads(row.as_py()) for row in videos["video"]):
+        for item in self._plan_all(videos):
             if isinstance(item, PlannedSegment):
                 readable.add(item.video.name)
                 num_clips += item.segment.num_clips
                 seconds += float((item.segment.end_seconds - item.segment.start_seconds).sum())
             else:
                 bad.append((video_text(item[0].name), item[1].message))
-        counts = PlanCounts(next(unpack_videos(videos)).name, len(readable), num_clips, seconds, tuple(bad))
-        yield pa.table({"counts": [pickle.dumps(counts)]})
+        return PlanCounts(next(unpack_videos(videos)).name, len(readable), num_clips, seconds, tuple(bad))
 
 
 class DecodeStage:
     """Units of work to batches of clips."""
+
+    work: ClassVar[DecodeWork] = staticmethod(timed_batches)
 
     def __init__(self, settings: DecodeSettings, *, low_priority: bool) -> None:
         self._settings = settings
@@ -165,30 +173,16 @@ class DecodeStage:
         """Decode the units of a block."""
         if self._low_priority:
             lower_priority()
-        for unit, pieces in zip(units["unit"], units["pieces"], strict=True):
+        for unit, news in zip(units["unit"], units["news"], strict=True):
             if not unit.is_valid:
-                yield _decoded_row(None, pieces.as_py(), StageTimes())
+                yield _decoded_row(None, news.as_py(), StageTimes())
                 continue
-            watch = Stopwatch()
-            for batch in decode_unit(pickle.loads(unit.as_py()), self._settings):
-                spent = watch.read()
-                yield _decoded_row(
-                    batch, None, StageTimes(spent.seconds, spent.cpu_seconds, decode_queue_seconds=spent.queue_seconds)
-                )
-                watch = Stopwatch()  # while the row was taken, nothing was decoded
-
-
-class CheckStage(DecodeStage):
-    """Units of work to the segments that were decoded, without their pixels."""
-
-    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
-        """Decode the units of a block, and name their segments."""
-        for unit in units["unit"]:
-            if unit.is_valid:
-                planned = pickle.loads(unit.as_py())
-                for _ in decode_unit(planned, self._settings):
-                    pass
-                yield pa.table({"segments": [pickle.dumps([segment.key for segment in planned])]})
+            try:
+                cell = this_cell(yields=self._low_priority)
+                for batch, times in decode_in_cell(pickle.loads(unit.as_py()), self._settings, cell, work=self.work):
+                    yield _decoded_row(batch, None, times)
+            except Exception as error:
+                yield _decoded_row(None, pickle.dumps([_as_value(error, "decoding")]), StageTimes())
 
 
 class ScoreStage:
@@ -211,10 +205,10 @@ class ScoreStage:
         """Classify the batches of a block."""
         since = self._last_end or time.perf_counter()
         self._model_seconds = 0.0
-        rows = zip(batches["pixels"], batches["batch"], batches["pieces"], strict=True)
+        rows = zip(batches["pixels"], batches["batch"], batches["news"], strict=True)
         scored = [
-            pieces.as_py() if pieces.is_valid else pickle.dumps(self._score(_load_batch(pixels, header)))
-            for pixels, header, pieces in rows
+            news.as_py() if news.is_valid else pickle.dumps(self._score(_load_batch(pixels, header)))
+            for pixels, header, news in rows
         ]
         self._last_end = time.perf_counter()
         waited = self._last_end - since - self._model_seconds
@@ -223,21 +217,24 @@ class ScoreStage:
             times = times.plus(pickle.loads(measured.as_py()))
         return pa.table(
             {
-                "pieces": pa.array(scored, pa.large_binary()),
+                "news": pa.array(scored, pa.large_binary()),
                 "times": pa.array([pickle.dumps(times), *[None] * (len(scored) - 1)], pa.binary()),
             }
         )
 
-    def _score(self, batch: ClipBatch) -> list[Piece] | VidcnnError:
+    def _score(self, batch: ClipBatch) -> list[News | VidcnnError]:
         if self._failure is not None:
-            return self._failure
+            return [self._failure]
         began = time.perf_counter()
         try:
             scores = self._classifier.predict(batch.pixels) if batch.clips else None
             self._model_seconds += time.perf_counter() - began
         except Exception as error:
-            return _model_failure(error)
-        return list(score_rows(batch, scores, self._row_format))
+            return [_model_failure(error)]
+        try:
+            return list(score_rows(batch, scores, self._row_format))
+        except Exception as error:
+            return [_as_value(error, "making rows")]
 
 
 def _load_classifier(bundle: Any, **arguments: Any) -> Any:
@@ -252,18 +249,17 @@ def _model_failure(error: Exception) -> VidcnnError:
     if isinstance(error, VidcnnError):
         return error
     text = (str(error).splitlines() or [""])[0]
-    return ModelError(f"the model failed: {type(error).__name__}: {text}", "try --precision fp32 --compile off")
+    failure = ModelError(f"the model failed: {type(error).__name__}: {text}", "try --precision fp32 --compile off")
+    failure.add_note("".join(traceback.format_exception(error)).rstrip())
+    return failure
 
 
-def _split_failures(planned: Iterable[_Planned], failed: list[Any], schema: pa.Schema) -> Iterator[PlannedSegment]:
-    for item in planned:
-        if isinstance(item, PlannedSegment):
-            yield item
-        else:
-            failed.append(unreadable_video(video_key(item[0]), item[1], schema))
+def _as_value(error: Exception, doing: str) -> VidcnnError:
+    """Return an exception as a value that the driver raises."""
+    return error if isinstance(error, VidcnnError) else InternalError.of(error, doing)
 
 
-def _decoded_row(batch: ClipBatch | None, pieces: bytes | None, times: StageTimes) -> pa.Table:
+def _decoded_row(batch: ClipBatch | None, news: bytes | None, times: StageTimes) -> pa.Table:
     pixels, header = b"", None
     if batch is not None:
         pixels = pa.py_buffer(np.ascontiguousarray(batch.pixels))
@@ -273,7 +269,7 @@ def _decoded_row(batch: ClipBatch | None, pieces: bytes | None, times: StageTime
         {
             "pixels": _one_binary(pixels),
             "batch": pa.array([header], pa.binary()),
-            "pieces": pa.array([pieces], pa.binary()),
+            "news": pa.array([news], pa.binary()),
             "times": pa.array([pickle.dumps(times)], pa.binary()),
         }
     )

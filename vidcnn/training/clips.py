@@ -22,7 +22,7 @@ from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
 from vidcnn.augment import Augmentation, augment_clip
 from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
 from vidcnn.grid import Grid
 from vidcnn.planning import PlannedSegment, read_times
 from vidcnn.samples import Sample
@@ -180,6 +180,8 @@ class ClipReader:
         request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, uncropped=True)
         clips: list[UInt8Array | VideoError] = [VideoError("unreadable", "")] * segment.num_clips
         for decoded in decode_segment(request):
+            if isinstance(decoded.error, StorageError):
+                raise decoded.error
             if decoded.error is not None:
                 clips[decoded.index] = decoded.error
             else:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
 from vidcnn.planning import PlanSettings, plan_video
 from vidcnn.transforms import Preprocessing
 from vidcnn.video.decode import decode_segment
@@ -45,6 +45,9 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
 
     Returns:
         For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it cannot be had; at least one.
+
+    Raises:
+        StorageError: The video cannot be read now, through no fault of its own.
     """
     try:
         segments = plan_video(video.video, settings.plan, (video.start_seconds, video.end_seconds))
@@ -59,6 +62,8 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
             uncropped=settings.num_crops > 1,
         )
         for decoded in decode_segment(request):
+            if isinstance(decoded.error, StorageError):
+                raise decoded.error
             if decoded.pixels is None:
                 assert decoded.error is not None
                 views.append(decoded.error)

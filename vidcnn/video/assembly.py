@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vidcnn.clips import Segment
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 
 
@@ -30,7 +30,7 @@ class DecodedClip:
 
     index: int
     pixels: UInt8Array | None = None
-    error: VideoError | None = None
+    error: VideoError | StorageError | None = None
 
 
 class ClipAssembler:
@@ -54,7 +54,7 @@ class ClipAssembler:
         places = places.reshape(wanted.shape)  # for each frame of each clip its index in `needed`
         self.needed: list[int] = needed.tolist()
         self._cursor = 0
-        self._settled: dict[int, UInt8Array | VideoError] = {}
+        self._settled: dict[int, UInt8Array | VideoError | StorageError] = {}
         self._open = dict(zip(clips.tolist(), places, strict=True))
         last_place = places.max(axis=1, initial=-1)
         self._complete_at = _grouped(last_place.tolist(), clips.tolist())
@@ -76,7 +76,7 @@ class ClipAssembler:
         """Settle the next needed time with a frame."""
         yield from self._settle(self._converter.convert(frame))
 
-    def fail_next(self, error: VideoError) -> Iterator[DecodedClip]:
+    def fail_next(self, error: VideoError | StorageError) -> Iterator[DecodedClip]:
         """Settle the next needed time with a failure, of every clip that needs it."""
         yield from self._settle(error)
 
@@ -86,7 +86,7 @@ class ClipAssembler:
             error = VideoError("truncated", "the file was cut off before this clip's end")
             yield DecodedClip(self._lost.pop(0), error=error)
 
-    def fail_rest(self, error: VideoError) -> Iterator[DecodedClip]:
+    def fail_rest(self, error: VideoError | StorageError) -> Iterator[DecodedClip]:
         """Fail every clip that has not been handed out."""
         yield from self.fail_truncated()
         for clip in sorted(self._open):
@@ -94,7 +94,7 @@ class ClipAssembler:
             yield DecodedClip(clip, error=error)
         self._cursor = len(self.needed)
 
-    def _settle(self, pixels: UInt8Array | VideoError) -> Iterator[DecodedClip]:
+    def _settle(self, pixels: UInt8Array | VideoError | StorageError) -> Iterator[DecodedClip]:
         place = self._cursor
         self._cursor += 1
         self._settled[place] = pixels
@@ -107,7 +107,7 @@ class ClipAssembler:
         frames = []
         for place in self._open.pop(clip).tolist():
             frame = self._settled[place]
-            if isinstance(frame, VideoError):
+            if isinstance(frame, VideoError | StorageError):
                 return DecodedClip(clip, error=frame)
             frames.append(frame)
         if any(frame.shape != frames[0].shape for frame in frames):

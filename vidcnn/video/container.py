@@ -6,10 +6,10 @@ missing file to a demuxer's complaint, becomes a `VideoError` with plain words.
 
 from __future__ import annotations
 
-import os
 import re
+import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,8 @@ import av
 import av.error
 import av.logging
 
-from vidcnn.errors import VideoError
-from vidcnn.storage import local_path
-from vidcnn.video.files import open_for_libav, open_local, read_at
+from vidcnn.errors import VidcnnError, VideoError
+from vidcnn.video.files import VideoFile, open_file, read_at
 from vidcnn.video.structure import explain_cut, find_playlist
 
 MAX_PIXELS = 8192 * 8192
@@ -49,8 +48,8 @@ _MAX_READ_FAILURES = 16
 _MAX_LEAD_PACKETS = 512
 """How many packets before the first keyframe are left out, and kept in memory until it has come."""
 
-_READ_BUFFER_BYTES = 1 << 20
-"""Bytes asked of object storage at a time: a request costs some milliseconds whatever its size."""
+_FILE_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, BufferError, struct.error)
+"""What reading odd files may raise: libav's own errors, and those of arithmetic on what they claim."""
 
 av.logging.set_level(av.logging.PANIC)
 
@@ -62,12 +61,17 @@ class OpenVideo:
     Attributes:
         container: PyAV's input container.
         stream: The first video stream that is not cover art.
-        size_bytes: Size of the file.
+        file: The bytes that libav reads.
     """
 
     container: Any
     stream: Any
-    size_bytes: int
+    file: VideoFile
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
+        return self.file.size_bytes
 
 
 @contextmanager
@@ -84,45 +88,53 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
     Raises:
         VideoError: `unreadable`, `truncated`, `unsafe`, `no_video` or `too_large`; also for what libav raises inside
             the ``with`` block.
+        StorageError: Bytes of the file could not be read; what came of those that could means nothing.
     """
-    with plain_errors(), ExitStack() as stack:
-        size_bytes, file = open_for_libav(location)
-        if file is not None:
-            stack.enter_context(closing(file))
-        container = _open_container(location, file, size_bytes, max_pixels, stack)
-        stack.enter_context(closing(container))
-        stream = _video_stream(container, location, size_bytes)
-        codec = stream.codec_context
-        if codec.width * codec.height > max_pixels:
-            raise VideoError(
-                "too_large",
-                f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
-            )
-        codec.options = {"max_pixels": str(max_pixels)}
-        codec.thread_count = 1
-        yield OpenVideo(container, stream, size_bytes)
+    with plain_errors(), _opened(location) as file:
+        container = _open_container(location, file, max_pixels)
+        with closing(container):
+            stream = _video_stream(container, location, file.size_bytes)
+            codec = stream.codec_context
+            if codec.width * codec.height > max_pixels:
+                raise VideoError(
+                    "too_large",
+                    f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
+                )
+            codec.options = {"max_pixels": str(max_pixels)}
+            codec.thread_count = 1
+            yield OpenVideo(container, stream, file)
+
+
+@contextmanager
+def _opened(location: str) -> Iterator[VideoFile]:
+    """Open a file, and raise at the end what went wrong with its storage, whatever libav made of that."""
+    with closing(open_file(location)) as file:
+        try:
+            yield file
+        except Exception:
+            file.raise_failure()
+            raise
+        file.raise_failure()
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn whatever is raised inside into a `VideoError`, so that one file's oddity stays that file's."""
+    """Turn what libav says of a file into a `VideoError`, so that one file's oddity stays that file's.
+
+    Faults of the storage, and of this program, are raised as they are.
+    """
     try:
         yield
-    except VideoError:
+    except (VideoError, VidcnnError):
         raise
-    except FileNotFoundError as error:
-        raise VideoError("unreadable", "the file does not exist") from error
-    except PermissionError as error:
-        raise VideoError("unreadable", "permission denied") from error
     except MemoryError as error:
         raise VideoError("too_large", "decoding it takes more memory than there is") from error
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+    except Exception as error:
+        if not isinstance(error, _FILE_ERRORS) and not _is_of_library(error):
+            raise
         if complaint := complaint_about_size(error):
             raise VideoError("too_large", f"libav refuses its frames ({complaint})") from error
         raise VideoError("unreadable", f"reading it failed ({_plain(error)})") from error
-    except Exception as error:
-        reason = f"{type(error).__name__}: {_plain(error)}"
-        raise VideoError("decoder_crash", f"reading it failed in an unexpected way ({reason})") from error
 
 
 def complaint_about_size(error: Exception) -> str | None:
@@ -172,27 +184,22 @@ def _read_packets(video: OpenVideo) -> Iterator[Any]:
     yield last
 
 
-def _open_container(location: str, file: Any, size_bytes: int, max_pixels: int, stack: ExitStack) -> Any:
-    arguments: dict[str, Any] = {
-        "mode": "r",
-        "metadata_errors": "replace",
-        "container_options": {"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
-        "options": {"max_pixels": str(max_pixels)},  # for the decoders with which libav looks into the streams
-    }
+def _open_container(location: str, file: VideoFile, max_pixels: int) -> Any:
     try:
-        if file is None:
-            path = os.path.abspath(local_path(location))
-            try:
-                return av.open(path, **arguments)
-            except (av.error.FFmpegError, ValueError):
-                # An extension such as .jpg makes libav choose a demuxer by name; by content it may be another one.
-                file = stack.enter_context(closing(open_local(path)))
-        return av.open(file, buffer_size=_READ_BUFFER_BYTES, **arguments)
+        return av.open(
+            file,
+            "r",
+            buffer_size=file.buffer_bytes,
+            metadata_errors="replace",
+            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+            options={"max_pixels": str(max_pixels)},  # for the decoders with which libav looks into the streams
+        )
     except (av.error.FFmpegError, ValueError) as error:
+        file.raise_failure()
         head = read_at(location)
         if playlist := find_playlist(head):
             raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
-        if reason := explain_cut(head, size_bytes):
+        if reason := explain_cut(head, file.size_bytes):
             raise VideoError("truncated", reason) from error
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
 
@@ -214,6 +221,17 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
     cover = " and cover art" if len(container.streams.video) > 0 else ""
     found = " and ".join(kind for kind in kinds if kind != "video") or "nothing else"
     raise VideoError("no_video", f"it has no video stream (only {found}{cover})")
+
+
+def _is_of_library(error: Exception) -> bool:
+    """Tell whether an exception was raised inside PyAV or OpenCV, which have many for what they do not expect."""
+    if type(error).__module__.partition(".")[0] == "cv2":
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    # PyAV's compiled code names its source files, relative to where it was built.
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith("av/")
 
 
 def _plain(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vidcnn.clips import Segment
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
 from vidcnn.transforms import Preprocessing
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.container import MAX_PIXELS, open_video, plain_errors
@@ -60,7 +60,8 @@ def decode_segment(request: DecodeRequest) -> Iterator[DecodedClip]:
 
     Yields:
         Each clip of the segment exactly once. Failures are values, not exceptions: where the file breaks off or cannot
-        be opened, every clip that is lost by it carries the reason.
+        be opened, every clip that is lost by it carries the reason, which is a `StorageError` where the file is not to
+        blame.
     """
     converter = FrameConverter(request.preprocessing, exact=request.exact, uncropped=request.uncropped)
     by_order = request.is_frame_folder or request.timing == "order"
@@ -68,21 +69,28 @@ def decode_segment(request: DecodeRequest) -> Iterator[DecodedClip]:
     yield from assembler.fail_truncated()
     try:
         with plain_errors():
-            if request.version is not None and file_version(request.location) != request.version:
-                raise VideoError("changed", "the file changed since it was listed")
+            _check_version(request)
             if request.is_frame_folder:
                 yield from _read_folder(request, assembler)
             elif not assembler.is_complete:
                 with open_video(request.location, max_pixels=request.max_pixels) as video:
-                    yield from SegmentReader(video, request.segment, assembler, by_order=by_order).run()
-    except VideoError as error:
+                    for clip in SegmentReader(video, request.segment, assembler, by_order=by_order).run():
+                        video.file.raise_failure()  # what libav makes of bytes that could not be read means nothing
+                        yield clip
+            _check_version(request)
+    except (VideoError, StorageError) as error:
         yield from assembler.fail_rest(error)
+
+
+def _check_version(request: DecodeRequest) -> None:
+    if request.version is not None and file_version(request.location) != request.version:
+        raise VideoError("changed", "the file changed since it was listed")
 
 
 def _read_folder(request: DecodeRequest, assembler: ClipAssembler) -> Iterator[DecodedClip]:
     """Settle every needed frame with an image of the folder."""
     for frame in decode_images(folder_frames(request.location), assembler.needed, max_pixels=request.max_pixels):
-        if isinstance(frame, VideoError):
+        if isinstance(frame, VideoError | StorageError):
             yield from assembler.fail_next(frame)
         else:
             yield from assembler.put(frame)

@@ -1,6 +1,7 @@
 """The bytes of a video, wherever it lies.
 
-In goes a location, out come a file's size and version, some of its bytes, or an object through which libav can read it.
+In goes a location, out come a file's size and version, some of its bytes, or an object through which libav reads it.
+libav opens no file itself: it takes a read that fails for the end of the file, and so would a plan.
 """
 
 from __future__ import annotations
@@ -8,129 +9,224 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from io import FileIO
 from typing import Any
 
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
+from vidcnn.faults import is_own_fault, video_fault
+from vidcnn.retrying import RetryPolicy, retrying
 from vidcnn.storage import is_remote, local_path, open_filesystem
+from vidcnn.video.cell_status import reading
 from vidcnn.video.structure import ReadAt
 
+_LOCAL_BUFFER_BYTES = 1 << 16
+_REMOTE_BUFFER_BYTES = 1 << 20
+"""Bytes asked of object storage at a time: a request costs some milliseconds whatever its size."""
 
-class ReadFile:
-    """A Python file as libav wants it.
+_ASKS_SIZE = 0x10000
+"""libav's AVSEEK_SIZE: tell the size and stay."""
+
+READ_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
+"""How often the same bytes of object storage are asked for; a video that fails is then tried again as a whole."""
+
+
+class VideoFile:
+    """An open file as libav wants it, which notes what goes wrong with the storage.
 
     libav probes damaged files at places that do not exist, and reads on after a failure. The first is answered with an
-    error number and the second with the end of the file; the failure itself is raised once.
+    error number and the second with the end of the file. The failure itself is kept: what was read after it, and what
+    libav made of it, means nothing (`raise_failure`).
 
     Args:
-        file: A binary file that can seek; it is closed with this object.
+        location: Absolute path or URI.
+        open_stream: Opens the binary stream anew.
+        policy: How often a read is tried.
+
+    Attributes:
+        size_bytes: Size of the file when it was opened.
+        buffer_bytes: How much libav should ask for at a time.
+
+    Raises:
+        VideoError: It is no regular file, or it is empty, or may not be read, or does not exist.
+        StorageError: It cannot be opened now.
     """
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._has_failed = False
+    def __init__(self, location: str, open_stream: Callable[[], Any], policy: RetryPolicy = READ_TRIES) -> None:
+        self._location = location
+        self._open_stream = open_stream
+        self._policy = policy
+        self._failure: VideoError | StorageError | None = None
+        self._place = 0
+        try:
+            with reading():
+                self._stream = open_stream()
+                self.size_bytes = int(self._stream.seek(0, os.SEEK_END) or self._stream.tell())
+                self._stream.seek(0)
+        except (OSError, ValueError) as error:
+            raise video_fault(error, location) from error
+        self.buffer_bytes = _REMOTE_BUFFER_BYTES if is_remote(location) else _LOCAL_BUFFER_BYTES
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, none at the end of the file."""
-        if self._has_failed:
+        """Return the next bytes; none at the end of the file, and none after a failure."""
+        if self._failure is not None:
+            return b""
+        wanted = min(size, self.size_bytes - self._place)
+        if wanted <= 0:
             return b""
         try:
-            return bytes(self._file.read(size))
-        except Exception:
-            self._has_failed = True
+            data = retrying(lambda: self._read_all(wanted), policy=self._policy)
+        except (StorageError, VideoError) as error:
+            self._failure = error
             raise
+        self._place += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place, and return it; a negative number where it does not exist."""
-        try:
-            return int(self._file.seek(offset, whence))
-        except (OSError, ValueError, OverflowError):
+        if whence & _ASKS_SIZE:
+            return self.size_bytes
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.size_bytes}.get(whence)
+        if base is None or not 0 <= base + offset < 2**63:
             return -errno.EINVAL
+        self._place = base + offset
+        return self._place
 
     def tell(self) -> int:
         """Return the current place."""
-        return int(self._file.tell())
+        return self._place
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong with the storage, if anything did.
+
+        Raises:
+            StorageError: Bytes could not be read.
+            VideoError: `changed`: the file became shorter.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with suppress(OSError):
+            self._stream.close()
+
+    def _read_all(self, wanted: int) -> bytes:
+        """Read as many bytes as the file must have at the current place.
+
+        Raises:
+            StorageError: They did not come.
+            VideoError: `changed`: they are no longer there.
+        """
+        try:
+            with reading():
+                self._stream.seek(self._place)
+                data = bytes(self._stream.read(wanted))
+                while len(data) < wanted and (more := self._stream.read(wanted - len(data))):
+                    data += more
+                if len(data) == wanted:
+                    return data
+                if not is_remote(self._location) and os.stat(local_path(self._location)).st_size < self.size_bytes:
+                    raise VideoError("changed", "the file became shorter while it was read")
+        except (OSError, ValueError) as error:
+            self._reopen()
+            raise StorageError(str(video_fault(error, self._location))) from error
+        self._reopen()
+        place = self._place + len(data)
+        raise StorageError(f"it cannot be read: the storage gave {len(data)} of {wanted} bytes, up to byte {place}")
+
+    def _reopen(self) -> None:
+        """Make another connection for the next try, where there can be one."""
+        if is_remote(self._location):
+            with suppress(OSError, ValueError):
+                self._stream = self._open_stream()
 
 
-def open_for_libav(location: str) -> tuple[int, ReadFile | None]:
-    """Look whether a location is a regular file that can be read.
-
-    Returns:
-        The file's size in bytes; the open file where libav cannot open the location itself, else None.
+def open_file(location: str) -> VideoFile:
+    """Open a regular file for libav.
 
     Raises:
-        VideoError: `unreadable`: it is no regular file, or empty.
-        OSError: It cannot be opened.
+        VideoError: `unreadable`: it is no regular file, or empty, or its owner allows nobody to read it; `changed`: it
+            does not exist.
+        StorageError: It cannot be opened now.
     """
     if is_remote(location):
-        filesystem, path = open_filesystem(location)
-        remote = filesystem.open_input_file(path)
-        size_bytes = remote.size()
-        if size_bytes == 0:
-            remote.close()
-            raise VideoError("unreadable", "the file is empty")
-        return size_bytes, ReadFile(remote)
-    path = local_path(location)
-    status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        raise VideoError("unreadable", "it is a folder, and not one of numbered frames")
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError("unreadable", "it is not a regular file")
-    if status.st_size == 0:
+        filesystem, path = _filesystem(location)
+        file = VideoFile(location, lambda: filesystem.open_input_file(path))
+    else:
+        path = local_path(location)
+        _check_regular(location, path)
+        file = VideoFile(location, lambda: FileIO(path))
+    if file.size_bytes == 0:
+        file.close()
         raise VideoError("unreadable", "the file is empty")
-    # Paths that are not UTF-8 cannot be handed to libav, and in some it would expand patterns such as %d.
-    if "%" in path or not _is_utf8(path):
-        return status.st_size, open_local(path)
-    with open(path, "rb"):  # a permission that is lacking is told better by Python than by libav
-        return status.st_size, None
-
-
-def open_local(path: str) -> ReadFile:
-    """Open a local file for libav."""
-    return ReadFile(FileIO(path))
+    return file
 
 
 def file_version(location: str) -> tuple[int, int]:
     """Return the size in bytes and the modification time in nanoseconds of a file.
 
     Raises:
-        OSError: It does not exist or cannot be reached.
+        VideoError: `changed`: it does not exist; `unreadable`: it cannot be reached through its own fault.
+        StorageError: The storage does not say.
     """
-    if not is_remote(location):
-        status = os.stat(local_path(location))
-        return status.st_size, status.st_mtime_ns
+    try:
+        if not is_remote(location):
+            status = os.stat(local_path(location))
+            return status.st_size, status.st_mtime_ns
+        filesystem, path = _filesystem(location)
+        with reading():
+            info = filesystem.get_file_info(path)
+    except (OSError, ValueError) as error:
+        raise video_fault(error, location) from error
     from pyarrow.fs import FileType
 
-    filesystem, path = open_filesystem(location)
-    info = filesystem.get_file_info(path)
     if info.type == FileType.NotFound:
-        raise FileNotFoundError(location)
+        raise VideoError("changed", "the file does not exist")
     return int(info.size or 0), int(info.mtime_ns or 0)
 
 
 def read_at(location: str) -> ReadAt:
-    """Return a function that reads bytes of a file: ``read(offset, length)``."""
+    """Return a function that reads bytes of a file: ``read(offset, length)``.
+
+    It raises what `open_file` raises, and a `StorageError` where bytes that must be there do not come.
+    """
 
     def read(offset: int, length: int) -> bytes:
-        if is_remote(location):
-            filesystem, path = open_filesystem(location)
-            with filesystem.open_input_file(path) as file:
-                file.seek(offset)
-                return bytes(file.read(length))
-        with open(local_path(location), "rb") as file:
-            file.seek(offset)
-            return file.read(length)
+        file = open_file(location)
+        try:
+            return file.read(length) if file.seek(offset) >= 0 else b""
+        finally:
+            file.close()
 
     return read
 
 
-def _is_utf8(path: str) -> bool:
+def _filesystem(location: str) -> tuple[Any, str]:
     try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return open_filesystem(location)
+    except ValueError as error:
+        raise VideoError("unreadable", str(error)) from error
+    except OSError as error:
+        raise StorageError(str(video_fault(error, location))) from error
+
+
+def _check_regular(location: str, path: str) -> None:
+    """See that there is a regular file: to open a pipe or a device may take for ever.
+
+    Raises:
+        VideoError: There is something else, or nothing.
+        StorageError: The storage does not say.
+    """
+    try:
+        with reading():
+            mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and is_own_fault(error, location) and os.path.islink(path):
+            raise VideoError("unreadable", "it is a broken symbolic link") from error
+        raise video_fault(error, location) from error
+    if stat.S_ISDIR(mode):
+        raise VideoError("unreadable", "it is a folder, and not one of numbered frames")
+    if not stat.S_ISREG(mode):
+        raise VideoError("unreadable", "it is not a regular file")

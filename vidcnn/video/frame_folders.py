@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from vidcnn.clips import FrameTimes
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
+from vidcnn.faults import video_fault
 from vidcnn.sources.names import media_kind, numbered_frames
 from vidcnn.storage import is_remote, local_path, open_filesystem
+from vidcnn.video.cell_status import reading
 from vidcnn.video.container import open_video
 
 
@@ -24,12 +26,15 @@ def folder_frames(location: str) -> list[str]:
     """Return the locations of a folder's frames in order.
 
     Raises:
-        VideoError: `unreadable`, if the folder cannot be listed or is no longer one numbered sequence.
+        VideoError: `unreadable`, if the folder may not be listed or is no longer one numbered sequence; `changed`, if
+            it does not exist.
+        StorageError: It cannot be listed now.
     """
     try:
-        names = _list_folder(location)
-    except OSError as error:
-        raise VideoError("unreadable", f"the folder cannot be listed ({error.strerror or error})") from error
+        with reading():
+            names = _list_folder(location)
+    except (OSError, ValueError) as error:
+        raise video_fault(error, location) from error
     frames = numbered_frames(name for name in names if not name.startswith(".") and media_kind(name) == "image")
     if frames is None:
         raise VideoError("unreadable", "the folder does not hold one sequence of numbered images")
@@ -62,7 +67,7 @@ def decode_image(location: str, *, max_pixels: int) -> Any:
 
 
 def decode_images(locations: list[str], wanted: list[int], *, max_pixels: int) -> Iterator[Any]:
-    """Yield a frame, or the `VideoError` that stands in its way, for each wanted index.
+    """Yield a frame, or the error that stands in its way, for each wanted index.
 
     Args:
         locations: The folder's frames in order.
@@ -74,6 +79,8 @@ def decode_images(locations: list[str], wanted: list[int], *, max_pixels: int) -
             if index >= len(locations):
                 raise VideoError("changed", "images are gone from the folder since it was listed")
             yield decode_image(locations[index], max_pixels=max_pixels)
+        except StorageError as error:
+            yield error
         except VideoError as error:
             name = os.fsencode(locations[min(index, len(locations) - 1)].rsplit("/", 1)[-1])
             kind = "corrupt_frames" if error.kind == "unreadable" else error.kind

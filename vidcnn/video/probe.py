@@ -17,7 +17,6 @@ from vidcnn.video.container import (
     OpenVideo,
     complaint_about_size,
     open_video,
-    plain_errors,
     read_from_keyframe,
 )
 from vidcnn.video.files import file_version
@@ -79,10 +78,10 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
         The first real video stream's frames and properties.
 
     Raises:
-        VideoError: `unreadable`, `no_video`, `truncated`, `too_large` or `unsafe`.
+        VideoError: `unreadable`, `no_video`, `truncated`, `too_large`, `unsafe`, or `changed` where it does not exist.
+        StorageError: It cannot be read now.
     """
-    with plain_errors():
-        size_bytes, mtime_ns = file_version(location)
+    size_bytes, mtime_ns = file_version(location)
     with open_video(location, max_pixels=max_pixels) as video:
         stream, codec = video.stream, video.stream.codec_context
         times, timing = read_timeline(video, location)
@@ -114,7 +113,7 @@ def _rotation(video: OpenVideo) -> int:
             for frame in (*(packet.decode() if packet is not None else ()), *codec.decode(None)):
                 return int(frame.rotation)
             codec.flush_buffers()
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, ValueError) as error:
         if codec.width == 0 and complaint_about_size(error):
             raise
     return 0

@@ -63,6 +63,11 @@ def test_a_secret_is_in_nothing_that_is_shown_and_reaches_the_storage_whole(
     assert split_uri(uri.location_of(uri.path)) == uri
 
 
+def test_anonymous_is_no_login() -> None:
+    assert not holds_login("gs://anonymous@bucket/key")
+    assert hide_logins("gs://anonymous@bucket/key") == "gs://bucket/key"
+
+
 def test_a_login_is_quoted_for_the_client_of_the_storage() -> None:
     assert quoted_login("KEY:a/b+c=@") == "KEY:a%2Fb+c=@"
     assert quoted_login("KEY:a%2Fb@") == "KEY:a%2Fb@"

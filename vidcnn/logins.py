@@ -22,9 +22,7 @@ _OPTION = (
 )
 _SIGNED = re.compile(rf"([?&](?:{_OPTION})=)(?!\*\*\*)[^&\s'\"<>]+", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(://|\bhttps?:/)[^/\s'\"<>@?#]*@", re.IGNORECASE)
-_NO_PORT = re.compile(
-    r"(://|\bhttps?:/)[^/\s'\"<>@?#:]*:(?![0-9]{1,5}(?:[/\s'\"<>?#]|$))[^\s'\"<>@]*@", re.IGNORECASE
-)
+_NO_PORT = re.compile(r"(://|\bhttps?:/)[^/\s'\"<>@?#:]*:(?![0-9]{1,5}(?:[/\s'\"<>?#]|$))[^\s'\"<>@]*@", re.IGNORECASE)
 """What follows the colon is no port, so it is a password, though it has a slash in it."""
 _IN_OPTION = re.compile(r"(?<==)[^/\s'\"<>@?#&=:]+:[^/\s'\"<>@?#&=]*@")
 _STORAGE = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*(?::[^\s'\"<>@]*)?@", re.IGNORECASE)
@@ -44,7 +42,8 @@ def hide_logins(text: str) -> str:
 
 
 def holds_login(text: str) -> bool:
-    """Tell whether there is a login in a text."""
+    """Tell whether there is a login in a text; ``anonymous@`` says that there is none."""
+    text = text.replace("://anonymous@", "://")
     return hide_logins(text) != text
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.config import InferSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.progress import duration_text
-from vidcnn.sources.names import left_out_text
+from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.storage import public_location
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
         lines.append(f"{count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
-        lines += [f"  {bad.video}: {bad.error}" for bad in summary.bad_videos]
+        lines += [f"  {shown_name(bad.video)}: {bad.error}" for bad in summary.bad_videos]
         if summary.num_bad_videos > len(summary.bad_videos):
             lines.append(
                 f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
@@ -132,7 +132,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
     lines += _waiting(spec, plan.num_videos_waiting)
     if plan.bad_videos:
         lines.append(f"{count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
-        lines += [f"  {name}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
+        lines += [f"  {shown_name(name)}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
     return "\n".join([*lines, *_left_out(plan.ignored, plan.empty_sources)])

@@ -90,7 +90,6 @@ class Unreliable(io.BytesIO):
             raise OSError(errno.EIO, "Input/output error")
         return b"" if self.how == "end" else data[: max(0, self.num_sound - start)]
 
-
     def close(self) -> None:
         """Stay open: every attempt reads the same stream."""
 

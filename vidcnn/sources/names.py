@@ -42,6 +42,7 @@ _HEADINGS = {
 """What else is counted beside extensions, and what one of it is called."""
 
 _DIGITS = "0123456789"
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 _LOOKS_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")
 _ESCAPE = re.compile(rb"\\(?:\\|x([89a-f][0-9a-f]))")
 
@@ -145,6 +146,11 @@ def file_name(written: str) -> str:
         return written
     raw = _ESCAPE.sub(lambda match: b"\\" if match[1] is None else bytes.fromhex(match[1].decode()), written.encode())
     return raw.decode("utf-8", "surrogateescape")
+
+
+def shown_name(text: str) -> str:
+    """Return a name so that it stays on its line of a message and changes nothing about the terminal."""
+    return readable_name(text).translate(_CONTROLS)
 
 
 def readable_name(text: str) -> str:

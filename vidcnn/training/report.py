@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.metrics import Metrics
 from vidcnn.progress import duration_text
 from vidcnn.report import count, table_text
-from vidcnn.sources.names import left_out_text
+from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.training.validation import validation_numbers
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def evaluate_text(report: EvaluateReport) -> str:
     lines += ["", _classes_text(videos)]
     if report.bad_videos:
         lines += ["", f"{count(len(report.bad_videos), 'video')} could not be scored, and are in no figure"]
-        lines += [f"  {name}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
+        lines += [f"  {shown_name(name)}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
         if len(report.bad_videos) > _NUM_BAD_SHOWN:
             lines.append(f"  and {len(report.bad_videos) - _NUM_BAD_SHOWN:,} more")
     return "\n".join(lines)

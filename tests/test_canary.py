@@ -17,7 +17,7 @@ from tests.videos import write_video
 from vidcnn.cli import main
 from vidcnn.storage import open_filesystem
 
-TIMEOUT = 400
+TIMEOUT = 900
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from vidcnn.config import InferSpec
 from vidcnn.jobs import read_job
 from vidcnn.substitution import private_values
 
-TIMEOUT = 400
+TIMEOUT = 900
 PAGES = (
     "api/jobs/",
     "api/v0/jobs?detail=1",

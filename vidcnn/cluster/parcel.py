@@ -30,7 +30,7 @@ def take(name: str) -> dict[str, str]:
     Returns:
         Its values; none if it is not there any more.
     """
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     client = GcsClient(address=os.environ["RAY_ADDRESS"])
     key = f"gcs://{name}".encode()

@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from vidcnn.batching import ClipBatch, ClipRef, DecodeSettings, timed_batches
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.limits import StageTimes
 from vidcnn.planning import Plan, PlannedSegment, PlanSettings, plan_each
-from vidcnn.retrying import USUAL
+from vidcnn.retrying import USUAL, RetryPolicy, retrying
 from vidcnn.sources import SourceVideo
 from vidcnn.storage import is_remote
 from vidcnn.video.cell import Cell, CellError
@@ -34,6 +35,7 @@ _NUM_TRIES = {"crash": 3, "timeout": 2, "storage": 2}
 _NUM_REMOTE_PLANS = 16
 """Videos in object storage that are planned at once: each takes some round trips."""
 
+Loaded = TypeVar("Loaded")
 Sleep = Callable[[float], object]
 PlanWork = Callable[..., Iterator[list[Plan]]]
 DecodeWork = Callable[..., Iterator[tuple[ClipBatch, StageTimes]]]
@@ -155,6 +157,31 @@ def decode_in_cell(
             else:
                 yield _failed(unit[number], said), StageTimes()
         tries.pause()
+
+
+def attempt(load: Callable[[], Loaded], policy: RetryPolicy) -> Loaded | VideoError:
+    """Do one piece of work in a cell, until it is done or it is clear why not.
+
+    Args:
+        load: Does it, in a process that may die.
+        policy: How often it is tried while the storage fails.
+
+    Returns:
+        What it gave; or the error that is to be said of the video.
+
+    Raises:
+        StorageError: The storage fails again and again.
+    """
+    tries = _Tries(time.sleep)
+    while True:
+        try:
+            return retrying(load, policy=policy)
+        except CellError as error:
+            said = tries.died(0, error)
+            if isinstance(said, StorageError):
+                raise said from error
+            if said is not None:
+                return said
 
 
 class _Tries:

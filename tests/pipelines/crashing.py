@@ -1,88 +1,120 @@
-"""Stages that die over certain videos, importable by Ray's workers."""
+"""Stages and work that go wrong over videos of certain names, importable by Ray's workers and by decoding processes.
+
+What goes wrong once leaves a mark in the folder `MARKS` names, by which it is known to have happened.
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from vidcnn.pipelines.stages import (
-    CheckStage,
-    CountStage,
-    DecodeStage,
-    PlanStage,
-    ScoreStage,
-    count_clips,
-    unpack_videos,
-)
-from vidcnn.planning import PlanSettings
+from vidcnn.batching import ClipBatch, DecodeSettings, timed_batches
+from vidcnn.limits import StageTimes
+from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips
+from vidcnn.planning import Plan, PlannedSegment, PlanSettings, plan_each
 from vidcnn.samples import Sample, SampleOrder
+from vidcnn.sources import SourceVideo
+from vidcnn.video.cell_status import at
 
-POISON = "poison"
-
-
-def _die_over_poison(units: pa.Table) -> None:
-    for unit in units["unit"]:
-        if unit.is_valid and any(POISON in planned.video.name for planned in pickle.loads(unit.as_py())):
-            os.kill(os.getpid(), signal.SIGKILL)
+MARKS = "VIDCNN_TEST_MARKS"
 
 
-def _die_over_poisonous_block(videos: pa.Table) -> None:
-    if any(POISON in video.name for video in unpack_videos(videos)):
-        os.kill(os.getpid(), signal.SIGKILL)
+def first_time(name: str) -> bool:
+    """Tell whether something happens for the first time, and note that it did."""
+    try:
+        (Path(os.environ[MARKS]) / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
-class CrashingDecode(DecodeStage):
-    """Dies over every unit that holds a poisonous video."""
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def faulty_plans(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once: int) -> Iterator[list[Plan]]:
+    """Plan, but for what the names of the videos say."""
+    for position, video in enumerate(videos):
+        at(position)
+        if "plan_kills" in video.name or ("plan_dies" in video.name and first_time(f"plan-{video.name}")):
+            die()
+        if "plan_hangs" in video.name:
+            time.sleep(600)
+        if "plan_errs" in video.name:
+            raise TypeError("an integer is required")
+        yield from plan_each([video], settings, num_at_once)
+
+
+def faulty_batches(unit: Sequence[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
+    """Decode, but for what the names of the videos say."""
+    for position, planned in enumerate(unit):
+        at(position)
+        name = planned.video.name
+        if "decode_kills" in name:
+            die()
+        if "decode_hangs" in name:
+            time.sleep(600)
+        if "decode_errs" in name:
+            raise TypeError("an integer is required")
+        for number, batch in enumerate(timed_batches([planned], settings)):
+            dies_after = re.search(r"decode_dies_after_(\d+)", name)
+            if dies_after and number == int(dies_after[1]) and first_time(f"decode-{name}-{planned.segment.index}"):
+                die()
+            yield batch
+            at(position)
+
+
+class FaultyPlan(PlanStage):
+    """Plans with `faulty_plans`."""
+
+    work = staticmethod(faulty_plans)
+
+
+class FaultyCount(CountStage):
+    """Counts with `faulty_plans`."""
+
+    work = staticmethod(faulty_plans)
+
+
+def faulty_count_clips(videos: pa.Table, settings: PlanSettings) -> tuple[int, int]:
+    """Count with `faulty_plans`."""
+    return count_clips(videos, settings, faulty_plans)
+
+
+class FaultyDecode(DecodeStage):
+    """Decodes with `faulty_batches`; and the task itself dies over some videos, after some of its rows."""
+
+    work = staticmethod(faulty_batches)
 
     def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
-        _die_over_poison(units)
-        yield from super().__call__(units)
-
-
-class CrashingCheck(CheckStage):
-    """Dies as `CrashingDecode` does."""
-
-    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
-        _die_over_poison(units)
-        yield from super().__call__(units)
-
-
-class CrashingPlan(PlanStage):
-    """Dies over every block that holds a poisonous video."""
-
-    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        _die_over_poisonous_block(videos)
-        yield from super().__call__(videos)
-
-
-class CrashingCount(CountStage):
-    """Dies as `CrashingPlan` does."""
-
-    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        _die_over_poisonous_block(videos)
-        yield from super().__call__(videos)
-
-
-def crashing_count_clips(videos: pa.Table, settings: PlanSettings) -> tuple[int, int]:
-    """Die as `CrashingPlan` does."""
-    _die_over_poisonous_block(videos)
-    return count_clips(videos, settings)
+        names = [
+            planned.video.name for unit in units["unit"] if unit.is_valid for planned in pickle.loads(unit.as_py())
+        ]
+        for number, table in enumerate(super().__call__(units)):
+            for name in names:
+                dies_after = re.search(r"task_dies_after_(\d+)", name)
+                if dies_after and number == int(dies_after[1]) and first_time(f"task-{name}"):
+                    die()
+            yield table
 
 
 class OnceDyingScore(ScoreStage):
-    """Dies over its first batch, once in each run."""
+    """Dies over its third batch, once in each run."""
+
+    num_batches = 0
 
     def __call__(self, batches: pa.Table) -> pa.Table:
-        marker = Path(os.environ["VIDCNN_TEST_MARKER"])
-        if not marker.exists():
-            marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        self.num_batches += 1
+        if self.num_batches == 3 and first_time("score"):
+            die()
         return super().__call__(batches)
 
 
@@ -90,7 +122,7 @@ class AlwaysDyingScore(ScoreStage):
     """Dies over every batch."""
 
     def __call__(self, batches: pa.Table) -> Any:
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
 
 
 class CrashingOrder(SampleOrder):
@@ -105,5 +137,5 @@ class CrashingOrder(SampleOrder):
 
     def sample(self, number: int) -> Sample:
         if number == self._poison and os.getpid() != self._survivor:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return super().sample(number)

@@ -1,7 +1,8 @@
-"""Processes of the pipeline die, and the table stays exact."""
+"""Processes of the pipeline die, hang and err, and the table stays exact."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,11 +13,14 @@ from tests.commands import make_tiny_bundle
 from tests.pipelines import crashing
 from tests.videos import write_video
 from vidcnn.config import InferSpec
-from vidcnn.errors import VidcnnError
-from vidcnn.pipelines import counting, dataset, todo
+from vidcnn.errors import InternalError, VidcnnError
+from vidcnn.pipelines import counting, dataset
 from vidcnn.pipelines.infer import plan_source, run_inference
 
 pytestmark = pytest.mark.ray
+
+NUM_CLIPS = 99
+"""Clips of a long video: seven batches of 16 in one segment."""
 
 
 @pytest.fixture(scope="module")
@@ -24,75 +28,131 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    for name in ("a", "b", "poison", "z"):
-        write_video(folder / f"{name}.mp4", 40, rate=15)
+@pytest.fixture
+def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    monkeypatch.setenv(crashing.MARKS, str(folder))
     return folder
 
 
+def write_long(folder: Path, name: str) -> None:
+    write_video(folder / f"{name}.mp4", 200, rate=15, options={"preset": "ultrafast"})
+
+
+def write_short(folder: Path, name: str) -> None:
+    write_video(folder / f"{name}.mp4", 6, rate=15, options={"preset": "ultrafast"})
+
+
+def spec(videos: Path, bundle: Path, out: Path) -> InferSpec:
+    return InferSpec(
+        source=(str(videos),), out=str(out), model=str(bundle), num_frames=4, stride=1, step=2, decode_timeout=5.0
+    )
+
+
 def classify(videos: Path, bundle: Path, out: Path) -> pa.Table:
-    run_inference(InferSpec(source=(str(videos),), out=str(out), model=str(bundle)), show_progress=False)
+    run_inference(spec(videos, bundle, out), show_progress=False)
     return pq.read_table(out)
 
 
-@pytest.mark.slow
-def test_a_video_that_kills_its_decoder_becomes_error_rows_and_the_others_are_whole(
-    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "PlanStage", crashing.FaultyPlan)
+    monkeypatch.setattr(dataset, "DecodeStage", crashing.FaultyDecode)
+    monkeypatch.setattr(counting, "count_clips", crashing.faulty_count_clips)
+
+
+def rows_of(table: pa.Table, name: str) -> list[tuple[int | None, str | None]]:
+    return [(row["clip"], row["error_kind"]) for row in table.to_pylist() if row["video"] == f"{name}.mp4"]
+
+
+def test_whatever_dies_or_hangs_at_whatever_batch_each_clip_has_one_row(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path
 ) -> None:
-    whole = classify(videos, bundle, tmp_path / "whole.parquet")
-    monkeypatch.setattr(dataset, "DecodeStage", crashing.CrashingDecode)
-    monkeypatch.setattr(dataset, "CheckStage", crashing.CrashingCheck)
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    dying = [f"decode_dies_after_{number}" for number in (0, 1, 3, 6)]
+    dying += ["task_dies_after_1", "task_dies_after_3", "plan_dies"]
+    for name in (*dying, "good"):
+        write_long(videos, name)
+    for name in ("decode_kills", "decode_hangs", "plan_kills", "plan_hangs", "small"):
+        write_short(videos, name)
+    undisturbed = classify(videos, bundle, tmp_path / "undisturbed.parquet")
+    assert undisturbed["error"].null_count == undisturbed.num_rows
+
+    fault(monkeypatch)
     table = classify(videos, bundle, tmp_path / "preds.parquet")
-    poison = [row for row in table.to_pylist() if row["video"] == "poison.mp4"]
-    others = [row for row in table.to_pylist() if row["video"] != "poison.mp4"]
-    assert others == [row for row in whole.to_pylist() if row["video"] != "poison.mp4"]
-    assert [(row["clip"], row["error_kind"], row["label"]) for row in poison] == [
-        (clip, "decoder_crash", None) for clip in range(3)
+    assert len(list(marks.iterdir())) == len(dying)  # each of them did die
+    bad = ("decode_kills", "decode_hangs", "plan_kills", "plan_hangs")
+    assert rows_of(table, "decode_kills") == [(0, "decoder_crash"), (1, "decoder_crash")]
+    assert rows_of(table, "decode_hangs") == [(0, "timeout"), (1, "timeout")]
+    assert rows_of(table, "plan_kills") == [(None, "decoder_crash")]
+    assert rows_of(table, "plan_hangs") == [(None, "timeout")]
+
+    def others(table: pa.Table) -> list[dict[str, object]]:
+        return [row for row in table.to_pylist() if row["video"].removesuffix(".mp4") not in bad]
+
+    assert others(table) == others(undisturbed)
+    assert Counter(row["video"] for row in others(table)) == {
+        **{f"{name}.mp4": NUM_CLIPS for name in (*dying, "good")},
+        "small.mp4": 2,
+    }
+
+
+@pytest.mark.parametrize("stage", ["plan", "decode"])
+def test_a_fault_of_the_program_ends_the_run_with_its_own_message_and_blames_no_video(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path, stage: str
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_short(videos, "a_good")
+    write_short(videos, f"{stage}_errs")
+    fault(monkeypatch)
+    with pytest.raises(InternalError, match=r"unexpected TypeError while .*: an integer is required") as info:
+        classify(videos, bundle, tmp_path / "preds")
+    assert f"faulty_{'plans' if stage == 'plan' else 'batches'}" in "".join(info.value.__notes__)
+    committed = pq.read_table(tmp_path / "preds").to_pylist() if (tmp_path / "preds").exists() else []
+    assert {row["video"] for row in committed} <= {"a_good.mp4"}
+
+
+@pytest.mark.slow
+def test_a_dry_run_counts_what_kills_or_stalls_its_planner_as_bad_and_all_others(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("a", "plan_dies", "plan_hangs", "plan_kills", "z"):
+        write_short(videos, name)
+    monkeypatch.setattr(dataset, "CountStage", crashing.FaultyCount)
+    plan = plan_source(spec(videos, bundle, tmp_path / "preds.parquet"))
+    assert (plan.num_videos_planned, plan.num_clips) == (3, 6)
+    assert [(name, reason.partition(",")[0]) for name, reason in plan.bad_videos] == [
+        ("plan_hangs.mp4", "reading it took too long"),
+        ("plan_kills.mp4", "the process that reads it died"),
     ]
 
 
 @pytest.mark.slow
-def test_a_video_that_kills_its_planner_becomes_one_error_row(
-    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dataset, "PlanStage", crashing.CrashingPlan)
-    monkeypatch.setattr(counting, "count_clips", crashing.crashing_count_clips)
-    table = classify(videos, bundle, tmp_path / "preds.parquet")
-    rows = [row for row in table.to_pylist() if row["error"] is not None]
-    assert [(row["video"], row["clip"], row["error_kind"]) for row in rows] == [("poison.mp4", None, "decoder_crash")]
-    assert table.num_rows == 3 * 3 + 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("num_blocks", [1, 64])
-def test_a_dry_run_counts_a_video_that_kills_its_planner_as_bad_and_all_others(
-    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_blocks: int
-) -> None:
-    monkeypatch.setattr(todo, "_NUM_BLOCKS", num_blocks)
-    monkeypatch.setattr(dataset, "CountStage", crashing.CrashingCount)
-    plan = plan_source(InferSpec(source=(str(videos),), out=str(tmp_path / "preds.parquet"), model=str(bundle)))
-    assert (plan.num_videos_planned, plan.num_clips) == (3, 9)
-    assert plan.bad_videos == (("poison.mp4", "the process that reads it died, again and again"),)
-
-
-@pytest.mark.slow
 def test_a_model_actor_that_dies_is_replaced(
-    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path
 ) -> None:
-    monkeypatch.setenv("VIDCNN_TEST_MARKER", str(tmp_path / "died"))
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in "abc":
+        write_long(videos, name)
     monkeypatch.setattr(dataset, "ScoreStage", crashing.OnceDyingScore)
     table = classify(videos, bundle, tmp_path / "preds.parquet")
-    assert (tmp_path / "died").exists()
-    assert (table.num_rows, table["error"].null_count) == (12, 12)
+    assert [mark.name for mark in marks.iterdir()] == ["score"]
+    assert [rows_of(table, name) for name in "abc"] == [[(clip, None) for clip in range(NUM_CLIPS)]] * 3
 
 
 @pytest.mark.slow
 def test_a_model_that_always_dies_is_an_error_and_no_row_blames_a_video(
-    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_short(videos, "a")
     monkeypatch.setattr(dataset, "ScoreStage", crashing.AlwaysDyingScore)
-    with pytest.raises(VidcnnError, match=r"the process that runs the model died|Ray gave up"):
+    with pytest.raises(VidcnnError, match=r"died again and again, last over clips of a\.mp4|Ray gave up"):
         classify(videos, bundle, tmp_path / "preds")
     assert not (tmp_path / "preds").exists()

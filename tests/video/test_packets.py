@@ -7,7 +7,7 @@ from typing import Any
 import av
 import pytest
 
-from vidcnn.video.packets import can_skip_frames, frame_counter
+from vidcnn.video.packets import can_skip_frames, frame_counter, picture_finder
 
 from ..videos import write_video
 from .interlaced import sequence_parameters, write_fields
@@ -75,3 +75,41 @@ def test_frames_are_skipped_only_where_that_is_exact(tmp_path: Path) -> None:
     assert not can_skip_frames(codec("hevc", two_layers))
     assert not can_skip_frames(codec("hevc", b"\0\0\0\1\x40\1"))  # how many there are is not told
     assert not can_skip_frames(codec("hevc", None))
+
+
+class Data(bytes):
+    """A packet with nothing but its bytes."""
+
+    @property
+    def size(self) -> int:
+        return len(self)
+
+
+DIRAC = b"BBCD"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("gif", b",\0\0\0\0\x01\0\x01\0\0", True),
+        ("gif", b"!\xf9\x04\0\x0a\0\0\0,\0\0\0\0\x01\0\x01\0\0", True),  # an image with its delay
+        ("gif", b"!\xf9\x04\0\x0a\0\0\0", False),
+        ("gif", b"!\xfe\x05hello\0!\xfe\x02ab\0;", False),
+        ("gif", b"GIF89a", True),  # no block: for the decoder to say what it is
+        ("dirac", DIRAC + b"\x10" + bytes(8), False),  # the end of a sequence
+        ("dirac", DIRAC + b"\x00" + (20).to_bytes(4, "big") + bytes(11) + DIRAC + b"\xe8" + bytes(20), True),
+        ("dirac", DIRAC + b"\x00" + (20).to_bytes(4, "big") + bytes(11), False),
+        ("dirac", b"noise", True),
+        ("mpeg2video", b"\0\0\1\xb3" + bytes(8), False),
+        ("mpeg2video", b"\0\0\1\xb3" + bytes(8) + b"\0\0\1\0\0", True),
+        ("h264", b"\0\0\1\x09\xf0", False),
+        ("h264", b"\0\0\1\x65\x88", True),
+        ("vp8", b"\x10", True),
+    ],
+)
+def test_a_packet_may_hold_no_picture(name: str, data: bytes, expected: bool) -> None:
+    assert picture_finder(codec(name))(Data(data)) is expected
+
+
+def test_large_packets_are_not_looked_through() -> None:
+    assert picture_finder(codec("gif"))(Data(b"!\xfe" + (b"\x04abcd" * 400) + b"\0"))

@@ -203,3 +203,14 @@ def test_clips_outlive_their_frames(tmp_path: Path) -> None:
     for _ in range(20):
         coded("yuv420p", size=(240, 320), colorspace=1)
     assert np.array_equal(converted, copy)
+
+
+@pytest.mark.parametrize("colorspace", [3, 12, 15, 17, 99])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le", "nv21"])
+def test_a_colour_space_that_libav_does_not_convert_is_guessed(colorspace: int, pixel_format: str) -> None:
+    for arguments in ({}, {"exact": True}):
+        expected = FrameConverter(PREPROCESSING, **arguments).convert(coded(pixel_format, colorspace=2))
+        found = FrameConverter(PREPROCESSING, **arguments).convert(coded(pixel_format, colorspace=colorspace))
+        assert mean_difference(found, expected) < 2
+    whole = FrameConverter(None).convert(coded(pixel_format, colorspace=colorspace))
+    assert np.array_equal(whole, FrameConverter(None).convert(coded(pixel_format, colorspace=2)))

@@ -71,10 +71,11 @@ def test_every_file_is_probed_as_its_inventory_says(real_data: Path) -> None:
         is_video = not any(note in notes for note in ("NO-VIDEO", "COVER-ART", "packets=0", "OPEN-ERROR"))
         if "metadata_errors" in notes:
             is_video = True  # it opens where names that are not UTF-8 are taken as they are
+        is_encrypted = "subsample_encrypted" in path
         if isinstance(found, VideoError):
             kinds[found.kind] += 1
-            assert not is_video, path
-            assert found.kind == ("unreadable" if "OPEN-ERROR" in notes else "no_video"), path
+            assert not is_video or is_encrypted, path
+            assert found.kind == ("unreadable" if "OPEN-ERROR" in notes or is_encrypted else "no_video"), path
             continue
         kinds["video"] += 1
         assert is_video, path
@@ -88,7 +89,7 @@ def test_every_file_is_probed_as_its_inventory_says(real_data: Path) -> None:
         if row["duration_s"]:
             assert found.duration_seconds <= float(row["duration_s"]) * 1.3 + 0.2, path
     assert kinds["video"] > 80
-    assert kinds["unreadable"] == 4
+    assert kinds["unreadable"] == 4 + 2
 
 
 def probe(path: Path) -> VideoInfo | VideoError:
@@ -104,7 +105,6 @@ def probe(path: Path) -> VideoInfo | VideoError:
         ("dmlc+decord/tests/test_data/corrupted.mp4", 21),
         ("RomanArzumanyan+VALI/tests/data/test_bad_task_info_pynv.mkv", 0),
         (f"{EXOPLAYER}/vp9/invalid-bitstream.webm", 43),
-        (f"{EXOPLAYER}/mkv/subsample_encrypted_noaltref.webm", 1),
     ],
 )
 def test_broken_files_give_rows_for_what_they_lack(name: str, num_bad: int, real_data: Path) -> None:
@@ -117,3 +117,22 @@ def test_a_decoder_that_calls_every_frame_corrupt_is_not_believed(real_data: Pat
     path = real_data / "videos" / "RomanArzumanyan+VALI/tests/data/test_bad_task_info_ffmpeg.wmv"
     clips = decode_clips(path, ClipSpec(Sampling(4, stride=20)))
     assert not any(isinstance(clip, VideoError) for clip in clips)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("drm/sample_fragmented_clearkey.mp4", "Common Encryption"),
+        ("mkv/subsample_encrypted_altref.webm", "Matroska encryption"),
+        ("mkv/subsample_encrypted_noaltref.webm", "Matroska encryption"),
+    ],
+)
+def test_encrypted_files_say_so(name: str, scheme: str, real_data: Path) -> None:
+    found = probe(real_data / "videos" / EXOPLAYER / name)
+    assert isinstance(found, VideoError)
+    assert (found.kind, found.message) == ("unreadable", f"it is encrypted ({scheme}): decrypt it first")
+
+
+def test_a_picture_with_data_of_an_unknown_kind_is_decoded(real_data: Path) -> None:
+    (clip,) = decode_clips(real_data / "videos" / EXOPLAYER / "mp4/sample_still_photo.heic")
+    assert not isinstance(clip, VideoError)

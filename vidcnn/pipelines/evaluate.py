@@ -22,15 +22,16 @@ from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
 from vidcnn.models.registry import architecture
-from vidcnn.pipelines.deaths import decoder_death
 from vidcnn.pipelines.infer import uses_gpus
 from vidcnn.planning import PlanSettings
 from vidcnn.processes import lower_priority
 from vidcnn.progress import ProgressDisplay
 from vidcnn.storage import public_location
+from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.data import split_settings
 from vidcnn.training.validation import Validation, summarise_scores
-from vidcnn.training.views import ViewSettings, load_views
+from vidcnn.training.views import ViewSettings
+from vidcnn.video.cell import this_cell
 
 _NUM_AHEAD = 2
 """Videos that each model actor has before it: one is scored while the other is loaded."""
@@ -225,18 +226,16 @@ def _result(done: Any) -> Any:
     try:
         return ray.get(done)
     except RayError as error:
-        death = decoder_death(error)
-        if death is not None:
-            return death
         if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
             raise error.cause from None
-        raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VidcnnError(f"Ray gave up: {reason}", "run the same command again") from error
 
 
 def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> list[Any]:
     if yields:
         lower_priority()
-    return list(load_views(sample, views))
+    return list(load_views_in_cell(sample, views, this_cell(yields=yields)))
 
 
 @ray.remote

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from vidcnn.errors import ErrorKind, SourceError
+from vidcnn.errors import ErrorKind, SourceError, StorageError
 from vidcnn.sources.arguments import Source, absolute_path, look_up
 from vidcnn.sources.lists import read_list
 from vidcnn.sources.names import left_out_text, utf8_name
@@ -30,6 +30,8 @@ _LOOKUP_BATCH = 256
 _LOCAL = LocalTree()
 _NO_VIDEO = Status(error="is a folder without a video", error_kind="no_video")
 _NUM_IGNORED_SHOWN = 5
+_MAX_FAULTS = 100
+"""Files in a row that the storage says nothing of, after which listing ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class SourceVideo:
         size_bytes: Size of the file, or of all frames of a frame folder.
         mtime_ns: Time of the last modification, in nanoseconds since 1970; of a frame folder, that of its
             newest frame.
-        error_kind: Set if it is known already that it cannot be read.
-        error: What is wrong, in plain words.
+        error_kind: Set if it is known already that it cannot be read, through its own fault.
+        error: What is wrong, in plain words; also where the storage or this machine failed, so that nothing is known.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Listing:
         ValueError: There are no sources.
         SourceError: A source does not exist, cannot be listed, or is a glob that matches nothing. From
             iterating: a list is malformed or empty, or there is no video at all.
+        StorageError: From iterating: the storage fails again and again.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -92,6 +95,7 @@ class Listing:
         self._below_root = None if self._root is None else join(self._root, "")
         self.ignored: Counter[str] = Counter()
         self.empty_sources: list[str] = []
+        self._num_faults = 0
 
     def __iter__(self) -> Iterator[SourceVideo]:
         """List the videos: first those that are named one by one, then those of folders."""
@@ -101,6 +105,7 @@ class Listing:
         may_repeat = len(self._sources) > 1 or self._sources[0].kind == "list"
         listed: set[str] = set()
         is_empty = True
+        self._num_faults = 0
         for source in self._named:
             for tree, found in self._find(source):
                 video = self._video(tree, found)
@@ -167,6 +172,13 @@ class Listing:
     def _video(self, tree: Tree, found: Found) -> SourceVideo:
         location = tree.location(found.path)
         status = found.status
+        self._num_faults = self._num_faults + 1 if status.error and status.error_kind is None else 0
+        if self._num_faults >= _MAX_FAULTS:
+            raise StorageError(
+                f"the storage fails: the last {self._num_faults} files could not be looked at, such as "
+                f"{self._name(location)}, which {status.error}",
+                "run the same command again when it is back",
+            )
         return SourceVideo(
             name=self._name(location),
             location=location,
@@ -224,5 +236,6 @@ def _entry_status(location: str) -> tuple[Tree, str, Status]:
     try:
         tree, path = open_tree(location)
     except (OSError, ValueError) as failure:
-        return _LOCAL, location, Status(error=failure_text(failure))
+        kind: ErrorKind | None = "unreadable" if isinstance(failure, ValueError) else None
+        return _LOCAL, location, Status(error=failure_text(failure), error_kind=kind)
     return tree, path, tree.status(path)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from vidcnn.errors import ErrorKind
+from vidcnn.faults import is_own_fault
+from vidcnn.retrying import RetryPolicy
 from vidcnn.storage import Uri, failure_text, is_remote, local_path, open_filesystem, split_uri
 
 if TYPE_CHECKING:
@@ -20,30 +23,41 @@ if TYPE_CHECKING:
 Keep = Callable[[str], object]
 """Tells of a name, by the truth of what it returns, whether it is wanted."""
 
+LOOK_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
+"""How often a folder or file is looked at while the storage fails."""
+
 _EMPTY_PART = "//*"
 """Stands for what is below the folder ``a`` in keys such as ``a//b``: valid ones, but pyarrow opens none of them."""
 
 
 class Status(NamedTuple):
-    """What a look at one path tells. `error` continues a sentence after the path; `error_kind` goes along."""
+    """What a look at one path tells.
+
+    `error` continues a sentence after the path. `error_kind` goes along with it, and is None where the storage or this
+    machine fails, of which nothing can be said of the path.
+    """
 
     is_folder: bool = False
     size_bytes: int = 0
     mtime_ns: int = 0
     error: str | None = None
-    error_kind: ErrorKind = "unreadable"
+    error_kind: ErrorKind | None = "unreadable"
 
 
 class Contents(NamedTuple):
     """The wanted names in one folder, each list sorted; `links` are symbolic links to folders.
 
-    `error` says why reading the folder ended early, or is None.
+    `error` says why reading the folder ended early, or is None; `error_kind` is as in `Status`.
     """
 
     files: list[str]
     folders: list[str]
     links: list[str]
-    error: str | None
+    error: str | None = None
+    error_kind: ErrorKind | None = "unreadable"
+
+
+Looked = TypeVar("Looked", Status, Contents)
 
 
 class Tree(Protocol):
@@ -77,10 +91,14 @@ class LocalTree:
 
     def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         """Read one folder; its files are not looked at yet."""
+        return _tried(lambda: self._read(folder, keep_file, keep_folder))
+
+    def _read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         files: list[str] = []
         folders: list[str] = []
         links: list[str] = []
-        error = None
+        error: str | None = None
+        kind: ErrorKind | None = "unreadable"
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -93,17 +111,20 @@ class LocalTree:
                     if keep(entry.name):
                         names.append(entry.name)
         except OSError as failure:
-            error = failure_text(failure)
-        return Contents(sorted(files), sorted(folders), sorted(links), error)
+            error, kind = failure_text(failure), _kind(failure, folder)
+        return Contents(sorted(files), sorted(folders), sorted(links), error, kind)
 
     def status(self, path: str) -> Status:
         """Look at one path; only folders and regular files are without error."""
+        return _tried(lambda: self._status(path))
+
+    def _status(self, path: str) -> Status:
         try:
             status = os.stat(path)
         except (OSError, ValueError) as failure:
             if isinstance(failure, FileNotFoundError) and os.path.islink(path):
                 return Status(error="is a broken symbolic link")
-            return Status(error=failure_text(failure))
+            return Status(error=failure_text(failure), error_kind=_kind(failure, path))
         if stat.S_ISDIR(status.st_mode):
             return Status(is_folder=True, mtime_ns=status.st_mtime_ns)
         if not stat.S_ISREG(status.st_mode):
@@ -137,6 +158,9 @@ class RemoteTree:
 
     def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         """Read one level of the hierarchy; the answer tells the status of its files as well."""
+        return _tried(lambda: self._read(folder, keep_file, keep_folder))
+
+    def _read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         from pyarrow.fs import FileSelector, FileType
 
         self._infos = {}
@@ -145,7 +169,7 @@ class RemoteTree:
         try:
             infos = self._filesystem.get_file_info(FileSelector(folder))
         except (OSError, ValueError) as failure:
-            return Contents([], [], [], failure_text(failure))
+            return Contents([], [], [], failure_text(failure), _kind(failure, self.location(folder)))
         # The answer names the folder itself where a key below it has an empty part.
         folders = {
             info.base_name if info.path != folder else _EMPTY_PART for info in infos if info.type == FileType.Directory
@@ -155,10 +179,13 @@ class RemoteTree:
             if info.type == FileType.File and not _marks_folder(info, folders) and keep_file(info.base_name):
                 files.append(info.base_name)
                 self._infos[info.path] = info
-        return Contents(sorted(files), sorted(filter(keep_folder, folders)), [], None)
+        return Contents(sorted(files), sorted(filter(keep_folder, folders)), [])
 
     def status(self, path: str) -> Status:
         """Look at one path: a request, unless the path was in the folder read last."""
+        return _tried(lambda: self._status(path))
+
+    def _status(self, path: str) -> Status:
         from pyarrow.fs import FileType
 
         info = self._infos.get(path)
@@ -166,7 +193,7 @@ class RemoteTree:
             try:
                 info = self._filesystem.get_file_info(path)
             except (OSError, ValueError) as failure:
-                return Status(error=failure_text(failure))
+                return Status(error=failure_text(failure), error_kind=_kind(failure, self.location(path)))
         if info.type == FileType.NotFound:
             return Status(error="does not exist")
         return Status(info.type == FileType.Directory, int(info.size or 0), int(info.mtime_ns or 0))
@@ -192,6 +219,22 @@ def open_tree(location: str) -> tuple[Tree, str]:
 def join(folder: str, name: str) -> str:
     """Return the path of a name in a folder."""
     return folder + name if folder.endswith("/") or name.startswith("/") else f"{folder}/{name}"
+
+
+def _kind(failure: Exception, location: str) -> ErrorKind | None:
+    """Return the kind of error of a path that cannot be read; None where that is no fault of its own."""
+    own = isinstance(failure, FileNotFoundError) or is_own_fault(failure, location)
+    return "unreadable" if own else None
+
+
+def _tried(look: Callable[[], Looked]) -> Looked:
+    """Look at something, and again where the storage fails."""
+    for wait in LOOK_TRIES.waits():
+        seen = look()
+        if seen.error is None or seen.error_kind is not None:
+            return seen
+        time.sleep(wait)
+    return look()
 
 
 def _marks_folder(info: FileInfo, folders: set[str]) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from vidcnn.errors import VideoError
+from vidcnn.errors import StorageError, VideoError
+from vidcnn.faults import video_fault
 from vidcnn.sources.names import (
     HIDDEN_FILES,
     HIDDEN_FOLDERS,
@@ -24,7 +25,6 @@ from vidcnn.sources.names import (
 )
 from vidcnn.sources.patterns import Pattern, States
 from vidcnn.sources.trees import Contents, Status, Tree, join, open_tree
-from vidcnn.storage import failure_text
 
 
 class Found(NamedTuple):
@@ -110,12 +110,15 @@ def list_frames(location: str) -> list[str]:
     Raises:
         VideoError: `unreadable`: the folder cannot be read; `changed`: it no longer holds one sequence of
             images.
+        StorageError: The storage fails.
     """
     try:
         tree, folder = open_tree(location)
     except (OSError, ValueError) as failure:
-        raise VideoError("unreadable", failure_text(failure)) from failure
+        raise video_fault(failure, location) from failure
     contents = tree.read(folder, partial(_keep_media, Counter()), _is_visible)
+    if contents.error and contents.error_kind is None:
+        raise StorageError(f"it {contents.error}")
     if contents.error:
         raise VideoError("unreadable", contents.error)
     frames = _frames_in(contents)
@@ -196,16 +199,16 @@ def _files_in(tree: Tree, folder: str, contents: Contents) -> Iterator[Found]:
         status = tree.status(path)
         yield Found(path, Status(error="became a folder") if status.is_folder else status)
     if contents.error:
-        yield Found(folder, Status(error=contents.error))
+        yield Found(folder, Status(error=contents.error, error_kind=contents.error_kind))
 
 
 def _frames_status(tree: Tree, folder: str, frames: list[str]) -> Status:
     size_bytes = mtime_ns = 0
-    error = None
+    error, kind = None, Status().error_kind
     for name in frames:
         status = tree.status(join(folder, name))
         size_bytes += status.size_bytes
         mtime_ns = max(mtime_ns, status.mtime_ns)
         if status.error and error is None:
-            error = f"its frame {utf8_name(name)} {status.error}"
-    return Status(False, size_bytes, mtime_ns, error)
+            error, kind = f"its frame {utf8_name(name)} {status.error}", status.error_kind
+    return Status(False, size_bytes, mtime_ns, error, kind)

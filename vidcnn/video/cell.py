@@ -70,6 +70,12 @@ class Cell:
     def __init__(self, *, yields: bool = False) -> None:
         self._yields = yields
         self._child: _Child | None = None
+        self._num_started = 0
+
+    @property
+    def generation(self) -> int:
+        """Number of the child that does the next work; what was sent to an earlier one is lost."""
+        return self._num_started if self._child is not None else self._num_started + 1
 
     def run(
         self,
@@ -92,7 +98,7 @@ class Cell:
             StorageError: No child can be started on this machine.
             Exception: What `work` raised.
         """
-        child = self._started()
+        child = self._started(work.__module__)
         is_over = False
         try:
             child.send((work, items, arguments))
@@ -115,9 +121,10 @@ class Cell:
             self._child.kill()
             self._child = None
 
-    def _started(self) -> _Child:
+    def _started(self, module: str) -> _Child:
         if self._child is None:
-            self._child = _Child(self._yields)
+            self._child = _Child(self._yields, module)
+            self._num_started += 1
         return self._child
 
 
@@ -137,9 +144,9 @@ _cells: dict[bool, Cell] = {}
 
 
 class _Child:
-    """A running child."""
+    """A running child, which has imported a module: on a busy machine that alone may take long."""
 
-    def __init__(self, yields: bool) -> None:
+    def __init__(self, yields: bool, module: str) -> None:
         self.num_runs = 0
         self._is_killed = False
         status_file = os.memfd_create("vidcnn-status")
@@ -150,7 +157,7 @@ class _Child:
             self._status = CellStatus(status_file)
             files = (its.fileno(), lifeline, status_file)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "vidcnn.video.cell_worker", *map(str, files), str(int(yields))],
+                [sys.executable, "-m", "vidcnn.video.cell_worker", *map(str, files), str(int(yields)), module],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=files,

@@ -1,7 +1,7 @@
 """The decoding process: takes work from its parent, and ends with it.
 
-It is started by `vidcnn.video.cell` as ``python -m vidcnn.video.cell_worker CHANNEL LIFELINE STATUS PRIORITY``, with
-the numbers of three descriptors that it inherits.
+It is started by `vidcnn.video.cell` as ``python -m vidcnn.video.cell_worker CHANNEL LIFELINE STATUS YIELDS MODULE``,
+with the numbers of three descriptors that it inherits, and the module that its work is in.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from vidcnn.processes import lower_priority
@@ -34,6 +36,8 @@ def main() -> None:
     cell_status.show(status_file)
     with socket.socket(fileno=channel_file) as channel:
         try:
+            with suppress(Exception):  # what is wrong with it shows when its work arrives
+                import_module(sys.argv[5])
             send(channel, (READY, None))
             while True:
                 _serve(channel)

@@ -18,6 +18,8 @@ import av.error
 import av.logging
 
 from vidcnn.errors import VidcnnError, VideoError
+from vidcnn.video.complaints import tells_of_damage, tells_of_loss
+from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
 from vidcnn.video.structure import explain_cut, find_playlist
 
@@ -51,7 +53,6 @@ _MAX_LEAD_PACKETS = 512
 _FILE_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, BufferError, struct.error)
 """What reading odd files may raise: libav's own errors, and those of arithmetic on what they claim."""
 
-av.logging.set_level(av.logging.PANIC)
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ class OpenVideo:
         container: PyAV's input container.
         stream: The first video stream that is not cover art.
         file: The bytes that libav reads.
+        max_pixels: Largest frame, width times height, that may be decoded.
     """
 
     container: Any
     stream: Any
     file: VideoFile
+    max_pixels: int
 
     @property
     def size_bytes(self) -> int:
@@ -100,9 +103,9 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
                     "too_large",
                     f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
                 )
-            codec.options = {"max_pixels": str(max_pixels)}
+            codec.options = {"max_pixels": str(max_pixels), "err_detect": "crccheck"}
             codec.thread_count = 1
-            yield OpenVideo(container, stream, file)
+            yield OpenVideo(container, stream, file, max_pixels)
 
 
 @contextmanager
@@ -170,12 +173,22 @@ def read_from_keyframe(video: OpenVideo) -> Iterator[Any]:
 
 def _read_packets(video: OpenVideo) -> Iterator[Any]:
     num_failures = 0
+    codec_name, container_name = video.stream.codec_context.name, video.container.format.name
+    capture = av.logging.Capture()
     while num_failures < _MAX_READ_FAILURES:
+        packets = video.container.demux(video.stream)
         try:
-            for packet in video.container.demux(video.stream):
+            while True:
+                with capture as log:
+                    packet = next(packets, None)
+                if packet is None:
+                    return
+                if log:
+                    if tells_of_loss(log, container_name) or tells_of_damage(log, codec_name):
+                        yield None
+                    log.clear()
                 yield packet
                 num_failures = 0
-            return
         except av.error.FFmpegError:
             num_failures += 1
         yield None
@@ -199,6 +212,8 @@ def _open_container(location: str, file: VideoFile, max_pixels: int) -> Any:
         head = read_at(location)
         if playlist := find_playlist(head):
             raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
+        if scheme := find_encryption(head, file.size_bytes):
+            raise VideoError("unreadable", reason_of(scheme)) from error
         if reason := explain_cut(head, file.size_bytes):
             raise VideoError("truncated", reason) from error
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
@@ -213,6 +228,8 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
     for stream in whole or candidates:
         if stream.codec_context is not None:
             return stream
+    if scheme := find_encryption(read_at(location), size_bytes):
+        raise VideoError("unreadable", reason_of(scheme))
     if reason := explain_cut(read_at(location), size_bytes):
         raise VideoError("truncated", reason)
     if candidates:

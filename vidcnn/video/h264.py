@@ -38,6 +38,7 @@ class FieldPairs:
 
     def __init__(self, extradata: bytes | None) -> None:
         self._parameters = _sequence_parameters(extradata or b"")
+        self._has_lengths = (extradata or b"")[:1] == b"\1"  # avcC: units follow their lengths
         self._first: Field | None = None
 
     @property
@@ -53,7 +54,7 @@ class FieldPairs:
         """
         if self._parameters is None:
             return True
-        first, field = self._first, _field(bytes(memoryview(packet)[:_HEAD_BYTES]), self._parameters)
+        first, field = self._first, self._field_of(bytes(memoryview(packet)[:_HEAD_BYTES]))
         completes = (
             first is not None
             and field is not None
@@ -63,6 +64,10 @@ class FieldPairs:
         )
         self._first = None if completes else field
         return not completes
+
+    def _field_of(self, head: bytes) -> Field | None:
+        assert self._parameters is not None
+        return _field(_units_by_length(head) if self._has_lengths else _units(head), self._parameters)
 
 
 class _Parameters(NamedTuple):
@@ -151,9 +156,9 @@ def _skip_scaling_lists(bits: _Bits, count: int) -> None:
             last = scale or last
 
 
-def _field(head: bytes, parameters: _Parameters) -> Field | None:
+def _field(units: list[tuple[int, bytes]], parameters: _Parameters) -> Field | None:
     """Return the field that a packet begins with, or None where it is a frame (slice_header, 7.3.3)."""
-    for kind, body in _units(head):
+    for kind, body in units:
         if kind in (_SLICE, _IDR_SLICE):
             bits = _Bits(body[:32])
             for _ in range(3):
@@ -172,9 +177,14 @@ def _units(data: bytes) -> list[tuple[int, bytes]]:
         return [(data[8] & 31, data[9 : 8 + length])] if len(data) > 8 else []
     if data.startswith((b"\0\0\1", b"\0\0\0\1")):  # Annex B: start codes
         return [(unit[0] & 31, unit[1:]) for unit in data.split(b"\0\0\1")[1:] if unit]
+    return _units_by_length(data)
+
+
+def _units_by_length(data: bytes) -> list[tuple[int, bytes]]:
+    """Return type and body of the units in a packet where each has a length of four bytes before it."""
     units = []
     position = 0
-    while position + 4 < len(data):  # lengths of four bytes
+    while position + 4 < len(data):
         end = position + 4 + int.from_bytes(data[position : position + 4], "big")
         units.append((data[position + 4] & 31, data[position + 5 : end]))
         position = end

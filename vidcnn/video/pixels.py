@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.sidedata.sidedata import Type
 
 from vidcnn.transforms import Preprocessing, resize_and_crop
+from vidcnn.video.side_data import display_matrix
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -43,6 +43,7 @@ _LUMA_WEIGHTS = {  # (Kr, Kb) by AVColorSpace, ITU-T H.273 table 4
 }
 _BT601 = (0.299, 0.114)  # also what libav takes where the stream does not say
 
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _NOT_LINEAR_IN_CBCR = (0, 8, 11, 12, 13, 14, 15, 16, 17)  # RGB, YCgCo, ICtCp and others: left to libav
 
 cv2.setNumThreads(1)  # a decoder has one core
@@ -75,25 +76,38 @@ class FrameConverter:
         orientation = self._orientation(frame)
         preprocessing = self._preprocessing
         if preprocessing is None:
-            return _upright(frame.to_ndarray(format="rgb24"), orientation)
+            return _upright(_converted(frame), orientation)
         if self._uncropped:
             size = (frame.width, frame.height) if orientation.is_transposed else (frame.height, frame.width)
             preprocessing = preprocessing.uncropped(*size)
         if self._exact:
-            return resize_and_crop(_upright(frame.to_ndarray(format="rgb24"), orientation), preprocessing)
+            return resize_and_crop(_upright(_converted(frame), orientation), preprocessing)
         target = _target(preprocessing, frame.height, frame.width, orientation)
         rgb = _resize_planes(frame, target)
         if rgb is None:
-            rgb = _resize(frame.to_ndarray(format="rgb24"), target)
+            rgb = _resize(_converted(frame), target)
         return _upright(rgb, orientation)
 
     def _orientation(self, frame: Any) -> _Orientation:
         if self._is_turned is None:
-            self._is_turned = frame.side_data.get(Type.DISPLAYMATRIX) is not None
+            self._is_turned = display_matrix(frame) is not None
         if not self._is_turned and frame.rotation == 0:
             return _Orientation()
-        matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-        return _Orientation() if matrix is None else _read_matrix(bytes(matrix))
+        matrix = display_matrix(frame)
+        return _Orientation() if matrix is None else _read_matrix(matrix)
+
+
+def _converted(frame: Any) -> UInt8Array:
+    """Return a whole frame as libav converts it: uint8 (H, W, 3)."""
+    try:
+        rgb: UInt8Array = frame.to_ndarray(format="rgb24")
+    except OSError:
+        # libav refuses colour spaces that are reserved, and some that it cannot convert: it takes a guess if not asked.
+        if frame.colorspace == _UNSPECIFIED:
+            raise
+        frame.colorspace = _UNSPECIFIED
+        rgb = frame.to_ndarray(format="rgb24")
+    return rgb
 
 
 class _Orientation(NamedTuple):

@@ -12,6 +12,7 @@ from itertools import islice
 import av.error
 
 from vidcnn.clips import FrameTimes
+from vidcnn.errors import VideoError
 from vidcnn.video.container import (
     MAX_PIXELS,
     OpenVideo,
@@ -19,7 +20,9 @@ from vidcnn.video.container import (
     open_video,
     read_from_keyframe,
 )
-from vidcnn.video.files import file_version
+from vidcnn.video.encryption import find_encryption, packet_encryption, reason_of
+from vidcnn.video.files import file_version, read_at
+from vidcnn.video.structure import is_animated_webp
 from vidcnn.video.timeline import Timing, read_timeline
 
 __all__ = ["Timing", "VideoInfo", "probe_video"]
@@ -90,7 +93,7 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
             timing=timing,
             width=codec.width,
             height=codec.height,
-            rotation=_rotation(video),
+            rotation=_rotation(video, location),
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
             codec=codec.name,
             container=video.container.format.name,
@@ -99,21 +102,32 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
         )
 
 
-def _rotation(video: OpenVideo) -> int:
-    """Return the first frame's rotation; 0 where no frame can be decoded.
+def _rotation(video: OpenVideo, location: str) -> int:
+    """Return the rotation of the first frames; 0 where none can be decoded, and it is not known why.
 
     Raises:
         FFmpegError: Frames are larger than allowed, so that libav could not even tell their size.
+        VideoError: `unreadable`: the file is encrypted from its beginning, or of a kind that libav cannot decode.
     """
     codec = video.stream.codec_context
+    rotation = 0
     try:
         video.container.seek(0)
         for packet in islice(read_from_keyframe(video), _MAX_PACKETS):
+            if packet is not None and (scheme := packet_encryption(packet, video.stream)):
+                raise VideoError("unreadable", reason_of(scheme))
             # Drained at once, the decoder does not wait for the frames that it would put in order.
             for frame in (*(packet.decode() if packet is not None else ()), *codec.decode(None)):
-                return int(frame.rotation)
+                rotation = int(frame.rotation)
+                if not frame.is_corrupt:
+                    return rotation
             codec.flush_buffers()
     except (av.error.FFmpegError, ValueError) as error:
         if codec.width == 0 and complaint_about_size(error):
             raise
-    return 0
+    read = read_at(location)
+    if scheme := find_encryption(read, video.size_bytes):
+        raise VideoError("unreadable", reason_of(scheme))
+    if is_animated_webp(read):
+        raise VideoError("unreadable", "it is an animated WebP, which libav cannot decode: convert it")
+    return rotation

@@ -13,13 +13,17 @@ from collections.abc import Generator, Iterator
 from typing import Any, Literal
 
 import av.error
+import av.logging
 
 from vidcnn.clips import Segment
 from vidcnn.errors import VideoError
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
+from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.damage import FrameJudge, JudgedFrame
-from vidcnn.video.packets import can_skip_frames
+from vidcnn.video.encryption import packet_encryption, reason_of
+from vidcnn.video.missing import has_index
+from vidcnn.video.packets import can_skip_frames, picture_finder
 
 _SEEK_BACK_SECONDS = (0.0, 2.0, 15.0)
 """How far before a keyframe's time to look for it; after these, decoding starts at the beginning of the file."""
@@ -58,6 +62,10 @@ class SegmentReader:
         self._starts_at_beginning = segment.starts_at_beginning
         self._needed = frozenset(assembler.needed)
         self._skips = not by_order and can_skip_frames(self._codec)
+        self._may_be_encrypted = has_index(video)  # of others, the first frame tells
+        self._encryption: str | None = None
+        self._log_capture = av.logging.Capture()
+        self._has_picture = picture_finder(self._codec)
         self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
         self._has_read = False
         self._sought: int | None = None  # the keyframe that was last looked for
@@ -151,15 +159,27 @@ class SegmentReader:
         if packet is None:
             judge.note_damage()
             return
-        time = self._feed(packet) if packet.size else None
+        has_picture = packet.size > 0 and self._has_picture(packet)
+        time = self._feed(packet) if has_picture else None
         if time is None and packet.size == 0 and packet.dts is not None:
             return  # a frame left out by the recorder; to the decoder an empty packet would be the end
-        try:
-            frames = packet.decode()
-        except (av.error.FFmpegError, ValueError):
+        if time is not None and self._may_be_encrypted and (scheme := packet_encryption(packet, self._video.stream)):
+            self._encryption = scheme
             judge.note_damage(time)
             self._num_decoded += 1
+            return
+        try:
+            with self._log_capture as log:
+                frames = packet.decode()
+        except (av.error.FFmpegError, ValueError):
+            if has_picture or not packet.size:
+                judge.note_damage(time)
+                self._num_decoded += 1
             frames = []
+        if log:
+            if time is not None and tells_of_damage(log, self._codec.name):
+                judge.note_damage(time)
+            log.clear()
         for frame in frames:
             is_damaged = self._heeds_flags and frame.is_corrupt
             yield from judge.add(frame, self._time_of(frame), is_damaged=is_damaged)
@@ -206,6 +226,8 @@ class SegmentReader:
     def _settle(self, frame: Any) -> Iterator[DecodedClip]:
         if frame is not None:
             yield from self._assembler.put(frame)
+        elif self._encryption is not None:
+            yield from self._assembler.fail_next(VideoError("unreadable", reason_of(self._encryption)))
         else:
             message = "frames of this clip, or frames that they build on, are damaged"
             yield from self._assembler.fail_next(VideoError("corrupt_frames", message))

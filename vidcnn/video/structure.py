@@ -68,6 +68,12 @@ def declared_size(read: ReadAt, size_bytes: int) -> int | None:
     return None
 
 
+def is_animated_webp(read: ReadAt) -> bool:
+    """Tell whether a file is a WebP with several images (WebP Container Specification, VP8X)."""
+    head = read(0, 21)
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
+
+
 def _boxes(read: ReadAt, size_bytes: int) -> Iterator[tuple[bytes, int]]:
     """Yield the type and the end of each top-level box of an ISO base media file (ISO/IEC 14496-12, 4.2)."""
     offset = 0

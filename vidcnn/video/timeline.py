@@ -14,12 +14,16 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 import av.error
+import av.format
 import numpy as np
 
 from vidcnn.errors import VideoError
 from vidcnn.grid import FrameTimes, IntArray
-from vidcnn.video.container import OpenVideo, read_from_keyframe
+from vidcnn.video.container import OpenVideo, open_video, read_from_keyframe
+from vidcnn.video.encryption import find_encryption, reason_of
+from vidcnn.video.ending import declared_end, end_of_last
 from vidcnn.video.files import read_at
+from vidcnn.video.leading import MAX_LEADING_PACKETS, decodable_times, num_lost_at_start
 from vidcnn.video.missing import entries_cut_off, has_index, with_lost_duration, with_lost_entries
 from vidcnn.video.packets import frame_counter
 from vidcnn.video.structure import explain_cut
@@ -34,6 +38,8 @@ _PROOF_PACKETS = 64
 _PROOF_PLACES = (0.5, 0.8)
 _DEFAULT_RATE = Fraction(25)
 _MAX_RATE = 1000
+_MIN_DURATION = Fraction(1, 240)
+"""Seconds; cameras record slow motion at up to some 240 frames per second."""
 _MAX_TIME = 2**61
 """Times beyond this, in any unit, are nonsense, and would overflow in arithmetic."""
 
@@ -57,14 +63,21 @@ def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, Timing]:
     lost = entries_cut_off(video)
     read = _read_packets(video, {entry.pos for entry in lost})
     if len(read.presentation) == 0:
+        if scheme := find_encryption(read_at(location), video.size_bytes):
+            raise VideoError("unreadable", reason_of(scheme))
         if reason := explain_cut(read_at(location), video.size_bytes):
             raise VideoError("truncated", reason)
         raise VideoError("no_video", "its video stream holds no frames")
+    num_read = len(read.presentation)
+    read = _without_undecodable(read, location, video.max_pixels)
     times, timing = _arrange(read, video)
     if lost and timing == "pts":
         return with_lost_entries(times, video, int(read.decoding[0]), len(lost)), timing
     if timing == "pts" and not _times_last(times, video):
         timing = "order"
+    if timing == "order":
+        num_lost = num_lost_at_start(location, max_pixels=video.max_pixels)
+        times = _without_start(times, num_lost - (num_read - times.num_frames))
     return with_lost_duration(times, video, location), timing
 
 
@@ -76,7 +89,8 @@ class _Packets(NamedTuple):
         decoding: int64: decoding times; presentation times where these are unknown.
         keyframes: int64: indexes of those where decoding can start.
         first_keyframe: Presentation time of the first keyframe, which may itself be cut off by an edit list.
-        last_duration: Duration of the last one that has any.
+        num_before_keyframe: How many come before the first keyframe.
+        durations: int64: durations; 0 where these are unknown.
         num_without_pts: How many have no presentation time.
         num_untimed: How many have no time at all.
         num_unplaced: How many have no place in the file.
@@ -86,7 +100,8 @@ class _Packets(NamedTuple):
     decoding: IntArray
     keyframes: IntArray
     first_keyframe: int | None
-    last_duration: int
+    num_before_keyframe: int
+    durations: IntArray
     num_without_pts: int
     num_untimed: int
     num_unplaced: int
@@ -118,6 +133,8 @@ def _times_from_index(video: OpenVideo) -> FrameTimes | None:
     if not proof or None in proof:
         return None
     first, last = min(proof), max(proof)
+    if proof[0] != first:
+        return None  # frames shown before the first keyframe: which of them can be decoded has to be tried
     on_grid = all((pts - first) % step == 0 for pts in proof)
     if not on_grid or (last - first) // step + 1 != len(entries):
         return None
@@ -136,12 +153,12 @@ def _frame_packets(video: OpenVideo) -> Iterator[Any]:
 
 
 def _read_packets(video: OpenVideo, lost_positions: set[int]) -> _Packets:
-    presentation, decoding, keyframes = array("q"), array("q"), array("q")
-    num_without_pts = num_untimed = num_unplaced = last_duration = 0
+    presentation, decoding, durations, keyframes = array("q"), array("q"), array("q"), array("q")
+    num_without_pts = num_untimed = num_unplaced = num_before_keyframe = 0
     first_keyframe = None
     for packet in _frame_packets(video):
         if packet.is_keyframe and first_keyframe is None:
-            first_keyframe = _first_known(packet.pts, packet.dts)
+            first_keyframe, num_before_keyframe = _first_known(packet.pts, packet.dts), len(presentation)
         if packet.is_discard or packet.pos in lost_positions:  # of the first that is lost, the beginning may be there
             continue
         if packet.is_keyframe:
@@ -151,17 +168,62 @@ def _read_packets(video: OpenVideo, lost_positions: set[int]) -> _Packets:
         num_unplaced += packet.pos is None
         presentation.append(_first_known(packet.pts, packet.dts))
         decoding.append(_first_known(packet.dts, packet.pts))
-        last_duration = packet.duration or last_duration
+        durations.append(packet.duration or 0)
     return _Packets(
         presentation=np.frombuffer(presentation, np.int64),
         decoding=np.frombuffer(decoding, np.int64),
         keyframes=np.frombuffer(keyframes, np.int64),
         first_keyframe=first_keyframe,
-        last_duration=last_duration,
+        num_before_keyframe=num_before_keyframe,
+        durations=np.frombuffer(durations, np.int64),
         num_without_pts=num_without_pts,
         num_untimed=num_untimed,
         num_unplaced=num_unplaced,
     )
+
+
+def _without_undecodable(read: _Packets, location: str, max_pixels: int) -> _Packets:
+    """Leave out frames that are shown before the first keyframe, and build on frames that are not there."""
+    leading = _leading(read)
+    if len(leading) == 0 or len(leading) < _num_early(read):
+        return read
+    times = read.presentation[leading].tolist()
+    with open_video(location, max_pixels=max_pixels) as video:
+        decodable = decodable_times(video, read.first_keyframe or 0, frozenset(times))
+    lost = leading[[time not in decodable for time in times]]
+    keyframes = np.setdiff1d(read.keyframes, lost)
+    return read._replace(
+        presentation=np.delete(read.presentation, lost),
+        decoding=np.delete(read.decoding, lost),
+        durations=np.delete(read.durations, lost),
+        keyframes=keyframes - np.searchsorted(lost, keyframes),
+    )
+
+
+def _leading(read: _Packets) -> IntArray:
+    """Return the indexes of frames that are coded right after the first keyframe, and shown before it."""
+    if read.first_keyframe is None or read.num_untimed:
+        return np.zeros(0, np.int64)
+    start = read.num_before_keyframe
+    is_early = read.presentation[start : start + MAX_LEADING_PACKETS] < read.first_keyframe
+    first = int(is_early[:1].sum() == 0)  # the keyframe itself, unless an edit list cuts it off
+    num_leading = int(np.cumprod(is_early[first:]).sum())
+    return np.arange(num_leading, dtype=np.int64) + start + first
+
+
+def _num_early(read: _Packets) -> int:
+    """Return how many frames are coded anywhere after the first keyframe, and shown before it."""
+    return int((read.presentation[read.num_before_keyframe :] < (read.first_keyframe or 0)).sum())
+
+
+def _without_start(times: FrameTimes, num_lost: int) -> FrameTimes:
+    """Leave out the first of frames that are counted."""
+    num_lost = min(num_lost, times.num_frames - 1)
+    if num_lost <= 0:
+        return times
+    keyframes = np.unique(np.maximum(times.keyframes - num_lost, 0))
+    shift = int(times.pts[num_lost] - times.pts[0])  # so that the first one stands where the file begins
+    return FrameTimes(times.pts[num_lost:] - shift, times.end - shift, times.time_base, keyframes)
 
 
 def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, Timing]:
@@ -169,12 +231,9 @@ def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, Timing]:
     stream = video.stream
     rate = _nominal_rate(stream)
     time_base = stream.time_base or 1 / rate
-    if read.num_untimed or int(np.abs(read.presentation).max()) > _MAX_TIME:
+    if read.num_untimed or _is_raw(video) or int(np.abs(read.presentation).max()) > _MAX_TIME:
         return _even_times(len(read.presentation), rate), "order"
     ordered = np.sort(read.presentation)
-    if read.first_keyframe is not None:
-        # Frames shown before the first keyframe but coded after it build on frames that are not there.
-        ordered = ordered[ordered >= read.first_keyframe]
     reorders = bool(stream.codec_context.has_b_frames)
     nominal_gap = 1 / (rate * time_base)
     if (
@@ -182,29 +241,47 @@ def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, Timing]:
         # AVI stores no presentation times: what libav gives out are decoding times.
         or (reorders and video.container.format.name == "avi")
         or _has_duplicates(ordered)
-        or _starts_over(read.presentation, read.decoding)
+        or _starts_over(read)
     ):
         if _has_duplicates(read.decoding):
             return _even_times(len(read.decoding), rate), "order"
-        return FrameTimes(read.decoding, _end(read.decoding, 0, nominal_gap), time_base), "order"
+        end = end_of_last(read.decoding, 0, nominal_gap=nominal_gap, time_base=time_base, declared=declared_end(video))
+        return FrameTimes(read.decoding, end, time_base), "order"
     keyframes = np.unique(np.searchsorted(ordered, read.presentation[read.keyframes]))
-    times = FrameTimes(ordered, _end(ordered, read.last_duration, nominal_gap), time_base, keyframes)
+    own, declared = _own_duration(read, video), declared_end(video)
+    end = end_of_last(ordered, own, nominal_gap=nominal_gap, time_base=time_base, declared=declared)
+    times = FrameTimes(ordered, end, time_base, keyframes)
     # A frame without a place in the file got its time from the frames read before it, and another after a seek.
     return times, "order" if read.num_unplaced else "pts"
+
+
+def _own_duration(read: _Packets, video: OpenVideo) -> int:
+    """Return the duration of the frame that is shown last, or 0 where it is not known."""
+    # MP4 stores how far decoding times lie apart. Of the last one this can only be its duration.
+    last = -1 if has_index(video) else int(np.argmax(read.presentation))
+    known = read.durations[read.durations > 0]
+    own = int(read.durations[last] or known[-1]) if len(known) else 0
+    # Where a container tells none, libav makes durations up from a rate that may be nothing but a unit of time.
+    gaps = np.diff(np.sort(read.presentation))
+    is_made_up = len(gaps) > 0 and 4 * own < np.median(gaps) and own * (video.stream.time_base or 0) < _MIN_DURATION
+    return 0 if is_made_up else own
 
 
 def _has_duplicates(ordered: IntArray) -> bool:
     return bool((np.diff(ordered) <= 0).any())
 
 
-def _starts_over(presentation: IntArray, decoding: IntArray) -> bool:
+def _starts_over(read: _Packets) -> bool:
     """Tell whether time starts over in the middle, as it does where recordings were joined byte by byte.
 
     Frames are reordered by at most 16 places (ITU-T H.264, A.3.1 h), so anything far beyond is another timeline, if
     decoding goes back as well.
     """
+    presentation, decoding = read.presentation, read.decoding
     if len(presentation) < 2:
         return False
+    if read.first_keyframe is not None and _num_early(read) > len(_leading(read)):
+        return True
     gap = max(1, int(np.median(np.abs(np.diff(presentation)))))
     goes_back = np.maximum.accumulate(presentation) - presentation > 64 * gap
     return bool((goes_back & (np.maximum.accumulate(decoding) > decoding)).any())
@@ -230,16 +307,13 @@ def _times_last(times: FrameTimes, video: OpenVideo) -> bool:
     return True
 
 
+def _is_raw(video: OpenVideo) -> bool:
+    """Tell whether a file is nothing but coded frames: libav makes up their times, with holes and overlaps."""
+    return bool(video.container.format.flags & av.format.Flags.no_timestamps.value)
+
+
 def _even_times(num_frames: int, rate: Fraction) -> FrameTimes:
     return FrameTimes(np.arange(num_frames, dtype=np.int64), num_frames, 1 / rate)
-
-
-def _end(ordered: IntArray, last_duration: int, nominal_gap: Fraction) -> int:
-    """Return when the last frame leaves the screen: its own duration, unless that is missing or out of proportion."""
-    gap = int(np.median(np.diff(ordered))) if len(ordered) > 1 else max(1, int(nominal_gap))
-    if 0 < last_duration <= 4 * gap or (last_duration > 0 and len(ordered) == 1):
-        gap = last_duration
-    return int(ordered[-1]) + max(1, gap)
 
 
 def _first_known(time: int | None, other: int | None) -> int:

@@ -1,0 +1,161 @@
+"""Loading clips for training in a process that may die, hang, or be let down by the storage.
+
+In go numbers of samples or of validation videos, out come their clips. What kills or stalls the process costs the one
+sample that does so. Storage that fails is waited for; then it ends the run, which continues with the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from vidcnn.annotations import LabelledVideo
+from vidcnn.attempts import attempt
+from vidcnn.errors import VideoError
+from vidcnn.planning import DEFAULT_TIMEOUT_SECONDS
+from vidcnn.retrying import RetryPolicy, retrying
+from vidcnn.training.clips import LoadedClips
+from vidcnn.training.feed import DirectLoader, TrainingData
+from vidcnn.training.views import ViewSettings, load_views
+from vidcnn.video.cell import Cell, CellError
+from vidcnn.video.cell_status import at
+from vidcnn.video.pixels import UInt8Array
+
+STORAGE_TRIES = RetryPolicy(num_tries=7, first_wait_seconds=1.0, growth=3.0, max_wait_seconds=60.0)
+"""About three minutes: a run of days should not end over a storage that is restarted."""
+
+_SECONDS_PER_CLIP = 120.0
+
+
+class Piece(NamedTuple):
+    """What is loaded in one go.
+
+    Attributes:
+        kind: ``samples``, of the training videos; or ``views``, of a validation video.
+        numbers: Numbers of the samples; or index of the video.
+    """
+
+    kind: Literal["samples", "views"]
+    numbers: range
+
+
+def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell) -> list[UInt8Array | VideoError]:
+    """Load the views of a video as `vidcnn.training.views.load_views` does, in a cell.
+
+    Raises:
+        StorageError: The storage fails again and again.
+    """
+
+    def allowed_seconds(_: LabelledVideo) -> float:
+        return settings.plan.allowed_seconds(video.video) + _SECONDS_PER_CLIP * (settings.plan.clips.num_clips or 1)
+
+    def load() -> list[UInt8Array | VideoError]:
+        (views,) = cell.run(_load_views_each, [video], settings, seconds=allowed_seconds)
+        found: list[UInt8Array | VideoError] = views
+        return found
+
+    views = attempt(load, STORAGE_TRIES)
+    return [views] if isinstance(views, VideoError) else views
+
+
+def _load_views_each(
+    videos: Sequence[LabelledVideo], settings: ViewSettings
+) -> Iterator[list[UInt8Array | VideoError]]:
+    for video in videos:
+        yield load_views(video, settings)
+
+
+def load_each(pieces: Sequence[Piece], data: TrainingData | None) -> Iterator[LoadedClips]:
+    """Load pieces in a process of their own, which `vidcnn.video.cell` can kill.
+
+    Args:
+        pieces: What to load.
+        data: The videos; None takes those of the call before.
+    """
+    global _loader
+    if data is not None:
+        _loader = DirectLoader(data)
+    assert _loader is not None
+    for position, piece in enumerate(pieces):
+        at(position)
+        if piece.kind == "samples":
+            yield _loader.start_samples(piece.numbers)
+        else:
+            yield _loader.start_views(piece.numbers[0])
+
+
+_loader: DirectLoader | None = None
+
+
+class CellLoader:
+    """Loads clips in a cell, when they are asked for.
+
+    Args:
+        data: The videos.
+        cell: Where they are decoded.
+        policy: How often storage that fails is tried again.
+    """
+
+    def __init__(self, data: TrainingData, cell: Cell, policy: RetryPolicy = STORAGE_TRIES) -> None:
+        self._data = data
+        self._cell = cell
+        self._policy = policy
+        self._known_to = -1  # the child that has the data
+
+    def start_samples(self, samples: range) -> LoadedClips:
+        """Load samples of the training videos, by their numbers.
+
+        Raises:
+            StorageError: The storage fails again and again.
+        """
+        if len(samples) == 1:
+            return self._load(Piece("samples", samples))
+        try:
+            return retrying(lambda: self._load_once(Piece("samples", samples)), policy=self._policy)
+        except CellError:
+            return _joined([self.start_samples(samples[n : n + 1]) for n in range(len(samples))])
+
+    def start_views(self, video: int) -> LoadedClips:
+        """Load the clips of a validation video, by its index.
+
+        Raises:
+            StorageError: The storage fails again and again.
+        """
+        return self._load(Piece("views", range(video, video + 1)))
+
+    def finish(self, started: LoadedClips) -> LoadedClips:
+        """Return what was loaded."""
+        return started
+
+    def _load(self, piece: Piece) -> LoadedClips:
+        loaded = attempt(lambda: self._load_once(piece), self._policy)
+        return self._failed(loaded) if isinstance(loaded, VideoError) else loaded
+
+    def _load_once(self, piece: Piece) -> LoadedClips:
+        generation = self._cell.generation
+        data = None if generation == self._known_to else self._data
+        arguments: tuple[Any, ...] = (data,)
+        values = list(self._cell.run(load_each, [piece], *arguments, seconds=self._allowed_seconds))
+        self._known_to = generation
+        loaded: LoadedClips = values[0]
+        return loaded
+
+    def _allowed_seconds(self, piece: Piece) -> float:
+        num_clips = len(piece.numbers) if piece.kind == "samples" else self._data.num_val_clips
+        return DEFAULT_TIMEOUT_SECONDS + _SECONDS_PER_CLIP * num_clips
+
+    def _failed(self, error: VideoError) -> LoadedClips:
+        clips = self._data.clips
+        shape = (1, clips.sampling.num_frames, *clips.preprocessing.crop, 3)
+        return LoadedClips(np.zeros(shape, np.uint8), np.zeros(1, np.bool_), ((0, error),))
+
+
+def _joined(parts: list[LoadedClips]) -> LoadedClips:
+    failures = [(number, error) for number, part in enumerate(parts) for _, error in part.failures]
+    return LoadedClips(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.flipped for part in parts]),
+        tuple(failures),
+    )

@@ -196,7 +196,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     """Do one part in this process."""
     from vidcnn.config import InferSpec
     from vidcnn.models.resolve import make_bundle
-    from vidcnn.pipelines import dataset, infer
+    from vidcnn.pipelines import dataset, dry_run, infer
 
     stubs = {"PlanStage": StubbedPlan, "CountStage": StubbedCount, "DecodeStage": StubbedDecode}
     for name, stub in {**stubs, "ScoreStage": StubbedScore}.items():
@@ -212,7 +212,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         commit_all_but(infer.Job(spec, infer.load_bundle(spec)), number, NUM_LEFT)
         return {}
     if part == "plan":
-        plan = infer.plan_source(spec)
+        plan = dry_run.plan_source(spec)
         assert (plan.num_videos_planned, plan.bad_videos) == (number, ())
         assert plan.num_clips == number * CLIPS_PER_VIDEO
         return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
@@ -230,6 +230,7 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
     from vidcnn.pipelines.infer import hold_output
     from vidcnn.planning import video_key
     from vidcnn.predictions.ledger import Entry
+    from vidcnn.predictions.section import LedgerWriter
     from vidcnn.runtime import Runtime
 
     clips = CLIPS_PER_VIDEO
@@ -238,8 +239,9 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
         output.use_settings(job.settings(Runtime("fp32", False)))
         videos = sorted((video.name, video) for video in islice(job.listing, number - num_left))
         keys = [video_key(video) for _, video in videos]
-        ledger = {key.name: Entry(key.size_bytes, key.mtime_ns, 1, 1, clips) for key in keys}
-        output._write(output._storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
+        held = {key.name: Entry(key.size_bytes, key.mtime_ns, 1, 1, clips) for key in keys}
+        with LedgerWriter.of(held) as ledger:
+            output._write(output._storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
 
 
 def row_tables(job: Any, names: list[str], videos_per_table: int = 10_000) -> Iterator[pa.Table]:

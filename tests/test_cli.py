@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.commands import make_tiny_bundle, vidcnn
+from tests.test_report import REPORT
+from tests.training.test_report import evaluation
 from vidcnn import __version__
 from vidcnn.cli import COMMANDS, load_command, main
+from vidcnn.commands.evaluate import run_evaluate
+from vidcnn.commands.infer import run_infer
 from vidcnn.config import EvaluateSpec, InferSpec, ScheduleSpec, Spec, TrainSpec, option_name
+from vidcnn.errors import BundleError, OutputError, TooManyErrorsError
 from vidcnn.models.table import model_rows
+from vidcnn.pipelines.evaluate import run_evaluation
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -135,3 +141,33 @@ def test_bundle_makes_a_bundle_that_infer_could_take(tmp_path: Path) -> None:
     assert "simple3d, 2 classes" in result.stdout
     card = json.loads((tmp_path / "b" / "model.json").read_text())
     assert (card["labels"], card["arguments"]) == (["cat", "dog"], {"width": 0.25})
+
+
+def test_figures_are_printed_before_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vidcnn.pipelines.evaluate.run_evaluation", lambda spec, show_progress: evaluation())
+    spec = EvaluateSpec(data="videos", model="bundle", out="/dev/full")
+    with pytest.raises(OutputError, match="cannot be written to '/dev/full': no space left on device"):
+        run_evaluate(spec, as_json=True, quiet=True)
+    assert json.loads(capsys.readouterr().out)["clips_per_video"] == evaluation().num_clips
+
+
+def test_an_evaluation_that_writes_nothing_works_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as in a folder of somebody else
+    with pytest.raises(BundleError, match="no/such/bundle"):
+        run_evaluation(EvaluateSpec(data="videos", model="no/such/bundle"))
+    with pytest.raises(OutputError, match=r"cannot write to 'figures\.json'"):
+        run_evaluation(EvaluateSpec(data="videos", model="no/such/bundle", out="figures.json"))
+
+
+def test_a_summary_is_printed_before_the_report_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed: list[str] = []
+    monkeypatch.setattr("vidcnn.pipelines.infer.run_inference", lambda spec, show_progress, record: REPORT)
+    monkeypatch.setattr("vidcnn.run_report._write", lambda *_: printed.append(capsys.readouterr().out))
+    spec = InferSpec(source=("videos",), out=str(tmp_path / "preds.parquet"), report=True, max_error_fraction=0.0)
+    with pytest.raises(TooManyErrorsError):
+        run_infer(spec, as_json=True, quiet=True)
+    assert [json.loads(text)["videos"] for text in printed] == [REPORT.summary.num_videos]

@@ -15,7 +15,7 @@ import torch
 from vidcnn import compiled
 from vidcnn.bundle import Bundle
 from vidcnn.compiled import compile_pays, default_cache, load_or_compile
-from vidcnn.errors import ModelError
+from vidcnn.errors import CompileError
 from vidcnn.inference import Classifier, compiling_pays
 from vidcnn.models.resolve import make_bundle
 from vidcnn.network import InferenceNetwork
@@ -65,25 +65,18 @@ def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatc
     assert default_cache() == tmp_path / ".cache" / "vidcnn"
 
 
-def test_without_a_compiler_the_network_runs_uncompiled_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_compiler_there_is_no_compiled_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    bundle = tiny()
-    classifier = Classifier(bundle, compile="on", cache=tmp_path, precision="fp32")
-    assert not classifier.compiled
-    assert classifier.notices == (
-        "the network runs uncompiled: there is no C++ compiler (no-such-compiler): install one, or set CXX",
-    )
-    assert [record.getMessage() for record in caplog.records] == list(classifier.notices)
-    expected = Classifier(bundle, precision="fp32").logits(clips_of(bundle, 3))
-    assert torch.equal(classifier.logits(clips_of(bundle, 3)), expected)
+    with pytest.raises(CompileError) as caught:
+        Classifier(tiny(), compile="on", cache=tmp_path, precision="fp32")
+    assert caught.value.message == "there is no C++ compiler (no-such-compiler)"
+    assert caught.value.hint == "install one, or set CXX"
 
 
-def test_a_compiling_process_that_dies_is_a_notice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiling_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", "false")
-    classifier = Classifier(tiny(), compile="on", cache=tmp_path, precision="fp32")
-    assert classifier.notices == ("the network runs uncompiled: compiling failed: exit 1",)
+    with pytest.raises(CompileError, match="compiling failed: exit 1"):
+        Classifier(tiny(), compile="on", cache=tmp_path, precision="fp32")
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
 
 
@@ -93,35 +86,32 @@ def test_a_compiler_that_fails_leaves_no_trace(
 ) -> None:
     # True in the shell's sense: it ends well and makes nothing.
     monkeypatch.setenv("CXX", "false")
-    classifier = Classifier(tiny(), compile="on", cache=tmp_path)
-    assert "the network runs uncompiled: compiling failed" in classifier.notices[0]
-    assert "\n" not in classifier.notices[0]
+    with pytest.raises(CompileError, match="compiling failed") as caught:
+        Classifier(tiny(), compile="on", cache=tmp_path)
+    assert "\n" not in str(caught.value)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_cache_that_cannot_be_written_is_a_notice(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    classifier = Classifier(tiny(), compile="on", cache=tmp_path / "file" / "cache")
-    assert "cannot be compiled" in classifier.notices[0]
+    with pytest.raises(CompileError, match="cannot be compiled"):
+        Classifier(tiny(), compile="on", cache=tmp_path / "file" / "cache")
 
 
 def test_what_is_not_compiled_says_so(tmp_path: Path) -> None:
-    exact = Classifier(tiny(), precision="exact", compile="on", cache=tmp_path)
-    assert exact.notices == ("exact precision is not compiled",)
-    with pytest.raises(ModelError, match="mvit_v2_s is not a network that torch compiles"):
+    with pytest.raises(CompileError, match="exact precision is not compiled"):
+        Classifier(tiny(), precision="exact", compile="on", cache=tmp_path)
+    with pytest.raises(CompileError, match="mvit_v2_s is not a network that torch compiles"):
         load_or_compile(make_bundle("mvit_v2_s", weights="random"), "bf16", 1, tmp_path)
 
 
-def test_a_damaged_package_is_removed_and_the_network_runs_uncompiled(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_package_is_removed_and_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bundle = tiny()
     package = tmp_path / f"{compiled._key(bundle, 'bf16', 2)}.pt2"
     package.write_bytes(b"not a package")
-    classifier = Classifier(bundle, precision="bf16", compile="on", cache=tmp_path)
-    assert not classifier.compiled
-    assert "cannot be loaded" in classifier.notices[0]
+    with pytest.raises(CompileError, match="cannot be loaded"):
+        Classifier(bundle, precision="bf16", compile="on", cache=tmp_path)
     assert not package.exists()
     assert capfd.readouterr() == ("", "")
 
@@ -171,7 +161,6 @@ def test_a_compiled_network_computes_what_the_network_does(cache: Path, capfd: p
     for precision, tolerance in (("fp32", 1e-5), ("bf16", 0.05)):
         classifier = Classifier(bundle, precision=precision, compile="on", cache=cache)  # type: ignore[arg-type]
         assert classifier.compiled
-        assert not classifier.notices
         found = classifier.logits(clips)
         assert (found - exact).abs().max() <= tolerance * exact.std()
         assert classifier.predict(clips).embeddings.shape == (5, 256)
@@ -238,5 +227,5 @@ def test_a_compilation_that_changes_the_scores_is_not_used(tmp_path: Path, monke
         return (logits * 1.5, embeddings) if torch.compiler.is_compiling() else (logits, embeddings)
 
     monkeypatch.setattr(InferenceNetwork, "forward", drift)
-    with pytest.raises(ModelError, match="compiling changes the scores of simple3d"):
+    with pytest.raises(CompileError, match="compiling changes the scores of simple3d"):
         compiled.compile_package(tiny(), "fp32", 1, tmp_path / "model.pt2")

@@ -219,7 +219,6 @@ def test_settings_are_resolved_and_told() -> None:
     assert classifier.batch_size == default_batch_size(small_bundle(), "cpu") == 2
     assert classifier.precision in ("bf16", "fp32")
     assert not classifier.compiled
-    assert classifier.notices == ()
     assert classifier.labels == small_bundle().labels
 
 

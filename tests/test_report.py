@@ -8,8 +8,9 @@ from vidcnn.config import InferSpec
 from vidcnn.errors import TooManyErrorsError
 from vidcnn.estimating import Range
 from vidcnn.limits import Limits
+from vidcnn.pipelines.dry_run import SourcePlan
 from vidcnn.pipelines.estimate import Estimate
-from vidcnn.pipelines.infer import InferReport, SourcePlan
+from vidcnn.pipelines.infer import InferReport
 from vidcnn.predictions import BadVideo, Summary
 from vidcnn.report import (
     check_outcome,

@@ -15,9 +15,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vidcnn import __version__
-from vidcnn.errors import DEBUG_VARIABLE, Failure, JobFailedError, describe_failure
+from vidcnn import __version__, interrupts, optional_values
+from vidcnn.errors import DEBUG_VARIABLE, JobFailedError, OutputError, RayDiedError, VidcnnError, describe_failure
 from vidcnn.logins import hide_logins
+from vidcnn.streams import show, stdout_fault, unwritten
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",
@@ -48,19 +49,12 @@ class LazyGroup(TyperGroup):
         summary = COMMANDS.get(cmd_name)
         return None if summary is None else TyperCommand(cmd_name, help=summary)
 
-    def invoke(self, ctx: Any) -> Any:
-        """Call the command; what is wrong with its arguments is told without the logins in them."""
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
-                error.message = hide_logins(error.message)  # type: ignore[attr-defined]
-            raise
-
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that is called."""
         if args and args[0] in COMMANDS:
-            return args[0], load_command(args[0]), args[1:]
+            command = load_command(args[0])
+            interrupts.begin()
+            return args[0], command, optional_values.complete(args[1:])
         return super().resolve_command(ctx, args)
 
 
@@ -87,22 +81,70 @@ def load_command(name: str) -> Any:
 
 def main() -> None:
     """Run the command line, and exit."""
-    debug = "--debug" in sys.argv
-    if debug:
+    if "--debug" in sys.argv:
         os.environ[DEBUG_VARIABLE] = "1"
+    exit_code = _run(sys.argv[1:]) or _flush()
+    interrupts.finish(exit_code)
+    sys.exit(exit_code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command, say what goes wrong, and return the exit code."""
     try:
-        app(prog_name="vidcnn")
-        sys.stdout.flush()
+        command = typer.main.get_command(app)
+        with command.make_context("vidcnn", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as error:
+        return error.exit_code
     except JobFailedError as error:
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (Exception, KeyboardInterrupt) as error:
-        if debug and not isinstance(error, KeyboardInterrupt):
-            sys.stderr.write(hide_logins(traceback.format_exc()))
-            sys.exit(1)
-        _fail(describe_failure(error))
+        return error.exit_code
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        fault = stdout_fault()
+        if isinstance(error, OSError | SystemExit) and fault is not None:  # Rich makes the one of the other
+            return 0 if isinstance(fault, BrokenPipeError) else _tell(unwritten(fault), is_debug=False)
+        if _is_usage(error):
+            return _tell_usage(error)
+        return _tell(error, is_debug="--debug" in arguments)
+    return 0
+
+
+def _flush() -> int:
+    """Write out what is left of the result, and return an exit code other than 0 if that fails."""
+    try:
+        show("", end="")
+    except OutputError as error:
+        return _tell(error, is_debug=False)
+    return 0
+
+
+def _tell(error: BaseException, *, is_debug: bool) -> int:
+    """Say what went wrong, and return the exit code."""
+    if is_debug and not isinstance(error, KeyboardInterrupt):
+        sys.stderr.write(hide_logins("".join(traceback.format_exception(error))))
+    failure = describe_failure(error)
+    if interrupts.was_interrupted() and not isinstance(error, VidcnnError):
+        failure = describe_failure(KeyboardInterrupt())
+    print(f"vidcnn: {failure.message}", file=sys.stderr)
+    if failure.hint:
+        print(f"        {failure.hint}", file=sys.stderr)
+    if isinstance(error, RayDiedError):
+        interrupts.leave(failure.exit_code)
+    return failure.exit_code
+
+
+def _is_usage(error: BaseException) -> bool:
+    """Tell whether arguments are wrong; Click's own types are left out, as above."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
+
+
+def _tell_usage(error: Any) -> int:
+    """Show what is wrong with the arguments, and return the exit code."""
+    from typer import rich_utils
+
+    error.message = hide_logins(str(error.message))
+    rich_utils.rich_format_error(error)
+    exit_code: int = error.exit_code
+    return exit_code
 
 
 @app.callback(invoke_without_command=True)
@@ -110,12 +152,5 @@ def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"vidcnn {__version__}")
+        show(f"vidcnn {__version__}")
         raise typer.Exit
-
-
-def _fail(failure: Failure) -> Any:
-    print(f"vidcnn: {failure.message}", file=sys.stderr)
-    if failure.hint:
-        print(f"        {failure.hint}", file=sys.stderr)
-    sys.exit(failure.exit_code)

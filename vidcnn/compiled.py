@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from vidcnn import __version__
 from vidcnn.bundle import Bundle
-from vidcnn.errors import ModelError
+from vidcnn.errors import CompileError
 from vidcnn.models.registry import architecture
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def load_or_compile(
         float32.
 
     Raises:
-        ModelError: It cannot be compiled here; the message says why. The network itself still works.
+        CompileError: It cannot be compiled here; the message says why. The network itself still works.
     """
     if not architecture(bundle.architecture).compiles:
-        raise ModelError(f"{bundle.architecture} is not a network that torch compiles correctly")
+        raise CompileError(f"{bundle.architecture} is not a network that torch compiles correctly")
     cache = cache or default_cache()
     package = cache / f"{_key(bundle, precision, batch_size)}.pt2"
     if not package.is_file():
@@ -100,7 +100,7 @@ def load_or_compile(
                     _compile_in_child(bundle, precision, batch_size, package)
             _prune(cache)
         except OSError as error:
-            raise ModelError(f"the network cannot be compiled: {error}") from error
+            raise CompileError(f"the network cannot be compiled: {error}") from error
     return _load(package)
 
 
@@ -113,7 +113,7 @@ def compile_package(bundle: Bundle, precision: Precision, batch_size: int, packa
     """Compile a bundle's network into the file `package`, and see that it computes what the network does.
 
     Raises:
-        ModelError: The compiled network's logits are not those of the network.
+        CompileError: The compiled network's logits are not those of the network.
     """
     import torch
     import torch._inductor
@@ -133,7 +133,7 @@ def compile_package(bundle: Bundle, precision: Precision, batch_size: int, packa
         found, _ = _load(package)(clips)
     spread = max(float(expected.std()), 1e-6)
     if not (found - expected).abs().max() <= 0.05 * spread:
-        raise ModelError(f"compiling changes the scores of {bundle.architecture}")
+        raise CompileError(f"compiling changes the scores of {bundle.architecture}")
 
 
 def _key(bundle: Bundle, precision: Precision, batch_size: int) -> str:
@@ -158,7 +158,7 @@ def _key(bundle: Bundle, precision: Precision, batch_size: int) -> str:
 def _check_compiler() -> None:
     candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
     if not any(map(shutil.which, candidates)):
-        raise ModelError(f"there is no C++ compiler ({' or '.join(candidates)})", "install one, or set CXX")
+        raise CompileError(f"there is no C++ compiler ({' or '.join(candidates)})", "install one, or set CXX")
 
 
 def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:
@@ -184,11 +184,11 @@ def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, pac
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ModelError(f"compiling took longer than {COMPILE_TIMEOUT_SECONDS} s") from error
+            raise CompileError(f"compiling took longer than {COMPILE_TIMEOUT_SECONDS} s") from error
         if child.returncode:
             logger.debug("the compiling process wrote:\n%s", child.stderr)
             lines = child.stderr.strip().splitlines() or [f"exit {child.returncode}"]
-            raise ModelError(f"compiling failed: {lines[-1].removeprefix('vidcnn.errors.ModelError: ')}")
+            raise CompileError(f"compiling failed: {lines[-1].removeprefix('vidcnn.errors.CompileError: ')}")
         os.replace(Path(aside, "model.pt2"), package)
 
 
@@ -203,7 +203,7 @@ def _load(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
             network: Callable[[Tensor], tuple[Tensor, Tensor]] = torch._inductor.aoti_load_package(str(package))
         except RuntimeError as error:
             package.unlink(missing_ok=True)
-            raise ModelError(f"the compiled network '{package}' cannot be loaded: {error}") from error
+            raise CompileError(f"the compiled network '{package}' cannot be loaded: {error}") from error
         finally:
             if before is None:
                 del os.environ["TMPDIR"]

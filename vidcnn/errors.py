@@ -6,6 +6,7 @@
       UsageError                  exit 2: arguments that cannot work together
       SourceError                 a source that cannot be listed, or holds no video
       ModelError                  an unknown model, weights that are absent or do not fit
+        CompileError              a model that cannot be compiled here; uncompiled, it runs
       BundleError                 a model bundle that is incomplete or does not fit its weights
       DataError                   annotations or training data that cannot be trained on
       OutputError                 an output that cannot be written
@@ -13,7 +14,8 @@
         OutputBusyError           exit 75: another run holds this output
       StorageError                the storage, the network or this machine fails, through no fault of the file
       InternalError               a fault of the program itself, with the traceback of the process where it happened
-      RunInterruptedError         exit 130: Ctrl-C or SIGTERM; what was committed stays
+      RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
+      RayDiedError                a process died that an embedded Ray cannot do without
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
     JobFailedError                a job of a cluster failed, and has said why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
@@ -90,6 +92,10 @@ class ModelError(VidcnnError):
     """An unknown model, or weights that cannot be had or do not fit."""
 
 
+class CompileError(ModelError):
+    """A model that was to run compiled, and cannot be compiled here. Uncompiled, it runs."""
+
+
 class BundleError(VidcnnError):
     """A model bundle that is incomplete, malformed, or does not fit its weights."""
 
@@ -140,9 +146,13 @@ class InternalError(VidcnnError):
 
 
 class RunInterruptedError(VidcnnError):
-    """A run was ended by Ctrl-C or SIGTERM."""
+    """A run was ended by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = 130
+
+
+class RayDiedError(VidcnnError):
+    """A process died that an embedded Ray cannot do without."""
 
 
 class TooManyErrorsError(VidcnnError):
@@ -217,5 +227,13 @@ def describe_failure(error: BaseException) -> Failure:
         hint = "what was committed stays; the same command continues"
         return Failure(RunInterruptedError.exit_code, "interrupted", hint)
     text = hide_logins((str(error).splitlines() or [""])[0])
+    if isinstance(error, OSError) and error.errno is not None:
+        name = f"'{error.filename}': " if error.filename is not None else ""
+        return Failure(1, hide_logins(f"{name}{describe_reason(error)}"), "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
     return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)
+
+
+def describe_reason(error: OSError) -> str:
+    """Return why the operating system refuses something, in its own words."""
+    return os.strerror(error.errno).lower() if error.errno is not None else str(error)

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+
+def open_new(path: str | Path) -> BinaryIO:
+    """Open a file that is new, to be written; what was there under its name is removed, and no link is followed.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
@@ -20,7 +32,7 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
     """
     aside = path.with_name(f".{path.name}.part")
     try:
-        with open(aside, "wb") as file:
+        with open_new(aside) as file:
             if isinstance(content, bytes):
                 file.write(content)
             else:

@@ -12,7 +12,6 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
-import logging
 import threading
 import warnings
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from vidcnn.bundle import Bundle
 from vidcnn.compiled import compile_pays, load_or_compile
-from vidcnn.errors import ModelError
+from vidcnn.errors import BundleError, CompileError, ModelError
 from vidcnn.models.registry import architecture
 from vidcnn.models.table import count_multiply_adds
 from vidcnn.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
@@ -46,8 +45,6 @@ _MAX_GPU_BATCH_BYTES = 64 * 2**20
 
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ class Classifier:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``exact`` is the reference: float32, eager, the layers as published. ``bf16`` and ``fp32``
             are fast; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
-        compile: ``on`` runs a compiled network if it can be had, else says so in `notices`. Whether that pays is
-            for the caller to decide, with `compiling_pays`.
+        compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
+            it pays is for the caller to decide too, with `compiling_pays`.
         batch_size: Clips that go through the network at once; by default 2 on the CPU and up to 32 on a GPU.
         num_threads: Threads of the CPU, for the whole process; by default as torch has it.
         cache: Where compiled networks are kept; by default the user's cache directory.
@@ -83,9 +80,9 @@ class Classifier:
         precision: ``exact``, ``fp32`` or ``bf16``.
         batch_size: Clips that go through the network at once.
         compiled: Whether the network in use is a compiled one.
-        notices: What a user should hear: settings that could not be met, in plain words.
 
     Raises:
+        CompileError: The network is to be compiled, and cannot be.
         ModelError: The device is absent, or the clips are of a size that the network cannot take.
         BundleError: The weights do not fit the architecture.
         ValueError: `batch_size` or `num_threads` is not positive.
@@ -116,17 +113,17 @@ class Classifier:
             precision = fastest_precision(self._device)
         self.precision: Precision = precision
         self.labels = bundle.labels
-        self.notices: tuple[str, ...] = ()
         self._architecture = bundle.architecture
         self._multi_label = bundle.multi_label
         self._preprocessing = bundle.preprocessing
         self._num_frames = bundle.sampling.num_frames
         self._num_features = bundle.embedding_size
         self.batch_size = batch_size or default_batch_size(bundle, device)
-        network = self._compile(bundle, cache) if compile == "on" else None
-        self.compiled = network is not None
+        self.compiled = compile == "on"
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
-        self._network = network or InferenceNetwork(bundle, precision, self._device)
+        self._network = (
+            self._compile(bundle, cache) if self.compiled else InferenceNetwork(bundle, precision, self._device)
+        )
 
     def predict(self, clips: NDArray[np.uint8] | Tensor) -> Prediction:
         """Classify clips.
@@ -191,14 +188,14 @@ class Classifier:
                 f"use --batch-size {max(1, self.batch_size // 2)}",
             ) from error
 
-    def _compile(self, bundle: Bundle, cache: Path | None) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None:
-        """Return a compiled network that has run once; None with a notice if there is none to be had."""
+    def _compile(self, bundle: Bundle, cache: Path | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Return a compiled network that has run once."""
         if self.precision == "exact":
-            self._notice("exact precision is not compiled")
-            return None
+            raise CompileError("exact precision is not compiled", "use --compile off")
         shape = (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
         probe = torch.zeros(shape, dtype=torch.uint8, device=self._device)
         try:
+            network: Callable[[Tensor], tuple[Tensor, Tensor]]
             if self._device.type == "cpu":
                 network = load_or_compile(bundle, self.precision, self.batch_size, cache)
             else:
@@ -207,18 +204,13 @@ class Classifier:
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 network(probe)
-        except ModelError as error:
-            self._notice(f"the network runs uncompiled: {error}")
-            return None
+        except (ModelError, BundleError, torch.OutOfMemoryError):
+            raise
         # What torch's compilers raise has no common type; the network itself still works.
         except Exception as error:
-            self._notice(f"the network runs uncompiled: {type(error).__name__}: {str(error).splitlines()[0]}")
-            return None
+            text = (str(error).splitlines() or [""])[0]
+            raise CompileError(f"compiling failed: {type(error).__name__}: {text}") from error
         return network
-
-    def _notice(self, message: str) -> None:
-        self.notices += (message,)
-        logger.warning(message)
 
 
 def default_batch_size(bundle: Bundle, device: str) -> int:

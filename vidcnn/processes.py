@@ -49,6 +49,24 @@ def descendants() -> list[ProcessId]:
     return result
 
 
+def processes_with(name: str, value: str) -> list[ProcessId]:
+    """Return this user's processes that were started with an environment variable; none where there is no ``/proc``.
+
+    Unlike parents, which change when one of them dies, and names, the environment that a process began with stays.
+
+    Args:
+        name: Name of the variable.
+        value: Its value.
+    """
+    entry, result = f"{name}={value}".encode(), []
+    for number in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        if number.isdigit() and (found := _status(int(number))):
+            with suppress(OSError), open(f"/proc/{number}/environ", "rb") as file:
+                if os.fstat(file.fileno()).st_uid == os.getuid() and entry in file.read().split(b"\0"):
+                    result.append(found[1])
+    return result
+
+
 def find_process(pid: int) -> ProcessId | None:
     """Return a process by its number; None if there is none, or no ``/proc`` to tell."""
     found = _status(pid)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from vidcnn.forecast import Forecast
 from vidcnn.relay import is_marked, marked
 
 _RATE_WINDOW_SECONDS = 30.0
@@ -24,8 +25,7 @@ _RELAY_INTERVAL_SECONDS = 2.0
 class RunProgress:
     """How far a run is.
 
-    How many clips a video holds is known only when it is planned. Its size is known from the start and goes with the
-    work that it makes, so the time that remains is told from bytes.
+    The time that remains is told from clips, as `vidcnn.forecast` learns to count them.
 
     Args:
         num_videos: Videos to do.
@@ -39,15 +39,13 @@ class RunProgress:
         self.num_clips = 0
         self.num_predictions = 0
         self.errors: Counter[str] = Counter()
-        self._size_bytes = size_bytes
-        self._bytes_done = 0.0
+        self._forecast = Forecast(num_videos, size_bytes)
+        self._fraction = 0.0
         self._now = now
         self._began = now()
         self._first_rows: float | None = None
         self._first_clips = 0
-        self._first_bytes = 0.0
         self._recent: deque[tuple[float, int]] = deque()
-        self._open_segments: dict[str, int] = {}
         self._bad_videos: set[str] = set()
 
     def add_segment(
@@ -59,6 +57,7 @@ class RunProgress:
         num_clips: int,
         num_predictions: int,
         errors: Mapping[str, int],
+        video_clips: int | None = None,
     ) -> None:
         """Count a finished segment.
 
@@ -69,6 +68,7 @@ class RunProgress:
             num_clips: Rows of the segment that stand for a clip.
             num_predictions: Rows of the segment without an error.
             errors: Its rows with an error, by kind.
+            video_clips: Clips of all these segments of the video; None where that is not known.
         """
         now = self._now()
         self.num_clips += num_clips
@@ -76,17 +76,17 @@ class RunProgress:
         if errors:
             self.errors.update(errors)
             self._bad_videos.add(video)
-        self._bytes_done += size_bytes / num_segments
         if self._first_rows is None:
-            self._first_rows, self._first_clips, self._first_bytes = now, num_clips, self._bytes_done
-        left = self._open_segments.pop(video, num_segments) - 1
-        if left > 0:
-            self._open_segments[video] = left
-        else:
+            self._first_rows, self._first_clips = now, num_clips
+        if self._forecast.add(now, video, size_bytes, num_segments, num_clips, video_clips):
             self.num_videos_done += 1
         self._recent.append((now, num_clips))
         while self._recent and self._recent[0][0] < now - _RATE_WINDOW_SECONDS:
             self._recent.popleft()
+
+    def expect(self, num_clips: int) -> None:
+        """Take what a sample of the source says of the clips that are to do."""
+        self._forecast.expect(num_clips)
 
     @property
     def num_errors(self) -> int:
@@ -105,12 +105,11 @@ class RunProgress:
 
     @property
     def fraction(self) -> float:
-        """Share of the work that is done, in [0, 1]."""
+        """Share of the work that is done, in [0, 1]; it does not fall when more turns out to be left."""
         if self.num_videos_done >= self.num_videos:
             return 1.0
-        if self._size_bytes <= 0:
-            return self.num_videos_done / max(1, self.num_videos)
-        return min(1.0, self._bytes_done / self._size_bytes)
+        self._fraction = max(self._fraction, self._forecast.fraction)
+        return self._fraction
 
     @property
     def clips_per_second(self) -> float:
@@ -130,12 +129,8 @@ class RunProgress:
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Seconds that the rest will take, at the speed since the first rows; None before that is known."""
-        bytes_since = self._bytes_done - self._first_bytes
-        if self._first_rows is None or bytes_since <= 0:
-            return None
-        seconds = self._now() - self._first_rows
-        return max(0.0, self._size_bytes - self._bytes_done) * seconds / bytes_since
+        """Seconds that the rest will take; None before that can be told."""
+        return 0.0 if self.num_videos_done >= self.num_videos else self._forecast.seconds(self._now())
 
 
 class LiveLine:

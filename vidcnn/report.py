@@ -17,8 +17,9 @@ from vidcnn.storage import public_location
 
 if TYPE_CHECKING:
     from vidcnn.limits import Limits
+    from vidcnn.pipelines.dry_run import SourcePlan
     from vidcnn.pipelines.estimate import Estimate
-    from vidcnn.pipelines.infer import InferReport, SourcePlan
+    from vidcnn.pipelines.infer import InferReport
 
 _NUM_SHOWN = 5
 
@@ -91,6 +92,9 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "ignored_files": report.ignored,
             "empty_sources": list(report.empty_sources),
             "limits": limits_json(report.limits),
+            "precision": report.runtime and report.runtime.precision,
+            "compiled": report.runtime and report.runtime.compiled,
+            "notices": list(report.notices),
         },
     }
 

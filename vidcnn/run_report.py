@@ -49,6 +49,7 @@ class RunRecord:
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
         limits: What limited the run; None where that cannot be told.
+        notices: What the user was told of how it runs, in plain words.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -59,6 +60,13 @@ class RunRecord:
     settings: Mapping[str, Any] | None = None
     summary: Summary | None = None
     limits: Limits | None = None
+    notices: list[str] = field(default_factory=list)
+
+    def notice(self, text: str) -> None:
+        """Tell the user something about how the run goes on, once."""
+        if text not in self.notices:
+            self.notices.append(text)
+            print(f"vidcnn: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -110,6 +118,9 @@ def report_values(
         "bad_videos": progress.num_bad_videos if progress else 0,
         "clips_per_second": None if speed is None else round(speed, 3),
         "limited_by": record.limits and record.limits.text,
+        "precision": record.settings and record.settings["precision"],
+        "compiled": record.settings and record.settings["compiled"],
+        "notices": list(record.notices),
         "table": summary
         and {
             "videos": summary.num_videos,

@@ -10,34 +10,48 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 _OWNER = "owner"
 
+_own_directories: set[Path] = set()
+
 
 @contextmanager
-def scratch_directory(prefix: str, base: Path) -> Iterator[Path]:
+def scratch_directory(
+    prefix: str, base: Path, *, end_users: Callable[[Path], object] = lambda directory: None
+) -> Iterator[Path]:
     """Make a directory that goes away with the block.
 
     Args:
         prefix: How its name begins; those that dead processes left under the same prefix are removed.
         base: Where to make it.
+        end_users: Ends the processes that use a directory which a dead process left, before it is removed.
 
     Raises:
         OSError: It cannot be made.
     """
     for left in base.glob(f"{prefix}*"):
         if _is_left(left):
+            end_users(left)
             shutil.rmtree(left, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    _own_directories.add(directory)
     with _own(directory):
         try:
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+            _own_directories.discard(directory)
+
+
+def remove_own() -> None:
+    """Remove the directories of this process, which is about to end."""
+    for directory in tuple(_own_directories):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def test_images_beside_videos_are_ignored_and_counted(tmp_path: Path) -> None:
     make(tmp_path, "a/1.mp4", "a/1.jpg", "a/2.jpg", "b/2.mp4")
     found = read_annotations(str(tmp_path), splits=NO_VAL)
     assert found.ignored == {"jpg": 2}
+    assert found.notices == (f"files in '{tmp_path}' that are not used: 2 .jpg",)
     assert found.counts("train") == (1, 1)
 
 

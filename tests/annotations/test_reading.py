@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import resource
 from pathlib import Path
 
 import pytest
 
-from tests.annotations.data import make, write, written
+from tests.annotations.data import NO_VAL, make, write, written
 from tests.s3 import Server
+from vidcnn import patience
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
-from vidcnn.errors import DataError
+from vidcnn.annotations.videos import check_storage
+from vidcnn.errors import DataError, StorageError
+from vidcnn.retrying import RetryPolicy
+from vidcnn.sources import SourceVideo
 
 
 def split_of(found: Annotations) -> dict[str, str]:
@@ -126,3 +131,32 @@ def test_real_data_is_split_by_scene_near_the_fraction(real_data: Path) -> None:
     for of_train, of_val in zip(train, val, strict=True):
         assert 0.15 <= of_val / (of_train + of_val) <= 0.25
     assert not {s.group for s in found.splits["train"]} & {s.group for s in found.splits["val"]}
+
+
+def test_a_machine_that_can_open_no_more_files_says_nothing_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a.mp4", "b.mp4")
+    data = write(tmp_path / "t.csv", "path,label", "a.mp4,x", "b.mp4,y")
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(data, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"t\.csv' cannot be read: too many open files: this is no fault"):
+            read_annotations(data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert read_annotations(data, splits=NO_VAL).counts("train") == (1, 1)
+
+
+def test_videos_that_only_the_storage_keeps_from_being_read_are_not_said_to_be_missing() -> None:
+    sound = SourceVideo("a.mp4", "/a.mp4", False, 1, 1, None, None)
+    missing = SourceVideo("b.mp4", "/b.mp4", False, 0, 0, "unreadable", "does not exist")
+    check_storage([sound, missing])
+    failed = SourceVideo("c.mp4", "/c.mp4", False, 0, 0, None, "cannot be read: stale file handle")
+    with pytest.raises(
+        StorageError, match=r"'c\.mp4' cannot be read: stale file handle, and so for 1 more: .* try again"
+    ):
+        check_storage([sound, missing, failed, failed])

@@ -15,7 +15,8 @@ from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import InternalError, VidcnnError
 from vidcnn.pipelines import counting, dataset
-from vidcnn.pipelines.infer import plan_source, run_inference
+from vidcnn.pipelines.dry_run import plan_source
+from vidcnn.pipelines.infer import run_inference
 
 pytestmark = pytest.mark.ray
 

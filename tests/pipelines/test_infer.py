@@ -21,6 +21,7 @@ import pytest
 from tests.commands import command, environment, make_tiny_bundle, vidcnn
 from tests.videos import write_video
 from vidcnn.errors import ERROR_KINDS
+from vidcnn.predictions import Output
 
 pytestmark = pytest.mark.ray
 
@@ -168,6 +169,30 @@ def test_dry_run_counts_clips_and_writes_nothing(
         row["video"] for row in undisturbed.to_pylist() if row["clip"] is None
     }
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("trial", ["--dry-run", "--estimate"])
+def test_a_trial_makes_nothing_of_a_misspelt_output(videos: Path, bundle: Path, tmp_path: Path, trial: str) -> None:
+    out = tmp_path / "no" / "such" / "folder" / "p.parquet"
+    result = vidcnn("infer", videos / "good_0.mp4", "--out", out, "--model", bundle, trial, "--json", timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_tells_that_the_output_is_held_or_has_other_settings(
+    videos: Path, bundle: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.parquet"
+    shutil.copy(finished, out)
+    arguments = ("infer", videos, "--out", out, "--model", bundle, "--dry-run")
+    other = vidcnn(*arguments, "--stride", "2", timeout=600)
+    assert other.returncode == 1
+    assert "was written with other clips: stride 1, now 2" in other.stderr
+    with Output.open(str(out), schema=pq.read_schema(out)):
+        held = vidcnn(*arguments, timeout=600)
+    assert held.returncode == 75
+    assert "held by another run" in held.stderr
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:

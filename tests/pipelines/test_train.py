@@ -205,5 +205,5 @@ def test_a_finished_run_has_nothing_to_do_and_other_settings_are_refused_by_name
     assert f"nothing to do: all {NUM_STEPS} steps are done" in again.stdout
     other = vidcnn(*arguments(videos, undisturbed, lr=0.1), "--quiet")
     assert other.returncode == 1
-    assert "was begun with other settings: lr was 0.003, now 0.1" in other.stderr
+    assert "was begun with other settings: --lr was 0.003, now 0.1" in other.stderr
     assert "Traceback" not in other.stderr

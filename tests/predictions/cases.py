@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidcnn.predictions.ledger import SegmentKey, VideoKey
+from vidcnn.predictions.files import read_ledger
+from vidcnn.predictions.ledger import Entry, SegmentKey, VideoKey, intervals_of
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.rows import error_rows, prediction_rows, prediction_schema
 
@@ -118,6 +122,37 @@ def write(out: Path | str, segments: Iterable[SegmentKey], *, publish: bool = Tr
         output.commit()
         if publish:
             output.publish()
+
+
+def old_ledger(ledger: Mapping[str, Entry]) -> str:
+    """Write a ledger as versions before this one did: one string of a file's metadata."""
+    names = sorted(ledger)
+    entries = [ledger[name] for name in names]
+    columns = {
+        "video": names,
+        **{field: [getattr(entry, field) for entry in entries] for field in ("size_bytes", "mtime_ns", "num_segments")},
+        "segments": [None if entry.is_complete else intervals_of(entry.segments) for entry in entries],
+        "num_rows": [entry.num_rows for entry in entries],
+    }
+    text = json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def make_old(path: Path, padding: int = 0) -> None:
+    """Make a file of predictions one as an earlier version wrote it: its ledger is in the metadata, nothing else.
+
+    `padding` is what more videos would add to it.
+    """
+    with path.open("rb") as source:
+        rows, values = pq.read_table(source, schema=SCHEMA), pq.read_metadata(path).metadata
+    ledger = read_ledger(pa.OSFile, str(path))
+    kept = {key.decode(): value.decode() for key, value in values.items() if key.startswith(b"vidcnn.")}
+    kept = {key: value for key, value in kept.items() if key not in ("vidcnn.ledger_place", "vidcnn.generation")}
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        if rows.num_rows:
+            writer.write_table(rows)
+        text = old_ledger(ledger)
+        writer.add_key_value_metadata({**kept, "vidcnn.ledger": " " * padding + text})
 
 
 OLD = [segment(name, index, 2) for name in ("a", "b", "c") for index in (0, 1)] + [segment("bad-0")]

@@ -15,16 +15,18 @@ from tests.predictions.cases import SCHEMA, SETTINGS, rows_of, segment
 from vidcnn.errors import OutputError
 from vidcnn.predictions import files as prediction_files
 from vidcnn.predictions.files import (
-    merged_rows,
+    check_file,
     metadata,
     read_columns,
-    read_footer,
+    read_ledger,
     read_rows,
     sort_rows,
     write_file,
 )
-from vidcnn.predictions.ledger import Entry, Ledger, SegmentKey, entry_of, include
+from vidcnn.predictions.ledger import Ledger, SegmentKey, entry_of, include
+from vidcnn.predictions.reading import TableFile
 from vidcnn.predictions.rows import prediction_rows, prediction_schema
+from vidcnn.predictions.section import LedgerWriter
 
 KEYS = [segment(f"video-{i:02}", index, 2) for i in range(9) for index in (0, 1)] + [segment("bad")]
 
@@ -38,18 +40,26 @@ def ledger_of(keys: list[SegmentKey], file: str) -> Ledger:
 
 def write(path: Path, keys: list[SegmentKey]) -> Ledger:
     ledger = ledger_of(keys, str(path))
-    with path.open("wb") as sink:
+    with path.open("wb") as sink, LedgerWriter.of(ledger) as writer:
         table = sort_rows(pa.concat_tables(rows_of(key) for key in keys))
-        write_file(sink, [table], SCHEMA, metadata(SETTINGS, "run", ledger))
+        write_file(sink, [table], SCHEMA, metadata(SETTINGS, "run", 1), writer)
     return ledger
+
+
+def whole_file(tables: list[pa.Table], schema: pa.Schema) -> io.BytesIO:
+    sink = io.BytesIO()
+    with LedgerWriter() as ledger:
+        write_file(sink, tables, schema, {}, ledger)
+    return sink
 
 
 def test_a_file_says_what_it_holds_and_gives_its_rows_back(tmp_path: Path) -> None:
     ledger = write(tmp_path / "f", KEYS)
-    footer = read_footer(pa.OSFile, str(tmp_path / "f"))
-    assert footer.ledger == ledger
-    assert footer.settings == SETTINGS
-    assert footer.schema == SCHEMA
+    with TableFile(pa.OSFile, str(tmp_path / "f")) as file:
+        footer = file.footer()
+    assert (footer.settings, footer.schema) == (SETTINGS, SCHEMA)
+    assert (footer.run_id, footer.generation, footer.num_videos, footer.num_rows) == ("run", 1, 10, 55)
+    assert read_ledger(pa.OSFile, str(tmp_path / "f")) == ledger
     without = read_rows(pa.OSFile, str(tmp_path / "f"), without={"video-03", "bad"})
     kept = [key for key in KEYS if key.video.name not in ("video-03", "bad")]
     assert without.to_pylist() == cases.expected_rows(kept)
@@ -69,10 +79,9 @@ def test_how_the_rows_were_cut_leaves_no_trace(seed: int, monkeypatch: pytest.Mo
     table = sort_rows(pa.concat_tables(rows_of(key) for key in KEYS))
     choose = random.Random(seed)
     cuts = sorted({0, table.num_rows, *(choose.randrange(table.num_rows) for _ in range(6))})
-    whole, pieces = io.BytesIO(), io.BytesIO()
-    write_file(whole, [table.combine_chunks()], SCHEMA, {})
+    whole = whole_file([table.combine_chunks()], SCHEMA)
     slices = [table.slice(start, end - start) for start, end in itertools.pairwise(cuts)]
-    write_file(pieces, slices, SCHEMA, {})
+    pieces = whole_file(slices, SCHEMA)
     assert whole.getvalue() == pieces.getvalue()
     sizes = [pq.read_metadata(whole).row_group(group).num_rows for group in range(8)]
     assert sizes == [7] * 7 + [table.num_rows - 49]
@@ -92,38 +101,9 @@ def test_how_the_rows_were_cut_leaves_no_trace_in_large_pages_either() -> None:
         top_scores=rng.random((num_rows, 2)),
         probabilities=rng.random((num_rows, 100)),
     )
-    whole, pieces = io.BytesIO(), io.BytesIO()
-    write_file(whole, [table], schema, {})
-    write_file(pieces, [table.slice(start, 777) for start in range(0, num_rows, 777)], schema, {})
+    whole = whole_file([table], schema)
+    pieces = whole_file([table.slice(start, 777) for start in range(0, num_rows, 777)], schema)
     assert whole.getvalue() == pieces.getvalue()
-
-
-@pytest.mark.parametrize("range_bytes", [1, 5_000, 20_000, 10**9])
-def test_merging_gives_all_rows_in_order_for_any_size_of_range(
-    tmp_path: Path, range_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prediction_files, "ROW_GROUP_ROWS", 4)
-    shuffled = random.Random(1).sample(KEYS, len(KEYS))
-    ledger: Ledger = {}
-    for part in range(4):
-        assert not include(ledger, write(tmp_path / f"{part}", shuffled[part::4]))
-    tables = list(merged_rows(pa.OSFile, ledger, SCHEMA, range_bytes=range_bytes))
-    assert [row for table in tables for row in table.to_pylist()] == cases.expected_rows(KEYS)
-    assert len(tables) == {1: 10, 5_000: 5, 20_000: 2, 10**9: 1}[range_bytes]
-
-
-def test_rows_of_files_that_the_ledger_does_not_name_are_left_out(tmp_path: Path) -> None:
-    old = write(tmp_path / "old", [segment("a"), segment("b")])
-    new = write(tmp_path / "new", [segment("a", version=1)])
-    (table,) = merged_rows(pa.OSFile, old | new, SCHEMA)
-    assert table.to_pylist() == cases.expected_rows([segment("a", version=1), segment("b")])
-
-
-def test_merging_notices_rows_that_are_missing(tmp_path: Path) -> None:
-    ledger = write(tmp_path / "f", [segment("a"), segment("b")])
-    ledger["b"] = Entry(*ledger["b"][:4], num_rows=4, files=ledger["b"].files)
-    with pytest.raises(OutputError, match="should hold 7 rows from a to b, but 6 are there"):
-        list(merged_rows(pa.OSFile, ledger, SCHEMA))
 
 
 def test_a_row_without_clip_comes_first() -> None:
@@ -136,19 +116,11 @@ def test_a_row_without_clip_comes_first() -> None:
     ]
 
 
-def test_a_file_whose_metadata_are_not_understood_is_damaged(tmp_path: Path) -> None:
-    for values in ({"vidcnn.ledger": "AAAA", "vidcnn.settings": "{}"}, {"vidcnn.ledger": "AAAA"}):
-        with (tmp_path / "f").open("wb") as sink:
-            write_file(sink, [], SCHEMA, values)
-        with pytest.raises(OutputError, match="f is damaged or cannot be read"):
-            read_footer(pa.OSFile, str(tmp_path / "f"))
-
-
-def test_a_file_whose_pages_are_damaged_is_named(tmp_path: Path) -> None:
+def test_a_file_that_holds_something_else_than_was_written_does_not_pass(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    ledger = write(path, KEYS)
-    content = bytearray(path.read_bytes())
-    content[4:200] = bytes(196)
-    path.write_bytes(content)
-    with pytest.raises(OutputError, match="f is damaged or cannot be read"):
-        list(merged_rows(pa.OSFile, ledger, SCHEMA))
+    with LedgerWriter.of(write(path, KEYS)) as ledger:
+        ledger.copy_to(io.BytesIO())
+        check_file(pa.OSFile, str(path), ledger)
+        write(path, KEYS[2:])
+        with pytest.raises(OutputError, match="written with 55 rows of 10 videos, but 49 of 9 are read back"):
+            check_file(pa.OSFile, str(path), ledger)

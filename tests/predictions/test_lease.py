@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ from tests.commands import environment
 from tests.predictions.cases import open_output, rows_of, segment
 from tests.s3 import Server
 from vidcnn.errors import OutputBusyError, OutputError
-from vidcnn.predictions.heartbeat import Timing
+from vidcnn.predictions.heartbeat import USUAL, Timing
 from vidcnn.predictions.holder import State, this_process
-from vidcnn.predictions.lease import Lease
+from vidcnn.predictions.lease import Lease, look
 from vidcnn.predictions.places import open_storage
 from vidcnn.storage import open_filesystem
 
@@ -309,3 +310,61 @@ def test_a_second_run_on_an_output_is_refused_and_leaves_it_as_it_was(s3: Server
     first.close()
     open_storage(out, QUICK).close()
     assert objects(storage) == []
+
+
+class _Ahead:
+    """Storage that dates the objects of some runs in the future."""
+
+    def __init__(self, storage: pafs.FileSystem, token: str) -> None:
+        self._storage, self._token = storage, token
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_file_info(self, what: Any) -> Any:
+        found = self._storage.get_file_info(what)
+        return [self._dated(info) for info in found] if isinstance(found, list) else self._dated(found)
+
+    def _dated(self, info: Any) -> Any:
+        if not info.base_name.startswith(f"lock-{self._token}"):
+            return info
+        ahead = SimpleNamespace(mtime_ns=info.mtime_ns + 10**15)
+        for name in ("path", "base_name", "is_file", "size"):
+            setattr(ahead, name, getattr(info, name))
+        return ahead
+
+
+def test_an_object_that_is_dated_in_the_future_does_not_hold_for_ever(storage: pafs.FileSystem) -> None:
+    path = put(storage, "held")
+    ahead = _Ahead(storage, "theirs")
+    with pytest.raises(OutputBusyError, match="on other"):
+        acquire(ahead)
+    lease = acquired_within(60, ahead)
+    assert path not in objects(storage)
+    lease.release()
+    assert objects(storage) == []
+
+
+def test_a_holder_whose_objects_are_dated_in_the_future_keeps_its_lease(storage: pafs.FileSystem) -> None:
+    ahead = _Ahead(storage, "theirs")
+    deadline = time.monotonic() + 1.5 * QUICK.dead_seconds
+    while time.monotonic() < deadline:
+        put(storage, "held")
+        with pytest.raises(OutputBusyError, match="on other"):
+            acquire(ahead)
+        time.sleep(1.0)  # dates of objects are of whole seconds
+
+
+def test_looking_at_a_lease_tells_whether_it_is_held_and_changes_nothing(storage: pafs.FileSystem) -> None:
+    look(storage, DIRECTORY, "preds", QUICK)
+    assert objects(storage) == []
+    lease = acquire(storage)
+    before = objects(storage)
+    with pytest.raises(OutputBusyError, match=f"process {os.getpid()} on"):
+        look(storage, DIRECTORY, "preds", QUICK)
+    assert objects(storage) == before
+    lease.release()
+    put(storage, "held")
+    with pytest.raises(OutputBusyError, match="on other"):
+        look(storage, DIRECTORY, "preds", USUAL)
+    look(_Ahead(storage, "theirs"), DIRECTORY, "preds", USUAL)

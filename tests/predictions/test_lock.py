@@ -15,7 +15,7 @@ import pytest
 from vidcnn.errors import OutputBusyError, OutputError
 from vidcnn.predictions.heartbeat import Timing
 from vidcnn.predictions.holder import this_process
-from vidcnn.predictions.lock import FileLock
+from vidcnn.predictions.lock import FileLock, look
 
 HOLDER = (
     "import sys, time; from vidcnn.predictions.lock import FileLock; lock = FileLock.acquire(sys.argv[1], 'out'); {}"
@@ -199,3 +199,82 @@ def test_a_holder_whose_lock_file_was_removed_stops(tmp_path: Path) -> None:
         lock.check()
     lock.release()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "link to nothing", "pipe"])
+def test_a_lock_file_that_leads_to_something_else_is_not_followed(tmp_path: Path, kind: str) -> None:
+    directory, precious = tmp_path / "hidden", tmp_path / "precious"
+    directory.mkdir()
+    if kind != "link to nothing":
+        precious.write_text("precious")
+    if kind == "hard link":
+        os.link(precious, directory / "lock")
+    elif kind == "pipe":
+        os.mkfifo(directory / "lock")
+    else:
+        (directory / "lock").symlink_to(precious)
+    for take in (acquire, look_at):
+        with pytest.raises(OutputError, match=r"lock is (a link to something else|not a lock that vidcnn made)"):
+            take(directory)
+    assert (precious.read_text() if precious.exists() else None) == (None if kind == "link to nothing" else "precious")
+
+
+def test_a_directory_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "hidden").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="hidden is a link to something else"):
+        acquire(tmp_path / "hidden")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_lock_of_another_machine_that_is_dated_in_the_future_does_not_hold_for_ever(tmp_path: Path) -> None:
+    other = replace(this_process("held"), host="other", machine="another")
+    (tmp_path / "lock").write_bytes(other.encode())
+    os.utime(tmp_path / "lock", (time.time() + 1e6,) * 2)
+    with pytest.raises(OutputBusyError, match="on other"):  # it may live, and have a clock that runs ahead
+        acquire(tmp_path)
+    assert abs((tmp_path / "lock").stat().st_mtime - time.time()) < 60
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            acquire(tmp_path).release()
+            break
+        except OutputBusyError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_holder_whose_clock_runs_ahead_keeps_its_lock(tmp_path: Path) -> None:
+    other = replace(this_process("held"), host="other", machine="another")
+    (tmp_path / "lock").write_bytes(other.encode())
+    for _ in range(3):
+        os.utime(tmp_path / "lock", (time.time() + 1e6,) * 2)
+        with pytest.raises(OutputBusyError):
+            acquire(tmp_path)
+        time.sleep(QUICK.dead_seconds / 2)
+
+
+def look_at(directory: Path | str) -> None:
+    look(str(directory), "preds", QUICK)
+
+
+def test_looking_at_a_lock_tells_whether_it_is_held_and_changes_nothing(tmp_path: Path) -> None:
+    look_at(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+    lock = acquire(tmp_path / "hidden")
+    with pytest.raises(OutputBusyError, match=f"process {os.getpid()} on"):
+        look_at(tmp_path / "hidden")
+    content = (tmp_path / "hidden" / "lock").read_bytes()
+    lock.check()
+    lock.release()
+    (tmp_path / "hidden").mkdir()
+    ended = replace(this_process("held"), started=1)
+    (tmp_path / "hidden" / "lock").write_bytes(ended.encode())
+    look_at(tmp_path / "hidden")  # left by a run that was killed
+    other = replace(this_process("held"), host="other", machine="another")
+    (tmp_path / "hidden" / "lock").write_bytes(other.encode())
+    with pytest.raises(OutputBusyError, match="on other"):
+        look_at(tmp_path / "hidden")
+    os.utime(tmp_path / "hidden" / "lock", (1, 1))
+    look_at(tmp_path / "hidden")
+    assert content

@@ -8,12 +8,15 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -23,8 +26,10 @@ from tests.predictions import cases
 from tests.predictions.cases import open_output, rows_of, segment, video, visible_rows, write
 from vidcnn import __version__
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
+from vidcnn.predictions.files import metadata, read_ledger, write_file
 from vidcnn.predictions.ledger import SegmentKey
 from vidcnn.predictions.rows import prediction_schema
+from vidcnn.predictions.section import LedgerWriter
 
 MODES = ["preds.parquet", "preds"]
 
@@ -368,6 +373,129 @@ def test_parts_left_by_a_run_killed_while_it_published_are_removed_and_not_done_
     assert not hidden(out).exists()
 
 
+def test_an_output_of_an_earlier_version_goes_on_as_before(out: Path) -> None:
+    write(out, cases.OLD, publish=False)
+    for path in sorted(out.iterdir() if out.is_dir() else hidden(out).glob("part-*")):
+        cases.make_old(path)
+    write(out, [])
+    if out.suffix:
+        cases.make_old(out)
+    with open_output(out) as output:
+        assert output.done_segments(video("a"), 2) == {0, 1}
+        assert output.is_done(video("bad-0"))
+    write(out, cases.NEW)
+    assert cases.in_order(visible_rows(out)) == cases.expected_rows(
+        [*cases.NEW, *(segment("c", index, 2) for index in (0, 1))]
+    )
+
+
+def test_a_table_of_an_earlier_version_that_arrow_refuses_to_open_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "preds.parquet"
+    write(out, cases.OLD)
+    cases.make_old(out, padding=120_000_000)
+    with pytest.raises(OSError, match="Exceeded size limit"):
+        pq.ParquetFile(out)
+    write(out, [segment("z")])
+    assert len(pq.read_table(out)) == len(cases.expected_rows(cases.OLD)) + 3
+    assert pq.read_metadata(out).serialized_size < 100_000
+
+
+def test_what_is_new_is_deleted_only_once_the_table_was_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "preds.parquet"
+    write(out, cases.OLD)
+    before = out.read_bytes()
+    write(out, [segment("z")], publish=False)
+    (part,) = hidden(out).glob("part-*")
+
+    def lossy(sink: IO[bytes], tables: Iterable[pa.Table], *arguments: Any) -> None:
+        write_file(sink, (table.slice(1) for table in tables), *arguments)
+
+    monkeypatch.setattr("vidcnn.predictions.output.write_file", lossy)
+    with open_output(out) as output, pytest.raises(OutputError, match=r"should hold|are read back") as raised:
+        output.publish()
+    assert "delete" not in raised.value.hint.replace("nothing was deleted", "")
+    assert out.read_bytes() == before
+    assert part.exists()
+    monkeypatch.undo()
+    write(out, [])
+    assert cases.visible_rows(out) == cases.expected_rows([*cases.OLD, segment("z")])
+
+
+def test_rows_are_taken_out_of_a_part_only_once_the_rest_was_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "preds"
+    write(out, [segment("a"), segment("b")])
+    before = visible_rows(out)
+    monkeypatch.setattr("vidcnn.predictions.output.read_rows", lambda *_, **__: rows_of(segment("b")).slice(2))
+    with open_output(out) as output:
+        output.add(segment("a", version=1), rows_of(segment("a", version=1)))
+        with pytest.raises(OutputError, match="should hold 3 rows, but 1 are there"):
+            output.commit()
+    assert visible_rows(out) == before
+
+
+# Errors that are done again
+
+
+ODD = [segment("long", index, 3) for index in range(3)]  # of which the second has an error row
+ERRORS = [segment("bad-0"), segment("a"), segment("b"), *ODD]
+
+
+def test_videos_with_errors_of_some_kinds_count_as_not_done_until_they_are_whole_again(out: Path) -> None:
+    write(out, ERRORS)
+    before = visible_rows(out)
+    with open_output(out) as output:
+        assert output.redo_errors(["timeout"]) == 0
+        assert output.redo_errors(["timeout", "unreadable"]) == 1
+        assert [output.is_done(key.video) for key in ERRORS] == [False, *[True] * 5]
+        assert output.redo_errors() == 2
+        assert not output.is_done(video("long"))
+        assert output.partly_done(video("long")) is None
+        assert output.done_segments(video("long"), 3) == set()
+        for key in ODD[:2]:
+            assert output.add(key, rows_of(key))
+            output.commit()
+            output.publish()
+            assert visible_rows(out) == before, "old rows stay until the new ones are whole"
+        assert not output.add(ODD[0], rows_of(ODD[0])), "taken already"
+    with open_output(out) as output:
+        assert output.is_done(video("long")), "what was begun is forgotten, and the old rows are there"
+    assert visible_rows(out) == before
+
+
+def good(key: SegmentKey) -> pa.Table:
+    """The rows that a segment would have without its errors."""
+    return rows_of(SegmentKey(key.video, 0, 1)) if key.index == 0 else rows_of(key).slice(0, 2)
+
+
+def test_new_rows_take_the_place_of_errors(out: Path) -> None:
+    write(out, ERRORS)
+    with open_output(out) as output:
+        output.redo_errors()
+        for key in ODD:
+            assert output.add(key, good(key))
+        output.commit()
+        assert output.is_done(video("long"))
+        assert not output.is_done(video("bad-0"))
+        assert not output.add(ODD[1], good(ODD[1])), "committed again already"
+        summary = output.summary()
+    with open_output(out) as output:  # a run that was interrupted before it published goes on
+        assert output.is_done(video("long"))
+        assert output.summary() == summary
+        output.publish()
+        assert output.summary() == summary
+    rows = [row for row in visible_rows(out) if row["video"] == "long"]
+    assert cases.in_order(rows) == cases.in_order(row for key in ODD for row in good(key).to_pylist())
+    assert len(visible_rows(out)) == 1 + 3 + 3 + len(rows)
+    assert summary.num_errors == {"unreadable": 1}
+    assert summary.num_videos == 4
+
+
 def test_rows_are_in_order_within_each_commit(tmp_path: Path) -> None:
     keys = [segment("b", 1, 2), segment("a"), segment("bad"), segment("b", 0, 2)]
     write(tmp_path / "preds", keys)
@@ -444,11 +572,11 @@ def test_the_files_metadata_say_what_made_them(out: Path) -> None:
 def test_other_settings_are_refused_by_name(out: Path) -> None:
     write(out, cases.OLD)
     changed = {**cases.SETTINGS, "stride": 2, "fps": 1.5}
-    with pytest.raises(SettingsDifferError, match=r"fps was absent, now 1\.5; stride was 4, now 2") as raised:
+    with pytest.raises(SettingsDifferError, match=r"was written with other clips: fps none, now 1\.5, stride 4, now 2"):
         open_output(out, settings=changed)
-    assert "another --out" in raised.value.hint
-    with pytest.raises(SettingsDifferError, match=r"column embedding was .*, now absent"):
+    with pytest.raises(SettingsDifferError, match=r"was written with other columns: embedding .*, now none") as raised:
         open_output(out, schema=prediction_schema(num_classes_for_probabilities=3, embedding_size=None))
+    assert "another --out" in raised.value.hint
     write(out, cases.OLD)
 
 
@@ -483,13 +611,13 @@ def test_a_part_that_lost_rows_is_not_merged(tmp_path: Path) -> None:
     out = tmp_path / "preds.parquet"
     write(out, cases.OLD, publish=False)
     (part,) = hidden(out).glob("part-*")
-    table, metadata = pq.read_table(part), pq.read_metadata(part).metadata
-    with pq.ParquetWriter(part, table.schema) as writer:
-        writer.write_table(table.slice(1))
-        writer.add_key_value_metadata({key: metadata[key] for key in metadata if key.startswith(b"vidcnn")})
-    with open_output(out) as output, pytest.raises(OutputError, match=f"{part.name} should hold"):
-        output.publish()
+    rows = pq.read_table(part, schema=cases.SCHEMA)
+    with LedgerWriter.of(read_ledger(pa.OSFile, str(part))) as ledger, part.open("wb") as sink:
+        write_file(sink, [rows.slice(1)], cases.SCHEMA, metadata(cases.SETTINGS, "run", 1), ledger)
+    with pytest.raises(OutputError, match=f"{part.name} should hold 19 rows, but 18 are there"):
+        open_output(out)
     assert not out.exists()
+    assert part.exists()
 
 
 def test_a_second_run_on_the_same_output_is_refused_while_the_first_one_lives(out: Path) -> None:

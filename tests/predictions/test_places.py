@@ -15,8 +15,10 @@ from pyarrow import fs as pafs
 
 from tests.predictions import cases
 from tests.predictions.cases import open_output, rows_of, segment, video, write
-from vidcnn.errors import OutputError
-from vidcnn.predictions.places import open_storage
+from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
+from vidcnn.predictions.ledger import digest, entry_of
+from vidcnn.predictions.output import Output
+from vidcnn.predictions.places import look_at, open_storage
 
 # Local
 
@@ -170,6 +172,55 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_a_hidden_folder_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "tmp-precious").write_text("precious")
+    (tmp_path / ".preds.vidcnn").symlink_to(elsewhere)
+    with pytest.raises(OutputError, match=r"\.preds\.vidcnn is a link to something else") as raised:
+        open_output(tmp_path / "preds")
+    assert "\n" not in str(raised.value)
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == {"tmp-precious": "precious"}
+
+
+def test_a_half_written_file_that_is_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, precious = tmp_path / "preds", tmp_path / "precious"
+    precious.write_text("precious")
+    with open_output(out) as output:
+        output.add(segment("a"), rows_of(segment("a")))
+        name = Path(output._storage.part_path(f"part-{digest({'a': entry_of(segment('a'), 3)})}.parquet")).name
+        (tmp_path / ".preds.vidcnn" / f"tmp-{name}").symlink_to(precious)
+        output.commit()
+    assert cases.visible_rows(out) == cases.expected_rows([segment("a")])
+    assert precious.read_text() == "precious"
+    assert not (out / name).is_symlink()
+
+
+@pytest.mark.parametrize("name", ["preds", "preds.parquet", "new/folders/preds.parquet"])
+def test_looking_at_an_output_changes_nothing(tmp_path: Path, name: str) -> None:
+    out = tmp_path / name
+    storage = look_at(str(out))
+    assert not storage.has_final()
+    assert storage.list_parts() == []
+    storage.close()
+    assert list(tmp_path.iterdir()) == []
+    write(out, [segment("a")])
+    write(out, [segment("b")], publish=False)
+    hidden = out.with_name(f".{out.name}.vidcnn")
+    hidden.mkdir(exist_ok=True)
+    (hidden / "tmp-half").touch()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with Output.in_storage(look_at(str(out)), schema=cases.SCHEMA, settings=cases.SETTINGS) as output:
+        assert output.is_done(video("a"))
+        assert output.is_done(video("b"))
+        assert output.summary().num_videos == 2
+    with pytest.raises(SettingsDifferError):
+        Output.in_storage(look_at(str(out)), schema=cases.SCHEMA, settings={})
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    with open_output(out), pytest.raises(OutputBusyError, match=f"held by another run .process {os.getpid()}"):
+        look_at(str(out))
+
+
 def test_closing_twice_gives_back_no_lock_of_another(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "preds"))
     storage.close()
@@ -255,10 +306,26 @@ def test_a_failure_while_an_object_is_made_publishes_nothing(bucket: Any, endpoi
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        storage.write(storage.final_path, fail)
+        storage.write(storage.final_path, fail, lambda *_: None)
     assert not storage.has_final()
     storage.close()
     assert objects(bucket) == set()
+
+
+@pytest.mark.parametrize("name", ["preds", "preds.parquet"])
+def test_looking_at_objects_changes_nothing(bucket: Any, endpoint: str, name: str) -> None:
+    out = uri(bucket, endpoint, name)
+    look_at(out).close()
+    assert objects(bucket) == set()
+    write(out, [segment("a")])
+    write(out, [segment("b")], publish=False)
+    before = objects(bucket)
+    with Output.in_storage(look_at(out), schema=cases.SCHEMA, settings=cases.SETTINGS) as output:
+        assert output.is_done(video("b"))
+        assert output.summary().num_videos == 2
+        assert objects(bucket) == before
+    with open_output(out), pytest.raises(OutputBusyError, match="held by another run"):
+        look_at(out)
 
 
 @pytest.mark.parametrize(

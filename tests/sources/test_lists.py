@@ -70,6 +70,7 @@ def test_the_first_line_of_a_table_is_an_entry_if_there_is_such_a_folder(tmp_pat
     [
         ({"n": [1, 2], "path": ["a.mp4", None]}, ["a.mp4"]),
         ({"video": ["a.mp4"], "label": ["x"]}, ["a.mp4"]),
+        ({"label": ["x"], " Path": ["a.mp4"]}, ["a.mp4"]),
         ({"file": ["a.mp4"], "label": ["x"]}, ["a.mp4"]),
         ({"path": pa.array(["a.mp4", "b.mp4", "a.mp4"]).dictionary_encode()}, ["a.mp4", "b.mp4", "a.mp4"]),
         ({"path": pa.array(["a.mp4"], pa.large_string())}, ["a.mp4"]),
@@ -93,6 +94,8 @@ def test_a_list_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
         ("l.txt", "a.mp4\n".encode("utf-16"), "not text in UTF-8"),
         ("l.csv", "path\n" + '"a.mp4\n', "unexpected end of data"),
         ("l.parquet", b"not parquet", "Parquet magic bytes"),
+        ("l.csv", "id,filepath\n1,a.mp4\n", "no column 'path': rename 'filepath' to 'path'"),
+        ("l.csv", "path,Path\na.mp4,b.mp4\n", "the column 'path' twice"),
     ],
 )
 def test_a_list_that_is_not_of_its_format_is_an_error(tmp_path: Path, name: str, content: bytes, reason: str) -> None:

@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage: Any, tmp_path:
     found = store.load_newest()
     assert found is not None
     assert (found[0].step, found[1]["step"]) == (1, 1)
-    with pytest.raises(OutputError, match=r"the checkpoint .*step_00000002\.pt cannot be read: .*: remove it to go on"):
+    with pytest.raises(OutputError, match=r"the checkpoint .*step_00000002\.pt cannot be read: .*: bring back a copy"):
         load_state(store.list()[-1].path)
 
 

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.s3 import Server
-from vidcnn.errors import OutputBusyError, OutputError
+from tests.training.faulty import Faulty, faulty_storage
+from vidcnn import patience
+from vidcnn.errors import OutputBusyError, OutputError, StorageError
+from vidcnn.retrying import RetryPolicy
 from vidcnn.storage import open_filesystem
 from vidcnn.training.mirror import Mirror, working_copy
 from vidcnn.training.place import hold_run
@@ -43,13 +48,13 @@ def test_a_copy_is_sent_and_fetched_as_it_is(s3: Server, tmp_path: Path) -> None
     write(here, "checkpoints/step_1.pt", "one")
     write(here, "checkpoints/.step_2.pt.part", "half")
     mirror.push()
-    write(here, "checkpoints/step_2.pt", "two")
+    write(here, "checkpoints/step_2.json", "2")
     os.unlink(here / "checkpoints" / "step_1.pt")
-    write(here, "run.json", "{1}")
+    write(here, "run.json", "[1]")
     mirror.push()
     write(there, "checkpoints/step_0.pt", "of another run")
     Mirror(location(s3), there).pull()
-    assert files(there) == {"run.json": "{1}", "checkpoints/step_2.pt": "two"}
+    assert files(there) == {"run.json": "[1]", "checkpoints/step_2.json": "2"}
 
 
 def test_notes_are_there_before_the_checkpoint_that_they_belong_to(
@@ -99,14 +104,14 @@ def test_storage_that_does_not_take_it_is_named(s3: Server, tmp_path: Path) -> N
 def test_only_the_first_worker_writes(s3: Server, tmp_path: Path) -> None:
     settings = RunSettings(tmp_path, 1, 1, 1.0, 1, location(s3))
     with working_copy(settings, writes=True) as first:
-        write(first.directory, "run.json", "{}")
+        write(first.run.directory, "run.json", "{}")
     with working_copy(settings, writes=False) as second:
-        assert second.directory not in (first.directory, tmp_path)
-        assert files(second.directory) == {"run.json": "{}"}
-        write(second.directory, "of_mine", "?")
+        assert second.run.directory not in (first.run.directory, tmp_path)
+        assert files(second.run.directory) == {"run.json": "{}"}
+        write(second.run.directory, "of_mine", "?")
     with working_copy(settings, writes=False) as third:
-        assert files(third.directory) == {"run.json": "{}"}
-    assert not first.directory.exists()
+        assert files(third.run.directory) == {"run.json": "{}"}
+    assert not first.run.directory.exists()
 
 
 def test_a_run_in_object_storage_is_held_by_one_at_a_time(s3: Server) -> None:
@@ -116,3 +121,78 @@ def test_a_run_in_object_storage_is_held_by_one_at_a_time(s3: Server) -> None:
             pass
     with hold_run(location(s3)):
         pass
+
+
+@pytest.fixture
+def faulty(s3: Server) -> Iterator[Faulty]:
+    with faulty_storage(s3) as storage:
+        yield storage
+
+
+def test_storage_that_fails_for_a_while_is_waited_for(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = copy(tmp_path, "here"), copy(tmp_path, "there")
+    (here / "checkpoints").mkdir()
+    torch.save({"weights": torch.arange(1000)}, here / "checkpoints" / "step_00000007.pt")
+    mirror = Mirror(faulty.location("bkt/runs/one"), here)
+
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=4, first_wait_seconds=0.01))
+    faulty.fail("refuses", times=2)
+    mirror.push()
+    assert faulty.num_faults == 2
+    faulty.fail("refuses", times=2)
+    assert mirror.checkpoints() == ["step_00000007.pt"]
+    assert faulty.num_faults == 2
+    faulty.fail("cuts", times=2)
+    Mirror(faulty.location("bkt/runs/one"), there).pull()
+    assert faulty.num_faults
+    name = "checkpoints/step_00000007.pt"
+    assert (there / name).read_bytes() == (here / name).read_bytes()
+
+
+def test_a_checkpoint_that_lies_there_damaged_is_left_to_whoever_reads_it(
+    s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
+    s3.put("runs/one/checkpoints/step_1.pt", "runs/one/metrics.jsonl", body=b"no archive")
+    there = copy(tmp_path, "there")
+    Mirror(location(s3), there).pull()
+    assert files(there) == {"checkpoints/step_1.pt": "no archive", "metrics.jsonl": "no archive"}
+
+
+def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_anything(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
+    here = copy(tmp_path, "here")
+    write(here, "run.json", "{}")
+    mirror = Mirror(faulty.location("bkt/runs/one"), here)
+    mirror.push()
+    write(here, "more", "of it")
+    faulty.fail("refuses")
+    for act in (mirror.push, mirror.pull, mirror.checkpoints):
+        with pytest.raises(StorageError, match=r"the run directory 's3://bkt/runs/one' cannot be read") as caught:
+            act()
+        assert caught.value.hint.startswith("the same command goes on")
+
+
+def test_a_run_whose_work_reaches_its_directory_no_more_is_cut_off_until_it_does_again(
+    faulty: Faulty, tmp_path: Path
+) -> None:
+    here = copy(tmp_path, "here")
+    mirror = Mirror(faulty.location("bkt/runs/one"), here)
+    write(here, "metrics.jsonl", "first")
+    with mirror.kept(interval_seconds=0.05):
+        assert not mirror.is_cut_off()
+        faulty.fail("refuses")
+        wait_until(lambda: mirror.is_cut_off(max_seconds=0.5))
+        faulty.fail("none")
+        wait_until(lambda: not mirror.is_cut_off(max_seconds=0.5))
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vidcnn.annotations import LabelledVideo
+from vidcnn.errors import BundleError
 from vidcnn.training.report import (
     evaluate_json,
     evaluate_line,
@@ -38,6 +39,7 @@ def evaluation(**values: Any) -> Any:
         "num_clips": 10,
         "num_crops": 1,
         "bad_videos": (("c.mp4", "no video"),),
+        "notices": ("columns that are not used: n",),
         "seconds": 2.0,
     }
     return SimpleNamespace(**(given | values))
@@ -78,7 +80,8 @@ def test_an_evaluation_as_json_has_all_figures(tmp_path: Path) -> None:
 
 
 def training(**values: Any) -> Any:
-    plan = SimpleNamespace(recipe=SimpleNamespace(num_steps=40), steps_per_epoch=10.0)
+    annotations = SimpleNamespace(notices=("columns that are not used: n",))
+    plan = SimpleNamespace(recipe=SimpleNamespace(num_steps=40), steps_per_epoch=10.0, annotations=annotations)
     given = {
         "plan": plan,
         "directory": "run",
@@ -88,6 +91,7 @@ def training(**values: Any) -> Any:
         "num_steps_done": 40,
         "seconds": 90.0,
         "state": RunState(40, 80.0, 0, waiting=0.25, num_bad=2),
+        "failure": None,
     }
     return SimpleNamespace(**(given | values))
 
@@ -105,7 +109,17 @@ def test_a_training_run_is_told_with_what_it_reached_and_where_it_is() -> None:
     found = train_json(training())
     assert (found["steps"], found["steps_done"], found["best_step"], found["bad_samples"]) == (40, 40, 25, 2)
     assert json.loads(json.dumps(found)) == found
+    assert found["notices"] == evaluate_json(evaluation())["notices"] == ["columns that are not used: n"]
     assert (train_json(done)["waiting"], train_json(done)["bad_samples"]) == (None, 0)
+
+
+def test_a_training_run_whose_bundle_cannot_be_written_tells_what_it_reached() -> None:
+    failed = training(failure=BundleError("cannot write", "make room"))
+    lines = train_text(failed).splitlines()
+    assert "best after epoch 2.5: top-1 50.0% (validation, over videos)" in lines
+    assert "no bundle is written" in lines
+    assert train_json(failed)["bundle"] is None
+    assert train_line(failed).startswith("run: trained 40 steps")
 
 
 def test_one_line_says_what_was_trained_or_measured() -> None:

@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.training.footage import broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.errors import DataError, ModelError, OutputError
+from vidcnn.models.checkpoints import read_weights
+from vidcnn.models.resolve import starting_bundle
 from vidcnn.training import feed as feed_module
 from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
@@ -281,21 +284,55 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_videos(
 
     monkeypatch.setattr(feed_module, "one_hot", spoilt)
     step = next(number for number in range(99) if data.order.sample(number).video == 2) // 4
-    pattern = rf"in step {step} the loss of 2\.mp4 is not a number: look at these videos, or lower --lr"
+    pattern = (
+        rf"in step {step} the loss of 2\.mp4 is not a number, and with the weights that training began with it is none"
+    )
     with pytest.raises(DataError, match=pattern):
         run(tmp_path, data, short_recipe(NUM_STEPS), checkpoint_seconds=0.0)
 
 
 def test_a_run_that_diverges_stops_and_keeps_its_last_checkpoint(data: TrainingData, tmp_path: Path) -> None:
     recipe = replace(short_recipe(NUM_STEPS), optimizer="sgd", learning_rate=1e25, schedule="constant")
-    with pytest.raises(DataError, match=r"in step \d the loss of .* is not a number.*the last checkpoint is whole"):
+    with pytest.raises(
+        DataError, match=r"in step \d the .* is not a number: the weights have grown too large"
+    ) as caught:
         run(tmp_path, data, recipe, checkpoint_seconds=0.0, validate_steps=100)
-    assert CheckpointStore(tmp_path / "checkpoints").load_newest() is not None
+    found = CheckpointStore(tmp_path / "checkpoints").load_newest()
+    assert found is not None
+    # The advice is one that works: another run takes these weights.
+    assert caught.value.hint.endswith(f"add --model simple3d --weights {found[0].path}")
+    start = small_bundle(tmp_path, batch_norm=True)
+    again = starting_bundle("simple3d", start.labels, weights=str(found[0].path), arguments=start.arguments)
+    weights = read_weights(found[0].path)
+    assert all(torch.equal(weights[name], value) for name, value in found[1]["network"].items())
+    assert again.labels == start.labels
+
+
+@pytest.mark.parametrize(
+    ("in_training", "pattern"),
+    [
+        pytest.param(True, r"in step 0 the loss of .* is not a number in bf16 but is one where", id="step"),
+        pytest.param(False, r"after step 1 the scores of .* are not numbers in bf16 but are in float32", id="scores"),
+    ],
+)
+def test_arithmetic_that_gives_no_numbers_is_not_blamed_on_the_videos(
+    in_training: bool, pattern: str, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = nn.Conv3d.forward
+
+    def wrong(self: nn.Conv3d, clips: torch.Tensor) -> torch.Tensor:
+        is_wrong = torch.is_autocast_enabled("cpu") and torch.is_grad_enabled() == in_training
+        return forward(self, clips) * (float("inf") if is_wrong else 1)
+
+    monkeypatch.setattr(nn.Conv3d, "forward", wrong)
+    with pytest.raises(ModelError, match=pattern) as caught:
+        run(tmp_path, data, replace(short_recipe(NUM_STEPS), precision="bf16"), validate_steps=1)
+    assert caught.value.hint.startswith("train with --precision fp32, with")
 
 
 def test_scores_that_are_no_numbers_stop_the_run_too(data: TrainingData, tmp_path: Path) -> None:
     recipe = replace(short_recipe(NUM_STEPS), optimizer="sgd", learning_rate=1e25, schedule="constant", ema_decay=None)
-    with pytest.raises(DataError, match=r"after step 1 the scores of .*\.mp4 are not numbers: lower --lr"):
+    with pytest.raises(DataError, match=r"after step 1 the scores of .*\.mp4 are not numbers, and in float32 neither"):
         run(tmp_path, data, recipe, validate_steps=1)
 
 

@@ -21,6 +21,7 @@ from vidcnn.annotations.problems import (
     STRADDLE,
     UNUSED_LABEL,
     Problems,
+    printable,
 )
 
 
@@ -59,7 +60,8 @@ class Sample:
 def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
     """Make one of samples that say the same, and take note of those that only differ in their labels.
 
-    Samples of the same interval in two splits both stay: `check_leaks` tells of them.
+    Samples of the same interval in two splits both stay: `check_leaks` tells of them. Those that overlap without being
+    the same all stay, with labels of their own: in a film people do several things at once.
     """
     first: dict[tuple[str, float, float], Sample] = {}
     merged: list[Sample] = []
@@ -72,7 +74,22 @@ def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
             problems.add(CONFLICT, _pair(earlier, sample, earlier.where, sample.where))
         if (earlier.split, earlier.labelled.group) != (sample.split, sample.labelled.group):
             merged.append(sample)
+    num_merged = len(samples) - len(merged)
+    if num_merged:
+        what = ("sample is", "counts") if num_merged == 1 else ("samples are", "count")
+        problems.note(f"{num_merged:,} {what[0]} there already, with the same label, and {what[1]} once")
+    overlaps = [pair for pair in _overlaps(merged, lambda sample: repr(sample.labelled.labels)) if _is_no_pair(*pair)]
+    if overlaps:
+        one, other = overlaps[0]
+        pair = _pair(one, other, one.where, other.where)
+        what = "sample overlaps" if len(overlaps) == 1 else "samples overlap"
+        problems.note(f"{len(overlaps):,} {what} in time with one of another label, and both count: {printable(pair)}")
     return merged
+
+
+def _is_no_pair(one: Sample, other: Sample) -> bool:
+    """Tell whether two samples that overlap are of different times: those of the same are a conflict, or a leak."""
+    return (one.start, one.end) != (other.start, other.end)
 
 
 def check_leaks(samples: Sequence[Sample], problems: Problems) -> None:

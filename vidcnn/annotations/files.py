@@ -7,6 +7,7 @@ tabs or semicolons; any other is an index list.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
@@ -16,8 +17,10 @@ from vidcnn.annotations.index_lists import index_rows, is_index_line
 from vidcnn.annotations.labelled import SplitSettings
 from vidcnn.annotations.problems import Problems, printable
 from vidcnn.annotations.rows import ListFile, Row
-from vidcnn.annotations.tables import is_heading, table_rows, understand
-from vidcnn.errors import DataError
+from vidcnn.annotations.tables import is_heading, is_misspelt_heading, table_rows, understand
+from vidcnn.errors import DataError, StorageError
+from vidcnn.faults import is_own_fault
+from vidcnn.patience import is_passing, patiently
 from vidcnn.sources.lists import list_lines, open_list
 from vidcnn.storage import failure_text
 
@@ -33,19 +36,29 @@ def read_file(file: ListFile, settings: SplitSettings, problems: Problems) -> li
         problems: Takes note of what is wrong with single rows.
 
     Raises:
+        StorageError: The storage fails.
         DataError: The file as a whole cannot be read or understood, is empty, or lacks a column.
     """
     try:
-        with closing(open_list(file.location)) as opened:
+        content = patiently(lambda: _content(file.location))  # as a whole: what is half read would be noted twice
+        with io.BytesIO(content) as opened:
             read = _parquet_rows if file.kind == "parquet" else _text_rows
             rows = list(read(opened, file, settings, problems))
     except (OSError, ValueError, csv.Error) as failure:
+        if isinstance(failure, OSError) and not is_own_fault(failure, file.location) and is_passing(failure):
+            hint = "this is no fault of the data: try again when the storage answers"
+            raise StorageError(f"'{file.shown}' {failure_text(failure)}", hint) from failure
         hint = f"check that it is a .{file.kind} file, in UTF-8 if it is text"
         raise DataError(f"'{file.shown}' {failure_text(failure)}", hint) from failure
     if not rows:
         problems.raise_if_any()
         raise DataError(f"'{file.shown}' has no rows", "it takes one video a row")
     return rows
+
+
+def _content(location: str) -> bytes:
+    with closing(open_list(location)) as opened:
+        return opened.read()
 
 
 def check_no_columns_needed(shown: str, settings: SplitSettings) -> None:
@@ -72,8 +85,11 @@ def _text_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, probl
     for delimiter in (",", "\t", ";"):
         heading = next(csv.reader([first], delimiter=delimiter))
         if is_heading(heading):
-            yield from table_rows(understand(heading, file, settings), _text_cells(lines, delimiter), file, problems)
+            columns = understand(heading, file, settings, problems)
+            yield from table_rows(columns, _text_cells(lines, delimiter), file, problems)
             return
+        if is_misspelt_heading(heading):
+            understand(heading, file, settings, problems)  # says what its columns should be called
     if not is_index_line(first):
         shown = printable(first.strip())
         shown = shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."
@@ -104,7 +120,7 @@ def _parquet_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, pr
 
     table = pq.ParquetFile(opened)
     names = table.schema_arrow.names
-    heading = understand(names, file, settings)
+    heading = understand(names, file, settings, problems)
     used = sorted(heading.used - {-1})
     absent = [None] * len(names)
 

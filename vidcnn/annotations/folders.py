@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from vidcnn.annotations.problems import EMPTY_CLASS, LOOSE, NO_SEQUENCE, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, Row, split_named
-from vidcnn.annotations.videos import name_prefix
+from vidcnn.annotations.videos import check_storage, name_prefix
 from vidcnn.errors import DataError
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import Source
@@ -33,12 +33,14 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
 
     Raises:
         SourceError: The folder cannot be listed, or holds no video.
+        StorageError: The storage fails.
         DataError: There are classes beside the folders of splits.
     """
     base = source.tree.location(source.path)
     listing = Listing([base])
     inside = name_prefix(base)
     found = [(video, video.name.removeprefix(inside).split("/")) for video in listing]
+    check_storage(video for video, _ in found)
     ignored = Counter(listing.ignored)
     videos = _without_lone_images(found, ignored, problems)
     tops = {parts[0] for _, parts in videos if len(parts) > 1}

@@ -42,12 +42,14 @@ class Annotations:
         splits: The samples of each of `SPLITS`, by name and start; a split that there is not is empty.
         ignored: Files of class folders that are not used, by lower-case extension: what is neither video nor
             image, and images beside videos.
+        notices: What a user should know, although it may be as it is meant; a line each.
     """
 
     labels: tuple[str, ...]
     multi_label: bool
     splits: Mapping[Split, tuple[LabelledVideo, ...]]
     ignored: Mapping[str, int]
+    notices: tuple[str, ...] = ()
 
     def counts(self, split: Split) -> tuple[int, ...]:
         """Count the samples of each class, K numbers; a sample of several classes counts in each."""

@@ -1,6 +1,7 @@
 """Everything that is wrong with annotations, gathered to be told at once.
 
-Single findings go in, each of a kind; out comes one `DataError` that counts each kind and shows its first few.
+Single findings go in, each of a kind; out comes one `DataError` that counts each kind and shows its first few. What is
+not wrong, but may not be what the user expects, is noted beside it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ class Problems:
 
     Args:
         shown: The data as messages name it.
+
+    Attributes:
+        notices: What is only worth a word, a line each.
     """
 
     def __init__(self, shown: str) -> None:
+        self.notices: list[str] = []
         self._shown = shown
         self._counts: dict[Kind, int] = {}
         self._examples: dict[Kind, list[str]] = {}
@@ -40,6 +45,11 @@ class Problems:
         examples = self._examples.setdefault(kind, [])
         if len(examples) < _NUM_SHOWN:
             examples.append(printable(example))
+
+    def note(self, notice: str) -> None:
+        """Note what a user should know and may be as it is meant; once, however often it is said."""
+        if notice not in self.notices:
+            self.notices.append(notice)
 
     def raise_if_any(self) -> None:
         """Raise what was noted.
@@ -69,7 +79,9 @@ _LABELS = "labels are names of the labels file, or indexes into it from 0"
 _LEAK = "what is trained on cannot be validated on: give each of them one split"
 
 MISSING = Kind("file does not exist", "files do not exist", _PATHS)
-UNREADABLE = Kind("file cannot be read", "files cannot be read", "check what can be read, or take them out")
+UNREADABLE = Kind(
+    "file cannot be read", "files cannot be read", "look at what keeps them from being read, and try again"
+)
 NO_PATH = Kind("row has no path", "rows have no path", "each row names a video")
 EXTRA_CELLS = Kind(
     "row has more cells than the heading", "rows have more cells than the heading", "put a cell with commas in quotes"

@@ -22,6 +22,9 @@ from vidcnn.sources.arguments import Source, look_up
 from vidcnn.sources.lists import is_list
 from vidcnn.sources.trees import join
 
+_NUM_SHOWN = 5
+"""Kinds of files that are not used, of which a notice tells."""
+
 
 def read_annotations(
     data: str,
@@ -73,12 +76,21 @@ def read_annotations(
     if for_training:
         check_classes(samples, classes, is_given=names is not None, problems=problems)
     problems.raise_if_any()
+    if ignored:
+        problems.note(f"files in '{source.shown}' that are not used: {_most(ignored)}")
     return Annotations(
         labels=classes,
         multi_label=any(entry.row.is_multi_label or len(entry.row.labels) > 1 for entry in entries),
         splits={split: _ordered(samples, split) for split in SPLITS},
         ignored=ignored,
+        notices=tuple(problems.notices),
     )
+
+
+def _most(ignored: Counter[str]) -> str:
+    kinds = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{number:,} {'.' + kind if kind else 'without extension'}" for kind, number in kinds[:_NUM_SHOWN]]
+    return ", ".join([*shown, "..."] if len(kinds) > _NUM_SHOWN else shown)
 
 
 def _list_files(source: Source, *, for_training: bool) -> list[ListFile]:

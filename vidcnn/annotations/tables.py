@@ -26,11 +26,14 @@ from vidcnn.annotations.problems import (
 )
 from vidcnn.annotations.rows import ListFile, Row, split_named
 from vidcnn.errors import DataError
+from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
 from vidcnn.sources.lists import COLUMNS
 from vidcnn.sources.names import utf8_name
 
 _BLANKS = " \t\r\n"
 _KINETICS = ("youtube_id", "time_start", "time_end")
+_NEEDED = (COLUMNS[0], "label")
+_OPTIONAL = ("split", "start_seconds", "end_seconds")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Heading:
     """The columns of a table, by what they are for; -1 where there is none.
 
     Attributes:
-        columns: All names, in lower case.
+        columns: All names, as `column_name` returns them.
         path: Column of the paths; of Kinetics, that of the identifiers.
         conditions: The columns that `SplitSettings.val_where` names, and the values that it admits.
     """
@@ -62,32 +65,50 @@ class Heading:
 
 def is_heading(cells: Sequence[str]) -> bool:
     """Tell whether the cells of a first line are the names of a table's columns."""
-    names = {cell.strip(_BLANKS).lower() for cell in cells}
+    names = {column_name(cell) for cell in cells}
     return not names.isdisjoint((*COLUMNS, _KINETICS[0])) and not any(name.isdigit() for name in names)
 
 
-def understand(cells: Sequence[str], file: ListFile, settings: SplitSettings) -> Heading:
+def is_misspelt_heading(cells: Sequence[str]) -> bool:
+    """Tell whether a first line that is no heading looks like one, with other names of its columns."""
+    names = [column_name(cell) for cell in cells]
+    return {"path", "label"} <= set(meant_columns(names, ("path", "label")).values()) | set(names)
+
+
+def understand(cells: Sequence[str], file: ListFile, settings: SplitSettings, problems: Problems) -> Heading:
     """Find the columns that are needed.
 
+    Args:
+        cells: The names of the columns.
+        file: The file that they are from.
+        settings: Names the columns that rows are grouped and divided by.
+        problems: Takes note of columns that are not used.
+
     Raises:
-        DataError: One is not there.
+        DataError: One is not there, is there twice, or goes by another name.
     """
-    columns = tuple(cell.strip(_BLANKS).lower() for cell in cells)
+    columns = tuple(map(column_name, cells))
 
     def column(name: str, *, need: str = "") -> int:
-        if name.lower() in columns:
-            return columns.index(name.lower())
+        wanted = column_name(name)
+        if columns.count(wanted) > 1:
+            raise DataError(f"'{file.shown}' has the column '{name}' twice", "take one of them out, or rename it")
+        if wanted in columns:
+            return columns.index(wanted)
         if not need:
             return -1
         have = printable(", ".join(name or "''" for name in columns))
-        raise DataError(f"'{file.shown}' has no column '{name}'{need}", f"its columns are {have}")
+        needed = [name for name in _NEEDED if name not in columns] if wanted in _NEEDED else [wanted]
+        meant = meant_columns(columns, [*needed, *_OPTIONAL])
+        hint = f"{renaming_hint(meant)}; its columns are {have}" if meant else f"its columns are {have}"
+        raise DataError(f"'{file.shown}' has no column '{name}'{need}", hint)
 
     path = next((name for name in COLUMNS if name in columns), None)
     is_kinetics = path is None and _KINETICS[0] in columns
     names = _KINETICS if is_kinetics else (path or COLUMNS[0], "start_seconds", "end_seconds")
     need_times = ", as tables of Kinetics have" if is_kinetics else ""
     conditions = settings.conditions.items()
-    return Heading(
+    heading = Heading(
         columns=columns,
         is_kinetics=is_kinetics,
         path=column(names[0], need=" of videos"),
@@ -98,6 +119,30 @@ def understand(cells: Sequence[str], file: ListFile, settings: SplitSettings) ->
         group=-1 if settings.split_by is None else column(settings.split_by, need=" to split by"),
         conditions=tuple((column(name, need=" to choose validation by"), values) for name, values in conditions),
     )
+    _check_unused(heading, file, problems)
+    return heading
+
+
+def _check_unused(heading: Heading, file: ListFile, problems: Problems) -> None:
+    """Name the columns that are not used, and refuse those that seem to be meant.
+
+    Raises:
+        DataError: A column looks like a known one that is not there: it would be left out in silence.
+    """
+    unused = [name for index, name in enumerate(heading.columns) if index not in heading.used and name]
+    absent = [name for name in _OPTIONAL if name not in heading.columns]
+    if _KINETICS[0] in heading.columns:  # files that are cut already: their times are those of the film they are from
+        absent = [name for name in absent if name == "split"]
+    meant = meant_columns(unused, absent)
+    if meant:
+        shown = " and ".join(f"'{printable(name)}'" for name in meant)
+        what = "a column" if len(meant) == 1 else "columns"
+        raise DataError(
+            f"'{file.shown}' has {what} {shown}, which would not be used",
+            f"{renaming_hint(meant)}; or give {'it' if len(meant) == 1 else 'them'} a name that means something else",
+        )
+    if unused:
+        problems.note(f"columns of '{file.shown}' that are not used: {printable(', '.join(dict.fromkeys(unused)))}")
 
 
 def table_rows(

@@ -13,7 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from vidcnn.annotations.index_lists import class_fields
+from vidcnn.annotations.problems import printable
 from vidcnn.annotations.rows import Entry, Row
+from vidcnn.errors import SourceError, StorageError
+from vidcnn.faults import is_own_fault
+from vidcnn.patience import patiently
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import absolute_path
 from vidcnn.sources.names import media_kind, utf8_name
@@ -37,10 +41,13 @@ def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
         base: Location of the folder that their paths, and the names of their videos, are relative to.
 
     Raises:
-        SourceError: There are tables of Kinetics, and `base` cannot be listed or holds no video.
+        SourceError: There are tables of Kinetics, and `base`, or a folder in it, cannot be listed or holds no video.
+        StorageError: The storage fails.
     """
+    # A path that is not there is a mistake in the annotations; storage that does not answer is not.
     locations = {row.path: resolve(row.path, base) for row in rows if not row.is_stem}
     videos = _look_up(list(dict.fromkeys(locations.values())), base)
+    check_storage(videos.values())
     stems = {row.path for row in rows if row.is_stem}
     files = _files_by_stem(base, stems) if stems else {}
     entries: list[Entry] = []
@@ -54,6 +61,21 @@ def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
             row = replace(row, labels=class_fields(row, is_folder=is_folder))
         entries.append(Entry(row, video))
     return entries
+
+
+def check_storage(videos: Iterable[SourceVideo]) -> None:
+    """Make sure that nothing is said of videos, or of folders of them, that only the storage keeps from being read.
+
+    Raises:
+        StorageError: It does so for some.
+    """
+    failed = [video for video in videos if video.error is not None and video.error_kind is None]
+    if failed:
+        more = f", and so for {len(failed) - 1:,} more" if len(failed) > 1 else ""
+        raise StorageError(
+            f"'{printable(failed[0].name)}' {failed[0].error}{more}",
+            "this is no fault of the data: try again when the storage answers",
+        )
 
 
 def resolve(path: str, base: str) -> str:
@@ -95,9 +117,10 @@ def _look_up(locations: Sequence[str], base: str) -> dict[str, SourceVideo]:
 def _video(location: str, base: str) -> SourceVideo:
     is_frame_folder = False
     try:
-        tree, path = open_tree(location)
+        tree, path = patiently(lambda: open_tree(location))
     except (OSError, ValueError) as failure:
-        status = Status(error=failure_text(failure))
+        own = is_own_fault(failure, location)
+        status = Status(error=failure_text(failure), error_kind="unreadable" if own else None)
     else:
         status = tree.status(path)
         if status.is_folder:
@@ -136,7 +159,11 @@ def _name(location: str, base: str) -> str:
 
 def _files_by_stem(base: str, stems: set[str]) -> dict[str, list[SourceVideo]]:
     files: dict[str, list[SourceVideo]] = {}
-    for video in Listing([base]):
+    listed = list(Listing([base]))
+    check_storage(listed)
+    for video in listed:
+        if video.error is not None and media_kind(video.name) is None:  # a folder: what it holds is not missing
+            raise SourceError(f"'{printable(video.name)}' {video.error}", "look at what keeps it from being read")
         name = posixpath.basename(video.name)
         stem = name.rpartition(".")[0] if media_kind(name) else name
         if stem in stems:

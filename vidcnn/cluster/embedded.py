@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
-from vidcnn.errors import VidcnnError
-from vidcnn.processes import descendants, end_processes, runs
+from vidcnn.cluster.watch import MARK, Watch, find_servers
+from vidcnn.errors import RayDiedError, VidcnnError
+from vidcnn.interrupts import uninterrupted
+from vidcnn.processes import end_processes, processes_with
 from vidcnn.scratch import scratch_directory
 
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
@@ -40,16 +44,41 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     prepare_environment()
     import ray
 
-    with silence() if quiet else nullcontext(), scratch_directory("vidcnn-ray-", _scratch_base()) as scratch:
-        others = set(descendants())
+    with (
+        silence() if quiet else nullcontext(),
+        scratch_directory("vidcnn-ray-", _scratch_base(), end_users=_end_users) as scratch,
+    ):
+        os.environ[MARK] = str(scratch)
+        is_dead = False
         try:
-            _start_ray(num_gpus, scratch)
-            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
+            with _start_ray(num_gpus, scratch):
+                resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+                yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
+        except RayDiedError:
+            is_dead = True
+            raise
         finally:
-            started = [process for process in descendants() if process not in others and runs(process, "ray")]
-            ray.shutdown()
-            end_processes(started)
+            with uninterrupted():
+                del os.environ[MARK]
+                _end_ray(scratch, is_dead=is_dead)
+
+
+def _end_ray(scratch: Path, *, is_dead: bool) -> None:
+    """End Ray, and what it leaves: its agents outlive it by up to a minute."""
+    import ray
+
+    if is_dead:
+        _end_users(scratch)
+        atexit.unregister(ray.shutdown)  # it would wait for what is dead
+    else:
+        started = processes_with(MARK, str(scratch))
+        ray.shutdown()
+        end_processes(started)
+
+
+def _end_users(scratch: Path) -> None:
+    """End the processes of a Ray that is dead."""
+    end_processes(processes_with(MARK, str(scratch)), patience_seconds=0)
 
 
 def _scratch_base() -> Path:
@@ -58,21 +87,34 @@ def _scratch_base() -> Path:
     return usual if os.access(usual, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
-def _start_ray(num_gpus: int | None, scratch: Path) -> None:
+def _start_ray(num_gpus: int | None, scratch: Path) -> ExitStack:
+    """Start Ray, and return the watch over it, to be left when it is to end."""
+    others: set[int] = set()  # what attempts that failed have started
     for num_left in reversed(range(_NUM_ATTEMPTS)):
-        try:
-            init_ray(
-                address="local",
-                num_gpus=num_gpus,
-                include_dashboard=False,
-                object_store_memory=_object_store_bytes(),
-                _temp_dir=str(scratch),
-            )
-        except RayStartError as error:
-            if num_left and "timed out" in str(error):
-                continue
-            raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
-        return
+        with ExitStack() as stack:
+            watch = Watch(partial(_servers_besides, others, scratch), partial(_end_users, scratch))
+            stack.enter_context(watch)
+            try:
+                init_ray(
+                    address="local",
+                    num_gpus=num_gpus,
+                    include_dashboard=False,
+                    object_store_memory=_object_store_bytes(),
+                    _temp_dir=str(scratch),
+                )
+            except RayStartError as error:
+                watch.stop()
+                if num_left and "timed out" in str(error):
+                    others |= find_servers(str(scratch)).keys()
+                    continue
+                raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
+            watch.has_started()
+            return stack.pop_all()
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _servers_besides(others: set[int], scratch: Path) -> dict[int, str]:
+    return {pid: name for pid, name in find_servers(str(scratch)).items() if pid not in others}
 
 
 def _object_store_bytes() -> int:

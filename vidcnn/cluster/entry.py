@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidcnn import relay
+from vidcnn import interrupts, relay
 
 LAUNCH_FILE = "launch.json"
 SPEC_FILE = "job.json"
@@ -23,6 +23,7 @@ _NEEDED = ("av", "cv2", "pyarrow", "pydantic", "ray", "safetensors", "torch", "t
 
 def main() -> None:
     """Run the job that lies in the present folder, and exit."""
+    interrupts.own_process()
     launch = json.loads(Path(LAUNCH_FILE).read_text())
     spec = Path(SPEC_FILE).resolve()
     here, there = ".".join(map(str, launch["python"])), ".".join(map(str, sys.version_info[:2]))

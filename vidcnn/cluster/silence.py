@@ -6,6 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+from vidcnn.streams import open_stderr
 
 
 @contextmanager
@@ -16,11 +19,12 @@ def silence() -> Iterator[None]:
     """
     sys.stderr.flush()
     saved, python_stderr = os.dup(2), sys.stderr
+    writes_there = _descriptor(python_stderr) == 2
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    if python_stderr is sys.__stderr__:
-        sys.stderr = open(saved, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    if writes_there:
+        sys.stderr = open_stderr(saved)
     try:
         with open(os.devnull, "w") as discarded, redirect_stdout(discarded):
             yield
@@ -29,3 +33,10 @@ def silence() -> Iterator[None]:
         sys.stderr = python_stderr
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):  # a stream of a test or a notebook
+        return None

@@ -9,6 +9,7 @@ import typer
 
 from vidcnn.commands import DebugOption, JsonOption
 from vidcnn.errors import UsageError
+from vidcnn.streams import show
 
 
 def bundle(
@@ -52,9 +53,9 @@ def bundle(
     )
     made.save(out)
     if as_json:
-        typer.echo(json.dumps({"bundle": out, "classes": len(made.labels), "weights_sha256": made.weights_sha256}))
+        show(json.dumps({"bundle": out, "classes": len(made.labels), "weights_sha256": made.weights_sha256}))
         return
-    typer.echo(f"{out}: {made.architecture}, {len(made.labels):,} classes, weights {made.provenance.weights}")
+    show(f"{out}: {made.architecture}, {len(made.labels):,} classes, weights {made.provenance.weights}")
 
 
 def _parse_argument(text: str) -> tuple[str, object]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vidcnn.commands import DebugOption, QuietOption
+from vidcnn.streams import show
 
 _NUM_ROWS = 8
 
@@ -31,21 +32,21 @@ def demo(
     videos, unseen, out = directory / "videos", directory / "unseen", directory / "preds.parquet"
     labels = make_motion_videos(videos, videos_per_class=12)
     make_motion_videos(unseen, videos_per_class=4, seed=1)
-    typer.echo(f"{len(labels)} kinds of motion: {12 * len(labels)} videos in {videos}, {4 * len(labels)} in {unseen}")
+    show(f"{len(labels)} kinds of motion: {12 * len(labels)} videos in {videos}, {4 * len(labels)} in {unseen}")
 
-    typer.echo("\ntraining simple3d with two workers")
+    show("\ntraining simple3d with two workers")
     trained = run_training(training_spec(videos, directory / "run"), show_progress=not quiet)
-    typer.echo(train_text(trained))
+    show(train_text(trained))
+    if trained.failure is not None:
+        raise trained.failure
 
-    typer.echo("\nclassifying the videos that it has not seen")
+    show("\nclassifying the videos that it has not seen")
     spec = InferSpec(source=(str(unseen),), out=str(out), model=trained.bundle)
-    typer.echo(infer_text(spec, run_inference(spec, show_progress=not quiet)))
+    show(infer_text(spec, run_inference(spec, show_progress=not quiet)))
     results = video_table(str(out))
     shown = results[:: max(1, len(results) // _NUM_ROWS)][:_NUM_ROWS]
     rows = [(result.video, result.truth, result.label, f"{result.share:.0%}") for result in shown]
-    typer.echo("\n" + table_text(("video", "motion", "predicted", "sure"), rows, right=("sure",)))
+    show("\n" + table_text(("video", "motion", "predicted", "sure"), rows, right=("sure",)))
     num_right = sum(result.label == result.truth for result in results)
-    typer.echo(f"\n{num_right} of {len(results)} videos are classified right; by chance it would be 1 of {len(labels)}")
-    typer.echo(
-        f"your own videos: vidcnn train --data DIR --out RUN; vidcnn infer DIR --model RUN/bundle --out {out.name}"
-    )
+    show(f"\n{num_right} of {len(results)} videos are classified right; by chance it would be 1 of {len(labels)}")
+    show(f"your own videos: vidcnn train --data DIR --out RUN; vidcnn infer DIR --model RUN/bundle --out {out.name}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-
-import typer
+import sys
 
 from vidcnn.commands import (
     ClusterOption,
@@ -16,7 +15,9 @@ from vidcnn.commands import (
     ran_on_cluster,
 )
 from vidcnn.config import EvaluateSpec
+from vidcnn.errors import OutputError, describe_reason
 from vidcnn.options import takes_spec
+from vidcnn.streams import show
 
 
 @takes_spec(EvaluateSpec)
@@ -38,10 +39,19 @@ def evaluate(
 def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:
     """Run an evaluation, and print what was reached."""
     from vidcnn.pipelines.evaluate import run_evaluation
-    from vidcnn.training.report import evaluate_json, evaluate_line, evaluate_text, write_json
+    from vidcnn.training.report import evaluate_json, evaluate_line, evaluate_text, notice_lines, write_json
 
-    result = run_evaluation(spec, show_progress=not quiet)
-    if spec.out is not None:
-        write_json(spec.out, result)
+    result = run_evaluation(
+        spec,
+        show_progress=not quiet,
+        announce=lambda notices: None if quiet else print(*notice_lines(notices), sep="\n", file=sys.stderr),
+    )
     text = evaluate_line if quiet else evaluate_text
-    typer.echo(json.dumps(evaluate_json(result)) if as_json else text(result))
+    show(json.dumps(evaluate_json(result)) if as_json else text(result))
+    if spec.out is None:
+        return
+    try:
+        write_json(spec.out, result)
+    except OSError as error:
+        reason = f"the figures cannot be written to '{spec.out}': {describe_reason(error)}"
+        raise OutputError(reason, "stdout has them") from error

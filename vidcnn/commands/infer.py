@@ -20,6 +20,7 @@ from vidcnn.commands import (
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError
 from vidcnn.options import takes_spec
+from vidcnn.streams import show
 
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel="Run")
@@ -76,25 +77,21 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
     from vidcnn.run_report import reported
 
     if trial == "--dry-run":
-        from vidcnn.pipelines.infer import plan_source
+        from vidcnn.pipelines.dry_run import plan_source
 
         plan = plan_source(spec)
-        typer.echo(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))
+        show(json.dumps(report.plan_json(plan)) if as_json else report.plan_text(spec, plan))
         return
     if trial == "--estimate":
         from vidcnn.pipelines.estimate import estimate_source
 
         found = estimate_source(spec)
-        typer.echo(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
+        show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
         return
-    result = None
-    try:
-        with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
-            from vidcnn.pipelines.infer import run_inference
+    with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
+        from vidcnn.pipelines.infer import run_inference
 
-            result = run_inference(spec, show_progress=not quiet, record=record)
-            report.check_outcome(spec, result)
-    finally:
-        if result is not None:
-            text = report.infer_line if quiet else report.infer_text
-            typer.echo(json.dumps(report.infer_json(spec, result)) if as_json else text(spec, result))
+        result = run_inference(spec, show_progress=not quiet, record=record)
+        text = report.infer_line if quiet else report.infer_text
+        show(json.dumps(report.infer_json(spec, result)) if as_json else text(spec, result))
+        report.check_outcome(spec, result)

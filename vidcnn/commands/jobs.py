@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.streams import show
 
 PlaceOption = Annotated[
     str,
@@ -43,13 +44,13 @@ def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: Debug
     with reach(cluster) as server:
         jobs = server.jobs()
     if as_json:
-        typer.echo(json.dumps([_values(job) for job in jobs]))
+        show(json.dumps([_values(job) for job in jobs]))
         return
     rows = [
         (job.id, job.status.lower(), _when(job.started), _how_long(job), job.metadata.get("vidcnn_out", ""))
         for job in jobs
     ]
-    typer.echo(table_text(("job", "status", "started", "took", "output"), rows) if rows else "no jobs")
+    show(table_text(("job", "status", "started", "took", "output"), rows) if rows else "no jobs")
 
 
 @app.command()
@@ -60,12 +61,12 @@ def status(job: JobArgument, *, cluster: PlaceOption, as_json: JsonOption = Fals
     with reach(cluster) as server:
         state = server.find(job)
     if as_json:
-        typer.echo(json.dumps(_values(state)))
+        show(json.dumps(_values(state)))
         return
     code = "" if state.exit_code is None else f", exit code {state.exit_code}"
-    typer.echo(f"{state.id}: {state.status.lower()}{code}, started {_when(state.started)}, took {_how_long(state)}")
+    show(f"{state.id}: {state.status.lower()}{code}, started {_when(state.started)}, took {_how_long(state)}")
     if state.message and state.status not in ("RUNNING", "SUCCEEDED"):
-        typer.echo(state.message)
+        show(state.message)
 
 
 @app.command()
@@ -97,7 +98,7 @@ def stop(job: JobArgument, *, cluster: PlaceOption, debug: DebugOption = False) 
 
     with reach(cluster) as server:
         was_running = server.stop(job)
-    typer.echo(f"{job}: {'stopping' if was_running else 'had ended before'}")
+    show(f"{job}: {'stopping' if was_running else 'had ended before'}")
 
 
 def _values(job: Any) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-import typer
-
 from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.streams import show
 
 
 def models(*, as_json: JsonOption = False, debug: DebugOption = False) -> None:
@@ -17,9 +16,9 @@ def models(*, as_json: JsonOption = False, debug: DebugOption = False) -> None:
 
     rows = model_rows()
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows]))
+        show(json.dumps([asdict(row) for row in rows]))
         return
-    typer.echo(
+    show(
         table_text(
             ("model", "parameters", "GFLOPs/clip", "input", "weights"),
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from vidcnn.commands import DebugOption, JsonOption
 from vidcnn.config import ScheduleSpec
 from vidcnn.options import takes_spec
+from vidcnn.streams import show
 
 SettingsOption = Annotated[
     list[str] | None,
@@ -50,11 +52,11 @@ def schedule(
     install = list(notes.how_to_install(spec, made.task))
     if as_json:
         told = {"files": made.files, "written": written, "notes": made.notes, "install": install, "runs": runs}
-        typer.echo(json.dumps(told))
+        show(json.dumps(told))
         return
     for line in written:
-        typer.echo(line)
+        show(line)
     if not written:
-        typer.echo(made.text, nl=False)
+        show(made.text, end="")
     for line in (runs, *made.notes, "", *install):
-        typer.echo(line, err=True)
+        print(line, file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vidcnn.commands import DebugOption
+from vidcnn.streams import show
 
 
 def schema(
@@ -23,4 +24,4 @@ def schema(
     """
     from vidcnn.schema import job_schema
 
-    typer.echo(json.dumps(job_schema(command), indent=2))
+    show(json.dumps(job_schema(command), indent=2))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-
-import typer
 
 from vidcnn.commands import (
     ClusterOption,
@@ -18,6 +17,7 @@ from vidcnn.commands import (
 )
 from vidcnn.config import TrainSpec
 from vidcnn.options import takes_job
+from vidcnn.streams import show
 
 DEFAULT_JOB = Path("jobs/train.yaml")
 
@@ -49,6 +49,8 @@ def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:
     result = run_training(
         spec,
         show_progress=not quiet,
-        announce=lambda plan: None if quiet else typer.echo(plan_text(plan), err=True),
+        announce=lambda plan: None if quiet else print(plan_text(plan), file=sys.stderr),
     )
-    typer.echo(json.dumps(train_json(result)) if as_json else (train_line if quiet else train_text)(result))
+    show(json.dumps(train_json(result)) if as_json else (train_line if quiet else train_text)(result))
+    if result.failure is not None:
+        raise result.failure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +20,8 @@ from vidcnn.config.base import (
     override_sampling,
     positive,
 )
+from vidcnn.errors import ERROR_KINDS
+from vidcnn.optional_values import ALL
 
 if TYPE_CHECKING:
     from vidcnn.clips import ClipSpec, Sampling
@@ -94,6 +96,13 @@ class InferSpec(Spec):
         "Leave a JSON report of each run beside the output, in NAME.runs/, whatever its end was.",
         panel="Run",
     )
+    redo_errors: str | None = option(
+        None,
+        "Do again what has error rows: of these kinds, such as timeout changed, or of all. Old rows stay until the new "
+        "ones are there.",
+        panel="Run",
+        metavar="[KIND...]",
+    )
     max_error_fraction: float = option(1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run")
     max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
     decode_timeout: float = option(
@@ -131,6 +140,19 @@ class InferSpec(Spec):
     _fraction = field_validator("max_error_fraction")(fraction)
     _text = field_validator("actors", mode="before")(as_text)
 
+    @field_validator("redo_errors", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:
+        return (ALL if value else None) if isinstance(value, bool) else as_text(value)
+
+    @field_validator("redo_errors")
+    @classmethod
+    def _known_kinds(cls, value: str | None) -> str | None:
+        for kind in value.split(",") if value is not None else ():
+            if kind not in (ALL, *ERROR_KINDS):
+                raise ValueError(f"must be {ALL}, or some of {', '.join(ERROR_KINDS)}")
+        return value
+
     @field_validator("actors")
     @classmethod
     def _pool(cls, value: str | None) -> str | None:
@@ -143,6 +165,12 @@ class InferSpec(Spec):
         exclusive(self, "stride", "fps")
         exclusive(self, "step", "num_clips")
         return self
+
+    @property
+    def redo_kinds(self) -> frozenset[str] | None:
+        """The kinds that `redo_errors` means; None for all."""
+        kinds = frozenset((self.redo_errors or ALL).split(","))
+        return None if ALL in kinds else kinds
 
     def clip_spec(self, sampling: Sampling) -> ClipSpec:
         """Return how clips are laid over videos.

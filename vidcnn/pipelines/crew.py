@@ -1,32 +1,36 @@
-"""The workers of a training run, as the driver sees them: Ray Train starts them, and starts them again."""
+"""The workers of a training run, as the driver sees them: Ray Train starts them, and again when they have failed.
+
+How often is for the driver to say (see `vidcnn.training.restarts`), as Ray Train counts failures and not what was done
+between them.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from vidcnn.cluster import Machine, share_resources
 from vidcnn.errors import RunInterruptedError, VidcnnError
+from vidcnn.pipelines.board import open_board
 from vidcnn.pipelines.deaths import decoder_death
-from vidcnn.pipelines.train_worker import Board, Job, work
+from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
+from vidcnn.pipelines.train_worker import Job, work
 from vidcnn.progress import ProgressDisplay
 from vidcnn.storage import open_filesystem
 from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
+from vidcnn.training.restarts import may_start_again, num_fruitless, pause_seconds
 from vidcnn.training.state import RunState
-
-_MAX_FAILURES = 3
-"""How often workers are started again in one run of the command."""
 
 _RAY_DIRECTORY = ".ray"
 """Folder of a run in which Ray Train keeps its own records while it runs."""
@@ -45,22 +49,33 @@ _STOP_SECONDS = 10.0
 class Crew:
     """The workers of a run, as the driver sees them.
 
+    Args:
+        plan: The job.
+        machine: What there is to run on.
+        num_workers: Processes that train together.
+        device: ``cuda`` or ``cpu``.
+        newest_step: Returns the step of the run's newest checkpoint, 0 where there is none.
+
     Attributes:
         state: How far they were when they were last heard of.
         first_step: Steps that were done when they began.
     """
 
-    def __init__(self, plan: TrainingPlan, machine: Machine, num_workers: int, device: str) -> None:
+    def __init__(
+        self, plan: TrainingPlan, machine: Machine, num_workers: int, device: str, newest_step: Callable[[], int]
+    ) -> None:
         self._plan = plan
         self.state: RunState | None = None
         self.first_step = 0
+        self._num_workers, self._device, self._newest_step = num_workers, device, newest_step
         shares = share_resources(
             machine, use_gpus=device == "cuda", actors=(num_workers, num_workers), num_decoders=plan.spec.decoders
         )
-        self._board = Board.options(num_cpus=0).remote()  # type: ignore[attr-defined]
+        self._worker_cpus = shares.actor_cpus
+        self._board = open_board()
         self._data = ray.put(plan.data)
         self._looking = ray.remote(find_no_sample).options(num_cpus=0, max_retries=0).remote(self._data)
-        job = Job(
+        self._job = Job(
             bundle=[ray.put(plan.bundle)],
             data=[self._data],
             recipe=plan.recipe,
@@ -70,25 +85,6 @@ class Crew:
         )
         self._storage, root = open_filesystem(plan.run.mirror or str(plan.run.directory))
         self._records = f"{root}/{_RAY_DIRECTORY}"
-        self._trainer = _Trainer(
-            work,
-            train_loop_config={"job": job},
-            torch_config=TorchConfig(
-                backend="nccl" if device == "cuda" else "gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS
-            ),
-            scaling_config=ScalingConfig(
-                num_workers=num_workers,
-                use_gpu=device == "cuda",
-                placement_strategy="PACK" if device == "cuda" else "SPREAD",  # processors are better not shared
-                resources_per_worker={"CPU": shares.actor_cpus} | ({"GPU": 1} if device == "cuda" else {}),
-            ),
-            run_config=RunConfig(
-                name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would go on by itself
-                storage_path=self._records,
-                storage_filesystem=self._storage,
-                failure_config=FailureConfig(max_failures=_MAX_FAILURES),
-            ),
-        )
 
     def describe(self) -> tuple[float, str]:
         """Return how far the run is."""
@@ -108,47 +104,80 @@ class Crew:
             RunInterruptedError: The user interrupted them; they saved what they had, if they could do it in time.
         """
         self._check_samples()
-        fitting = _Fitting(self._trainer)
-        fitting.start()
-        checked = time.monotonic()
+        saved = [self._newest_step()]
+        fitting: _Fitting | None = None
         try:
-            while not fitting.ended.wait(_POLL_SECONDS):
-                if time.monotonic() - checked > _CHECK_SECONDS:
-                    check()
-                    checked = time.monotonic()
-                self._read_board()
-                display.update()
+            while True:
+                fitting = _Fitting(self._trainer())
+                fitting.start()
+                self._watch(fitting, display, check)
+                if waited_in_vain(fitting.error):
+                    continue
+                saved.append(self._newest_step())
+                if fitting.error is None and saved[-1] >= self._plan.recipe.num_steps:
+                    return
+                if not may_start_again(saved):
+                    raise _gave_up(fitting.error, saved) from fitting.error
+                time.sleep(pause_seconds(saved))
         except KeyboardInterrupt:
             outcome = self._stop(fitting)
             self._remove_records()
             raise RunInterruptedError("interrupted", outcome) from None
+
+    def _watch(self, fitting: _Fitting, display: ProgressDisplay, check: Callable[[], None]) -> None:
+        """Show how far an attempt is, until it has ended."""
+        checked = time.monotonic()
+        while not fitting.ended.wait(_POLL_SECONDS):
+            if time.monotonic() - checked > _CHECK_SECONDS:
+                check()
+                checked = time.monotonic()
+            self._read_board()
+            display.update()
         failure = self._read_board()
         self._remove_records()
         if failure is not None:
             raise failure
-        if fitting.error is not None:
-            error = fitting.error
-            text = " ".join(str(error).split())[:300] or type(error).__name__
-            hint = "the last checkpoint is whole, and the same command goes on; --debug shows more"
-            raise VidcnnError(f"training failed: {text}", hint) from error
+
+    def _trainer(self) -> _Trainer:
+        """Prepare an attempt, which goes on from the newest checkpoint."""
+        use_gpu = self._device == "cuda"
+        return _Trainer(
+            work,
+            train_loop_config={"job": self._job},
+            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
+            scaling_config=ScalingConfig(
+                num_workers=self._num_workers,
+                use_gpu=use_gpu,
+                placement_strategy="PACK" if use_gpu else "SPREAD",  # processors are better not shared
+                resources_per_worker={"CPU": self._worker_cpus} | ({"GPU": 1} if use_gpu else {}),
+            ),
+            run_config=RunConfig(
+                name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would go on by itself
+                storage_path=self._records,
+                storage_filesystem=self._storage,
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+            ),
+        )
 
     def _check_samples(self) -> None:
         """Tell before the workers start, which takes a while, if there is nothing to train on."""
         try:
             failure = ray.get(self._looking)
         except RayError as error:
+            if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
+                raise error.cause from None
             if decoder_death(error) is None:
                 raise
             return  # the workers will tell which video that was
         if failure is not None:
             raise failure
 
-    def _stop(self, fitting: _Fitting) -> str:
+    def _stop(self, fitting: _Fitting | None) -> str:
         """Let the workers save the run, and return what becomes of it."""
-        self._board.stop.remote()
         deadline = time.monotonic() + _STOP_SECONDS
-        is_over = False
-        while not is_over:
+        is_over = fitting is None
+        while fitting is not None and not is_over:
+            self._board.stop.remote()  # again each time: a board that was lost begins anew
             is_over = fitting.ended.wait(_POLL_SECONDS) or time.monotonic() > deadline
             self._read_board()
             if self.state is None:
@@ -168,8 +197,17 @@ class Crew:
         state, failure = ray.get(self._board.read.remote())
         if self.state is None and state is not None:
             self.first_step = state.first_step
-        self.state = state
+        self.state = state or self.state
         return failure
+
+
+def _gave_up(error: BaseException | None, saved: Sequence[int]) -> VidcnnError:
+    """Say why workers are not started again."""
+    since = f"after step {saved[-1]}" if saved[-1] else "before the first checkpoint"
+    return VidcnnError(
+        f"training failed {num_fruitless(saved)} times {since}: {describe_attempt(error)}",
+        "the last checkpoint is whole, and the same command goes on; --debug shows more",
+    )
 
 
 class _Trainer(TorchTrainer):

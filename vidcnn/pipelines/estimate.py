@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
+from vidcnn.errors import CompileError
 from vidcnn.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
 from vidcnn.interrupts import interruptible
 from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
 from vidcnn.pipelines.hardware import ask_there
-from vidcnn.pipelines.infer import Job, hold_output, load_bundle, stage_settings, uses_gpus
+from vidcnn.pipelines.infer import Job, load_bundle, look_at_output, stage_settings, uses_gpus
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
 from vidcnn.pipelines.todo import Todo
 from vidcnn.planning import PlannedSegment
@@ -95,7 +96,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(interruptible("nothing was written"))
-        storage = hold_output(spec, stack)
+        storage = look_at_output(spec)
         job = Job(spec, load_bundle(spec))
         output = stack.enter_context(job.open_output(storage))
         runtime = job.recorded_runtime(output)
@@ -118,7 +119,11 @@ def estimate_source(spec: InferSpec) -> Estimate:
             num_decoders=spec.decoders,
             num_clips=int(clips.best),
         )
-        trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+        try:
+            trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+        except CompileError:  # then a run does the same
+            runtime = replace(runtime, compiled=False)
+            trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
         starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
         is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
         return Estimate(

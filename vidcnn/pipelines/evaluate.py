@@ -22,6 +22,7 @@ from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
 from vidcnn.models.registry import architecture
+from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.infer import uses_gpus
 from vidcnn.planning import PlanSettings
 from vidcnn.processes import lower_priority
@@ -50,7 +51,11 @@ class EvaluateReport:
         reached: What the model reached.
         num_clips: Clips of each video, at most.
         num_crops: Crops of each clip.
+        device: What the model ran on: ``cpu`` or ``cuda``.
+        precision: How it computed: ``bf16``, ``fp32`` or ``exact``.
+        batch_size: Clips that went through it at once.
         bad_videos: Names of videos without any view that could be scored, and why.
+        notices: What the user should know of the data.
         seconds: Time that the command took.
     """
 
@@ -60,12 +65,26 @@ class EvaluateReport:
     reached: Validation
     num_clips: int
     num_crops: int
+    device: str
+    precision: str
+    batch_size: int
     bad_videos: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
     seconds: float
 
 
-def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> EvaluateReport:
+def run_evaluation(
+    spec: EvaluateSpec,
+    *,
+    show_progress: bool = True,
+    announce: Callable[[tuple[str, ...]], None] = lambda notices: None,
+) -> EvaluateReport:
     """Evaluate a bundle on a Ray of its own, or on that of the cluster whose job this is.
+
+    Args:
+        spec: The job.
+        show_progress: Whether to show on stderr how far it is.
+        announce: Is told what the user should know of the data, if there is anything, before anything is started.
 
     Raises:
         VidcnnError: It cannot be done.
@@ -75,15 +94,20 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
         stack.enter_context(interruptible("nothing is kept of an evaluation"))
         _check_writable(spec.out)
         bundle = Bundle.load(spec.model)
-        split, samples = _samples(spec, bundle)
+        split, samples, notices = _samples(spec, bundle)
+        if notices:
+            announce(notices)
         views = _view_settings(spec, bundle)
         machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
+        device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
+        precision, batch_size = ask_there(_choose_runtime, spec, bundle, device, device=device)
+        spec = spec.model_copy(update={"precision": precision, "batch_size": batch_size})
         progress = _Progress(len(samples))
         display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
         numbers: list[np.ndarray] = []
         scores: list[np.ndarray] = []
         bad: list[tuple[str, str]] = []
-        for video, found in _score(samples, bundle, views, spec, machine):
+        for video, found in _score(samples, bundle, views, spec, machine, device):
             if isinstance(found, VideoError):
                 bad.append((samples[video].video.name, found.message))
             else:
@@ -100,7 +124,11 @@ def run_evaluation(spec: EvaluateSpec, *, show_progress: bool = True) -> Evaluat
             reached=summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label),
             num_clips=spec.clips,
             num_crops=views.num_crops,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
             bad_videos=tuple(sorted(bad)),
+            notices=notices,
             seconds=time.monotonic() - began,
         )
 
@@ -116,13 +144,14 @@ class _Progress:
 
 def _check_writable(out: str | None) -> None:
     """Refuse a place for the figures that they could not go to, before they are worked out."""
-    folder = os.path.dirname(os.path.abspath(out)) if out is not None else os.curdir
-    if not os.access(folder, os.W_OK | os.X_OK) or (out is not None and os.path.isdir(out)):
-        raise OutputError(f"cannot write to '{public_location(out or os.curdir)}'", "choose another --out")
+    if out is None:
+        return
+    if not os.access(os.path.dirname(os.path.abspath(out)), os.W_OK | os.X_OK) or os.path.isdir(out):
+        raise OutputError(f"cannot write to '{public_location(out)}'", "choose another --out")
 
 
-def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...]]:
-    """Return the videos to evaluate on, with labels as indexes of the bundle's."""
+def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...], tuple[str, ...]]:
+    """Return the split and its videos, with labels as indexes of the bundle's, and what to say of the data."""
     # Whatever the data does not split stays together, unless the user asks for a part of it.
     fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
@@ -134,6 +163,10 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
         raise DataError(f"'{shown}' has no videos in the split {split}", f"--split may be {there}, or all")
     indexes = _label_indexes(annotations.labels, bundle.labels, shown)
     return split, tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
+        raise DataError(f"'{spec.data}' has no videos in the split {split}", f"--split may be {there}, or all")
+    indexes = _label_indexes(annotations.labels, bundle.labels, spec.data)
+    samples = tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
+    return split, samples, annotations.notices
 
 
 def _choose(annotations: Annotations, wanted: str) -> tuple[str, tuple[LabelledVideo, ...]]:
@@ -175,10 +208,14 @@ def _view_settings(spec: EvaluateSpec, bundle: Bundle) -> ViewSettings:
 
 
 def _score(
-    samples: tuple[LabelledVideo, ...], bundle: Bundle, views: ViewSettings, spec: EvaluateSpec, machine: Machine
+    samples: tuple[LabelledVideo, ...],
+    bundle: Bundle,
+    views: ViewSettings,
+    spec: EvaluateSpec,
+    machine: Machine,
+    device: str,
 ) -> Iterator[tuple[int, Any]]:
     """Yield the index of each video with float32 (n, K) scores of its clips, or why there are none."""
-    device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
     num_views = len(samples) * spec.clips * views.num_crops
     shares = share_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
     load = ray.remote(_load).options(num_cpus=shares.decoder_cpus, memory=shares.decoder_memory_bytes, max_retries=1)
@@ -193,6 +230,15 @@ def _score(
         return actor.score.remote(load.remote(samples[video], views, shares.decoders_yield))
 
     yield from _pump(range(len(samples)), actors, start)
+
+
+def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[str, int]:
+    """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
+    from vidcnn.inference import default_batch_size
+    from vidcnn.network import fastest_precision, resolve_device
+
+    precision = spec.precision if spec.precision != "auto" else fastest_precision(resolve_device(device))
+    return precision, spec.batch_size or default_batch_size(bundle, device)
 
 
 def _classifier(spec: EvaluateSpec, device: str, shares: Shares) -> dict[str, Any]:

@@ -7,7 +7,6 @@ model, and is the only writer of the output.
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import time
 from collections.abc import Callable
@@ -24,28 +23,27 @@ from vidcnn.bundle import Bundle
 from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
-from vidcnn.errors import UsageError
+from vidcnn.errors import CompileError, UsageError
 from vidcnn.interrupts import interruptible
 from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.commit import Committer, redo_lost
-from vidcnn.pipelines.counting import count_source, estimate_clips
+from vidcnn.pipelines.counting import estimate_clips
 from vidcnn.pipelines.dataset import StageSettings, score_videos
 from vidcnn.pipelines.hardware import ask_there
-from vidcnn.pipelines.stages import PlanCounts
 from vidcnn.pipelines.todo import Todo, list_todo
 from vidcnn.planning import PlanSettings
 from vidcnn.predictions import Summary, prediction_schema
 from vidcnn.predictions.ledger import video_text
 from vidcnn.predictions.output import Output
-from vidcnn.predictions.places import OutputStorage, open_storage
+from vidcnn.predictions.places import OutputStorage, look_at, open_storage
 from vidcnn.progress import ProgressDisplay, RunProgress, describe
 from vidcnn.run_report import RunRecord
 from vidcnn.runtime import Runtime, choose_runtime
 from vidcnn.scoring import RowFormat
 from vidcnn.sources import Listing
-from vidcnn.storage import is_remote, local_path
+from vidcnn.storage import is_remote, local_path, public_location
 
 _QUICK_FAILURE_SECONDS = 0.2
 """What is wrong with a model's name shows in less than this, and then Ray need not start."""
@@ -69,6 +67,7 @@ class InferReport:
         empty_sources: Folders of the source, among several, that hold no video.
         runtime: How the model ran; None where nothing was left to do.
         limits: What limited this run; None where that cannot be told.
+        notices: What the user was told of how it ran, in plain words.
     """
 
     summary: Summary
@@ -83,33 +82,7 @@ class InferReport:
     empty_sources: tuple[str, ...]
     runtime: Runtime | None
     limits: Limits | None = None
-
-
-@dataclass(frozen=True)
-class SourcePlan:
-    """What a run would do.
-
-    Attributes:
-        num_videos: Videos of the source.
-        num_videos_done: Those that are committed already.
-        num_videos_waiting: Those that were written so lately that they wait for the next run.
-        num_videos_planned: Those that are left and can be read.
-        num_clips: Clips of these.
-        seconds: Their length, as far as clips cover it.
-        bad_videos: Names of those that cannot be read, with the reason.
-        ignored: Files that were left out of folders, by extension.
-        empty_sources: Folders of the source, among several, that hold no video.
-    """
-
-    num_videos: int
-    num_videos_done: int
-    num_videos_waiting: int
-    num_videos_planned: int
-    num_clips: int
-    seconds: float
-    bad_videos: tuple[tuple[str, str], ...]
-    ignored: dict[str, int]
-    empty_sources: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 class Job:
@@ -145,8 +118,15 @@ class Job:
         }
 
     def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:
-        """Read what is committed in the storage of the output."""
-        return Output.in_storage(storage, schema=self.schema, run_id=run_id)
+        """Read what is committed in the storage of the output; errors that are done again count as not done."""
+        output = Output.in_storage(storage, schema=self.schema, run_id=run_id)
+        try:
+            if self.spec.redo_errors is not None:
+                output.redo_errors(self.spec.redo_kinds)
+        except BaseException:
+            output.close()
+            raise
+        return output
 
     def todo(self, output: Output) -> Todo:
         """List what is left to do."""
@@ -179,7 +159,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         stack.enter_context(interruptible("what was committed stays; the same command continues"))
         storage = hold_output(spec, stack)
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
-        machine, bundle = _start_and_load(spec, start_ray, loads_torch=True)
+        machine, bundle = start_and_load(spec, start_ray, loads_torch=True)
         job = Job(spec, bundle)
         output = stack.enter_context(job.open_output(storage, record.run_id))
         runtime = job.recorded_runtime(output)
@@ -187,7 +167,6 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         progress = RunProgress(todo.num_videos, todo.size_bytes)
         record.num_listed, record.num_waiting, record.progress = todo.num_listed, todo.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
-        meter = Meter()
         if todo.num_videos:
             machine = machine or start_ray()
             device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
@@ -203,11 +182,28 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                 num_decoders=spec.decoders,
                 num_clips=num_clips,
             )
-            display = stack.enter_context(ProgressDisplay(partial(describe, progress), enabled=show_progress))
-            settings = stage_settings(job, runtime, shares, device)
-            committer = Committer(output, progress, display)
-            record.undone = committer.undone
-            _run(settings, output, shares, todo, committer, meter)
+            if spec.compile == "on" and runtime.precision == "exact":
+                record.notice("exact precision is not compiled")
+            run = partial(_run, job, output, shares, todo, device, record, num_clips, show_progress=show_progress)
+            try:
+                meter = run(runtime)
+            except CompileError as error:
+                if not output.is_empty:
+                    raise CompileError(
+                        f"the rows of {public_location(spec.out)} are of a compiled model, and it cannot be compiled "
+                        f"everywhere: {error.message}",
+                        error.hint or "mend that, and the same command goes on; or choose another --out",
+                    ) from error
+                runtime = replace(runtime, compiled=False)
+                record.notice(f"the model runs uncompiled: {error}")
+                meter = None
+            if meter is None:  # what the actors that could compile it have done is not kept: rows are all of one kind
+                output.discard()
+                record.settings = job.settings(runtime)
+                output.use_settings(record.settings)
+                meter = run(runtime)
+            assert record.progress is not None
+            progress = record.progress
             figures = meter.figures(
                 elapsed_seconds=time.monotonic() - began, num_decoders=shares.num_decoders, uses_gpus=device == "cuda"
             )
@@ -227,38 +223,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             empty_sources=tuple(job.listing.empty_sources),
             runtime=runtime,
             limits=record.limits,
-        )
-
-
-def plan_source(spec: InferSpec) -> SourcePlan:
-    """Tell what an inference job would do, without doing it.
-
-    Raises:
-        VidcnnError: The job could not be done.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(interruptible("what was committed stays; the same command continues"))
-        storage = hold_output(spec, stack)
-        start_ray = partial(stack.enter_context, open_ray(use_gpus=False))
-        machine, bundle = _start_and_load(spec, start_ray, loads_torch=False)
-        job = Job(spec, bundle)
-        output = stack.enter_context(job.open_output(storage))
-        job.recorded_runtime(output)
-        todo = job.todo(output)
-        counts: list[PlanCounts] = []
-        if todo.num_videos:
-            shares = share_resources(machine or start_ray(), use_gpus=False)
-            counts = list(count_source(todo, job.plan, job.schema, shares))
-        return SourcePlan(
-            num_videos=todo.num_listed,
-            num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
-            num_videos_waiting=todo.num_waiting,
-            num_videos_planned=sum(count.num_videos for count in counts),
-            num_clips=sum(count.num_clips for count in counts),
-            seconds=math.fsum(count.seconds for count in counts),
-            bad_videos=tuple(sorted(bad for count in counts for bad in count.bad_videos)),
-            ignored=dict(job.listing.ignored),
-            empty_sources=tuple(job.listing.empty_sources),
+            notices=tuple(record.notices),
         )
 
 
@@ -270,7 +235,13 @@ def hold_output(spec: InferSpec, stack: ExitStack) -> OutputStorage:
     return storage
 
 
-def _start_and_load(
+def look_at_output(spec: InferSpec) -> OutputStorage:
+    """Look at the output of a job that is not going to be done: nothing of it is made or changed."""
+    Listing(spec.source)
+    return look_at(spec.out)
+
+
+def start_and_load(
     spec: InferSpec, start_ray: Callable[[], Machine], *, loads_torch: bool
 ) -> tuple[Machine | None, Bundle]:
     """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
@@ -320,14 +291,40 @@ def stage_settings(job: Job, runtime: Runtime, shares: Shares, device: str) -> S
 
 
 def _run(
-    settings: StageSettings, output: Output, shares: Shares, todo: Todo, committer: Committer, meter: Meter
-) -> None:
-    try:
-        committer.take(score_videos(todo.videos, settings, shares, meter))
-        redo_lost(output, settings, shares, todo, committer)
-    except BaseException:
-        output.commit()  # what is finished stays, whatever ended the run
-        raise
+    job: Job,
+    output: Output,
+    shares: Shares,
+    todo: Todo,
+    device: str,
+    record: RunRecord,
+    num_clips: int,
+    runtime: Runtime,
+    *,
+    show_progress: bool,
+) -> Meter:
+    """Do all that is to do, and commit it.
+
+    Returns:
+        What the stages measured of themselves.
+
+    Raises:
+        CompileError: The model cannot be compiled where it is to run. If nothing was committed, nothing is.
+    """
+    meter = Meter()
+    record.progress = progress = RunProgress(todo.num_videos, todo.size_bytes)
+    progress.expect(num_clips)
+    settings = stage_settings(job, runtime, shares, device)
+    with ProgressDisplay(partial(describe, progress), enabled=show_progress) as display:
+        committer = Committer(output, progress, display)
+        record.undone = committer.undone
+        try:
+            committer.take(score_videos(todo.videos, settings, shares, meter))
+            redo_lost(output, settings, shares, todo, committer)
+        except BaseException as error:
+            if not (isinstance(error, CompileError) and output.is_empty):
+                output.commit()  # what is finished stays, whatever ended the run
+            raise
+    return meter
 
 
 def _clip_spec(spec: InferSpec, bundle: Bundle) -> ClipSpec:

@@ -67,10 +67,16 @@ def count_clips(videos: pa.Table, settings: PlanSettings, work: PlanWork = plan_
 
     Returns:
         Clips of those that can be read, and the size in bytes of all.
+
+    Raises:
+        VidcnnError: Something went wrong that is no fault of a video.
     """
     listed = list(unpack_videos(videos))
-    plans = plan_in_cell(listed, settings, this_cell(yields=False), work=work)
-    num_clips = sum(planned.segment.num_clips for _, plan in plans if isinstance(plan, tuple) for planned in plan)
+    try:
+        plans = [plan for _, plan in plan_in_cell(listed, settings, this_cell(yields=False), work=work)]
+    except Exception as error:
+        raise _as_value(error, "planning") from error
+    num_clips = sum(planned.segment.num_clips for plan in plans if isinstance(plan, tuple) for planned in plan)
     return num_clips, sum(video.size_bytes for video in listed)
 
 

@@ -5,6 +5,7 @@ In go the listing and what is committed; out come tables of videos, each row wit
 
 from __future__ import annotations
 
+import heapq
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,8 @@ _NUM_BLOCKS = 64
 """Tasks among which the planning of a small source is divided."""
 _MAX_BLOCKS = 1000
 """Each task costs the driver some milliseconds."""
+NUM_LARGEST = 4
+"""The largest videos, which may hold most of a source, are in its sample."""
 _PACKED_VIDEOS = 16_384
 """Rows that are gathered before they go into a table, where they take less memory."""
 
@@ -37,7 +40,7 @@ class Todo:
         num_waiting: Videos that may still be written, and wait for the next run.
         num_videos: Videos in the tables.
         size_bytes: Their size, all together.
-        sample: Some of them, from everywhere in the source.
+        sample: Some of them, from everywhere in the source, and the largest.
     """
 
     videos: tuple[pa.Table, ...]
@@ -53,6 +56,7 @@ def list_todo(listing: Listing, output: Output, limit: int | None, settle_second
     packed = [video_table([])]
     left: list[bytes] = []  # not in a table yet
     sample: list[SourceVideo] = []
+    largest: list[tuple[int, int, SourceVideo]] = []
     num_listed = num_waiting = num_videos = size_bytes = 0
     for video in islice(listing, limit):
         num_listed += 1
@@ -67,11 +71,15 @@ def list_todo(listing: Listing, output: Output, limit: int | None, settle_second
         num_videos += 1
         if num_videos.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...: some of everywhere, at no cost
             sample.append(video)
+        else:
+            heapq.heappush(largest, (video.size_bytes, num_videos, video))
+            if len(largest) > NUM_LARGEST:
+                heapq.heappop(largest)
         if len(left) == _PACKED_VIDEOS:
             packed.append(video_table(left))
             left = []
     blocks = _cut(pa.concat_tables([*packed, video_table(left)]))
-    return Todo(blocks, num_listed, num_waiting, num_videos, size_bytes, tuple(sample))
+    return Todo(blocks, num_listed, num_waiting, num_videos, size_bytes, (*sample, *(video for *_, video in largest)))
 
 
 def not_done(todo: Todo, output: Output) -> list[SourceVideo]:

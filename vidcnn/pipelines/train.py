@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.annotations import Annotations
 from vidcnn.cluster import Machine, is_attached, open_ray, prepare_environment
 from vidcnn.config import TrainSpec
-from vidcnn.errors import UsageError
+from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.progress import ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data
 from vidcnn.training.place import RunPlace, hold_run
 from vidcnn.training.record import check_record
+from vidcnn.training.state import CHECKPOINTS
 
 if TYPE_CHECKING:
     from vidcnn.training.checkpoints import CheckpointStore
@@ -44,6 +45,7 @@ class TrainReport:
         num_steps_done: Steps that this command did.
         seconds: Time that this command took.
         state: How far the run was when it was last heard of.
+        failure: Why there is no bundle of the trained weights, which their checkpoint still has; None if there is one.
     """
 
     plan: TrainingPlan
@@ -53,6 +55,7 @@ class TrainReport:
     num_steps_done: int
     seconds: float
     state: RunState | None
+    failure: VidcnnError | None = None
 
     @property
     def bundle(self) -> str:
@@ -94,17 +97,17 @@ def run_training(
                     pool.submit(importlib.import_module, "vidcnn.pipelines.crew")
                 machine = start_ray() if is_new else None
                 plan, num_workers, device = planning.result()
-        check_record(place.directory, plan.record)
+        check_record(place.directory, plan.record, has_begun=place.newest_step() > 0)
         place.push()
         announce(plan)
         from vidcnn.training.checkpoints import CheckpointStore
 
-        store = CheckpointStore(place.directory / "checkpoints", plan.run.num_best)
+        store = CheckpointStore(place.directory / CHECKPOINTS, plan.run.num_best)
         state, num_steps_done = None, 0
         if not _is_done(store, plan.recipe.num_steps):
             from vidcnn.pipelines.crew import Crew
 
-            crew = Crew(plan, machine or start_ray(), num_workers, device)
+            crew = Crew(plan, machine or start_ray(), num_workers, device, place.newest_step)
             with ProgressDisplay(crew.describe, enabled=show_progress) as display:
                 crew.run(display, place.check)
             state = crew.state
@@ -184,8 +187,13 @@ def _report(
     notes = [note for note in read_journal(place.directory) if note["kind"] == "validation"]
     reached: dict[str, Any] = next((note for note in reversed(notes) if note["step"] == best.step), {})
     validation = {name: value for name, value in reached.items() if name not in ("kind", "step")}
-    trained_bundle(plan.bundle, weights, validation).save(place.directory / "bundle")
-    place.push()
+    failure: VidcnnError | None = None
+    try:
+        trained_bundle(plan.bundle, weights, validation).save(place.directory / "bundle")
+        place.push()
+    except VidcnnError as error:  # what was reached is told all the same
+        hint = "the checkpoints are whole: the same command writes the bundle, without training anew"
+        failure = type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
     return TrainReport(
         plan=plan,
         directory=place.shown,
@@ -194,4 +202,5 @@ def _report(
         num_steps_done=num_steps_done,
         seconds=seconds,
         state=state,
+        failure=failure,
     )

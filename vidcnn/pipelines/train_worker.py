@@ -1,18 +1,16 @@
-"""What runs in the processes of Ray Train, and the board on which they say how far they are."""
+"""What runs in the processes of Ray Train."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import ray
-
 from vidcnn.cluster import Shares
 from vidcnn.errors import VidcnnError
+from vidcnn.pipelines.board import is_told
 from vidcnn.pipelines.loading import RayLoader
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.state import RunSettings, RunState
+from vidcnn.training.state import RunSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,39 +34,9 @@ class Job:
     board: Any
 
 
-@ray.remote
-class Board:
-    """Where the first worker says how far the run is, any worker why it cannot go on, and the driver to stop."""
-
-    def __init__(self) -> None:
-        self._stop = asyncio.Event()
-        self._state: RunState | None = None
-        self._failure: VidcnnError | None = None
-
-    async def post(self, state: RunState) -> None:
-        """Say how far the run is."""
-        self._state = state
-
-    async def fail(self, failure: VidcnnError) -> None:
-        """Say why the run cannot go on."""
-        self._failure = failure
-
-    async def read(self) -> tuple[RunState | None, VidcnnError | None]:
-        """Return what was said last."""
-        return self._state, self._failure
-
-    async def stop(self) -> None:
-        """Say that the run is to be saved, and to stop."""
-        self._stop.set()
-
-    async def wait_for_stop(self) -> None:
-        """Wait until somebody says so."""
-        await self._stop.wait()
-
-
 def work(config: dict[str, Any]) -> None:
     """Train in one of the processes that Ray Train has started and connected."""
-    import ray.train.torch  # the board, which is in this module too, need not wait for torch
+    import ray.train.torch
     import torch
 
     from vidcnn.training.batch import Worker
@@ -82,16 +50,16 @@ def work(config: dict[str, Any]) -> None:
         torch.set_num_threads(job.shares.actor_threads)
     stop = job.board.wait_for_stop.remote()
     try:
-        with working_copy(job.run, writes=worker.rank == 0) as run:
+        with working_copy(job.run, writes=worker.rank == 0) as copy:
             run_worker(
                 ray.get(job.bundle[0]),
                 job.recipe,
                 ray.get(job.data[0]),
                 RayLoader(job.data, job.shares),
-                run,
+                copy.run,
                 worker,
                 watch=job.board.post.remote,
-                must_stop=lambda: bool(ray.wait([stop], timeout=0)[0]),
+                must_stop=lambda: is_told(stop) or copy.is_cut_off(),
             )
     except VidcnnError as error:
         # Starting the workers again would not help: so for Ray Train, this is the end of the work.

@@ -1,17 +1,15 @@
-"""One Parquet file of predictions: write it, read it back, merge many into one.
+"""One Parquet file of predictions: write it, and read its rows.
 
 In go Arrow tables of rows and what is to be known about them; a file comes out that depends on nothing else:
 rows sorted by video and clip, row groups of a fixed size, dictionaries in the order of first appearance. In
 its key-value metadata lie, next to `vidcnn.version`, `vidcnn.run_id`, `vidcnn.model` and
-`vidcnn.weights_sha256`, the settings (JSON) and the ledger of its segments (`vidcnn.predictions.ledger`).
+`vidcnn.weights_sha256`, the settings (JSON) and the place of the ledger of its segments (`vidcnn.predictions.section`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 import pyarrow as pa
@@ -20,55 +18,81 @@ import pyarrow.parquet as pq
 
 from vidcnn import __version__
 from vidcnn.errors import OutputError
-from vidcnn.predictions.ledger import Ledger, decode, encode
+from vidcnn.predictions.ledger import Ledger
+from vidcnn.predictions.reading import Opener, TableFile
 from vidcnn.predictions.rows import ERROR_KIND_TYPE
+from vidcnn.predictions.section import LedgerWriter, entries_of, loaded
 
 ROW_GROUP_ROWS = 128 * 1024
-RANGE_BYTES = 128 * 2**20
-"""How much of a table is held at once while files are merged, by a rough estimate of a row's size."""
-
-Opener = Callable[[str], Any]
-"""Opens a file, given its path, for random access."""
 
 
-@dataclass(frozen=True)
-class Footer:
-    """What a file of predictions says about itself."""
-
-    schema: pa.Schema
-    settings: dict[str, Any]
-    ledger: Ledger
-
-
-def metadata(settings: Mapping[str, Any], run_id: str, ledger: Ledger) -> dict[str, str]:
-    """Make the key-value metadata of a file."""
+def metadata(settings: Mapping[str, Any], run_id: str, generation: int) -> dict[str, str]:
+    """Make the key-value metadata of a file, but for the place of its ledger."""
     known = {key: str(settings[key]) for key in ("model", "weights_sha256") if settings.get(key) is not None}
     return {
         "vidcnn.version": __version__,
         "vidcnn.run_id": run_id,
+        "vidcnn.generation": str(generation),
         **{f"vidcnn.{key}": value for key, value in known.items()},
         "vidcnn.settings": json.dumps(settings, sort_keys=True),
-        "vidcnn.ledger": encode(ledger),
     }
 
 
-def read_footer(open_file: Opener, path: str) -> Footer:
-    """Read what a file says about itself.
+def write_file(
+    sink: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema, values: Mapping[str, str], ledger: LedgerWriter
+) -> None:
+    """Write sorted rows as one Parquet file.
+
+    Args:
+        sink: Where to; stays open.
+        tables: The rows in pieces; how they are cut leaves no trace in the file.
+        schema: The columns.
+        values: The file's key-value metadata, from `metadata`.
+        ledger: What the rows are of; it may be written while they are taken.
+    """
+    text = ["video", "label", "top_labels.list.element", "error", "error_kind"]
+    order = pq.SortingColumn.from_ordering(
+        schema, [("video", "ascending"), ("clip", "ascending")], null_placement="at_start"
+    )
+    with pq.ParquetWriter(
+        sink, schema, compression="zstd", use_dictionary=text, sorting_columns=order, write_page_checksum=True
+    ) as writer:
+        for group in _row_groups(tables, schema):
+            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+        place = ledger.copy_to(sink)
+        writer.add_key_value_metadata({**values, "vidcnn.ledger_place": place.encode()})
+
+
+def check_file(open_file: Opener, path: str, ledger: LedgerWriter) -> None:
+    """Read back what was written: the footer, the ledger, and how many rows and videos there are.
+
+    Args:
+        open_file: Opens files.
+        path: The file.
+        ledger: What was written into it.
 
     Raises:
-        OutputError: The file is damaged, or vidcnn did not write it.
+        OutputError: It cannot be read, or holds something else.
     """
-    with _reading(open_file, path) as file:
-        values = file.metadata.metadata or {}
-        if b"vidcnn.ledger" not in values:
-            raise OutputError(
-                f"{path} was not written by vidcnn", "choose another --out; vidcnn overwrites nothing else"
-            )
-        return Footer(
-            schema=file.schema_arrow.remove_metadata(),
-            settings=json.loads(values[b"vidcnn.settings"]),
-            ledger=decode(values[b"vidcnn.ledger"], file=path),
+    with TableFile(open_file, path) as file:
+        footer = file.footer()
+        num_videos = sum(table.num_rows for table in file.ledger())
+    if (footer.num_rows, num_videos) != (ledger.num_rows, ledger.num_videos):
+        raise OutputError(
+            f"{path} was written with {ledger.num_rows} rows of {ledger.num_videos} videos, but {footer.num_rows} of "
+            f"{num_videos} are read back",
+            "nothing was deleted; check the storage, and run the same command again",
         )
+
+
+def read_ledger(open_file: Opener, path: str) -> Ledger:
+    """Read the whole ledger of a file; of a part file, since that of a table may be large.
+
+    Raises:
+        OutputError: The file is damaged.
+    """
+    with TableFile(open_file, path) as file:
+        return {entry[0]: loaded(entry, path) for table in file.ledger() for entry in entries_of(table)}
 
 
 def read_rows(open_file: Opener, path: str, *, without: Collection[str]) -> pa.Table:
@@ -77,8 +101,9 @@ def read_rows(open_file: Opener, path: str, *, without: Collection[str]) -> pa.T
     Raises:
         OutputError: The file is damaged.
     """
-    with _reading(open_file, path) as file:
-        return _without(_plain(file.read()), without)
+    with TableFile(open_file, path) as file:
+        file.footer()
+        return _without(plain(file.attempt(lambda opened: opened.read())), without)
 
 
 def read_columns(open_file: Opener, path: str, columns: list[str], *, without: Collection[str]) -> Iterator[pa.Table]:
@@ -87,28 +112,11 @@ def read_columns(open_file: Opener, path: str, columns: list[str], *, without: C
     Raises:
         OutputError: The file is damaged.
     """
-    with _reading(open_file, path) as file:
-        for group in range(file.num_row_groups):
-            yield _without(_plain(file.read_row_group(group, columns=columns)), without)
-
-
-def write_file(sink: IO[bytes], tables: Iterable[pa.Table], schema: pa.Schema, values: Mapping[str, str]) -> None:
-    """Write sorted rows as one Parquet file.
-
-    Args:
-        sink: Where to; stays open.
-        tables: The rows in pieces; how they are cut leaves no trace in the file.
-        schema: The columns.
-        values: The file's key-value metadata.
-    """
-    text = ["video", "label", "top_labels.list.element", "error", "error_kind"]
-    order = pq.SortingColumn.from_ordering(
-        schema, [("video", "ascending"), ("clip", "ascending")], null_placement="at_start"
-    )
-    with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=text, sorting_columns=order) as writer:
-        for group in _row_groups(tables, schema):
-            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
-        writer.add_key_value_metadata(dict(values))
+    with TableFile(open_file, path) as file:
+        file.footer()
+        for group in range(file.attempt(lambda opened: int(opened.num_row_groups))):
+            table = file.attempt(lambda opened, group=group: opened.read_row_group(group, columns=columns))  # type: ignore[misc]
+            yield _without(plain(table), without)
 
 
 def sort_rows(rows: pa.Table) -> pa.Table:
@@ -117,68 +125,27 @@ def sort_rows(rows: pa.Table) -> pa.Table:
     return rows.take(pc.sort_indices(keys, sort_keys=[("video", "ascending"), ("clip", "ascending")]))
 
 
-def merged_rows(
-    open_file: Opener, ledger: Ledger, schema: pa.Schema, *, range_bytes: int = RANGE_BYTES
-) -> Iterator[pa.Table]:
-    """Merge files: yield the rows of a ledger in order, a bounded number at a time.
-
-    Args:
-        open_file: Opens the files that the ledger's entries name. They are sorted, each in itself.
-        ledger: What the result is to hold; a video is read from the files its entry names, and no others.
-        schema: The columns.
-        range_bytes: About how much to hold at once; at least one video.
+def read_videos(file: TableFile, videos: list[str]) -> pa.Table:
+    """Read the rows of some videos, given in order, from a sorted file.
 
     Raises:
-        OutputError: A file is damaged, or has other rows than its ledger says.
+        OutputError: The file is damaged.
     """
-    names = sorted(ledger)
-    range_rows = max(1, range_bytes // _row_bytes(schema))
-    start = 0
-    while start < len(names):
-        end, num_rows = start, 0
-        wanted: dict[str, list[str]] = {}
-        while end < len(names) and (end == start or num_rows + ledger[names[end]].num_rows <= range_rows):
-            num_rows += ledger[names[end]].num_rows
-            for path in ledger[names[end]].files:
-                wanted.setdefault(path, []).append(names[end])
-            end += 1
-        pieces = [_read_videos(open_file, path, videos) for path, videos in wanted.items()]
-        rows = sort_rows(pa.concat_tables(pieces))
-        if rows.num_rows != num_rows:
-            raise OutputError(
-                f"{', '.join(sorted(wanted)[:3])} should hold {num_rows} rows from {names[start]} to "
-                f"{names[end - 1]}, but {rows.num_rows} are there",
-                "delete these files, and the same command does again what they held",
-            )
-        yield rows
-        start = end
 
-
-def _read_videos(open_file: Opener, path: str, videos: list[str]) -> pa.Table:
-    """Read the rows of some videos, given in order, from a sorted file."""
-    with _reading(open_file, path) as file:
+    def read(opened: pq.ParquetFile) -> pa.Table:
         groups = []
-        for group in range(file.num_row_groups):
-            bounds = file.metadata.row_group(group).column(0).statistics
+        for group in range(opened.num_row_groups):
+            bounds = opened.metadata.row_group(group).column(0).statistics
             if bounds is None or not bounds.has_min_max or (bounds.min <= videos[-1] and videos[0] <= bounds.max):
                 groups.append(group)
-        rows = _plain(file.read_row_groups(groups))
-        return rows.filter(pc.is_in(rows["video"], pa.array(videos, pa.string())))
+        return opened.read_row_groups(groups)
+
+    file.footer()
+    rows = plain(file.attempt(read))
+    return rows.filter(pc.is_in(rows["video"], pa.array(videos, pa.string())))
 
 
-@contextmanager
-def _reading(open_file: Opener, path: str) -> Iterator[pq.ParquetFile]:
-    try:
-        with open_file(path) as source, pq.ParquetFile(source) as file:
-            yield file
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise OutputError(
-            f"{path} is damaged or cannot be read: {str(error).splitlines()[0]}",
-            "delete it, and the same command does again what it held",
-        ) from error
-
-
-def _plain(rows: pa.Table) -> pa.Table:
+def plain(rows: pa.Table) -> pa.Table:
     """Take off the metadata and the dictionary encoding, in which rows of different files may differ."""
     rows = rows.replace_schema_metadata(None)
     index = rows.schema.get_field_index("error_kind")
@@ -193,9 +160,9 @@ def _without(rows: pa.Table, videos: Collection[str]) -> pa.Table:
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
     """Cut pieces anew into full row groups whose memory layout depends on their rows alone."""
-    pending = _plain(schema.empty_table())
+    pending = plain(schema.empty_table())
     for table in tables:
-        pending = pa.concat_tables([pending, _plain(table)])
+        pending = pa.concat_tables([pending, plain(table)])
         while pending.num_rows >= ROW_GROUP_ROWS:
             yield _encoded(pending.slice(0, ROW_GROUP_ROWS), schema)
             pending = pending.slice(ROW_GROUP_ROWS)
@@ -207,9 +174,3 @@ def _encoded(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     kinds = rows["error_kind"].combine_chunks().cast(ERROR_KIND_TYPE)
     index = schema.get_field_index("error_kind")
     return rows.set_column(index, schema.field(index), kinds).combine_chunks().cast(schema)
-
-
-def _row_bytes(schema: pa.Schema) -> int:
-    """Estimate a row's size in memory: what is wide, and some text."""
-    wide = sum(field.type.list_size * 2 for field in schema if pa.types.is_fixed_size_list(field.type))
-    return int(wide) + 400

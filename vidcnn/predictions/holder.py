@@ -60,11 +60,16 @@ class Holder:
         return self.machine == here.machine
 
     @property
-    def has_ended(self) -> bool:
-        """Whether its process has ended for certain. Of other machines and containers nothing is certain."""
+    def is_certain(self) -> bool:
+        """Whether this machine can tell for certain that its process has ended."""
         here = this_process(self.state)
         comparable = self.machine is not None and self.namespace is not None and self.started is not None
-        if not comparable or (self.machine, self.namespace) != (here.machine, here.namespace):
+        return comparable and (self.machine, self.namespace) == (here.machine, here.namespace)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended for certain. Of other machines and containers nothing is certain."""
+        if not self.is_certain:
             return False
         found = find_process(self.pid)
         return found is None or found.started != self.started

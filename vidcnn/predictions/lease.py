@@ -7,8 +7,9 @@ what was written, so of two runs at least the later one sees the other, and give
     .preds.parquet.vidcnn/lock-a91e...    contending: written a moment ago, and about to go
 
 An object that was not renewed for long is of a run that was killed, and is removed. How long is told by the storage's
-own clock alone: from the modification time of one's own object, written just now. A holder that cannot renew its object
-stops writing well before others take it for dead.
+own clock alone: from the modification time of one's own object, written just now. Of one that is dated in the future,
+that is told from when it was first seen so, for which another object stands (``lock.seen-...``).
+A holder that cannot renew its object stops writing well before others take it for dead.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from vidcnn.predictions.heartbeat import USUAL, Heartbeat, Timing
 from vidcnn.predictions.holder import Holder, State, busy, decode, this_process
 
 PREFIX = "lock-"
+_SEEN = "lock.seen-"
 
 _LOST = "what was committed stays; the same command continues"
 _NUM_READS = 3
@@ -103,7 +105,7 @@ class Lease:
         self._heartbeat.stop()
         self._heartbeat = None
         with suppress(*_FAILURES):
-            if any(info.path != self._path for info in self._list()):
+            if any(info.path != self._path and not info.base_name.startswith(_SEEN) for info in self._list()):
                 self._delete(self._path)
             else:
                 # Deleting an object by itself would leave a marker for the empty folder. What another run writes in
@@ -141,7 +143,9 @@ class Lease:
         Returns:
             None if one's own object is not there.
         """
-        infos = {info.path: info for info in self._list() if info.base_name.startswith(PREFIX)}
+        found = self._list()
+        infos = {info.path: info for info in found if info.base_name.startswith(PREFIX)}
+        seen = {info.path: info for info in found if info.base_name.startswith(_SEEN)}
         own = infos.pop(self._path, None)
         if own is None:
             return None
@@ -151,11 +155,23 @@ class Lease:
             if holder is None:
                 continue  # it has just gone
             silent_seconds = (own.mtime_ns - info.mtime_ns) / 1e9
+            if silent_seconds < -self._timing.dead_seconds:
+                silent_seconds = self._silent_since_seen(holder, info, own, seen)
             if silent_seconds > self._timing.dead_seconds or holder.has_ended:
                 self._delete(path)
             else:
                 others.append(holder)
         return others
+
+    def _silent_since_seen(self, holder: Holder, info: Any, own: Any, seen: dict[str, Any]) -> float:
+        """Return for how long an object that is dated in the future is known; note it where it is met first."""
+        path = f"{self._directory}/{_SEEN}{holder.token}-{info.mtime_ns}"
+        if path in seen:
+            silent_seconds: float = (own.mtime_ns - seen[path].mtime_ns) / 1e9
+            return silent_seconds
+        with self._filesystem.open_output_stream(path) as sink:
+            sink.write(holder.encode())
+        return 0.0
 
     def _renew(self) -> float | None:
         """Show that this run lives.
@@ -218,6 +234,31 @@ class Lease:
     def _delete(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self._filesystem.delete_file(path)
+
+
+def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: Timing = USUAL) -> None:
+    """See that nobody holds the lease, without taking it: as far as this machine's clock tells, changing nothing.
+
+    Args:
+        filesystem: The object storage.
+        directory: Path of the prefix under which the locks lie.
+        out: What the lease is for, as messages name it.
+        timing: When a holder is dead.
+
+    Raises:
+        OutputBusyError: Another run holds it.
+        OSError: The storage cannot be read.
+    """
+    reader = Lease(filesystem, directory, out, timing)
+    for info in reader._list():
+        if not info.base_name.startswith(PREFIX):
+            continue
+        holder = reader._read(info.path)
+        if holder is None or holder.has_ended:
+            continue
+        is_fresh = abs(time.time() - info.mtime_ns / 1e9) < timing.dead_seconds
+        if is_fresh or holder.is_certain:
+            raise reader._busy(holder)
 
 
 def _now() -> float:

@@ -1,10 +1,11 @@
-"""Which segments of which videos are held: in memory, and in the metadata of each file of predictions.
+"""Which segments of which videos are held.
 
 A *ledger* maps the name of a video to an `Entry`: the version of the video (size and modification time), the
 number of segments its plan has, and which of them are held. Every file of predictions carries the ledger of
 its own rows, so that what is done can only be read from what is committed. Pure functions; no files.
 
-The stored form is compressed JSON, by columns, as base64: about 25 bytes for each video.
+How it is stored is in `vidcnn.predictions.section`. Files of earlier versions have it as compressed JSON, by columns,
+as base64, which `decode` reads.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Entry(NamedTuple):
     """What is held of one version of a video.
 
     `segments` is a set as bits: bit *i* stands for segment *i*. `files` are the files that hold the rows; it
-    is not stored. A tuple, because a million of them must fit in memory.
+    is not stored. A tuple, because many of them must fit in memory.
     """
 
     size_bytes: int
@@ -80,10 +81,13 @@ class Entry(NamedTuple):
         """Tell whether both are of one version of a video, planned with the same number of segments."""
         return self[:3] == other[:3]
 
+    def fits(self, other: Entry) -> bool:
+        """Tell whether both can hold: they are other segments of the same plan."""
+        return self.is_same_plan(other) and not self.segments & other.segments
+
     def union(self, other: Entry) -> Entry:
         """Join two disjoint sets of segments of the same plan."""
-        assert self.is_same_plan(other)
-        assert not self.segments & other.segments
+        assert self.fits(other)
         return Entry(
             *self[:3],
             segments=self.segments | other.segments,
@@ -119,7 +123,7 @@ def include(ledger: Ledger, other: Mapping[str, Entry]) -> set[str]:
         held = ledger.get(name)
         if held is None:
             ledger[name] = entry
-        elif held.is_same_plan(entry) and not held.segments & entry.segments:
+        elif held.fits(entry):
             ledger[name] = held.union(entry)
         else:
             conflicts.add(name)
@@ -127,23 +131,11 @@ def include(ledger: Ledger, other: Mapping[str, Entry]) -> set[str]:
     return conflicts
 
 
-def overlay(ledger: Mapping[str, Entry], newer: Mapping[str, Entry]) -> Ledger:
-    """Join a ledger with a newer one: where they cannot both hold, the newer one does."""
-    joined = dict(ledger)
-    for name, entry in newer.items():
-        held = joined.get(name)
-        fits = held is not None and held.is_same_plan(entry) and not held.segments & entry.segments
-        joined[name] = held.union(entry) if held is not None and fits else entry
-    return joined
-
-
-def covers(ledger: Mapping[str, Entry], part: Mapping[str, Entry]) -> bool:
-    """Tell whether a ledger holds every segment that a part holds."""
-    for name, entry in part.items():
-        held = ledger.get(name)
-        if held is None or not held.is_same_plan(entry) or entry.segments & ~held.segments:
-            return False
-    return True
+def overlay(held: Entry | None, newer: Entry | None) -> Entry | None:
+    """Join what is held of a video with what a newer file holds: where they cannot both hold, the newer one does."""
+    if held is None or newer is None:
+        return newer or held
+    return held.union(newer) if held.fits(newer) else newer
 
 
 def digest(ledger: Mapping[str, Entry]) -> str:
@@ -152,24 +144,8 @@ def digest(ledger: Mapping[str, Entry]) -> str:
     return hashlib.sha256(_json(keys).encode()).hexdigest()[:20]
 
 
-def encode(ledger: Mapping[str, Entry]) -> str:
-    """Write a ledger, without its files, as text for a file's metadata."""
-    names = sorted(ledger)
-    entries = [ledger[name] for name in names]
-    columns = {
-        "video": names,
-        "size_bytes": [entry.size_bytes for entry in entries],
-        "mtime_ns": [entry.mtime_ns for entry in entries],
-        "num_segments": [entry.num_segments for entry in entries],
-        # Almost every video is complete: null says so.
-        "segments": [None if entry.is_complete else _intervals(entry.segments) for entry in entries],
-        "num_rows": [entry.num_rows for entry in entries],
-    }
-    return base64.b64encode(zlib.compress(_json(columns).encode())).decode()
-
-
 def decode(text: str | bytes, *, file: str) -> Ledger:
-    """Read what `encode` wrote.
+    """Read a ledger as earlier versions stored it.
 
     Args:
         text: The stored form.
@@ -183,7 +159,7 @@ def decode(text: str | bytes, *, file: str) -> Ledger:
         files = (file,)
         rows = zip(*(columns[field] for field in ("video", *Entry._fields[:5])), strict=True)
         return {
-            name: Entry(size, mtime, count, (1 << count) - 1 if held is None else _bits(held), num_rows, files)
+            name: Entry(size, mtime, count, (1 << count) - 1 if held is None else bits_of(held), num_rows, files)
             for name, size, mtime, count, held, num_rows in rows
         }
     except (KeyError, TypeError, zlib.error) as error:
@@ -192,16 +168,16 @@ def decode(text: str | bytes, *, file: str) -> Ledger:
 
 def segment_indexes(segments: int) -> frozenset[int]:
     """Return a set of segments, given as bits, as their indexes."""
-    return frozenset(index for start, end in _intervals(segments) for index in range(start, end))
+    return frozenset(index for start, end in intervals_of(segments) for index in range(start, end))
 
 
-def _intervals(segments: int) -> list[tuple[int, int]]:
+def intervals_of(segments: int) -> list[tuple[int, int]]:
     """Return the runs of set bits as half-open intervals: 0b1011 is ``[(0, 2), (3, 4)]``."""
     return [run.span() for run in re.finditer("1+", format(segments, "b")[::-1])]
 
 
-def _bits(intervals: Iterable[tuple[int, int]]) -> int:
-    """Undo `_intervals`."""
+def bits_of(intervals: Iterable[tuple[int, int]]) -> int:
+    """Undo `intervals_of`."""
     bits = 0
     for start, end in intervals:
         bits |= (1 << end) - (1 << start)

@@ -7,16 +7,22 @@ Several machines may share a file system whose locks reach no further than each 
 Lustre with ``localflock``, many that are based on FUSE). So the holder also writes into the file who it is, and touches
 it now and then: a file that another machine's holder touched lately is held, whatever the kernel here says. And before
 each write the holder sees that the file still names it; where two took the lock at the same moment, all but the last
-stop there.
+stop there. A file that is dated in the future, as after a clock that ran ahead, is dated anew: from then on it counts.
+
+Neither the directory nor the file may be a link: what it leads to is not the lock's to write.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
+import time
 from contextlib import suppress
 
 from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.files import open_new
 from vidcnn.predictions.heartbeat import USUAL, Heartbeat, Timing
 from vidcnn.predictions.holder import Holder, busy, decode, this_process
 
@@ -57,13 +63,15 @@ class FileLock:
 
         Raises:
             OutputBusyError: Another process holds the lock; the message names it.
+            OutputError: The directory or the lock file is a link, or something else than vidcnn's.
             OSError: The directory cannot be made, or its file system has no locks.
         """
         path = os.path.join(directory, _NAME)
         for num_left in reversed(range(_NUM_ATTEMPTS)):
             try:
+                _check_directory(directory)
                 os.makedirs(directory, exist_ok=True)
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                file = _open_lock(path, os.O_RDWR | os.O_CREAT)
             except (FileNotFoundError, FileExistsError):
                 if num_left:
                     continue  # most likely, its last holder has just removed the directory
@@ -128,10 +136,77 @@ class FileLock:
 _LOST = "what was committed stays; the same command continues"
 
 
+def look(directory: str, out: str, timing: Timing = USUAL) -> None:
+    """See that nobody holds the lock of a directory, without taking it: as far as can be told, changing nothing.
+
+    Args:
+        directory: The directory; it need not be there.
+        out: What the lock is for, as messages name it.
+        timing: When a holder on another machine is dead.
+
+    Raises:
+        OutputBusyError: Another process holds the lock.
+        OutputError: The directory or the lock file is a link, or something else than vidcnn's.
+        OSError: They cannot be read.
+    """
+    path = os.path.join(directory, _NAME)
+    _check_directory(directory)
+    try:
+        file = _open_lock(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        holder = decode(os.pread(file, _MAX_BYTES, 0))
+        if holder is None or holder.has_ended:
+            return
+        is_fresh = abs(time.time() - os.fstat(file).st_mtime) < timing.dead_seconds
+        if is_fresh or holder.is_certain:
+            raise busy(out, holder)
+    finally:
+        os.close(file)
+
+
+def _check_directory(directory: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.lstat(directory).st_mode):
+            raise _is_link(directory)
+
+
+def _open_lock(path: str, flags: int) -> int:
+    """Open a lock file, and nothing that it may lead to.
+
+    Raises:
+        OutputError: It is a link, or no file.
+        OSError: It cannot be opened.
+    """
+    try:
+        file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _is_link(path) from error
+        raise
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(file)
+        raise _is_link(path) if stat.S_ISREG(status.st_mode) else _is_strange(path)
+    return file
+
+
+def _is_link(path: str) -> OutputError:
+    return OutputError(
+        f"{path} is a link to something else, which vidcnn does not follow there",
+        "see who made it; without it, the same command goes on",
+    )
+
+
+def _is_strange(path: str) -> OutputError:
+    return OutputError(f"{path} is not a lock that vidcnn made", "choose another --out")
+
+
 def _is_at(file: int, path: str) -> bool:
     """Tell whether an open file is still the one at a path."""
     try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
+        return os.path.samestat(os.fstat(file), os.lstat(path))
     except FileNotFoundError:
         return False
 
@@ -145,7 +220,11 @@ def _check_elsewhere(file: int, directory: str, out: str, timing: Timing) -> Non
     holder = decode(os.pread(file, _MAX_BYTES, 0))
     if holder is None or holder.is_here:
         return
-    if _now(directory) - os.fstat(file).st_mtime < timing.dead_seconds:
+    now = _now(directory)
+    silent_seconds = now - os.fstat(file).st_mtime
+    if silent_seconds < -timing.dead_seconds:
+        os.utime(file, (now, now))  # a holder that lives will touch it again
+    if silent_seconds < timing.dead_seconds:
         hint = f"wait until it ends; if it was killed, the output is free {timing.dead_seconds:.0f} s after that"
         raise busy(out, holder, hint)
 
@@ -154,7 +233,7 @@ def _now(directory: str) -> float:
     """Return the time by the clock that dates the files of a directory."""
     path = os.path.join(directory, f"tmp-clock-{os.getpid()}")
     try:
-        with open(path, "wb") as file:
+        with open_new(path) as file:
             file.write(b"what time is it?")
         return os.stat(path).st_mtime
     finally:

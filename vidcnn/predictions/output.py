@@ -10,16 +10,15 @@ the segments whose rows it holds, so there is no second record that could disagr
                                  publish --> X.parquet  a single file: parts stay hidden until merged
 
 Only the newest version of a video stays. Rows of another version or plan leave the part files before the
-first new rows are written; in a single file, old rows stay to be read until the new file takes its place.
+first new rows are written; in a single file, old rows stay to be read until the new file takes its place. Nothing is
+deleted before what takes its place was read back.
 """
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,22 +28,25 @@ import pyarrow.compute as pc
 from vidcnn.errors import SettingsDifferError
 from vidcnn.predictions import ledger as ledgers
 from vidcnn.predictions.buffer import Buffer, commit_is_due
+from vidcnn.predictions.committed import Committed, column_settings
 from vidcnn.predictions.files import (
-    merged_rows,
+    check_file,
     metadata,
     read_columns,
-    read_footer,
+    read_ledger,
     read_rows,
     sort_rows,
     write_file,
 )
-from vidcnn.predictions.ledger import Entry, Ledger, SegmentKey, VideoKey, video_text
+from vidcnn.predictions.ledger import Entry, SegmentKey, VideoKey, video_text
+from vidcnn.predictions.merging import merged_entries, merged_rows
 from vidcnn.predictions.places import OutputStorage, open_storage
+from vidcnn.predictions.redo import Redo, videos_with_errors
 from vidcnn.predictions.rows import Summary, summarize
+from vidcnn.predictions.section import LedgerWriter
+from vidcnn.settings import differences
 
 __all__ = ["Output", "SegmentKey", "VideoKey"]
-
-_NUM_READERS = 8
 
 
 class Output:
@@ -56,13 +58,11 @@ class Output:
     def __init__(self, storage: OutputStorage, *, schema: pa.Schema, run_id: str) -> None:
         self._storage = storage
         self._settings: Mapping[str, Any] | None = None
-        self._recorded: list[dict[str, Any]] = []
         self._schema = schema
         self._run_id = run_id
-        self._published: Ledger = {}
-        self._parts: Ledger = {}
-        self._conflicts: set[str] = set()
+        self._committed = Committed(storage)
         self._buffer = Buffer()
+        self._redo = Redo()
         self._started = self._last_commit = time.monotonic()
 
     @classmethod
@@ -107,7 +107,7 @@ class Output:
         """
         try:
             output = cls(storage, schema=schema, run_id=run_id or uuid.uuid4().hex)
-            output._read_committed()
+            output._committed.read()
             if settings is not None:
                 output.use_settings(settings)
         except BaseException:
@@ -130,7 +130,16 @@ class Output:
     @property
     def recorded_settings(self) -> dict[str, Any] | None:
         """The settings that the output was written with; None for a new one."""
-        return self._recorded[0] if self._recorded else None
+        return self._committed.recorded[0] if self._committed.recorded else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is committed, by this run or an earlier one."""
+        return not len(self._committed.published) and not len(self._committed.parts)
+
+    def discard(self) -> None:
+        """Forget what is buffered and not committed."""
+        self._buffer = Buffer()
 
     def use_settings(self, settings: Mapping[str, Any]) -> None:
         """Say what the rows of this run depend on; it must happen before the first commit.
@@ -141,16 +150,38 @@ class Output:
         Raises:
             SettingsDifferError: The output was written with other settings.
         """
-        for recorded in self._recorded:
+        for recorded in self._committed.recorded:
             self._check_settings(recorded, settings)
         self._settings = settings
-        self._drop(self._conflicts)  # only two runs at once, which no lock kept apart, leave any
-        self._conflicts = set()
+        if not self._storage.is_view:
+            # Only two runs at once, which no lock kept apart, leave any conflicts.
+            self._drop({name: self._committed.parts.find(name, 0, 0) for name in self._committed.conflicts})
+            self._committed.conflicts = set()
+
+    def redo_errors(self, kinds: Collection[str] | None = None) -> int:
+        """Count videos with error rows as not done, until they are done again; their rows stay until then.
+
+        Args:
+            kinds: Of the errors; None for all.
+
+        Returns:
+            How many videos that is.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
+        final = self._storage.final_path
+        names: set[str] = set()
+        for path in self._committed.files():
+            replaced = self._committed.replaced() if path == final else set()
+            names |= videos_with_errors(self._storage.open, path, kinds) - replaced
+        self._redo.begin(names)
+        return len(names)
 
     def is_done(self, video: VideoKey) -> bool:
         """Tell whether every segment of this version of a video is committed."""
-        held = self._committed(video_text(video.name))
-        return held is not None and held.is_of(video) and held.is_complete
+        held = self._held(video)
+        return held is not None and held.is_complete
 
     def done_segments(self, video: VideoKey, count: int) -> frozenset[int]:
         """Return the indexes of the committed segments of this version of a video.
@@ -159,17 +190,15 @@ class Output:
             video: The version.
             count: Segments of its plan; what was committed under a plan of another number is not done.
         """
-        held = self._committed(video_text(video.name))
-        if held is None or not held.is_of(video) or held.num_segments != count:
+        held = self._held(video)
+        if held is None or held.num_segments != count:
             return frozenset()
         return ledgers.segment_indexes(held.segments)
 
     def partly_done(self, video: VideoKey) -> tuple[int, frozenset[int]] | None:
         """Return what is committed of this version of a video: segments of its plan, and indexes of those done."""
-        held = self._committed(video_text(video.name))
-        if held is None or not held.is_of(video):
-            return None
-        return held.num_segments, ledgers.segment_indexes(held.segments)
+        held = self._held(video)
+        return None if held is None else (held.num_segments, ledgers.segment_indexes(held.segments))
 
     def add(self, segment: SegmentKey, rows: pa.Table) -> bool:
         """Buffer the rows of a finished segment; the next `commit` writes them.
@@ -194,11 +223,16 @@ class Output:
             raise ValueError(f"rows ({rows.num_rows}) must be one or more, and all of {name!r}")
         entry = ledgers.entry_of(segment, rows.num_rows)
         self._buffer.keep_only(name, entry)
-        for held in (self._buffer.ledger.get(name), self._committed(name)):
+        for held in (self._buffer.ledger.get(name), self._held(segment.video)):
             if held is not None and held.is_same_plan(entry) and held.segments & entry.segments:
                 return False
-        self._buffer.add(name, entry, rows)
-        return True
+        if name not in self._redo:
+            self._buffer.add(name, entry, rows)
+            return True
+        taken, whole = self._redo.add(name, entry, rows)
+        if whole is not None:
+            self._buffer.add(name, *whole)
+        return taken
 
     def should_commit(self, now: float) -> bool:
         """Tell whether it is time to commit: enough is buffered, or it has waited long enough.
@@ -224,15 +258,18 @@ class Output:
         if not pending:
             return
         # Old rows go before new ones come: no reader sees both, and a kill in between loses only work.
-        self._drop([
-            name for name, entry in pending.items()
-            if name in self._parts and not self._parts[name].is_same_plan(entry)
-        ])  # fmt: skip
+        replaced = {}
+        for name, entry in pending.items():
+            held = self._committed.parts.find(name, entry.size_bytes, entry.mtime_ns)
+            if held is not None and not held.fits(entry):
+                replaced[name] = held
+        self._drop(replaced)
         path = self._storage.part_path(f"part-{ledgers.digest(pending)}.parquet")
-        written = {name: entry._replace(files=(path,)) for name, entry in pending.items()}
-        self._write(path, written, [sort_rows(self._buffer.rows())])
-        conflicts = ledgers.include(self._parts, written)
-        assert not conflicts
+        with LedgerWriter.of(pending) as ledger:
+            self._write(path, ledger, [sort_rows(self._buffer.rows())])
+        for name, entry in pending.items():
+            self._committed.parts.put(name, entry._replace(files=(path,)))
+        self._redo.end(pending)
         self._buffer = Buffer()
 
     def publish(self) -> None:
@@ -246,14 +283,14 @@ class Output:
         """
         self.commit()
         final = self._storage.final_path
-        if final is None or not self._parts:
+        if final is None or not len(self._committed.parts):
             return
-        table = self._table()
-        self._write(final, table, merged_rows(self._storage.open, table, self._schema))
-        self._published = {name: entry._replace(files=(final,)) for name, entry in table.items()}
-        self._parts = {}
-        for path in self._storage.list_parts():
-            self._storage.delete(path)
+        sources = self._committed.sources()
+        with LedgerWriter() as ledger:
+            entries = merged_entries(self._storage.open, sources)
+            self._write(final, ledger, merged_rows(self._storage.open, entries, self._schema, ledger))
+            check_file(self._storage.open, final, ledger)
+        self._committed.read_published([source.path for source in sources if source.path != final])
 
     def summary(self) -> Summary:
         """Count the rows that are committed, by reading them.
@@ -261,12 +298,11 @@ class Output:
         Raises:
             OutputError: A file is damaged.
         """
-        table = self._table()
         final = self._storage.final_path
-        replaced = [name for name in self._published if final not in table[name].files]
+        replaced = self._committed.replaced()
         tables = (
             piece
-            for path in [*self._storage.list_parts(), *([final] if final and self._published else [])]
+            for path in self._committed.files()
             for piece in read_columns(
                 self._storage.open,
                 path,
@@ -274,80 +310,52 @@ class Output:
                 without=replaced if path == final else [],
             )
         )
-        return summarize(tables, num_videos=len(table))
+        return summarize(tables, num_videos=self._committed.count_videos())
 
-    def _table(self) -> Ledger:
-        """Return what is committed in all: what the parts hold takes precedence over the single file."""
-        return ledgers.overlay(self._published, self._parts)
-
-    def _committed(self, name: str) -> Entry | None:
-        if name in self._conflicts:
-            return None
-        published = self._published.get(name)
-        parts = self._parts.get(name)
-        if published is None or parts is None:
-            return parts or published
-        return ledgers.overlay({name: published}, {name: parts})[name]
-
-    def _read_committed(self) -> None:
-        parts = self._storage.list_parts()
-        final = [self._storage.final_path] if self._storage.final_path and self._storage.has_final() else []
-        with ThreadPoolExecutor(_NUM_READERS) as pool:
-            footers = list(pool.map(lambda path: read_footer(self._storage.open, path), [*parts, *final]))
-        for footer in footers:
-            recorded = footer.settings | _column_settings(footer.schema)
-            if recorded not in self._recorded:
-                self._recorded.append(recorded)
-        if final:
-            self._published = footers.pop().ledger
-        for path, footer in zip(parts, footers, strict=True):
-            if ledgers.covers(self._published, footer.ledger):
-                self._storage.delete(path)  # left by a run that was killed when its file was published
-            else:
-                self._conflicts |= ledgers.include(self._parts, footer.ledger)
+    def _held(self, video: VideoKey) -> Entry | None:
+        """Return what is committed of this version of a video, and need not be done again."""
+        name = video_text(video.name)
+        held = None if name in self._redo else self._committed.find(name, video.size_bytes, video.mtime_ns)
+        return held if held is not None and held.is_of(video) else None
 
     def _check_settings(self, was: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        now = json.loads(json.dumps(dict(settings))) | _column_settings(self._schema)
-        differing = [
-            f"{key} was {_shown(was, key)}, now {_shown(now, key)}"
-            for key in sorted(was.keys() | now.keys())
-            if _shown(was, key) != _shown(now, key)
-        ]
+        differing = differences(was, dict(settings) | column_settings(self._schema))
         if differing:
             raise SettingsDifferError(
-                f"{self._storage.out} was written with other settings: {'; '.join(differing)}",
+                f"{self._storage.out} was written with {'; '.join(differing)}",
                 "choose another --out, or the same settings",
             )
 
-    def _write(self, path: str, ledger: Ledger, tables: Iterable[pa.Table]) -> None:
+    def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table]) -> None:
         assert self._settings is not None, "use_settings comes first"
-        values = metadata(self._settings, self._run_id, ledger)
-        self._storage.write(path, lambda sink: write_file(sink, tables, self._schema, values))
+        values = metadata(self._settings, self._run_id, self._committed.generation + 1)
+        self._storage.write(
+            path,
+            lambda sink: write_file(sink, tables, self._schema, values, ledger),
+            lambda open_file, written: check_file(open_file, written, ledger),
+        )
 
-    def _drop(self, names: Collection[str]) -> None:
-        """Take the rows of some videos out of the part files."""
+    def _drop(self, replaced: Mapping[str, Entry | None]) -> None:
+        """Take the rows of some videos out of the part files.
+
+        Args:
+            replaced: What the parts hold of them.
+        """
+        left = {name: entry for name, entry in replaced.items() if entry is not None}
         files: dict[str, set[str]] = {}
-        for name in names:
-            for path in self._parts[name].files:
+        for name, entry in left.items():
+            for path in entry.files:
                 files.setdefault(path, set()).add(name)
         for path, dropped in sorted(files.items()):
-            held = read_footer(self._storage.open, path).ledger
+            held = read_ledger(self._storage.open, path)
             kept = {name: entry for name, entry in held.items() if name not in dropped}
-            if kept:
-                self._write(path, kept, [read_rows(self._storage.open, path, without=dropped)])
-            else:
+            if kept and len(kept) < len(held):
+                with LedgerWriter.of(kept) as ledger:
+                    self._write(path, ledger, [read_rows(self._storage.open, path, without=dropped)])
+            elif not kept:
                 self._storage.delete(path)
-            for name in dropped:
-                entry = self._parts[name]
-                self._parts[name] = entry._replace(files=tuple(file for file in entry.files if file != path))
-        for name in names:
-            del self._parts[name]
-
-
-def _column_settings(schema: pa.Schema) -> dict[str, str]:
-    """Describe the columns as settings: they too must be the same in all files of an output."""
-    return {f"column {field.name}": str(field.type) for field in schema}
-
-
-def _shown(settings: Mapping[str, Any], key: str) -> str:
-    return json.dumps(settings[key], sort_keys=True) if key in settings else "absent"
+            for name in dropped:  # one by one: the next file may not be to be written
+                before = left[name]
+                rest = tuple(file for file in before.files if file != path)
+                left[name] = before._replace(files=rest)
+                self._committed.parts.replace(name, before, left[name] if rest else None)

@@ -26,10 +26,13 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputError
+from vidcnn.files import open_new
 from vidcnn.logins import hide_logins
 from vidcnn.predictions.heartbeat import USUAL, Timing
 from vidcnn.predictions.lease import Lease
+from vidcnn.predictions.lease import look as look_at_lease
 from vidcnn.predictions.lock import FileLock
+from vidcnn.predictions.lock import look as look_at_lock
 from vidcnn.storage import is_remote, local_path, open_filesystem, public_location, split_uri
 
 _HINTS = {
@@ -49,6 +52,9 @@ _ASIDE = "tmp-"
 Fill = Callable[[IO[bytes]], object]
 """Writes a file's bytes into the stream it is given."""
 
+Check = Callable[[Callable[[str], Any], str], object]
+"""Reads a file back, given what opens it and its path; raises if it is not as it was written."""
+
 
 class OutputStorage(Protocol):
     """The files of one output. Every failure is an `OutputError` in one line.
@@ -56,10 +62,12 @@ class OutputStorage(Protocol):
     Attributes:
         out: The output, as messages name it.
         final_path: The single file; None for a dataset.
+        is_view: Whether nothing may be changed.
     """
 
     out: str
     final_path: str | None
+    is_view: bool
 
     def has_final(self) -> bool:
         """Tell whether the single file exists."""
@@ -81,8 +89,8 @@ class OutputStorage(Protocol):
             OSError: It cannot be opened.
         """
 
-    def write(self, path: str, fill: Fill) -> None:
-        """Write a file that appears, or replaces the old one, as a whole or not at all."""
+    def write(self, path: str, fill: Fill, check: Check) -> None:
+        """Write a file that appears, or replaces the old one, as a whole or not at all, once it was read back."""
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
@@ -105,25 +113,43 @@ def open_storage(out: str, timing: Timing = USUAL) -> OutputStorage:
     return _ObjectStorage(out, timing) if is_remote(out) else _LocalStorage(local_path(out), timing)
 
 
-class _LocalStorage:
-    def __init__(self, out: str, timing: Timing) -> None:
+def look_at(out: str, timing: Timing = USUAL) -> OutputStorage:
+    """Look at an output without changing anything: it is neither locked nor made, and nothing is cleared away.
+
+    Args:
+        out: What ``--out`` names.
+        timing: When the holder of a lock is dead.
+
+    Raises:
+        OutputBusyError: Another run holds it.
+        OutputError: It cannot be an output.
+    """
+    if is_remote(out):
+        objects = _Objects(out)
+        with _explained(objects.out):
+            look_at_lease(objects.filesystem, objects.hidden, objects.out, timing)
+        return objects
+    files = _LocalFiles(local_path(out))
+    with _explained(files.out):
+        look_at_lock(files.hidden, files.out, timing)
+    return files
+
+
+class _LocalFiles:
+    is_view = True
+
+    def __init__(self, out: str) -> None:
         self.out = out
         path = os.path.realpath(out)  # two names of one output must meet in one lock
         parent, name = os.path.split(path)
         if not name:
             raise OutputError(f"{out} cannot be an output", "name a file or directory inside it")
-        self._hidden = os.path.join(parent, f".{name}.vidcnn")
+        self.hidden = os.path.join(parent, f".{name}.vidcnn")
         self.final_path = path if _is_single_file(name) else None
-        self._parts = self._hidden if self.final_path else path
+        self._parts = self.hidden if self.final_path else path
         with _explained(self.out):
             if os.path.exists(path):
                 self._check_existing(path, parent)
-            self._lock = FileLock.acquire(self._hidden, out, timing)
-        try:
-            self._clear()
-        except BaseException:
-            self.close()
-            raise
 
     def has_final(self) -> bool:
         return self.final_path is not None and os.path.exists(self.final_path)
@@ -139,15 +165,57 @@ class _LocalStorage:
     def open(self, path: str) -> Any:
         return pa.OSFile(os.fsencode(path))
 
-    def write(self, path: str, fill: Fill) -> None:
-        aside = os.path.join(self._hidden, _ASIDE + os.path.basename(path))
+    def write(self, path: str, fill: Fill, check: Check) -> None:
+        raise AssertionError("a view changes nothing")
+
+    def delete(self, path: str) -> None:
+        raise AssertionError("a view changes nothing")
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
+
+    def _check_existing(self, path: str, parent: str) -> None:
+        if self.final_path:
+            if not os.path.isfile(path):
+                raise OutputError(
+                    f"{self.out} is no regular file, but a name in .parquet is to be one",
+                    "choose another --out; for a dataset of part files, a name without .parquet",
+                )
+            return
+        if not os.path.isdir(path):
+            raise OutputError(
+                f"{self.out} is a file, but a name without .parquet is to be a directory",
+                "choose another --out; for a single file, a name in .parquet",
+            )
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        if os.stat(path).st_dev != os.stat(parent).st_dev:
+            raise OutputError(f"{self.out} is a mount point", "name a directory inside it")
+
+
+class _LocalStorage(_LocalFiles):
+    is_view = False
+
+    def __init__(self, out: str, timing: Timing) -> None:
+        super().__init__(out)
+        with _explained(self.out):
+            self._lock = FileLock.acquire(self.hidden, out, timing)
+        try:
+            self._clear()
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, path: str, fill: Fill, check: Check) -> None:
+        aside = os.path.join(self.hidden, _ASIDE + os.path.basename(path))
         with _explained(self.out):
             self._lock.check()
             try:
-                with open(aside, "wb") as file:
+                with open_new(aside) as file:
                     fill(file)
                     file.flush()
                     os.fsync(file.fileno())
+                check(self.open, aside)
                 directory = os.path.dirname(path)
                 if not os.path.isdir(directory):
                     os.mkdir(directory)
@@ -170,33 +238,17 @@ class _LocalStorage:
 
     def _clear(self) -> None:
         with _explained(self.out):
-            for entry in os.listdir(self._hidden):
+            for entry in os.listdir(self.hidden):
                 if entry.startswith(_ASIDE):
-                    os.unlink(os.path.join(self._hidden, entry))
-
-    def _check_existing(self, path: str, parent: str) -> None:
-        if self.final_path:
-            if not os.path.isfile(path):
-                raise OutputError(
-                    f"{self.out} is no regular file, but a name in .parquet is to be one",
-                    "choose another --out; for a dataset of part files, a name without .parquet",
-                )
-            return
-        if not os.path.isdir(path):
-            raise OutputError(
-                f"{self.out} is a file, but a name without .parquet is to be a directory",
-                "choose another --out; for a single file, a name in .parquet",
-            )
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        if os.stat(path).st_dev != os.stat(parent).st_dev:
-            raise OutputError(f"{self.out} is a mount point", "name a directory inside it")
+                    os.unlink(os.path.join(self.hidden, entry))
 
 
-class _ObjectStorage:
-    def __init__(self, out: str, timing: Timing) -> None:
+class _Objects:
+    is_view = True
+
+    def __init__(self, out: str) -> None:
         try:
-            self._filesystem, path = open_filesystem(out)
+            self.filesystem, path = open_filesystem(out)
             self.out = split_uri(out).public
         except (ValueError, OSError) as error:
             raise OutputError(
@@ -205,19 +257,17 @@ class _ObjectStorage:
         parent, name = posixpath.split(path)
         if not parent or not name:
             raise OutputError(f"{self.out} names a bucket", "name an object or a prefix inside it")
-        self._hidden = f"{parent}/.{name}.vidcnn"
+        self.hidden = f"{parent}/.{name}.vidcnn"
         self.final_path = f"{parent}/{name}" if _is_single_file(name) else None
-        self._parts = self._hidden if self.final_path else f"{parent}/{name}"
-        with _explained(self.out):
-            self._lock = Lease.acquire(self._filesystem, self._hidden, self.out, timing)
+        self._parts = self.hidden if self.final_path else f"{parent}/{name}"
 
     def has_final(self) -> bool:
         with _explained(self.out):
-            return self.final_path is not None and self._filesystem.get_file_info(self.final_path).is_file
+            return self.final_path is not None and self.filesystem.get_file_info(self.final_path).is_file
 
     def list_parts(self) -> list[str]:
         with _explained(self.out):
-            infos = self._filesystem.get_file_info(pafs.FileSelector(self._parts, allow_not_found=True))
+            infos = self.filesystem.get_file_info(pafs.FileSelector(self._parts, allow_not_found=True))
         names = _part_names([info.base_name for info in infos], self.out)
         return [self.part_path(name) for name in names]
 
@@ -225,24 +275,49 @@ class _ObjectStorage:
         return f"{self._parts}/{name}"
 
     def open(self, path: str) -> Any:
-        return self._filesystem.open_input_file(path)
+        return self.filesystem.open_input_file(path)
 
-    def write(self, path: str, fill: Fill) -> None:
+    def write(self, path: str, fill: Fill, check: Check) -> None:
+        raise AssertionError("a view changes nothing")
+
+    def delete(self, path: str) -> None:
+        raise AssertionError("a view changes nothing")
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
+
+
+class _ObjectStorage(_Objects):
+    is_view = False
+
+    def __init__(self, out: str, timing: Timing) -> None:
+        super().__init__(out)
+        with _explained(self.out):
+            self._lock = Lease.acquire(self.filesystem, self.hidden, self.out, timing)
+
+    def write(self, path: str, fill: Fill, check: Check) -> None:
         # Closing an upload publishes it, even on the way out of an exception: fill a local file first.
-        with _explained(self.out), tempfile.TemporaryFile() as spool:
+        with _explained(self.out), tempfile.NamedTemporaryFile() as spool:
             fill(spool)
             spool.flush()
+            check(pa.OSFile, spool.name)
             self._lock.check()
             with mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                sink = self._filesystem.open_output_stream(path)
+                sink = self.filesystem.open_output_stream(path)
                 sink.write(content)
                 sink.close()
+                written = self.filesystem.get_file_info(path).size
+                if written != len(content):
+                    raise OutputError(
+                        f"cannot write {self.out}: of {path}, {written} of {len(content)} bytes have arrived",
+                        "nothing was deleted; check the storage, and run the same command again",
+                    )
 
     def delete(self, path: str) -> None:
         with _explained(self.out):
             self._lock.check()
             with suppress(FileNotFoundError):
-                self._filesystem.delete_file(path)
+                self.filesystem.delete_file(path)
 
     def close(self) -> None:
         self._lock.release()

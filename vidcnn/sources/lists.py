@@ -10,12 +10,13 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import IO
 
 from vidcnn.errors import SourceError
+from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
 from vidcnn.sources.names import extension, media_kind, utf8_name
 from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
 
@@ -89,13 +90,34 @@ def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None) -> 
     first = next(filter(None, rows), None)
     if first is None:
         return
-    names = [cell.strip(_BLANKS).lower() for cell in first]
-    column = next((names.index(name) for name in COLUMNS if name in names), None)
-    if column is None:
+    if _has_column(first) or not _is_entry(first[0].strip(_BLANKS), folder):
+        column = _path_column(first)
+    else:
         column = 0
-        if _is_entry(first[0].strip(_BLANKS), folder):
-            rows = chain([first], rows)
+        rows = chain([first], rows)
     yield from (row[column] for row in rows if len(row) > column)
+
+
+def _has_column(headings: Sequence[str]) -> bool:
+    return not {column_name(heading) for heading in headings}.isdisjoint(COLUMNS)
+
+
+def _path_column(headings: Sequence[str]) -> int:
+    """Return the index of the column of entries: one of `COLUMNS`, or else the first.
+
+    Raises:
+        ValueError: Several have that name, or none has it and another than the first seems to be meant.
+    """
+    names = [column_name(heading) for heading in headings]
+    known = next((name for name in COLUMNS if name in names), None)
+    if known is not None:
+        if names.count(known) > 1:
+            raise ValueError(f"it has the column '{known}' twice")
+        return names.index(known)
+    meant = meant_columns(names, COLUMNS[:1])
+    if meant and names[0] not in meant:
+        raise ValueError(f"it has no column 'path': {renaming_hint(meant)}")
+    return 0
 
 
 def _is_entry(cell: str, folder: str | None) -> bool:
@@ -110,11 +132,12 @@ def _parquet_entries(file: IO[bytes]) -> Iterator[str]:
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(file)
-    fields = {field.name: field.type for field in table.schema_arrow}
-    column = next((name for name in COLUMNS if name in fields), next(iter(fields), None))
-    if column is None:
+    schema = table.schema_arrow
+    if not schema.names:
         raise ValueError("it has no columns")
-    kind = fields[column].value_type if pa.types.is_dictionary(fields[column]) else fields[column]
+    column = schema.names[_path_column(schema.names)]
+    kind = schema.field(column).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise ValueError(f"its column '{column}' holds {kind}, not paths")
     for batch in table.iter_batches(columns=[column]):

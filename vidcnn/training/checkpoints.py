@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from zipfile import ZipFile
 
 import torch
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, StorageError
 from vidcnn.files import write_whole
+from vidcnn.patience import is_passing, patiently
 
 _NAME = re.compile(r"^step_(\d{8})\.pt$")
 _NUM_NEWEST = 2
@@ -64,19 +64,31 @@ class CheckpointStore:
         self._pool.shutdown()
 
     def list(self) -> list[Checkpoint]:
-        """Return all checkpoints, by step."""
+        """Return all checkpoints, by step.
+
+        Raises:
+            StorageError: They cannot be listed for now.
+            OutputError: They cannot be listed.
+        """
         found = []
-        with suppress(FileNotFoundError, NotADirectoryError):
-            for path in self._directory.iterdir():
-                if match := _NAME.match(path.name):
-                    found.append(Checkpoint(int(match[1]), _read_score(path), path))
+        try:
+            for name in patiently(self._names):
+                path, step = self._directory / name, step_of(name)
+                if step is not None:
+                    found.append(Checkpoint(step, _read_score(path), path))
+        except OSError as error:
+            what = f"the checkpoints in {self._directory} cannot be read: {_reason(error)}"
+            if is_passing(error):
+                raise StorageError(what, "the same command goes on once they can") from error
+            raise OutputError(what, "give this user the right to read them, or choose another --out") from error
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
     def load_newest(self) -> tuple[Checkpoint, dict[str, Any]] | None:
         """Return the newest checkpoint that can be read, and its state; None where there is none.
 
         Raises:
-            OutputError: There are some, and none can be read.
+            StorageError: The storage fails: an older one is not taken for that.
+            OutputError: There are some, and all are damaged.
         """
         return _load_first(reversed(self.list()))
 
@@ -86,7 +98,8 @@ class CheckpointStore:
         Without any score it is the newest; None where there is none.
 
         Raises:
-            OutputError: There are some, and none can be read.
+            StorageError: The storage fails: another one is not taken for that.
+            OutputError: There are some, and all are damaged.
         """
         return _load_first(sorted(self.list(), key=_rank, reverse=True))
 
@@ -108,6 +121,7 @@ class CheckpointStore:
         """Wait until everything is written.
 
         Raises:
+            StorageError: It could not be, and may be later.
             OutputError: It could not be.
         """
         if self._writing is not None:
@@ -117,19 +131,27 @@ class CheckpointStore:
             except (OSError, RuntimeError) as error:  # torch turns some errors of the disk into the latter
                 newest = self.list()
                 there = f"the one of step {newest[-1].step} is whole" if newest else "there is none yet"
-                raise OutputError(
-                    f"cannot write a checkpoint to {self._directory}: {_reason(error)}",
-                    f"{there}; make room, and the same command goes on from there",
-                ) from error
+                what = f"cannot write a checkpoint to {self._directory}: {_reason(error)}"
+                if is_passing(error):
+                    raise StorageError(
+                        what, f"{there}; once the storage takes it, the same command goes on from there"
+                    ) from error
+                raise OutputError(what, f"{there}; make room, and the same command goes on from there") from error
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self._directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for rest in self._directory.glob(".step_*.part"):  # of a process that was killed while it wrote
-            rest.unlink(missing_ok=True)
         path = self._directory / f"step_{step:08d}.pt"
         card = json.dumps({"step": step, "score": score}).encode()
-        write_whole(path.with_suffix(".json"), card)
-        write_whole(path, lambda file: torch.save(dict(state), file))
+        patiently(lambda: self._directory.mkdir(parents=True, exist_ok=True))
+        for rest in self._directory.glob(".step_*.part"):  # of a process that was killed while it wrote
+            rest.unlink(missing_ok=True)
+        patiently(lambda: write_whole(path.with_suffix(".json"), card))
+        patiently(lambda: write_whole(path, lambda file: torch.save(dict(state), file)))
         self._prune()
 
     def _prune(self) -> None:
@@ -143,28 +165,52 @@ class CheckpointStore:
                     path.unlink(missing_ok=True)
 
 
+def step_of(name: str) -> int | None:
+    """Return the step of a checkpoint by the name of its file; None if it is not one."""
+    match = _NAME.match(name)
+    return None if match is None else int(match[1])
+
+
 def load_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint's state.
 
     Raises:
-        OutputError: It cannot be read, or is damaged.
+        StorageError: It cannot be read for now.
+        OutputError: It is damaged, or may not be read.
     """
     try:
-        with ZipFile(path) as archive:  # torch itself takes changed bytes for weights
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"{damaged} has changed since it was written")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return patiently(lambda: _read_state(path))
+        except Exception:
+            return patiently(lambda: _read_state(path))  # what came damaged may lie there whole
     except Exception as error:  # what damaged bytes lead to can be anything
+        if is_passing(error):
+            raise StorageError(
+                f"the checkpoint {path} cannot be read for now: {_reason(error)}",
+                "the same command goes on once the storage answers again",
+            ) from error
         raise OutputError(
             f"the checkpoint {path} cannot be read: {_reason(error)}",
-            "remove it to go on from the one before, or choose another --out",
+            "bring back a copy of it, or choose another --out to begin anew",
         ) from error
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    with ZipFile(path) as archive:  # torch itself takes changed bytes for weights
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} has changed since it was written")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 def _load_first(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, dict[str, Any]] | None:
-    """Load the first of some checkpoints that can be read."""
+    """Load the first of some checkpoints that is whole.
+
+    Raises:
+        StorageError: One cannot be read for now, which says nothing of it.
+        OutputError: There are some, and none is whole.
+    """
     failure: OutputError | None = None
     for checkpoint in checkpoints:
         try:
@@ -192,7 +238,7 @@ def _reason(error: BaseException) -> str:
 
 def _read_score(path: Path) -> float | None:
     try:
-        score = json.loads(path.with_suffix(".json").read_text())["score"]
-    except (OSError, ValueError, KeyError, TypeError):
+        score = json.loads(patiently(path.with_suffix(".json").read_text))["score"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return None if score is None else float(score)

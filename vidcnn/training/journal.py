@@ -7,12 +7,14 @@ shows the same numbers as curves. Only one process of a run writes.
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, StorageError
 from vidcnn.files import write_whole
+from vidcnn.patience import is_passing, patiently
 
 
 class Journal:
@@ -32,10 +34,9 @@ class Journal:
         self._directory = directory
         self._first_step = first_step
         self._board: Any = None  # loading it takes a second, for which the first step need not wait
-        path = directory / "metrics.jsonl"
+        self._path = directory / "metrics.jsonl"
         try:
-            _drop_after(path, first_step)
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+            patiently(lambda: _drop_after(self._path, first_step))
         except OSError as error:
             raise self._failure(error) from error
 
@@ -43,10 +44,9 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for written in (self._file, self._board):
-            with suppress(OSError):  # said already, when it was noted
-                if written is not None:
-                    written.close()
+        with suppress(OSError):  # said already, when it was noted
+            if self._board is not None:
+                self._board.close()
 
     def note(self, kind: str, step: int, **values: Any) -> None:
         """Write down some numbers of a step.
@@ -57,11 +57,12 @@ class Journal:
             **values: JSON values; those that are numbers become curves.
 
         Raises:
+            StorageError: It cannot be written for now.
             OutputError: It cannot be written.
         """
+        line = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
         try:
-            self._file.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
-            self._file.flush()
+            patiently(lambda: _append(self._path, line))
             board = self._open_board()
             for name, value in values.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
@@ -78,18 +79,19 @@ class Journal:
             self._board = SummaryWriter(str(path), purge_step=self._first_step + 1)
         return self._board
 
-    def _failure(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot write notes to {self._directory}: {error.strerror or error}",
-            "make room, and the same command goes on from the last checkpoint",
-        )
+    def _failure(self, error: OSError) -> OutputError | StorageError:
+        what = f"cannot write notes to {self._directory}: {error.strerror or error}"
+        if is_passing(error):
+            return StorageError(what, "the same command goes on from the last checkpoint once the storage takes them")
+        return OutputError(what, "make room, and the same command goes on from the last checkpoint")
 
 
 def read_journal(directory: Path) -> list[dict[str, Any]]:
     """Return what a run noted, in order; a line that was cut off by the end of a process is left out."""
     notes: list[dict[str, Any]] = []
     try:
-        lines = (directory / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
+        path = directory / "metrics.jsonl"
+        lines = patiently(lambda: path.read_text(encoding="utf-8", errors="replace")).split("\n")
     except FileNotFoundError:
         return notes
     for line in lines:
@@ -98,6 +100,16 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return notes
+
+
+def _append(path: Path, line: str) -> None:
+    """Write a line, unless it is there, behind an end of line where a part of one that failed may be."""
+    content = line.encode() + b"\n"
+    with open(path, "ab+") as file:
+        file.seek(-min(len(content), file.tell()), os.SEEK_END)
+        tail = file.read()
+        if tail != content:
+            file.write(content if not tail or tail.endswith(b"\n") else b"\n" + content)
 
 
 def _drop_after(path: Path, step: int) -> None:

@@ -9,8 +9,9 @@ Letters: N samples of a worker's share, C = 3 channels, T frames, H height, W wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,14 +24,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vidcnn.bundle import Bundle
-from vidcnn.errors import ModelError
+from vidcnn.errors import CompileError, ModelError
 from vidcnn.mixing import mix
 from vidcnn.models.build import build_model
 from vidcnn.models.registry import architecture
-from vidcnn.network import Normalisation
+from vidcnn.network import Normalisation, ieee_float32
 from vidcnn.training.batch import Batch, Worker
-from vidcnn.training.dropout import bind_dropout
+from vidcnn.training.diagnosis import Findings
+from vidcnn.training.dropout import SampleDropout, bind_dropout
 from vidcnn.training.optimizer import build_optimizer, freeze, gradient_norm, set_rate
+from vidcnn.training.padding import write_padding_out
 from vidcnn.training.recipe import Recipe
 from vidcnn.video.pixels import UInt8Array
 
@@ -66,12 +69,15 @@ class Trainer:
     """
 
     def __init__(self, bundle: Bundle, recipe: Recipe, worker: Worker) -> None:
+        self._bundle = bundle
         self._recipe = recipe
         self._worker = worker
         self.step = 0
         entry = architecture(bundle.architecture)
         network = build_model(bundle).requires_grad_(True).to(worker.device)
         network.to(memory_format=torch.channels_last_3d)
+        if worker.device.type == "cpu" and recipe.precision == "bf16":
+            write_padding_out(network)
         self._dropouts = bind_dropout(network, recipe.seed)
         self._frozen = freeze(network, entry.head, recipe.frozen)
         if recipe.sync_batch_norm and worker.count > 1:
@@ -79,6 +85,7 @@ class Trainer:
                 raise ModelError("batch statistics can be synchronised between GPUs only", "leave --sync-bn out")
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self._network = network
+        self._last_losses = torch.zeros(0)
         self._normalise = Normalisation(bundle.preprocessing).to(worker.device)
         self._optimizer = build_optimizer(network, entry.head, recipe)
         self._average: AveragedModel | None = None
@@ -93,7 +100,11 @@ class Trainer:
         return self._average.module if self._average is not None else self._network
 
     def train_step(self, batch: Batch) -> StepResult:
-        """Do one step on this worker's share of the samples, in step with the other workers."""
+        """Do one step on this worker's share of the samples, in step with the other workers.
+
+        Raises:
+            CompileError: The network is to be compiled, and cannot be.
+        """
         recipe = self._recipe
         self._network.train()
         for module in self._frozen:
@@ -106,14 +117,55 @@ class Trainer:
         for index, chunk in enumerate(chunks):
             # Gradients are exchanged once, with the last chunk.
             with self._apart() if index < len(chunks) - 1 else nullcontext():
-                loss, correct = self._forward_chunk(chunk)
+                with _compiler_failures():
+                    loss, correct = self._forward_chunk(chunk, self._autocast_forward, self._dropouts)
                 # The mean over all workers' samples: DDP divides by the number of workers.
-                (loss.sum() / len(batch.samples)).backward()  # type: ignore[no-untyped-call]
+                with _compiler_failures():
+                    (loss.sum() / len(batch.samples)).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             num_correct += correct
         is_finite = self._update()
         self.step += is_finite
-        return StepResult(torch.cat(losses), num_correct, is_finite)
+        self._last_losses = torch.cat(losses)
+        return StepResult(self._last_losses, num_correct, is_finite)
+
+    def find_out(self, batch: Batch) -> Findings:
+        """Find out why the step that was just done on this batch gave no numbers, in step with the other workers."""
+        step_losses = self._last_losses
+        bad_gradients = tuple(
+            name
+            for name, weight in self._network.named_parameters()
+            if weight.grad is not None and not weight.grad.isfinite().all()
+        )
+        self._optimizer.zero_grad(set_to_none=True)
+        network = copy.deepcopy(self._network).to(memory_format=torch.contiguous_format)
+        weights = torch.stack([weight.detach().abs().max() for weight in network.parameters()])
+        losses, is_finite = self._repeat(network, batch)
+        began = build_model(self._bundle).state_dict()
+        network.load_state_dict(began)
+        began_losses, began_finite = self._repeat(network, batch)
+        return Findings(
+            bad_losses=_no_numbers(step_losses),
+            bad_gradients=bad_gradients,
+            is_finite=is_finite and bool(losses.isfinite().all()),
+            began_finite=began_finite and bool(began_losses.isfinite().all()),
+            bad_plain_losses=_no_numbers(began_losses),
+            largest_weight=float(weights.max()),
+            begins_finite=all(bool(value.isfinite().all()) for value in began.values()),
+        )
+
+    def _repeat(self, network: nn.Module, batch: Batch) -> tuple[Tensor, bool]:
+        """Return the losses of a step in plain float32, and whether its gradient is finite."""
+        torch.manual_seed(_seed(self._recipe.seed, self.step, self._worker.rank))
+        network.zero_grad(set_to_none=True)
+        dropouts = [module for module in network.modules() if isinstance(module, SampleDropout)]
+        losses = []
+        with ieee_float32():
+            for chunk in _chunks(batch, self._recipe.num_chunks):
+                loss, _ = self._forward_chunk(chunk, lambda clips: network(clips.contiguous()), dropouts)
+                (loss.sum() / len(batch.samples)).backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+        return torch.cat(losses), bool(gradient_norm(network).isfinite())
 
     def share_statistics(self) -> None:
         """Give all workers the batch statistics of the first, which are those that are saved: call it before `scores`.
@@ -124,17 +176,18 @@ class Trainer:
             for statistics in self.trained.buffers():
                 dist.broadcast(statistics, 0)
 
-    def scores(self, clips: UInt8Array) -> Tensor:
+    def scores(self, clips: UInt8Array, *, plainly: bool = False) -> Tensor:
         """Return probabilities of clips, by the weights that count.
 
         Args:
             clips: uint8 (N, T, H, W, 3).
+            plainly: Compute in float32 whatever the recipe says.
 
         Returns:
             float32 (N, K), on the CPU.
         """
         network = self.trained.eval()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), nullcontext() if plainly else self._autocast():
             logits = network(self._normalise(torch.from_numpy(clips).to(self._worker.device))).float()
         scores: Tensor = logits.sigmoid() if self._recipe.multi_label else logits.softmax(dim=1)
         return scores.cpu()
@@ -158,7 +211,9 @@ class Trainer:
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 
-    def _forward_chunk(self, chunk: Batch) -> tuple[Tensor, int]:
+    def _forward_chunk(
+        self, chunk: Batch, forward: Callable[[Tensor], Tensor], dropouts: Iterable[SampleDropout]
+    ) -> tuple[Tensor, int]:
         """Return the loss of each sample, float32 (N,), and how many are right."""
         recipe, device = self._recipe, self._worker.device
         clips = self._normalise(torch.from_numpy(chunk.pixels).to(device, non_blocking=True))  # (N, C, T, H, W)
@@ -167,11 +222,9 @@ class Trainer:
         mixed = targets
         if recipe.mixing.is_on:
             clips, mixed = mix(clips, targets, chunk.samples.start, recipe.seed, recipe.mixing)
-        for layer in self._dropouts:
+        for layer in dropouts:
             layer.samples = chunk.samples
-        with self._autocast():
-            logits = self._forward(clips)
-        logits = logits.float()
+        logits = forward(clips).float()
         if recipe.multi_label:
             smoothed = mixed * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
             losses = binary_cross_entropy_with_logits(logits, smoothed, reduction="none").mean(dim=1)
@@ -194,6 +247,11 @@ class Trainer:
             self._average.update_parameters(self._network)
         return True
 
+    def _autocast_forward(self, clips: Tensor) -> Tensor:
+        with self._autocast():
+            logits: Tensor = self._forward(clips)
+        return logits
+
     def _autocast(self) -> AbstractContextManager[Any]:
         is_on = self._recipe.precision == "bf16"
         return torch.autocast(self._worker.device.type, torch.bfloat16, enabled=is_on)
@@ -202,6 +260,25 @@ class Trainer:
         if isinstance(self._forward, DistributedDataParallel):
             return cast(AbstractContextManager[Any], self._forward.no_sync())
         return nullcontext()
+
+
+@contextmanager
+def _compiler_failures() -> Iterator[None]:
+    """Say in plain words that the network cannot be compiled."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise CompileError(
+            f"the network cannot be compiled here: {text.strip()[:300]}",
+            "train with --compile off into another --out: the run directory goes on with its own settings only",
+        ) from error
+
+
+def _no_numbers(losses: Tensor) -> tuple[int, ...]:
+    return tuple(losses.isfinite().logical_not().nonzero().flatten().tolist())
 
 
 def _seed(*numbers: int) -> int:

@@ -6,23 +6,31 @@ what lies there is a run that can go on.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from zipfile import ZipFile
 
 from pyarrow import fs as pafs
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, StorageError, VidcnnError
+from vidcnn.patience import is_passing, patiently
 from vidcnn.scratch import scratch_directory
 from vidcnn.storage import failure_text, open_filesystem, public_location
-from vidcnn.training.state import RunSettings
+from vidcnn.training.state import CHECKPOINTS, RunSettings
 
 _PUSH_SECONDS = 10.0
-_CHECKPOINTS = "checkpoints"
+
+_CUT_OFF_SECONDS = 600.0
+"""How long the storage may take nothing before a run stops: what it does then would be lost with its machine."""
+
 _Stamp = tuple[int, int]
 
 
@@ -41,27 +49,40 @@ class Mirror:
         self._shown = public_location(location)
         self._copy = copy
         self._sent: dict[str, _Stamp] = {}
+        self._done = time.monotonic()
         try:
-            self._filesystem, self._root = open_filesystem(location)
+            self._filesystem, self._root = patiently(lambda: open_filesystem(location))
         except (OSError, ValueError) as error:
             raise self._failure(error) from error
+
+    def checkpoints(self) -> list[str]:
+        """Return the names of the files that are in the run directory's folder of checkpoints.
+
+        Raises:
+            StorageError: They cannot be listed for now.
+            OutputError: They cannot be listed.
+        """
+        try:
+            there = patiently(self._list)
+        except OSError as error:
+            raise self._failure(error) from error
+        inside = f"{CHECKPOINTS}/"
+        return [name.removeprefix(inside) for name in there if name.startswith(inside)]
 
     def pull(self) -> None:
         """Make the copy like the run directory.
 
         Raises:
+            StorageError: It cannot be read for now.
             OutputError: It cannot be read.
         """
         try:
-            there = self._list()
-            for name in self._local_files().keys() - there:
+            there = patiently(self._list)
+            for name in self._local_files().keys() - there.keys():
                 (self._copy / name).unlink()
-            for name in sorted(there):
-                target = self._copy / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with self._filesystem.open_input_stream(f"{self._root}/{name}") as source, open(target, "wb") as file:
-                    while block := source.read(2**20):
-                        file.write(block)
+            for name, size_bytes in sorted(there.items()):
+                with suppress(_DamagedError):  # it lies there like that: whoever reads it says so
+                    patiently(partial(self._fetch, name, size_bytes))
         except OSError as error:
             raise self._failure(error) from error
         self._sent = self._local_files()
@@ -70,40 +91,33 @@ class Mirror:
         """Make the run directory like the copy.
 
         Raises:
+            StorageError: It cannot be written for now.
             OutputError: It cannot be written.
         """
-        here = self._local_files()
         try:
-            changed = [name for name, stamp in here.items() if self._sent.get(name) != stamp]
-            for name in sorted(changed, key=lambda name: (name.startswith(_CHECKPOINTS), name)):
-                try:
-                    content = (self._copy / name).read_bytes()
-                except FileNotFoundError:
-                    continue  # a checkpoint that was replaced meanwhile
-                with self._filesystem.open_output_stream(f"{self._root}/{name}") as sink:
-                    sink.write(content)
-                self._sent[name] = here[name]
-            for name in self._sent.keys() - here.keys():
-                self._filesystem.delete_file(f"{self._root}/{name}")
-                del self._sent[name]
+            patiently(self._send)
         except OSError as error:
             raise self._failure(error) from error
+
+    def is_cut_off(self, max_seconds: float = _CUT_OFF_SECONDS) -> bool:
+        """Tell whether the run directory has been out of reach for so long that the work has to stop."""
+        return time.monotonic() - self._done > max_seconds
 
     @contextmanager
     def kept(self, interval_seconds: float = _PUSH_SECONDS) -> Iterator[None]:
         """Send what changes now and then while the block runs, and what is left at its end.
 
         Raises:
+            StorageError: What was left at the end cannot be sent for now.
             OutputError: What was left at the end cannot be sent.
         """
+        self._done = time.monotonic()
         ended = threading.Event()
 
         def send() -> None:
             while not ended.wait(interval_seconds):
-                try:
-                    self.push()
-                except OutputError:
-                    continue  # it may work the next time; the end tells
+                with suppress(OSError):  # it may work the next time; the end tells, or `is_cut_off`
+                    self._send()
 
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
@@ -112,18 +126,50 @@ class Mirror:
         except BaseException:
             ended.set()
             sender.join()
-            with suppress(OutputError):
+            with suppress(OutputError, StorageError):
                 self.push()
             raise
         ended.set()
         sender.join()
         self.push()
 
-    def _list(self) -> set[str]:
+    def _fetch(self, name: str, size_bytes: int) -> None:
+        target = self._copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._filesystem.open_input_stream(f"{self._root}/{name}") as source, open(target, "wb") as file:
+            while block := source.read(2**20):
+                file.write(block)
+            found = file.tell()
+        if found != size_bytes:
+            raise OSError(f"{name} came with {found:,} of {size_bytes:,} bytes")
+        if not _is_sound(target):
+            raise _DamagedError(f"{name} came damaged")
+
+    def _send(self) -> None:
+        here = self._local_files()
+        changed = [name for name, stamp in here.items() if self._sent.get(name) != stamp]
+        for name in sorted(changed, key=lambda name: (name.startswith(CHECKPOINTS), name)):
+            try:
+                content = (self._copy / name).read_bytes()
+            except FileNotFoundError:
+                continue  # a checkpoint that was replaced meanwhile
+            # Closing an upload publishes it, even on the way out of an exception: so all of it is written at once.
+            sink = self._filesystem.open_output_stream(f"{self._root}/{name}")
+            sink.write(content)
+            sink.close()
+            self._sent[name] = here[name]
+        for name in self._sent.keys() - here.keys():
+            with suppress(FileNotFoundError):
+                self._filesystem.delete_file(f"{self._root}/{name}")
+            del self._sent[name]
+        self._done = time.monotonic()
+
+    def _list(self) -> dict[str, int]:
+        """Return the files of the run directory that are whole, with their sizes in bytes."""
         selector = pafs.FileSelector(self._root, recursive=True, allow_not_found=True)
         infos = self._filesystem.get_file_info(selector)
-        names = (posixpath.relpath(info.path, self._root) for info in infos if info.type == pafs.FileType.File)
-        return {name for name in names if not _is_hidden(name)}
+        files = {posixpath.relpath(info.path, self._root): info for info in infos if info.type == pafs.FileType.File}
+        return {name: int(info.size) for name, info in files.items() if not _is_hidden(name)}
 
     def _local_files(self) -> dict[str, _Stamp]:
         """Return the files of the copy that are whole, with what tells their versions apart."""
@@ -137,8 +183,33 @@ class Mirror:
                 files[name] = (status.st_size, status.st_mtime_ns)
         return files
 
-    def _failure(self, error: Exception) -> OutputError:
-        return OutputError(f"the run directory '{self._shown}' {failure_text(error)}", "the same command goes on")
+    def _failure(self, error: Exception) -> VidcnnError:
+        what = f"the run directory '{self._shown}' {failure_text(error)}"
+        if is_passing(error):
+            return StorageError(what, "the same command goes on from the last checkpoint there once it answers again")
+        return OutputError(what, "the same command goes on")
+
+
+class _DamagedError(OSError):
+    """A file came with bytes that are not those of its format."""
+
+
+def _is_sound(path: Path) -> bool:
+    """Tell whether a file is what its name says.
+
+    Of a body that a server cuts, Arrow fills up the rest with whatever was in memory: its size tells nothing.
+    """
+    try:
+        if path.suffix == ".pt":
+            with ZipFile(path) as archive:
+                return archive.testzip() is None
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+    except OSError:
+        raise
+    except Exception:  # what damaged bytes lead to can be anything
+        return False
+    return True
 
 
 def _is_hidden(name: str) -> bool:
@@ -146,26 +217,43 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
+@dataclass(frozen=True)
+class WorkingCopy:
+    """Where a worker works.
+
+    Attributes:
+        run: The run's settings, with the directory to work in.
+    """
+
+    run: RunSettings
+    _mirror: Mirror | None = None
+
+    def is_cut_off(self) -> bool:
+        """Tell whether what is done here has not reached the run directory for so long that the work has to stop."""
+        return self._mirror is not None and self._mirror.is_cut_off()
+
+
 @contextmanager
-def working_copy(settings: RunSettings, *, writes: bool) -> Iterator[RunSettings]:
+def working_copy(settings: RunSettings, *, writes: bool) -> Iterator[WorkingCopy]:
     """Give a worker a directory of its own for a run in object storage.
 
     Args:
         settings: The run's.
         writes: Whether this worker writes to the run directory, as the first one does.
 
-    Yields:
-        The settings, with the directory to work in.
+    Raises:
+        StorageError: The run directory cannot be read or written for now.
+        OutputError: It cannot be read or written.
     """
     if settings.mirror is None:
-        yield settings
+        yield WorkingCopy(settings)
         return
     with scratch_directory("vidcnn-run-", Path(tempfile.gettempdir())) as copy:
         mirror = Mirror(settings.mirror, copy)
         mirror.pull()
         mine = replace(settings, directory=copy)
         if not writes:
-            yield mine
+            yield WorkingCopy(mine)
             return
         with mirror.kept():
-            yield mine
+            yield WorkingCopy(mine, mirror)

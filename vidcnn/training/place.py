@@ -16,6 +16,7 @@ from vidcnn.predictions.lock import FileLock
 from vidcnn.scratch import scratch_directory
 from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location
 from vidcnn.training.mirror import Mirror
+from vidcnn.training.state import CHECKPOINTS
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class RunPlace:
         """
         with suppress(OSError):  # storage that does not answer: if that goes on, the lock counts as lost
             self._lock.check()
+
+    def newest_step(self) -> int:
+        """Return the step of the newest checkpoint in the run directory; 0 where there is none.
+
+        Raises:
+            StorageError: It cannot be listed for now.
+            OutputError: It cannot be listed.
+        """
+        from vidcnn.training.checkpoints import CheckpointStore, step_of
+
+        if self._mirror is None:
+            return max((found.step for found in CheckpointStore(self.directory / CHECKPOINTS).list()), default=0)
+        return max((step for step in map(step_of, self._mirror.checkpoints()) if step is not None), default=0)
 
     def pull(self) -> None:
         """Make the copy like the run directory, if it is one.
@@ -76,7 +90,7 @@ def hold_run(out: str) -> Iterator[RunPlace]:
         with _hold_remote(out) as place:
             yield place
         return
-    directory = Path(os.path.abspath(local_path(out)))
+    directory = Path(os.path.realpath(local_path(out)))
     try:
         lock = FileLock.acquire(str(directory), str(directory))
     except OSError as error:

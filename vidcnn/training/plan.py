@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -111,7 +111,7 @@ def plan_training(
     train, val = annotations.splits["train"], annotations.splits["val"]
     _check_sizes(spec, len(train), num_workers)
     flips = flip_rule(spec, annotations.labels)
-    bundle = _starting_bundle(spec, annotations)
+    bundle = _starting_bundle(spec, annotations, precision)
     _check_frozen(bundle, parse_list(spec.freeze))
     order = SampleOrder(len(train), spec.seed, spec.repeats, _classes(train) if spec.balanced else None)
     steps_per_epoch = order.epoch_size / spec.batch_size
@@ -120,6 +120,8 @@ def plan_training(
         **{name: value for name, value in spec.model_dump().items() if name not in _NOT_RECORDED},
         "precision": precision,
         "model": bundle.architecture,
+        "sampling": asdict(bundle.sampling),
+        "preprocessing": asdict(bundle.preprocessing),
         "data_sha256": _fingerprint(annotations),
         "weights_sha256": bundle.weights_sha256,
     }
@@ -154,7 +156,7 @@ def plan_training(
     )
 
 
-def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
+def _starting_bundle(spec: TrainSpec, annotations: Annotations, precision: str) -> Bundle:
     options = {
         "width": spec.width,
         "dropout": spec.dropout,
@@ -175,7 +177,11 @@ def _starting_bundle(spec: TrainSpec, annotations: Annotations) -> Bundle:
         sampling=sampling,
         preprocessing=preprocessing,
         multi_label=annotations.multi_label,
-        provenance=Provenance(weights=found.provenance.weights, data=spec.data or "", settings=spec.model_dump()),
+        provenance=Provenance(
+            weights=found.provenance.weights,
+            data=spec.data or "",
+            settings=spec.model_dump() | {"precision": precision},
+        ),
     )
 
 

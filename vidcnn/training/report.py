@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,16 @@ def plan_text(plan: TrainingPlan) -> str:
         f"{count(len(data.val), 'video')} to validate on" + ("" if data.val else ": the last weights will be taken"),
         f"{plan.bundle.architecture} from {plan.bundle.provenance.weights}, {recipe.precision}, "
         f"{count(recipe.num_steps, 'step')} of {count(recipe.batch_size, 'clip')}",
+        *notice_lines(plan.annotations.notices),
     ]
     if plan.annotations.ignored:
         lines.append(f"left out of the folders: {left_out_text(plan.annotations.ignored, _NUM_KINDS_SHOWN)}")
     return "\n".join(lines)
+
+
+def notice_lines(notices: Sequence[str]) -> list[str]:
+    """Return what a user should know of the data, a line each."""
+    return [f"note: {notice}" for notice in notices]
 
 
 def train_text(report: TrainReport) -> str:
@@ -66,20 +72,23 @@ def train_text(report: TrainReport) -> str:
     epoch = report.best_step / plan.steps_per_epoch
     if reached:
         lines.append(f"best after epoch {epoch:.1f}: {reached} (validation, over videos)")
-    lines.append(f"bundle: {report.bundle}")
+    lines.append("no bundle is written" if report.failure else f"bundle: {report.bundle}")
     lines.append(f"curves: tensorboard --logdir {report.directory}/tensorboard")
     return "\n".join(lines)
 
 
 def train_line(report: TrainReport) -> str:
     """Return the final summary of a training run in one line."""
-    return "; ".join([f"{report.bundle}: {train_text(report).splitlines()[0]}", *_reached(report.validation)])
+    where = report.directory if report.failure else report.bundle
+    return "; ".join([f"{where}: {train_text(report).splitlines()[0]}", *_reached(report.validation)])
 
 
 def train_json(report: TrainReport) -> dict[str, Any]:
     """Return the final summary of a training run as JSON values."""
     return {
-        "bundle": report.bundle,
+        "bundle": None if report.failure else report.bundle,
+        "precision": report.plan.recipe.precision,
+        "compiled": report.plan.recipe.compile,
         "steps": report.plan.recipe.num_steps,
         "steps_done": report.num_steps_done,
         "best_step": report.best_step,
@@ -87,6 +96,7 @@ def train_json(report: TrainReport) -> dict[str, Any]:
         "elapsed_seconds": round(report.seconds, 3),
         "waiting": None if report.state is None else round(report.state.waiting, 4),
         "bad_samples": 0 if report.state is None else report.state.num_bad,
+        "notices": list(report.plan.annotations.notices),
     }
 
 
@@ -128,10 +138,14 @@ def evaluate_json(report: EvaluateReport) -> dict[str, Any]:
         "split": report.split,
         "clips_per_video": report.num_clips,
         "crops_per_clip": report.num_crops,
+        "device": report.device,
+        "precision": report.precision,
+        "batch_size": report.batch_size,
         **validation_numbers(report.reached),
         "videos": asdict(report.reached.videos),
         "clips": asdict(report.reached.clips),
         "bad_videos": [{"video": name, "error": reason} for name, reason in report.bad_videos],
+        "notices": list(report.notices),
         "elapsed_seconds": round(report.seconds, 3),
     }
 

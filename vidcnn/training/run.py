@@ -11,21 +11,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
-import torch
-
 from vidcnn.bundle import Bundle
-from vidcnn.errors import DataError, OutputError
+from vidcnn.errors import DataError, OutputError, StorageError, VidcnnError
+from vidcnn.training.advice import other_settings_hint
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.checkpoints import CheckpointStore
+from vidcnn.training.diagnosis import explain
 from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
-from vidcnn.training.loop import StepResult, Trainer
+from vidcnn.training.loop import Trainer
 from vidcnn.training.recipe import Recipe
-from vidcnn.training.state import RunSettings, RunState
+from vidcnn.training.state import CHECKPOINTS, RunSettings, RunState
 from vidcnn.training.tally import Tally
 from vidcnn.training.validation import exchange, validate, validation_numbers
-
-_NUM_SAMPLES_SHOWN = 5
 
 _MEETING_SECONDS = 2.0
 """Time between meetings of the workers at most, as far as steps are shorter: only there they can stop, or save."""
@@ -55,7 +53,9 @@ def run_worker(
 
     Raises:
         DataError: The loss or a score is not a number, or nothing can be decoded.
+        ModelError: The arithmetic gives no numbers, or the network cannot be compiled.
         OutputError: A checkpoint or a note cannot be written, or the workers do not see the same checkpoints.
+        StorageError: The same, for as long as the storage fails.
     """
     with ExitStack() as stack:
         _Run(bundle, recipe, data, loader, settings, worker, watch, must_stop, stack).go()
@@ -75,9 +75,10 @@ class _Run:
         stack: ExitStack,
     ) -> None:
         self._recipe, self._data, self._settings, self._worker = recipe, data, settings, worker
-        self._store = stack.enter_context(CheckpointStore(settings.directory / "checkpoints", settings.num_best))
+        self._architecture = bundle.architecture
+        self._store = stack.enter_context(CheckpointStore(settings.directory / CHECKPOINTS, settings.num_best))
         self._feed = Feed(data, loader, worker, recipe.batch_size)
-        self._failure: OutputError | None = None
+        self._failure: VidcnnError | None = None
         self._is_first = worker.rank == 0
         self._journal: Journal | None = None
         newest = None
@@ -113,7 +114,7 @@ class _Run:
         for batch, bad in self._batches:
             result = trainer.train_step(batch)
             if not result.is_finite:
-                raise self._not_finite(batch, result)
+                raise self._not_finite(batch)
             self._recent.add(Tally([float(result.losses.sum())], int(batch.weights.sum()), result.num_correct, bad))
             is_last = trainer.step == self._recipe.num_steps
             notes = trainer.step % settings.note_steps == 0 or is_last
@@ -140,7 +141,7 @@ class _Run:
         """Keep what one worker alone fails in until all can be told, who would wait for it in vain."""
         try:
             yield
-        except OutputError as error:
+        except (OutputError, StorageError) as error:
             self._failure = self._failure or error
 
     def _check_start(self) -> None:
@@ -209,6 +210,7 @@ class _Run:
             self._data.val,
             self._data.labels,
             multi_label=self._recipe.multi_label,
+            hint=self._hint,
         )
         if found is None or self._journal is None:
             return
@@ -226,19 +228,29 @@ class _Run:
                 self._store.save(self._trainer.step, {**self._trainer.state_dict(), "counts": counts}, score)
         self._saved = time.monotonic()
 
-    def _not_finite(self, batch: Batch, result: StepResult) -> DataError:
-        """Say which samples made the loss something else than a number; all workers are here."""
+    def _not_finite(self, batch: Batch) -> VidcnnError:
+        """Find out why a step gave no numbers; all workers are here."""
         data = self._data
-        where = torch.isfinite(result.losses).logical_not().nonzero().flatten().tolist()
-        mine = [data.train[data.order.sample(batch.samples[row]).video].video.name for row in where]
-        seen = exchange(mine, self._worker)
-        names = list(dict.fromkeys(name for part in seen for name in part))
-        shown = ", ".join(names[:_NUM_SAMPLES_SHOWN]) + (", ..." if len(names) > _NUM_SAMPLES_SHOWN else "")
-        of = f"of {shown}" if names else "of no single sample, but the gradient,"
-        return DataError(
-            f"in step {self._trainer.step} the loss {of} is not a number",
-            "look at these videos, or lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+        names = [data.train[data.order.sample(sample).video].video.name for sample in batch.samples]
+        seen = exchange((self._trainer.find_out(batch), names), self._worker)
+        return explain(
+            [found for found, _ in seen],
+            [part for _, part in seen],
+            step=self._trainer.step,
+            precision=self._recipe.precision,
+            is_compiled=self._recipe.compile,
+            advise=self._hint,
         )
+
+    def _hint(self, change: str) -> str:
+        """Say how to train with other settings, by the checkpoints that the first worker sees; all workers are here."""
+        hint = ""
+        if self._is_first:
+            with self._own_failures():
+                self._store.wait()
+                newest = self._store.list()[-1:]
+                hint = other_settings_hint(change, self._settings, self._architecture, newest[0] if newest else None)
+        return str(exchange(hint, self._worker)[0]) or change
 
     @property
     def _seconds(self) -> float:
@@ -262,7 +274,7 @@ class _Run:
             )
 
 
-def _raise_first(failures: Iterable[OutputError | None]) -> None:
+def _raise_first(failures: Iterable[VidcnnError | None]) -> None:
     for failure in failures:
         if failure is not None:
             raise failure

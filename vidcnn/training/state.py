@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a run directory that holds its checkpoints."""
+
 
 @dataclass(frozen=True)
 class RunSettings:

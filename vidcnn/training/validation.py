@@ -6,13 +6,14 @@ once, however many workers there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.errors import DataError
+from vidcnn.errors import DataError, ModelError
 from vidcnn.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
 from vidcnn.training.batch import Worker
 from vidcnn.training.feed import Feed, one_hot
@@ -49,31 +50,48 @@ def validate(
     labels: tuple[str, ...],
     *,
     multi_label: bool,
+    hint: Callable[[str], str] = lambda change: change,
 ) -> Validation | None:
     """Score the validation videos, in step with the other workers.
+
+    Args:
+        trainer: The network.
+        feed: Loads this worker's share of the videos.
+        worker: Which of the workers this is.
+        samples: The videos.
+        labels: Names of the K classes.
+        multi_label: Whether classes are scored independently.
+        hint: Says how to train with a change that it is given.
 
     Returns:
         What was reached, in the first worker; None in the others.
 
     Raises:
         DataError: A score is not a number; in all workers.
+        ModelError: It would be one in float32; in all workers.
     """
     trainer.share_statistics()
     numbers, scores = [], []
+    is_plain = True  # whether scores that are no numbers are none in float32 either
     for video, views in feed.views():
         bad = {index for index, _ in views.failures}
         good = [index for index in range(len(views.pixels)) if index not in bad]
         if good:
             scores.append(trainer.scores(views.pixels[good]).numpy())
+            if not np.isfinite(scores[-1]).all():
+                is_plain = is_plain and not trainer.scores(views.pixels[good], plainly=True).isfinite().all()
             numbers.append(np.full(len(good), video))
-    gathered = exchange((numbers, scores), worker)
-    flat_numbers = [array for part, _ in gathered for array in part]
-    flat_scores = [array for _, part in gathered for array in part]
+    gathered = exchange((numbers, scores, is_plain), worker)
+    flat_numbers = [array for part, _, _ in gathered for array in part]
+    flat_scores = [array for _, part, _ in gathered for array in part]
     for array, found in zip(flat_numbers, flat_scores, strict=True):
         if not np.isfinite(found).all():
+            where = f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers"
+            if not all(plain for _, _, plain in gathered):
+                raise ModelError(f"{where} in bf16 but are in float32", hint("train with --precision fp32"))
             raise DataError(
-                f"after step {trainer.step} the scores of {samples[array[0]].video.name} are not numbers",
-                "lower --lr, or set --clip-norm 1; the last checkpoint is whole",
+                f"{where}, and in float32 neither: the weights have grown too large",
+                hint("lower --lr, or set --clip-norm 1"),
             )
     if worker.rank:
         return None

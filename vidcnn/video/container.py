@@ -54,7 +54,6 @@ _FILE_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, 
 """What reading odd files may raise: libav's own errors, and those of arithmetic on what they claim."""
 
 
-
 @dataclass(frozen=True)
 class OpenVideo:
     """An open container and the stream that is read from it.
@@ -191,6 +190,7 @@ def _read_packets(video: OpenVideo) -> Iterator[Any]:
                 num_failures = 0
         except av.error.FFmpegError:
             num_failures += 1
+            capture.logs.clear()
         yield None
     last = av.Packet()
     last.stream = video.stream

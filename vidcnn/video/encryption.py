@@ -1,7 +1,7 @@
 """Whether a file is encrypted, so that nothing but its key could show what is in it.
 
-To libav an encrypted frame is a damaged one. In go what containers say about packets and streams, and the first bytes of
-a file; out comes the reason in plain words.
+To libav an encrypted frame is a damaged one. In go what containers say about packets and streams, and the first bytes
+of a file; out comes the reason in plain words.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Which of the first frames a decoder gives out.
 
-A file that was cut out of a longer one begins with a keyframe that was coded after, and is shown before, frames of which
-some build on what was cut away. Drawn in decoding order, with the times at which frames are shown::
+A file that was cut out of a longer one begins with a keyframe. Frames that are coded after it and shown before it may
+build on what was cut away. Drawn in decoding order, with the times at which frames are shown::
 
     I12  B9   B10  B11  P16  B13 ...       first keyframe shown at 12
          -    -    ok                      B9 and B10 build on what came before 12; B11 does not
 
-No header tells this of all codecs: HEVC and VVC have it in the type of a NAL unit, H.264 and MPEG-2 do not. So the first
+No header tells this of all codecs: HEVC and VVC have it in the type of a NAL unit, H.264 and MPEG-2 do not. So these
 frames are decoded, to see which of them come out.
 """
 

@@ -202,7 +202,7 @@ def _without_undecodable(read: _Packets, location: str, max_pixels: int) -> _Pac
 
 def _leading(read: _Packets) -> IntArray:
     """Return the indexes of frames that are coded right after the first keyframe, and shown before it."""
-    if read.first_keyframe is None or read.num_untimed:
+    if read.first_keyframe is None or read.num_without_pts:
         return np.zeros(0, np.int64)
     start = read.num_before_keyframe
     is_early = read.presentation[start : start + MAX_LEADING_PACKETS] < read.first_keyframe

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import PROJECT, command, environment
+from vidcnn.errors import RunInterruptedError
+from vidcnn.interrupts import interruptible, uninterrupted
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+PRELUDE = """
+import os, subprocess, sys, time
+from vidcnn import interrupts
+interrupts.own_process()
+from vidcnn.cli import _tell
+from vidcnn.interrupts import *
+def work():
+    with interruptible("it stays"):
+        body()
+def say(text): print(text, flush=True)
+"""
+END = """
+try:
+    work()
+except BaseException as error:
+    code = _tell(error, is_debug=False)
+    interrupts.finish(code)
+    sys.exit(code)
+"""
+TOLD = "vidcnn: interrupted\n        it stays\n"
+
+
+def start(body: str) -> subprocess.Popen[str]:
+    """Run the body of a command, and wait until it says that it has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + body + END],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_run_in_order(number: signal.Signals) -> None:
+    process = start("""
+def body():
+    try:
+        say("begun"); time.sleep(60)
+    finally:
+        say("committed")
+""")
+    process.send_signal(number)
+    assert end(process) == (130, "committed\n", TOLD)
+
+
+def test_before_anything_is_held_a_signal_ends_the_process_without_an_exception() -> None:
+    process = start("""
+def work():
+    try:
+        say("begun"); time.sleep(60)
+    finally:
+        say("unwound")
+""")
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", "vidcnn: interrupted\n")
+
+
+def test_the_second_signal_waits_for_nothing_and_takes_along_what_was_started(tmp_path: Path) -> None:
+    process = start(f"""
+from pathlib import Path
+from vidcnn.scratch import scratch_directory
+import vidcnn.processes
+def body():
+    with scratch_directory("x-", Path({str(tmp_path)!r})):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            say("begun"); time.sleep(60)
+        finally:
+            say(child.pid)
+            time.sleep(60)
+""")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)  # by a terminal and by a wrapper: one Ctrl-C
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(1.1)
+        process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", TOLD)
+    assert list(tmp_path.iterdir()) == []
+    stat = Path(f"/proc/{child}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_a_signal_that_a_library_swallows_or_changes_is_not_lost() -> None:
+    swallowed = start("""
+def body():
+    try:
+        say("begun"); time.sleep(60)
+    except:
+        say("swallowed")
+    try:
+        time.sleep(60)
+    finally:
+        say("committed")
+""")
+    swallowed.send_signal(signal.SIGINT)
+    assert swallowed.stdout is not None
+    assert swallowed.stdout.readline() == "swallowed\n"
+    assert end(swallowed) == (130, "committed\n", TOLD)
+    changed = start("""
+def body():
+    try:
+        say("begun"); time.sleep(60)
+    except BaseException:
+        raise ImportError("cannot initialize") from None
+""")
+    changed.send_signal(signal.SIGTERM)
+    assert end(changed) == (130, "", TOLD)
+
+
+def test_what_must_not_be_cut_short_is_not() -> None:
+    process = start("""
+def body():
+    with uninterrupted():
+        say("begun")
+        time.sleep(0.5)
+        say("let go")
+    say("went on")
+""")
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "let go\n", TOLD)
+
+
+def test_in_a_program_of_somebody_else_handlers_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(RunInterruptedError), interruptible("it stays"):
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def takes_signals(process: subprocess.Popen[str]) -> bool:
+    """Tell whether a command takes its signals: Python itself takes no SIGHUP."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return True
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt")), "SigCgt: 1")
+    return bool(int(caught.split()[1], 16) & 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [("models",), ("schema",), ("infer", "--help"), ("evaluate", "x", "--model", "y")]
+)
+def test_a_command_that_is_interrupted_at_any_moment_says_so_and_nothing_else(arguments: tuple[str, ...]) -> None:
+    generator = random.Random(str(arguments))
+    began = time.monotonic()
+    subprocess.run(command(*arguments), env=environment(), capture_output=True, check=False)
+    span = time.monotonic() - began
+    num_interrupted = 0
+    for _ in range(12):
+        process = subprocess.Popen(
+            command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while process.poll() is None and not takes_signals(process):
+            time.sleep(0.001)
+        time.sleep(generator.uniform(0, span))
+        process.send_signal(generator.choice(SIGNALS))
+        _, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr
+        if process.returncode == 130:
+            assert stderr.startswith("vidcnn: interrupted\n")
+            num_interrupted += 1
+        else:
+            assert process.returncode in (0, 1)
+    assert num_interrupted > 0

@@ -162,9 +162,6 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
         there = ", ".join(name for name, videos in annotations.splits.items() if videos)
         raise DataError(f"'{shown}' has no videos in the split {split}", f"--split may be {there}, or all")
     indexes = _label_indexes(annotations.labels, bundle.labels, shown)
-    return split, tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
-        raise DataError(f"'{spec.data}' has no videos in the split {split}", f"--split may be {there}, or all")
-    indexes = _label_indexes(annotations.labels, bundle.labels, spec.data)
     samples = tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
     return split, samples, annotations.notices
 

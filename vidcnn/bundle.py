@@ -29,7 +29,7 @@ from vidcnn import __version__
 from vidcnn.clips import Sampling
 from vidcnn.errors import BundleError, VidcnnError
 from vidcnn.models.registry import architecture
-from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location
+from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location, public_values
 from vidcnn.transforms import Preprocessing
 
 FORMAT_VERSION = 1
@@ -40,6 +40,8 @@ CARD_FILE = "model.json"
 @dataclass(frozen=True)
 class Provenance:
     """Where a bundle came from. Nothing is computed from it; it is for people and for records.
+
+    Locations in it are written without their logins.
 
     Args:
         weights: Origin of the weights: ``kinetics400``, ``random (seed 0)``, a file's name, or a training
@@ -164,6 +166,7 @@ class Bundle:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "weights"}
         for name in ("sampling", "preprocessing", "provenance"):
             values[name] = asdict(values[name])
+        values["provenance"] = public_values(values["provenance"])
         return {"format_version": FORMAT_VERSION, **values, "weights_sha256": self.weights_sha256}
 
 

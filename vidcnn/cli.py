@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__, interrupts, optional_values
 from vidcnn.errors import DEBUG_VARIABLE, JobFailedError, OutputError, RayDiedError, VidcnnError, describe_failure
+from vidcnn.logins import hide_logins
 from vidcnn.streams import show, stdout_fault, unwritten
 
 COMMANDS = {
@@ -119,7 +120,7 @@ def _flush() -> int:
 def _tell(error: BaseException, *, is_debug: bool) -> int:
     """Say what went wrong, and return the exit code."""
     if is_debug and not isinstance(error, KeyboardInterrupt):
-        traceback.print_exception(error)
+        sys.stderr.write(hide_logins("".join(traceback.format_exception(error))))
     failure = describe_failure(error)
     if interrupts.was_interrupted() and not isinstance(error, VidcnnError):
         failure = describe_failure(KeyboardInterrupt())
@@ -140,6 +141,7 @@ def _tell_usage(error: Any) -> int:
     """Show what is wrong with the arguments, and return the exit code."""
     from typer import rich_utils
 
+    error.message = hide_logins(str(error.message))
     rich_utils.rich_format_error(error)
     exit_code: int = error.exit_code
     return exit_code

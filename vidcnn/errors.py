@@ -29,6 +29,8 @@ import os
 import traceback
 from typing import Literal, NamedTuple, get_args
 
+from vidcnn.logins import hide_logins
+
 ErrorKind = Literal[
     "unreadable",
     "no_video",
@@ -218,16 +220,16 @@ def is_debugging() -> bool:
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Say how a command ends that raised an error."""
+    """Say how a command ends that raised an error, without any login of a URI."""
     if isinstance(error, VidcnnError):
-        return Failure(error.exit_code, error.message, error.hint)
+        return Failure(error.exit_code, hide_logins(error.message), hide_logins(error.hint))
     if isinstance(error, KeyboardInterrupt):
         hint = "what was committed stays; the same command continues"
         return Failure(RunInterruptedError.exit_code, "interrupted", hint)
-    text = (str(error).splitlines() or [""])[0]
+    text = hide_logins((str(error).splitlines() or [""])[0])
     if isinstance(error, OSError) and error.errno is not None:
         name = f"'{error.filename}': " if error.filename is not None else ""
-        return Failure(1, f"{name}{describe_reason(error)}", "--debug shows where")
+        return Failure(1, hide_logins(f"{name}{describe_reason(error)}"), "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
     return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)
 

@@ -7,6 +7,7 @@ The key ``command`` names the command; the others are the fields of its spec. Th
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
@@ -17,7 +18,7 @@ from vidcnn import plain_yaml
 from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec
 from vidcnn.errors import UsageError
 from vidcnn.options import read_spec
-from vidcnn.substitution import is_variable, substitute, variables
+from vidcnn.substitution import is_variable, private_values, substitute, variables
 
 SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
 """The spec of each command that a job may name."""
@@ -159,7 +160,7 @@ def _substituted(value: Any, field: FieldInfo | None) -> Any:
         return [_substituted(item, field) for item in value]
     if not isinstance(value, str):
         return value
-    text = substitute(value, os.environ)
+    text = substitute(value, ChainMap(private_values, os.environ))
     return _as_meant(text, field) if is_variable(value) else text
 
 

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from vidcnn.config import Spec, option_name
 from vidcnn.errors import UsageError
+from vidcnn.logins import hide_logins
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
@@ -144,5 +145,5 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _problem(item: dict[str, Any]) -> str:
-    text = str(item["msg"]).removeprefix("Value error, ")
-    return f"{option_name(str(item['loc'][0]))} ({item['input']}) {text}" if item["loc"] else text
+    text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
+    return f"{option_name(str(item['loc'][0]))} ({hide_logins(str(item['input']))}) {text}" if item["loc"] else text

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.config import InferSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.progress import duration_text
+from vidcnn.sources.names import left_out_text, shown_name
+from vidcnn.storage import public_location
 
 if TYPE_CHECKING:
     from vidcnn.limits import Limits
@@ -25,8 +27,9 @@ _NUM_SHOWN = 5
 def infer_text(spec: InferSpec, report: InferReport) -> str:
     """Return the final summary of an inference run."""
     summary = report.summary
+    out = public_location(spec.out)
     lines = [
-        f"{spec.out}: {count(summary.num_videos, 'video')}, {count(summary.num_predictions, 'prediction')}"
+        f"{out}: {count(summary.num_videos, 'video')}, {count(summary.num_predictions, 'prediction')}"
         + (f", {count(sum(summary.num_errors.values()), 'error row')}" if summary.num_errors else ""),
     ]
     if report.num_videos_done:
@@ -55,7 +58,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
         lines.append(f"{count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
-        lines += [f"  {bad.video}: {bad.error}" for bad in summary.bad_videos]
+        lines += [f"  {shown_name(bad.video)}: {bad.error}" for bad in summary.bad_videos]
         if summary.num_bad_videos > len(summary.bad_videos):
             lines.append(
                 f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
@@ -68,7 +71,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
     """Return the final summary of an inference run as JSON values."""
     summary = report.summary
     return {
-        "out": spec.out,
+        "out": public_location(spec.out),
         "videos": summary.num_videos,
         "clips": summary.num_clips,
         "predictions": summary.num_predictions,
@@ -133,7 +136,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
     lines += _waiting(spec, plan.num_videos_waiting)
     if plan.bad_videos:
         lines.append(f"{count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
-        lines += [f"  {name}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
+        lines += [f"  {shown_name(name)}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
     return "\n".join([*lines, *_left_out(plan.ignored, plan.empty_sources)])
@@ -247,9 +250,7 @@ def _left_out(ignored: Mapping[str, int], empty_sources: Sequence[str]) -> list[
     """Say what was given or found and is not in the table."""
     lines = [f"no video in {source}" for source in empty_sources]
     if ignored:
-        most = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))[:_NUM_SHOWN]
-        shown = ", ".join(f"{count:,} {'.' + kind if kind else 'without extension'}" for kind, count in most)
-        lines.append(f"ignored: {count(sum(ignored.values()), 'file')} that are not video by their name ({shown})")
+        lines.append(f"ignored: {left_out_text(ignored, _NUM_SHOWN)}")
     return lines
 
 

@@ -130,7 +130,7 @@ def report_values(
             "bad_videos": summary.num_bad_videos,
         },
         "out": _public(spec.out),
-        "model": spec.model,
+        "model": _public(spec.model),
         "settings_sha256": record.settings and _digest(record.settings),
         "run_id": record.run_id,
         "version": __version__,

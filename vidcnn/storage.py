@@ -5,7 +5,9 @@ are not UTF-8; they travel as `str` with surrogate escapes, as Python's own `os`
 
 The key of a URI is taken as it is, without percent-decoding, as the storage vendors' own command lines do. It
 may be followed by options of the file system:
-``s3://bucket/key?endpoint_override=127.0.0.1:9000&scheme=http``.
+``s3://bucket/key?endpoint_override=127.0.0.1:9000&scheme=http``. It may hold a login, ``s3://KEY:SECRET@bucket/key``:
+a location with one is for this program's memory alone. What is printed, written, or sent as the record of something
+goes through `public_location`, `public_values` or `vidcnn.logins.hide_logins`.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ import errno
 import os
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
+
+from vidcnn.logins import cut_login, hide_logins, holds_login, is_signed, quoted_login
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -63,7 +68,7 @@ class Uri(NamedTuple):
     @property
     def root(self) -> str:
         """The URI of the bucket, with credentials and options: what one client is made from."""
-        return f"{self.scheme}://{self.login}{self.bucket}{self.query}"
+        return f"{self.scheme}://{quoted_login(self.login)}{self.bucket}{self.query}"
 
     @property
     def public(self) -> str:
@@ -91,26 +96,47 @@ def split_uri(location: str) -> Uri:
     """Take the URI of a bucket, a folder or an object apart.
 
     Raises:
-        ValueError: The scheme is not one of `SCHEMES`, or there is no bucket.
+        ValueError: The scheme is not one of `SCHEMES`, there is no bucket, or a login stands where none is read. The
+            message does not repeat it.
     """
     scheme, _, rest = location.partition("://")
     if scheme.lower() not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise ValueError(f"{scheme}:// is not one of {known}")
     query = match.group() if (match := _QUERY.search(rest)) else ""
-    bucket, _, key = rest.removesuffix(query).partition("/")
-    login, at, bucket = bucket.rpartition("@")
+    login, path = cut_login(rest.removesuffix(query))
+    bucket, _, key = path.partition("/")
     if not bucket:
         raise ValueError("it names no bucket")
-    return Uri(scheme.lower(), login + at, bucket, key.rstrip("/"), query)
+    if is_signed(key):
+        raise ValueError("no login is read from options: write KEY:SECRET@ before the bucket, or set AWS_ACCESS_KEY_ID")
+    return Uri(scheme.lower(), login, bucket, key.rstrip("/"), query)
 
 
 def public_location(location: str) -> str:
-    """Return a location as it may be shown: a URI without its credentials and options."""
-    try:
-        return split_uri(location).public if is_remote(location) else location
-    except ValueError:
+    """Return a location as it may be shown: a URI without its login and options. Two objects stay two locations."""
+    if not is_remote(location):
         return location
+    try:
+        return split_uri(location).public
+    except ValueError:
+        shown = hide_logins(location)
+        if not is_signed(location):
+            return shown
+        digest = sha256(location.encode(errors="surrogateescape")).hexdigest()
+        return f"{shown.partition('?')[0]}?{digest[:8]}"
+
+
+def public_values(value: Any) -> Any:
+    """Return JSON values as they may be written or sent: no text in them holds a login."""
+    match value:
+        case str():
+            return public_location(value) if is_remote(value) and holds_login(value) else hide_logins(value)
+        case list() | tuple():
+            return [public_values(item) for item in value]
+        case dict():
+            return {name: public_values(item) for name, item in value.items()}
+    return value
 
 
 def open_filesystem(location: str) -> tuple[FileSystem, str]:
@@ -144,7 +170,7 @@ def failure_text(error: Exception) -> str:
     elif code is not None:
         reason = os.strerror(code).lower()
     else:
-        reason = re.sub(r" ?\(Request ID: [^)]*\)", "", " ".join(str(error).split()))
+        reason = hide_logins(re.sub(r" ?\(Request ID: [^)]*\)", "", " ".join(str(error).split())))
     if len(reason) > _MAX_FAILURE_CHARS:
         reason = f"{reason[:_MAX_FAILURE_CHARS]}..."
     return f"cannot be read: {reason}"

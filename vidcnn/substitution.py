@@ -6,7 +6,8 @@
     ${NAME:-default}    its value; the default where it is not set, or empty, as in a shell
     $${                 these two characters: ${
 
-Text goes in, text comes out. Values are not looked through again.
+Text goes in, text comes out. Values are not looked through again. `private_values` are values for this process alone:
+they stand beside those of the environment, which the processes that this one starts would inherit.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Any
 
 _NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _PLACE = re.compile(rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{")
+
+private_values: dict[str, str] = {}
+"""Values of variables that were brought to this process by another way than its environment."""
 
 PATTERN = rf"(^|[^$])\$\{{{_NAME}(:-[^}}]*)?\}}"
 """A regular expression, as JSON Schema has them, for text that holds a variable."""

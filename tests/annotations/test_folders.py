@@ -7,6 +7,7 @@ import pytest
 from tests.annotations.data import NO_VAL, each, make, problems_of, written
 from vidcnn.annotations import SplitSettings, read_annotations
 from vidcnn.errors import DataError, SourceError, UsageError
+from vidcnn.sources.names import HIDDEN_FOLDERS
 
 
 def test_a_folder_is_the_class_of_what_is_below_it(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_folder_is_the_class_of_what_is_below_it(tmp_path: Path) -> None:
     assert found.splits["train"][0].video.location == str(tmp_path / "fall/c.avi")
     assert (found.multi_label, found.ignored, found.counts("train"), found.counts("val")) == (
         False,
-        {"txt": 1},
+        {"txt": 1, HIDDEN_FOLDERS: 1},
         (1, 2),
         (0, 0),
     )

@@ -306,8 +306,8 @@ def test_a_folder_without_video_is_an_error_that_says_what_is_there(tmp_path: Pa
     make(tmp_path, *[f"top/{name}" for name in ("a.TXT", "b.txt", "c", "d.mp3", "e.f", "g.h", "i.j", "k/l.m")])
     with pytest.raises(SourceError) as caught:
         names_of(tmp_path / "top")
-    expected = "8 other files: 2 .txt, 1 without extension, 1 .f, 1 .h, 1 .j, ..."
-    assert caught.value.message == f"'{tmp_path}/top' holds no video ({expected})"
+    expected = "8 files that are not video by their name (2 .txt, 1 without extension, 1 .f, 1 .h, 1 .j, ...)"
+    assert caught.value.message == f"'{tmp_path}/top' holds no video, only {expected}"
     assert "by a glob" in caught.value.hint
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.s3 import Server
 from vidcnn.errors import SourceError
 from vidcnn.sources import Listing, SourceVideo
+from vidcnn.sources.names import HIDDEN_FILES, HIDDEN_FOLDERS, file_name
 from vidcnn.sources.trees import open_tree
 from vidcnn.sources.walk import list_frames
 from vidcnn.storage import open_filesystem
@@ -21,12 +22,53 @@ def names_of(*sources: str) -> list[str]:
     return [video.name for video in Listing(sources)]
 
 
+ODD_KEYS = (
+    "a b.mp4", "a%20b.mp4", "plus+.mp4", "why?.mp4", "x?page=2.mp4", "hash#1.mp4", "quo'te\"s.mp4", "back\\slash.mp4",
+    r"caf\xe9.mp4", "caf\u00e9.mp4", "cafe\u0301.mp4", "tab\t.mp4", "user:name@host.mp4", "[1]*.mp4", "\u65e5.mp4",
+)  # fmt: skip
+
+
+def test_keys_with_odd_characters_keep_their_names_which_lead_back_to_them(s3: Server) -> None:
+    s3.put(*(f"odd/{key}" for key in ODD_KEYS))
+    videos = list(Listing([f"s3://bkt/odd/{s3.query}"]))
+    assert {file_name(video.name) for video in videos} == {f"s3://bkt/odd/{key}" for key in ODD_KEYS}
+    for video in videos:
+        assert names_of(file_name(video.name) + s3.query) == [video.name]
+
+
+def test_a_login_in_a_source_is_in_no_name_and_in_no_message(s3: Server) -> None:
+    s3.put("v/a.mp4")
+    login = "KEY:hu/sh+y="
+    assert names_of(f"s3://{login}@bkt/v{s3.query}") == ["s3://bkt/v/a.mp4"]
+    for source in (
+        f"s3://{login}@bkt/none{s3.query}",
+        f"s3://{login}@bkt/*.avi{s3.query}",
+        f"s3://{login}",
+        "s3://K:hu/sh",
+    ):
+        with pytest.raises(SourceError) as caught:
+            names_of(source)
+        assert "sh" not in str(caught.value)
+
+
+def test_a_login_in_a_list_is_in_no_name(s3: Server, tmp_path: Path) -> None:
+    s3.put("v/a.mp4")
+    (tmp_path / "list.txt").write_text(
+        f"s3://KEY:hu/sh@bkt/v/a.mp4{s3.query}\ns3://KEY:hu/sh@bkt/v/none.mp4{s3.query}\n"
+        "s3://bkt/v/a.mp4?secret_key=hush\nhttps://KEY:hush@host/x.mp4\nhttps://host/x.mp4?X-Amz-Signature=hush\n"
+    )
+    videos = list(Listing([str(tmp_path / "list.txt")]))
+    assert [video.name for video in videos[:2]] == ["s3://bkt/v/a.mp4", "s3://bkt/v/none.mp4"]
+    assert len({video.name for video in videos}) == 5
+    assert not [video for video in videos if "sh" in f"{video.name} {video.error}"]
+
+
 def test_a_folder_of_objects_is_listed_under_full_uris(s3: Server) -> None:
     s3.put("v/b.mp4", "v/a/c.mp4", "v/a.mp4", "v/.hidden.mp4", "v/.h/d.mp4", "v/notes.TXT", "other.mp4")
     listing = Listing([f"s3://bkt/v/{s3.query}"])
     videos = list(listing)
     assert [video.name for video in videos] == ["s3://bkt/v/a.mp4", "s3://bkt/v/b.mp4", "s3://bkt/v/a/c.mp4"]
-    assert listing.ignored == {"txt": 1}
+    assert listing.ignored == {"txt": 1, HIDDEN_FILES: 1, HIDDEN_FOLDERS: 1}
     first = videos[0]
     assert first == SourceVideo(
         "s3://bkt/v/a.mp4", f"s3://bkt/v/a.mp4{s3.query}", False, 10, first.mtime_ns, None, None

@@ -10,11 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidcnn.sources.names import (
+    HIDDEN_FILES,
+    HIDDEN_FOLDERS,
     IMAGE_EXTENSIONS,
+    KNOWN_FOLDERS,
     VIDEO_EXTENSIONS,
     extension,
+    file_name,
+    left_out_text,
     media_kind,
     numbered_frames,
+    readable_name,
     utf8_name,
 )
 
@@ -107,6 +113,31 @@ def test_numbers_may_have_more_digits_than_python_converts() -> None:
 def test_different_names_are_written_down_differently(one: bytes, other: bytes) -> None:
     written = utf8_name(os.fsdecode(one)), utf8_name(os.fsdecode(other))
     assert (written[0] == written[1]) == (one == other)
+
+
+@given(st.binary() | raw_names.map(b"".join))
+def test_what_is_written_down_leads_back_to_the_name(raw: bytes) -> None:
+    name = os.fsdecode(raw)
+    assert file_name(utf8_name(name)) == name
+    assert readable_name(utf8_name(name)) == utf8_name(name)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "text"),
+    [
+        ({}, ""),
+        ({"txt": 1}, "1 file that is no video by its name (1 .txt)"),
+        ({"txt": 2, "": 3}, "5 files that are not video by their name (3 without extension, 2 .txt)"),
+        ({"a": 3, "b": 2, "c": 1}, "6 files that are not video by their name (3 .a, 2 .b, ...)"),
+        ({HIDDEN_FOLDERS: 1, HIDDEN_FILES: 2000}, "2,000 hidden files, 1 hidden folder"),
+        (
+            {"a": 1, KNOWN_FOLDERS: 1},
+            "1 file that is no video by its name (1 .a), 1 link to a folder that is listed anyway",
+        ),
+    ],
+)
+def test_what_was_left_out_is_told_under_headings(ignored: dict[str, int], text: str) -> None:
+    assert left_out_text(ignored, 2) == text
 
 
 @given(st.binary())

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidcnn.errors import VideoError
+from vidcnn.sources.names import HIDDEN_FILES, HIDDEN_FOLDERS, KNOWN_FOLDERS
 from vidcnn.sources.patterns import Pattern
 from vidcnn.sources.trees import LocalTree
 from vidcnn.sources.walk import Found, expand, list_frames, walk
@@ -95,7 +96,14 @@ def test_what_is_hidden_is_skipped_and_what_is_no_video_is_counted(tmp_path: Pat
     make(tmp_path, "a.mp4", ".b.mp4", ".c/d.mp4", "e.TXT", "f.txt", "g", "h/i.mp3", ".j.txt")
     ignored: Counter[str] = Counter()
     assert [found.path for found in walk(LocalTree(), [str(tmp_path)], ignored)] == [str(tmp_path / "a.mp4")]
-    assert ignored == {"txt": 2, "": 1, "mp3": 1}
+    assert ignored == {"txt": 2, "": 1, "mp3": 1, HIDDEN_FILES: 2, HIDDEN_FOLDERS: 1}
+
+
+def test_the_hidden_folders_of_running_jobs_are_no_loss_to_be_told(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", ".preds.parquet.vidcnn/part-0.parquet")
+    ignored: Counter[str] = Counter()
+    assert len(list(walk(LocalTree(), [str(tmp_path)], ignored))) == 1
+    assert not ignored
 
 
 def test_a_folder_that_is_called_like_a_video_is_a_folder(tmp_path: Path) -> None:
@@ -119,6 +127,9 @@ def test_circles_of_links_list_each_file_once(tmp_path: Path) -> None:
         (tmp_path / link).symlink_to(target)
     (tmp_path / "top/b/above").symlink_to("../..")
     assert names_in(tmp_path / "top") == ["a/f.mp4", "b/g.mp4", "b/above/beside.mp4"]
+    ignored: Counter[str] = Counter()
+    list(walk(LocalTree(), [str(tmp_path / "top")], ignored))
+    assert ignored == {KNOWN_FOLDERS: 4}
 
 
 def test_a_link_to_itself_is_no_folder(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vidcnn.errors import DataError
-from vidcnn.sources.names import utf8_name
+from vidcnn.logins import hide_logins
+from vidcnn.sources.names import shown_name
 
 _NUM_SHOWN = 5
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 class Kind(NamedTuple):
@@ -71,7 +71,7 @@ class Problems:
 
 def printable(text: str) -> str:
     """Return a text of the data so that it stays on its line, whatever bytes it holds."""
-    return utf8_name(text).translate(_CONTROLS)
+    return hide_logins(shown_name(text))
 
 
 _PATHS = "paths are relative to the folder of the annotations, or to --root"

@@ -39,12 +39,27 @@ def main() -> None:
             f"the cluster has no module '{missing[0]}'",
             "install vidcnn's dependencies on every machine of it: pip install vidcnn, in setup_commands or the image",
         )
+    if launch["parcel"] is not None:
+        _take_secrets(launch["parcel"])
     from vidcnn import cli
     from vidcnn.jobs import read_job
 
     _go_to(launch["directory"], read_job(spec).model_dump())
     sys.argv = ["vidcnn", "run", str(spec), "--cluster", "auto", *launch["arguments"]]
     cli.main()
+
+
+def _take_secrets(name: str) -> None:
+    """Give the job the locations that were not sent along with it."""
+    from vidcnn.cluster import attach_to_cluster, parcel
+    from vidcnn.cluster.environment import prepare_environment
+    from vidcnn.substitution import private_values
+
+    attach_to_cluster()
+    prepare_environment()
+    private_values.update(parcel.take(name))
+    if not private_values:
+        _refuse("the logins of this job are not there any more", "submit it again")
 
 
 def _go_to(directory: str, values: dict[str, Any]) -> None:

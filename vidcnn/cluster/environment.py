@@ -32,7 +32,7 @@ _attached = False
 def attach_to_cluster() -> None:
     """Let this process use the Ray whose job it is, instead of an embedded one."""
     global _attached
-    assert "ray" not in sys.modules, "Ray was imported too early"
+    assert _attached or "ray" not in sys.modules, "Ray was imported too early"
     _attached = True
 
 

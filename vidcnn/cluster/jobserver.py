@@ -111,6 +111,12 @@ class JobServer:
             else:
                 return True
 
+    def leave(self, name: str, content: bytes) -> None:
+        """Leave a parcel (`vidcnn.cluster.parcel`) for a job; one without content takes the place of an earlier one."""
+        answer = self._ask(lambda: self._client._do_request("PUT", f"/api/packages/gcs/{name}", data=content))
+        if answer.status_code != 200:
+            raise VidcnnError(f"{self.address} does not take what the job needs: HTTP {answer.status_code}")
+
     def find(self, job_id: str) -> JobState:
         """Return what is known of a job.
 

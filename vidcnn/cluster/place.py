@@ -31,8 +31,8 @@ def parse_place(text: str) -> str | Path:
     url = urlsplit(text if "://" in text else f"http://{text}")
     try:
         port = url.port or (_DEFAULT_PORT if url.scheme == "http" else 443)
-    except ValueError as error:
-        raise UsageError(f"'{text}' is no address: {error}", _HINT) from None
+    except ValueError:  # its words would repeat a part of a login
+        raise UsageError(f"'{text}' is no address: what follows its last colon is no port", _HINT) from None
     if url.scheme == "ray":
         raise UsageError(f"'{text}' is the address of a Ray client", f"name the job server: http://{url.hostname}:8265")
     if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/"):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vidcnn.cluster import parcel
 from vidcnn.cluster.follow import follow
 from vidcnn.cluster.jobserver import JobServer, JobState, read_token
 from vidcnn.cluster.place import parse_place
 from vidcnn.cluster.submission import ENTRYPOINT, Submission, is_of, next_id
 from vidcnn.errors import JobFailedError, OutputBusyError, RunInterruptedError, VidcnnError
+from vidcnn.logins import hide_logins
 
 _NUM_ATTEMPTS = 3
 
@@ -49,7 +51,7 @@ def run_on_cluster(submission: Submission, way: Way) -> None:
         if not way.wait:
             print(job_id)
             return
-        _say(f"job {job_id} on {way.place}", way.show_progress)
+        _say(f"job {job_id} on {hide_logins(way.place)}", way.show_progress)
         end(_follow(server, job_id, way))
 
 
@@ -68,10 +70,26 @@ def submit(server: JobServer, submission: Submission) -> str:
                 f"vidcnn jobs logs {running[0].id} --cluster ... follows it, vidcnn jobs stop ends it",
             )
         job_id = next_id(submission.name, (job.id for job in known))
-        with tempfile.TemporaryDirectory() as folder:
-            if server.submit(job_id, ENTRYPOINT, submission.write(Path(folder)), submission.metadata):
-                return job_id
+        if _send(server, job_id, submission):
+            return job_id
     raise OutputBusyError("the same job was submitted from elsewhere", "vidcnn jobs list --cluster ... shows it")
+
+
+def _send(server: JobServer, job_id: str, submission: Submission) -> bool:
+    """Submit a job under an id; its secrets wait for it, unless it is not taken."""
+    name = parcel.new_name() if submission.secrets else None
+    is_taken = False
+    try:
+        if name is not None:
+            server.leave(name, parcel.pack(submission.secrets))
+        with tempfile.TemporaryDirectory() as folder:
+            runtime_env = submission.write(Path(folder), name)
+            is_taken = server.submit(job_id, ENTRYPOINT, runtime_env, submission.metadata)
+    finally:
+        if name is not None and not is_taken:
+            with suppress(VidcnnError):
+                server.leave(name, b"")
+    return is_taken
 
 
 def end(state: JobState) -> None:
@@ -131,7 +149,8 @@ def _follow(server: JobServer, job_id: str, way: Way) -> JobState:
         elif wish == "detach":
             raise RunInterruptedError(
                 f"no longer following job {job_id}, which goes on",
-                f"vidcnn jobs logs {job_id} --follow --cluster {way.place} follows it, vidcnn jobs stop ends it",
+                f"vidcnn jobs logs {job_id} --follow --cluster {hide_logins(way.place)} follows it, "
+                "vidcnn jobs stop ends it",
             )
 
 

@@ -2,6 +2,10 @@
 
 The program is the vidcnn that is installed here, so that what runs there is what was tried here; its dependencies, and
 the videos, must be there. The name follows from the job alone, so that the same job is not submitted twice at once.
+
+What is sent lies on the disks of the cluster, and its record is shown to all who may look at it. So locations with a
+login are left out of it (`Submission.secrets`): variables stand in their places, and they travel by a way of their own,
+on which `vidcnn.cluster.parcel` takes them through the memory of the head to the job alone.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,9 @@ from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
 from vidcnn.jobs import command_of
-from vidcnn.substitution import literal
+from vidcnn.logins import hide_logins, holds_login
+from vidcnn.storage import public_location
+from vidcnn.substitution import literal, substitute
 
 _STOP_SECONDS = 60
 """How long a job may take to end in good order; Ray itself would give it 3 seconds."""
@@ -36,37 +42,56 @@ class Submission:
         values: The fields of its spec that are not at their defaults.
         arguments: Further options of the command.
         directory: Folder that relative paths are meant from.
+        secrets: Locations with a login, by the names of the variables that stand for them in `values`.
     """
 
     command: str
     values: dict[str, Any]
     arguments: tuple[str, ...]
     directory: str
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, spec: Spec, arguments: Iterable[str]) -> Submission:
         """Return what runs a spec as if it were run here."""
-        values = spec.model_dump(mode="json", exclude_defaults=True)
-        return cls(command_of(spec), values, tuple(arguments), os.getcwd())
+        secrets: dict[str, str] = {}
+        values = _without_secrets(literal(spec.model_dump(mode="json", exclude_defaults=True)), secrets)
+        return cls(command_of(spec), values, tuple(arguments), os.getcwd(), secrets)
 
     @property
     def name(self) -> str:
-        """What the ids of its jobs begin with; it depends on what is done, not on how it is shown."""
+        """What the ids of its jobs begin with; it depends on what is done, not on how it is shown nor on a login."""
         trials = [argument for argument in self.arguments if argument in ("--dry-run", "--estimate")]
-        content = json.dumps([self.command, self.values, self.directory, *trials], sort_keys=True)
+        content = json.dumps([self.command, self._public_values, self.directory, *trials], sort_keys=True)
         return f"vidcnn-{self.command}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
     @property
     def metadata(self) -> dict[str, str]:
         """What the job server is to remember."""
-        values = self.values
-        place = values.get("out") or values.get("model") or ""
-        return {"vidcnn_version": vidcnn.__version__, "vidcnn_command": self.command, "vidcnn_out": str(place)}
+        values = self._public_values
+        place = public_location(str(values.get("out") or values.get("model") or ""))
+        return {"vidcnn_version": vidcnn.__version__, "vidcnn_command": self.command, "vidcnn_out": place}
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write the job into an empty folder, and return the runtime environment that carries it."""
-        (folder / SPEC_FILE).write_text(json.dumps({"command": self.command, **literal(self.values)}))
-        launch = {"arguments": self.arguments, "directory": self.directory, "python": list(sys.version_info[:2])}
+    @property
+    def _public_values(self) -> dict[str, Any]:
+        shown = {name: hide_logins(secret) for name, secret in self.secrets.items()}
+        values: dict[str, Any] = _replaced(self.values, lambda text: substitute(text, shown))
+        return values
+
+    def write(self, folder: Path, parcel: str | None = None) -> dict[str, Any]:
+        """Write the job into an empty folder, and return the runtime environment that carries it.
+
+        Args:
+            folder: The folder.
+            parcel: Under which name the secrets wait for the job, if it has any.
+        """
+        (folder / SPEC_FILE).write_text(json.dumps({"command": self.command, **self.values}))
+        launch = {
+            "arguments": self.arguments,
+            "directory": self.directory,
+            "python": list(sys.version_info[:2]),
+            "parcel": parcel,
+        }
         (folder / LAUNCH_FILE).write_text(json.dumps(launch))
         return {
             "working_dir": str(folder),
@@ -82,6 +107,33 @@ python=$(tr '\0' '\n' <"/proc/$raylet/cmdline" 2>/dev/null | sed -n 's/^--python
 exec "${python:-$(command -v python || command -v python3)}" -m vidcnn.cluster.entry
 """.strip()
 """The command that starts a job on the head: with the Python that Ray itself uses, which need not be in the PATH."""
+
+
+def _without_secrets(values: Any, secrets: dict[str, str]) -> Any:
+    """Return the values of a job file with variables for locations that hold a login, which are added to `secrets`."""
+    names: dict[str, str] = {}
+
+    def replace(text: str) -> str:
+        if not holds_login(text):
+            return text
+        if text not in names:
+            names[text] = f"VIDCNN_LOCATION_{len(names) + 1}"
+            secrets[names[text]] = substitute(text, {})
+        return f"${{{names[text]}}}"
+
+    return _replaced(values, replace)
+
+
+def _replaced(value: Any, replace: Callable[[str], str]) -> Any:
+    """Return JSON values with another text in the place of each text."""
+    match value:
+        case str():
+            return replace(value)
+        case list():
+            return [_replaced(item, replace) for item in value]
+        case dict():
+            return {name: _replaced(item, replace) for name, item in value.items()}
+    return value
 
 
 def next_id(name: str, ids: Iterable[str]) -> str:

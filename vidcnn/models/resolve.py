@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.bundle import Bundle, Provenance
 from vidcnn.errors import BundleError, ModelError, UsageError
 from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
-from vidcnn.storage import is_remote
+from vidcnn.storage import is_remote, public_location
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +39,15 @@ def resolve_model(model: str, *, weights: str | None = None, labels: str | None 
     """
     if model in ARCHITECTURES:
         return make_bundle(model, weights=weights, labels=labels, seed=seed)
+    shown = public_location(model)
     if not is_remote(model) and not Path(model).is_dir():
         if "/" in model or Path(model).exists():
-            raise BundleError(f"'{model}' is not a directory", "give a model's name, or a bundle's directory")
+            raise BundleError(f"'{shown}' is not a directory", "give a model's name, or a bundle's directory")
         architecture(model)  # raises, with the closest names
     given = [name for name, value in (("weights", weights), ("labels", labels)) if value is not None]
     if given:
         raise UsageError(
-            f"'{model}' is a bundle, which has its own {' and '.join(given)}",
+            f"'{shown}' is a bundle, which has its own {' and '.join(given)}",
             f"leave {' and '.join(f'--{name}' for name in given)} out, or give a model's name",
         )
     return Bundle.load(model)
@@ -108,7 +109,7 @@ def make_bundle(
         names = published or _default_labels(entry, found)
     if len(names) != found:
         raise ModelError(
-            f"'{labels}' has {len(names)} labels and the weights '{weights}' have {found} classes",
+            f"'{labels}' has {len(names)} labels and the weights '{public_location(weights)}' have {found} classes",
             "give one label for each class, in the order of the weights",
         )
     return Bundle(
@@ -151,7 +152,7 @@ def starting_bundle(
         found = resolve_model(model, weights=weights)
         if arguments:
             raise UsageError(
-                f"'{model}' is a bundle, which has its own {' and '.join(arguments)}",
+                f"'{public_location(model)}' is a bundle, which has its own {' and '.join(arguments)}",
                 "leave them out, or train a model by name",
             )
         return found if found.labels == labels else _with_new_head(found, labels, seed)

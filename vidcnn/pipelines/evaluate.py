@@ -27,6 +27,7 @@ from vidcnn.pipelines.infer import uses_gpus
 from vidcnn.planning import PlanSettings
 from vidcnn.processes import lower_priority
 from vidcnn.progress import ProgressDisplay
+from vidcnn.storage import public_location
 from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.data import split_settings
 from vidcnn.training.validation import Validation, summarise_scores
@@ -117,7 +118,7 @@ def run_evaluation(
         if not scores:
             raise DataError(f"none of the {len(samples)} videos can be scored: {bad[0][0]}: {bad[0][1]}", "check them")
         return EvaluateReport(
-            model=spec.model,
+            model=public_location(spec.model),
             split=split,
             labels=bundle.labels,
             reached=summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label),
@@ -146,7 +147,7 @@ def _check_writable(out: str | None) -> None:
     if out is None:
         return
     if not os.access(os.path.dirname(os.path.abspath(out)), os.W_OK | os.X_OK) or os.path.isdir(out):
-        raise OutputError(f"cannot write to '{out}'", "choose another --out")
+        raise OutputError(f"cannot write to '{public_location(out)}'", "choose another --out")
 
 
 def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...], tuple[str, ...]]:
@@ -156,10 +157,11 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
     annotations = read_annotations(spec.data, root=spec.root, splits=splits, for_training=False)
     split, found = _choose(annotations, spec.split)
+    shown = public_location(spec.data)
     if not found:
         there = ", ".join(name for name, videos in annotations.splits.items() if videos)
-        raise DataError(f"'{spec.data}' has no videos in the split {split}", f"--split may be {there}, or all")
-    indexes = _label_indexes(annotations.labels, bundle.labels, spec.data)
+        raise DataError(f"'{shown}' has no videos in the split {split}", f"--split may be {there}, or all")
+    indexes = _label_indexes(annotations.labels, bundle.labels, shown)
     samples = tuple(replace(sample, labels=tuple(sorted(indexes[n] for n in sample.labels))) for sample in found)
     return split, samples, annotations.notices
 

@@ -19,9 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# What a byte that is not UTF-8 becomes, `\xff`; a name that spells such an escape itself gets its backslash
-# escaped.
-_SPELLS_ESCAPE = re.compile(r"\\(?=x(?:5c|[89a-f][0-9a-f]))")
+from vidcnn.sources.names import readable_name
 
 
 @dataclass(frozen=True)
@@ -103,18 +101,8 @@ Ledger = dict[str, Entry]
 
 
 def video_text(name: str) -> str:
-    r"""Write a video's name as valid Unicode; two different names stay different.
-
-    Bytes of a path that are not UTF-8 (surrogate escapes) become ``\xff``. Other names are unchanged, but for
-    a backslash that would read as such an escape: it becomes ``\x5c``.
-    """
-    if "\\" in name:
-        name = _SPELLS_ESCAPE.sub(r"\\x5c", name)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return name
+    """Return a video's name as the table has it: `vidcnn.sources.names.utf8_name` has written it down already."""
+    return readable_name(name)
 
 
 def entry_of(segment: SegmentKey, num_rows: int) -> Entry:

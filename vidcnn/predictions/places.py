@@ -27,12 +27,13 @@ from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputError
 from vidcnn.files import open_new
+from vidcnn.logins import hide_logins
 from vidcnn.predictions.heartbeat import USUAL, Timing
 from vidcnn.predictions.lease import Lease
 from vidcnn.predictions.lease import look as look_at_lease
 from vidcnn.predictions.lock import FileLock
 from vidcnn.predictions.lock import look as look_at_lock
-from vidcnn.storage import is_remote, local_path, open_filesystem, split_uri
+from vidcnn.storage import is_remote, local_path, open_filesystem, public_location, split_uri
 
 _HINTS = {
     errno.ENOSPC: "free some space and run the same command again: what was committed stays",
@@ -250,7 +251,9 @@ class _Objects:
             self.filesystem, path = open_filesystem(out)
             self.out = split_uri(out).public
         except (ValueError, OSError) as error:
-            raise OutputError(f"{out} cannot be an output: {_first_line(error)}", "check the URI") from error
+            raise OutputError(
+                f"{public_location(out)} cannot be an output: {_first_line(error)}", "check the URI"
+            ) from error
         parent, name = posixpath.split(path)
         if not parent or not name:
             raise OutputError(f"{self.out} names a bucket", "name an object or a prefix inside it")
@@ -357,4 +360,4 @@ def _explained(out: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return hide_logins((str(error) or type(error).__name__).splitlines()[0])

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from vidcnn.errors import UsageError
+from vidcnn.logins import hide_logins, holds_login
 
 _MACHINE = (
     "PYTHONPATH",
@@ -41,8 +42,6 @@ _CLUSTER_FILES = ("RAY_AUTH_TOKEN_PATH",)
 _CLUSTER_SECRETS = ("RAY_AUTH_TOKEN",)
 
 _SECRET_NAME = re.compile(r"secret|token|passw|pwd|credential|(api|access|private)_?key|(^|_)key$", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"://[^/@\s]*@")
-"""A login in a URI."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def choose_variables(
 def is_secret(name: str, value: str) -> bool:
     """Tell whether a variable looks as if it held what nobody else should read."""
     if name in (*_STORAGE_FILES, *_MACHINE, *_STORAGE, *_CLUSTER_FILES):
-        return bool(_SECRET_VALUE.search(value))
-    return name in _STORAGE_SECRETS or bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
+        return holds_login(value) or (name.lower().endswith("_proxy") and "@" in value)
+    return name in _STORAGE_SECRETS or bool(_SECRET_NAME.search(name)) or holds_login(value)
 
 
 def check_text(text: str, what: str) -> None:
@@ -116,7 +115,9 @@ def check_text(text: str, what: str) -> None:
         UsageError: The text has a control character, or bytes that are not UTF-8.
     """
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in text) or not _is_utf8(text):
-        raise UsageError(f"{what} has a line break, a control character, or is not UTF-8: {text!r}", "change it")
+        raise UsageError(
+            f"{what} has a line break, a control character, or is not UTF-8: {hide_logins(text)!r}", "change it"
+        )
 
 
 def _is_utf8(text: str) -> bool:

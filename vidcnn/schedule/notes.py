@@ -13,8 +13,10 @@ from vidcnn.schedule.task import Task
 _NUM_TIMES = 3
 
 
-def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables) -> Iterator[str]:
+def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables, *, job_holds_login: bool) -> Iterator[str]:
     """Say what the job needs that is not written."""
+    if job_holds_login:
+        yield f"the job holds a login, which is not copied from it: make it yours alone: chmod 600 {quote(task.job)}"
     if found.known:
         yield f"taken along from here: {', '.join(found.known)}"
     if found.unset:

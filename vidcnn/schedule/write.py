@@ -17,6 +17,7 @@ from vidcnn.config.schedule import check_kubernetes_name, default_name
 from vidcnn.errors import OutputError, UsageError
 from vidcnn.files import write_whole
 from vidcnn.jobs import JobNeeds, read_needs
+from vidcnn.logins import hide_logins, holds_login
 from vidcnn.schedule import notes
 from vidcnn.schedule.cron import parse_cron
 from vidcnn.schedule.crontab import crontab_text
@@ -24,7 +25,7 @@ from vidcnn.schedule.environment import Variables, check_text, choose_variables
 from vidcnn.schedule.kubernetes import Pod, manifest_text
 from vidcnn.schedule.systemd import service_text, timer_text
 from vidcnn.schedule.task import Task
-from vidcnn.storage import is_remote
+from vidcnn.storage import is_remote, public_location
 
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _LOCATIONS = ("source", "data", "out", "model", "weights", "labels", "root")
@@ -75,6 +76,8 @@ def make_schedule(
     cluster = _read_cluster(spec)
     if spec.target == "kubernetes" and cluster is None:
         _check_locations(needs, [folder for _, folder in mounts])
+    job_text = Path(spec.job).read_text()
+    _check_no_login(spec, settings, job_text)
     name = spec.name or default_name(Path(spec.job).stem)
     found = choose_variables(
         environ,
@@ -102,7 +105,8 @@ def make_schedule(
         check_text(text, "a path or a setting")
     if not os.path.isdir(task.directory):
         raise UsageError(f"--directory ({task.directory}) is no folder")
-    return Schedule(task, _files(spec, task, mounts), tuple(notes.before_it_runs(spec, task, found)))
+    told = notes.before_it_runs(spec, task, found, job_holds_login=holds_login(job_text))
+    return Schedule(task, _files(spec, task, mounts, job_text), tuple(told))
 
 
 def save(schedule: Schedule, folder: str) -> list[str]:
@@ -138,7 +142,7 @@ def clock(spec: ScheduleSpec) -> ZoneInfo | None:
         raise UsageError(f"--timezone ({name}) is not known here", "timedatectl list-timezones lists them") from None
 
 
-def _files(spec: ScheduleSpec, task: Task, mounts: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _files(spec: ScheduleSpec, task: Task, mounts: Sequence[tuple[str, str]], job_text: str) -> dict[str, str]:
     if spec.target == "crontab":
         log = None if spec.log is None else os.path.abspath(os.path.expanduser(spec.log))
         return {f"{task.name}.crontab": crontab_text(task, log=log)}
@@ -157,7 +161,7 @@ def _files(spec: ScheduleSpec, task: Task, mounts: Sequence[tuple[str, str]]) ->
         num_gpus=spec.gpus,
         max_hours=spec.max_hours,
     )
-    return {f"{task.name}.yaml": manifest_text(task, pod, Path(spec.job).read_text())}
+    return {f"{task.name}.yaml": manifest_text(task, pod, job_text)}
 
 
 def _program() -> tuple[str, ...]:
@@ -225,6 +229,20 @@ def _read_cluster(spec: ScheduleSpec) -> str | None:
     return os.path.abspath(place) if isinstance(place, Path) else place
 
 
+def _check_no_login(spec: ScheduleSpec, settings: Sequence[str], job_text: str) -> None:
+    """Refuse a login that would stand in a file which others read, or on a command line, which all processes see."""
+    where = "a Secret (--secret NAME)" if spec.target == "kubernetes" else "the file of its variables"
+    hint = (
+        "leave the login out of the URI, and put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into "
+        f"{where}; or write ${{NAME}} in the job, and put NAME= and the whole URI there"
+    )
+    for setting in settings:
+        if holds_login(setting):
+            raise UsageError(f"--set {hide_logins(setting)} holds a login, which the schedule would show", hint)
+    if spec.target == "kubernetes" and holds_login(job_text):
+        raise UsageError(f"'{spec.job}' holds a login, and a ConfigMap would show it", hint)
+
+
 def _check_locations(needs: JobNeeds, folders: Sequence[str]) -> None:
     """Refuse a job that reads or writes what a pod does not see."""
     for name in _LOCATIONS:
@@ -235,7 +253,7 @@ def _check_locations(needs: JobNeeds, folders: Sequence[str]) -> None:
                 continue
             if not folders or (text.startswith("/") and not any(_is_in(text, folder) for folder in folders)):
                 raise UsageError(
-                    f"the job's {name} ({text}) is in no folder that a pod sees",
+                    f"the job's {name} ({public_location(text)}) is in no folder that a pod sees",
                     "mount a volume claim with --volume CLAIM:/folder, or use object storage",
                 )
 

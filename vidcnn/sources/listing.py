@@ -18,7 +18,7 @@ from itertools import islice
 from vidcnn.errors import ErrorKind, SourceError, StorageError
 from vidcnn.sources.arguments import Source, absolute_path, look_up
 from vidcnn.sources.lists import read_list
-from vidcnn.sources.names import utf8_name
+from vidcnn.sources.names import left_out_text, utf8_name
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
 from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
@@ -72,8 +72,8 @@ class Listing:
             name is not taken for a glob.
 
     Attributes:
-        ignored: Files of folders that are neither videos nor images, by lower-case extension; of the latest
-            iteration.
+        ignored: What was left out of folders: files that are neither videos nor images, by lower-case extension, and
+            what is hidden or repeats a folder, by the headings of `vidcnn.sources.names`; of the latest iteration.
         empty_sources: Those of several folders that hold no video; of the latest iteration.
 
     Raises:
@@ -203,12 +203,9 @@ class Listing:
     def _no_video(self) -> SourceError:
         num_sources = len(self._sources)
         where = f"the {num_sources} sources hold" if num_sources > 1 else f"'{self._sources[0].shown}' holds"
-        counts = sorted(self.ignored.items(), key=lambda item: (-item[1], item[0]))
-        kinds = [f"{count} {f'.{suffix}' if suffix else 'without extension'}" for suffix, count in counts]
-        kinds[_NUM_IGNORED_SHOWN:] = ["..."] if len(kinds) > _NUM_IGNORED_SHOWN else []
-        others = f"{self.ignored.total()} other files: {', '.join(kinds)}" if kinds else "nor any other file"
+        others = left_out_text(self.ignored, _NUM_IGNORED_SHOWN)
         hint = "files named directly or by a glob are read whatever their extension"
-        return SourceError(f"{where} no video ({others})", hint)
+        return SourceError(f"{where} no video{f', only {others}' if others else ' (nor any other file)'}", hint)
 
 
 def _is_in(path: str, folder: str) -> bool:

@@ -6,7 +6,7 @@ Names go in, decisions come out; nothing is opened.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Literal
 
@@ -31,8 +31,20 @@ IMAGE_EXTENSIONS = frozenset(
 )
 """Extensions of the files of a folder that are read as images: one-frame videos, or frames of a sequence."""
 
+HIDDEN_FILES = "hidden files"
+HIDDEN_FOLDERS = "hidden folders"
+KNOWN_FOLDERS = "links to folders that are listed anyway"
+_HEADINGS = {
+    HIDDEN_FILES: "hidden file",
+    HIDDEN_FOLDERS: "hidden folder",
+    KNOWN_FOLDERS: "link to a folder that is listed anyway",
+}
+"""What else is counted beside extensions, and what one of it is called."""
+
 _DIGITS = "0123456789"
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 _LOOKS_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")
+_ESCAPE = re.compile(rb"\\(?:\\|x([89a-f][0-9a-f]))")
 
 
 def extension(name: str) -> str:
@@ -47,6 +59,28 @@ def media_kind(name: str) -> Literal["video", "image"] | None:
     if suffix in VIDEO_EXTENSIONS:
         return "video"
     return "image" if suffix in IMAGE_EXTENSIONS else None
+
+
+def left_out_text(ignored: Mapping[str, int], num_shown: int) -> str:
+    """Say what was left out of folders, and how often.
+
+    Args:
+        ignored: Counts by extension, and by what else there is, such as `HIDDEN_FILES`.
+        num_shown: How many of the extensions are shown, the most frequent first.
+    """
+    files = {kind: count for kind, count in ignored.items() if kind not in _HEADINGS}
+    parts = []
+    if files:
+        most = sorted(files.items(), key=lambda item: (-item[1], item[0]))
+        shown = [f"{count:,} {f'.{kind}' if kind else 'without extension'}" for kind, count in most]
+        shown[num_shown:] = ["..."] if len(shown) > num_shown else []
+        total = sum(files.values())
+        what = "file that is no video" if total == 1 else "files that are not video"
+        parts.append(f"{total:,} {what} by {'its' if total == 1 else 'their'} name ({', '.join(shown)})")
+    for kind, one in _HEADINGS.items():
+        if number := ignored.get(kind):
+            parts.append(f"{number:,} {one if number == 1 else kind}")
+    return ", ".join(parts)
 
 
 def numbered_frames(names: Iterable[str]) -> list[str] | None:
@@ -79,7 +113,9 @@ def numbered_frames(names: Iterable[str]) -> list[str] | None:
 
 
 def utf8_name(name: str) -> str:
-    r"""Write a name down as valid UTF-8, so that different names stay different.
+    r"""Write a name down as valid UTF-8, so that different names stay different and `file_name` leads back.
+
+    This is the one place where names are escaped; it is done once, where a file is found.
 
     A name that is valid stays as it is. In one that is not, ``\xNN`` stands for each byte that does not
     decode, and backslashes are doubled. The same doubling is done to a valid name which could be mistaken for
@@ -95,3 +131,32 @@ def utf8_name(name: str) -> str:
     if written == name and not _LOOKS_ESCAPED.search(name):
         return name
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def file_name(written: str) -> str:
+    """Return the name that `utf8_name` wrote down: from a name in a table back to its file.
+
+    Args:
+        written: A name as it stands in a table.
+
+    Returns:
+        The name as `os` functions take it, where surrogates stand for bytes that do not decode.
+    """
+    if not _LOOKS_ESCAPED.search(written):
+        return written
+    raw = _ESCAPE.sub(lambda match: b"\\" if match[1] is None else bytes.fromhex(match[1].decode()), written.encode())
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def shown_name(text: str) -> str:
+    """Return a name so that it stays on its line of a message and changes nothing about the terminal."""
+    return readable_name(text).translate(_CONTROLS)
+
+
+def readable_name(text: str) -> str:
+    """Return a name for a message: escaped if it has to be, and as it is if `utf8_name` wrote it already."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return utf8_name(text)
+    return text

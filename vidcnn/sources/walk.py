@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.faults import video_fault
-from vidcnn.sources.names import extension, media_kind, numbered_frames, utf8_name
+from vidcnn.sources.names import (
+    HIDDEN_FILES,
+    HIDDEN_FOLDERS,
+    KNOWN_FOLDERS,
+    extension,
+    media_kind,
+    numbered_frames,
+    utf8_name,
+)
 from vidcnn.sources.patterns import Pattern, States
 from vidcnn.sources.trees import Contents, Status, Tree, join, open_tree
 
@@ -42,18 +50,20 @@ def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Fou
     Args:
         tree: Where the folders are.
         tops: Folders to start from; one that lies below an earlier one adds nothing.
-        ignored: Counts the files that are neither videos nor images, by extension.
+        ignored: Counts what is left out: files that are neither videos nor images, by extension; hidden files and
+            folders; and links to folders that are listed without them.
 
     Yields:
         Of each folder, its files by name, then what its sub-folders hold. What is hidden (a leading dot) is
-        skipped. A folder that cannot be read is found in place of what it holds, with an error.
+        left out. A folder that cannot be read is found in place of what it holds, with an error.
     """
     starts: set[str] = set()  # real paths of folders below which everything is listed but what is hidden
-    pending = deque(tops)
+    pending = deque((top, False) for top in tops)
     while pending:
-        top = pending.popleft()
+        top, is_link = pending.popleft()
         real_top = tree.resolve(top)
         if _is_listed(real_top, starts):
+            ignored.update([KNOWN_FOLDERS] if is_link else [])
             continue
         starts.add(real_top)
         levels = [iter([(top, real_top)])]
@@ -62,9 +72,9 @@ def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Fou
             if not folder:
                 levels.pop()
                 continue
-            contents = tree.read(folder, partial(_keep_media, ignored), _is_visible)
+            contents = tree.read(folder, partial(_keep_media, ignored), partial(_keep_visible, ignored))
             yield from _videos_in(tree, folder, contents)
-            pending.extend(join(folder, name) for name in contents.links)
+            pending.extend((join(folder, name), True) for name in contents.links)
             levels.append(_new_folders(folder, real, contents.folders, starts))
 
 
@@ -120,11 +130,21 @@ def list_frames(location: str) -> list[str]:
 def _keep_media(ignored: Counter[str], name: str) -> bool:
     """Keep videos and images that are not hidden, and count what else there is."""
     if name.startswith("."):
+        ignored[HIDDEN_FILES] += 1
         return False
     if media_kind(name) is None:
         ignored[utf8_name(extension(name))] += 1
         return False
     return True
+
+
+def _keep_visible(ignored: Counter[str], name: str) -> bool:
+    """Keep folders that are not hidden, and count the others but for those in which runs of vidcnn work."""
+    if _is_visible(name):
+        return True
+    if not name.endswith(".vidcnn"):
+        ignored[HIDDEN_FOLDERS] += 1
+    return False
 
 
 def _is_visible(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.metrics import Metrics
 from vidcnn.progress import duration_text
 from vidcnn.report import count, table_text
+from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.training.validation import validation_numbers
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _NUM_CLASSES_SHOWN = 20
 _NUM_BAD_SHOWN = 5
+_NUM_KINDS_SHOWN = 5
 
 _NAMES = {
     "top1": "top-1",
@@ -43,6 +45,8 @@ def plan_text(plan: TrainingPlan) -> str:
         f"{count(recipe.num_steps, 'step')} of {count(recipe.batch_size, 'clip')}",
         *notice_lines(plan.annotations.notices),
     ]
+    if plan.annotations.ignored:
+        lines.append(f"left out of the folders: {left_out_text(plan.annotations.ignored, _NUM_KINDS_SHOWN)}")
     return "\n".join(lines)
 
 
@@ -110,7 +114,7 @@ def evaluate_text(report: EvaluateReport) -> str:
     lines += ["", _classes_text(videos)]
     if report.bad_videos:
         lines += ["", f"{count(len(report.bad_videos), 'video')} could not be scored, and are in no figure"]
-        lines += [f"  {name}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
+        lines += [f"  {shown_name(name)}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
         if len(report.bad_videos) > _NUM_BAD_SHOWN:
             lines.append(f"  and {len(report.bad_videos) - _NUM_BAD_SHOWN:,} more")
     return "\n".join(lines)

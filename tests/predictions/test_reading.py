@@ -239,7 +239,7 @@ def test_bodies_that_object_storage_cuts_short_are_asked_for_again(s3: Server, p
         assert output.is_done(video("b"))
     assert proxy.num_left == 0
     proxy.num_left = 10**9
-    with pytest.raises(OutputError, match=r"cannot be read now: .* bytes came") as raised:
+    with pytest.raises(OutputError, match=r"cannot be read now: .*bytes came") as raised:
         Output.in_storage(look_at(seen), schema=SCHEMA, settings=SETTINGS)
     assert "delete" not in str(raised.value).replace("nothing was deleted", "")
     write_table(out, [segment("c")])

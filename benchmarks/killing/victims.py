@@ -1,0 +1,101 @@
+"""The processes of a run, as they are seen from outside: by their titles, and by the processor time they take."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+VICTIMS = ("driver", "planner", "decoder", "actor", "raylet")
+
+_TITLES = {
+    "planner": re.compile(r"^ray::.*(PlanStage|count_clips)"),
+    "decoder": re.compile(r"^ray::.*DecodeStage|python\S* .*-m vidcnn\.video\.cell"),
+    "actor": re.compile(r"^ray::MapWorker.*ScoreStage"),
+    "raylet": re.compile(r"^\S*/raylet "),
+}
+_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Processes:
+    """What a command has started.
+
+    Args:
+        driver: The command.
+    """
+
+    def __init__(self, driver: int) -> None:
+        self._driver = driver
+        self._seen: dict[int, psutil.Process] = {}
+        self._since: dict[int, float] = {}  # processor time when a process was first seen at its work
+
+    def find(self, victim: str) -> list[int]:
+        """Return the processes that a victim may be, and take note of all others."""
+        if victim == "driver":
+            return [self._driver]
+        return [pid for pid, title in self._titles() if _TITLES[victim].search(title)]
+
+    def busy_seconds(self, victim: str) -> dict[int, float]:
+        """Return for each process that works as a victim the processor time that it took since it was first seen so."""
+        found = {pid: cpu_seconds(pid) for pid in self.find(victim)}
+        self._since = {pid: min(self._since.get(pid, seconds), seconds) for pid, seconds in found.items()}
+        return {pid: seconds - self._since[pid] for pid, seconds in found.items()}
+
+    def end(self) -> None:
+        """Kill what is left of the command: Ray's processes notice only after a while that it is gone."""
+        self._titles()
+        for process in self._seen.values():
+            with suppress(psutil.Error):
+                process.kill()
+
+    def _titles(self) -> Iterator[tuple[int, str]]:
+        with suppress(psutil.Error):
+            for process in psutil.Process(self._driver).children(recursive=True):
+                self._seen.setdefault(process.pid, process)
+        # Children of a raylet that died are nobody's; they are still those of this command.
+        for pid, process in list(self._seen.items()):
+            with suppress(psutil.Error):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    yield pid, " ".join(process.cmdline())
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has taken; 0 if it has ended."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * _TICK_SECONDS
+    return 0.0
+
+
+def kill(pid: int, *, patience_seconds: float = 10.0) -> bool:
+    """Kill a process, and tell whether it was alive until then and is dead now."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        os.kill(pid, signal.SIGKILL)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return False
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+@contextmanager
+def held(pid: int) -> Iterator[None]:
+    """Stop a process for the length of a block, so that the moment does not pass."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)

@@ -46,16 +46,19 @@ PLANNED: dict[tuple[str, str], tuple[str, ...]] = {
     ("raylet", "publish"): ("merging", "merged", "clearing"),
     ("planner", "plan"): ("planning",),
     ("decoder", "decode"): ("decoding",),
-    ("decoder", "commit"): ("written",),
+    ("decoder", "commit"): ("held",),
     ("actor", "plan"): ("loading",),
     ("actor", "decode"): ("decoding",),
     ("actor", "commit"): ("writing", "written"),
 }
-"""The moments at which each victim is killed in each phase: see `killing.places` for those that files tell."""
+"""The moments at which each victim is killed in each phase: see `killing.places` for those that files tell. A decoder
+is ``held`` in the middle of its work until something is committed without it."""
 BUSY_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Processor time that a decoder has taken when it is killed: before its first batch, and after some."""
 RUN_SECONDS = 600.0
 """A run that takes longer has stalled."""
+COMMIT_SECONDS = 120.0
+"""A commit without a decoder that is held comes in this time, or never."""
 MAX_RUNS = 12
 """Runs of one command until it should have come to its end."""
 
@@ -153,22 +156,19 @@ class Run:
         moment = record.moment
         if not self._reach(moment, busy_seconds):
             return False
-        with held(self._process.pid):
-            victims = self._victims(planned.victim)
-            committed = self._place.read() if victims else None
-        if not victims and planned.victim == "decoder":
-            # Something is committed, and none decodes in this very moment: one will in the next.
-            if not self._reach("decoding", busy_seconds):
-                return False
-            victims, committed = self._victims("decoder"), self._place.read()
+        victims = self._victims(planned.victim)
+        if moment == "held" and not (victims := self._hold(victims)):
+            return False
+        committed = self._place.read() if victims else None
         if not victims or committed is None:
             self._let_on()
             return False
         record.rows_committed, record.rows_planned = committed.num_rows, len(self._stage.expected)
         if planned.victim != "decoder":
             victims = [rng.choice(victims)]
+        begins = committed.num_rows > 0 or moment != "held"
         is_left = committed.num_rows < len(self._stage.expected) or (self._place.is_file and planned.phase != "plan")
-        killed = [kill(victim) for victim in victims] if is_left else []
+        killed = [kill(victim) for victim in victims] if is_left and begins else []
         self._let_on()
         return any(killed)
 
@@ -202,10 +202,24 @@ class Run:
                 return True
         return False
 
+    def _hold(self, decoders: list[int]) -> list[int]:
+        """Stop one of the decoders until something is committed; none are returned where that does not happen."""
+        for decoder in decoders[:1]:
+            with held(decoder):
+                self._let_on()
+                deadline = self._deadline
+                self._deadline = min(deadline, time.monotonic() + COMMIT_SECONDS)
+                is_committed = self._reach("written", 0)
+                self._deadline = deadline
+            if is_committed:
+                return [decoder]
+        self._let_on()
+        return []
+
     def _is_at(self, moment: str, busy_seconds: float) -> bool:
         if moment == "begun":
             return self._place.is_begun()
-        if moment == "decoding":
+        if moment in ("decoding", "held"):
             return any(seconds >= busy_seconds for seconds in self._processes.busy_seconds("decoder").values())
         sought = {"started": "raylet", "planning": "planner", "loading": "actor"}.get(moment)
         return sought is not None and bool(self._processes.find(sought))

@@ -16,13 +16,12 @@ import json
 import os
 import platform
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,7 +32,7 @@ from killing.places import Place, in_bucket, on_disk, read_table
 from killing.server import Server, running_server
 from killing.source import CLIP_STEP, make_model, make_source
 from killing.table import Difference, Rows, by_clip, compare
-from killing.victims import VICTIMS, Processes, held, kill
+from killing.victims import VICTIMS, Processes, kill, let_go, stop
 
 PLANNED: dict[tuple[str, str], tuple[str, ...]] = {
     ("driver", "plan"): ("begun", "started", "planning", "loading"),
@@ -169,6 +168,8 @@ class Run:
         begins = committed.num_rows > 0 or moment != "held"
         is_left = committed.num_rows < len(self._stage.expected) or (self._place.is_file and planned.phase != "plan")
         killed = [kill(victim) for victim in victims] if is_left and begins else []
+        for victim in victims:
+            let_go(victim)
         self._let_on()
         return any(killed)
 
@@ -192,28 +193,28 @@ class Run:
         """Wait for a moment, and stop the driver in it."""
         while self._process.poll() is None and time.monotonic() < self._deadline:
             if moment in self._place.events(0.003):
-                with suppress(ProcessLookupError):
-                    os.kill(self._process.pid, signal.SIGSTOP)
+                stop(self._process.pid)
                 return True
             self._place.let_on()
             if self._is_at(moment, busy_seconds):
-                with suppress(ProcessLookupError):
-                    os.kill(self._process.pid, signal.SIGSTOP)
+                stop(self._process.pid)
                 return True
         return False
 
     def _hold(self, decoders: list[int]) -> list[int]:
         """Stop one of the decoders until something is committed; none are returned where that does not happen."""
-        for decoder in decoders[:1]:
-            with held(decoder):
-                self._let_on()
-                deadline = self._deadline
-                self._deadline = min(deadline, time.monotonic() + COMMIT_SECONDS)
-                is_committed = self._reach("written", 0)
-                self._deadline = deadline
-            if is_committed:
-                return [decoder]
+        if not decoders:
+            self._let_on()
+            return []
+        stop(decoders[0])
         self._let_on()
+        deadline = self._deadline
+        self._deadline = min(deadline, time.monotonic() + COMMIT_SECONDS)
+        is_committed = self._reach("written", 0)
+        self._deadline = deadline
+        if is_committed:
+            return decoders[:1]
+        let_go(decoders[0])
         return []
 
     def _is_at(self, moment: str, busy_seconds: float) -> bool:
@@ -230,8 +231,7 @@ class Run:
         return self._processes.find(victim)
 
     def _let_on(self) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGCONT)
+        let_go(self._process.pid)
         self._place.let_on()
 
 

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psutil
 
@@ -89,13 +89,13 @@ def kill(pid: int, *, patience_seconds: float = 10.0) -> bool:
     return False
 
 
-@contextmanager
-def held(pid: int) -> Iterator[None]:
-    """Stop a process for the length of a block, so that the moment does not pass."""
+def stop(pid: int) -> None:
+    """Stop a process until `let_go`, so that the moment does not pass."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+
+
+def let_go(pid: int) -> None:
+    """Let a process go on that was stopped."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from tests.commands import PROJECT
 from tests.schedule.cases import NASTY, make_task
+from vidcnn.schedule.task import Task
 
 
 def test_the_command_runs_the_job_at_its_own_place_and_says_little() -> None:
+    assert isinstance(make_task(), Task)
     assert make_task().command == ["/opt/vidcnn/bin/vidcnn", "run", "/srv/jobs/nightly.yaml", "--quiet"]
 
 

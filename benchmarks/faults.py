@@ -52,7 +52,17 @@ PLANNED: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """The moments at which each victim is killed in each phase: see `killing.places` for those that files tell. A decoder
 is ``held`` in the middle of its work until something is committed without it."""
-BUSY_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
+SHORT = (
+    ("driver", "publish"),
+    ("driver", "commit"),
+    ("raylet", "decode"),
+    ("decoder", "decode"),
+    ("decoder", "commit"),
+    ("actor", "plan"),
+)
+"""A few kills with which each victim and each phase is met."""
+TABLES = [(storage, is_file) for storage in ("local", "s3") for is_file in (True, False)]
+BUSY_SECONDS = (0.01, 0.03, 0.05, 0.1, 0.2)
 """Processor time that a decoder has taken when it is killed: before its first batch, and after some."""
 RUN_SECONDS = 600.0
 """A run that takes longer has stalled."""
@@ -236,10 +246,18 @@ class Run:
 
 
 class Trial:
-    """One output: runs of the command until it ends well, with kills on the way."""
+    """One output: runs of the command until it ends well, with kills on the way.
 
-    def __init__(self, stage: Stage, place: Place, rng: random.Random) -> None:
+    Args:
+        stage: Where the runs happen.
+        place: The output.
+        rng: Draws all that is drawn.
+        num_strikes: How often decoders are killed in a row, so that work that was given to others is lost once more.
+    """
+
+    def __init__(self, stage: Stage, place: Place, rng: random.Random, num_strikes: int | None) -> None:
         self._stage = stage
+        self._num_strikes = num_strikes
         self._place = place
         self._rng = rng
         self._table = f"{place.storage} {'file' if place.is_file else 'folder'}"
@@ -271,7 +289,7 @@ class Trial:
             return run.end()[0]
         moment = self._rng.choice(PLANNED[planned.victim, planned.phase])
         record = Record(planned.seed, planned.victim, planned.phase, moment, self._table)
-        times = self._rng.choice((1, 1, 2)) if planned.victim == "decoder" else 1
+        times = (self._num_strikes or self._rng.choice((1, 2))) if planned.victim == "decoder" else 1
         while record.num_struck < times and run.strike(planned, record, self._rng):
             record.num_struck += 1
         record.exit_code, record.said = run.end()
@@ -294,9 +312,11 @@ class Trial:
                 self.records[-1].difference = difference
 
 
-def draw(number: int, seed: int, only: str) -> deque[Kill]:
+def draw(number: int, seed: int, only: str, *, short: bool = False) -> deque[Kill]:
     """Plan kills, spread evenly over victims and phases."""
     rng = random.Random(seed)
+    if short:
+        return deque(Kill(rng.randrange(10**6), *SHORT[index % len(SHORT)]) for index in range(number))
     victim, _, phase = only.partition("/")
     cells = [cell for cell in PLANNED if victim in ("", cell[0]) and phase in ("", cell[1])]
     if not cells:
@@ -314,11 +334,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help=f"VICTIM/PHASE, or VICTIM: {', '.join(VICTIMS)}")
+    parser.add_argument("--strikes", type=int, help="kill decoders so often in a row; drawn where it is not given")
     parser.add_argument("--storage", default="local,s3", help="local, s3, or both, divided by a comma")
+    parser.add_argument("--short", action="store_true", help="few kinds of kills, with each victim and each phase")
     parser.add_argument("--out", type=Path, help="write the report as JSON too")
     arguments = parser.parse_args()
-    planned = draw(arguments.kills, arguments.seed, arguments.only)
-    storages = arguments.storage.split(",")
+    planned = draw(arguments.kills, arguments.seed, arguments.only, short=arguments.short)
+    tables = deque(table for table in TABLES if table[0] in arguments.storage.split(","))
     records: list[Record] = []
     difference = Difference()
     num_runs = num_missed = 0
@@ -329,9 +351,10 @@ def main() -> None:
         while planned and num_missed <= 2 * arguments.kills:
             first = planned.popleft()
             rng = random.Random(first.seed)
-            is_file = first.phase == "publish" or rng.random() < 0.5
-            place = stage.new_place(rng.choice(storages), is_file=is_file)
-            trial = Trial(stage, place, rng)
+            storage, is_file = tables[0]
+            tables.rotate(-1)
+            place = stage.new_place(storage, is_file=is_file or first.phase == "publish")
+            trial = Trial(stage, place, rng, arguments.strikes)
             trial.go(first, planned)
             place.close()
             for record in trial.records:

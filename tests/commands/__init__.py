@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 
 def vidcnn(
-    *arguments: str | Path, timeout: float = 180, extra: dict[str, str] | None = None, **options: Any
+    *arguments: str | Path, timeout: float = 600, extra: dict[str, str] | None = None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with more environment variables if wanted."""
     environ = environment() | (extra or {})

@@ -14,7 +14,7 @@ from vidcnn.grid import FrameTimes
 from vidcnn.video.missing import entries_cut_off, has_index, with_lost_entries
 from vidcnn.video.probe import probe_video
 
-NUM_FRAMES = 60
+NUM_FRAMES = 600
 FAST = {"movflags": "faststart"}
 
 

@@ -43,6 +43,8 @@ PLANNED: dict[tuple[str, str], tuple[str, ...]] = {
     ("planner", "plan"): ("planning",),
     ("decoder", "decode"): ("decoding",),
     ("decoder", "commit"): ("held",),
+    ("task", "decode"): ("decoding",),
+    ("task", "commit"): ("held",),
     ("actor", "plan"): ("loading",),
     ("actor", "decode"): ("decoding",),
     ("actor", "commit"): ("writing", "written"),
@@ -54,7 +56,7 @@ SHORT = (
     ("driver", "commit"),
     ("raylet", "decode"),
     ("decoder", "decode"),
-    ("decoder", "commit"),
+    ("task", "commit"),
     ("actor", "plan"),
 )
 """A few kills with which each victim and each phase is met."""
@@ -107,7 +109,7 @@ class Trial:
             return run.end()[0]
         moment = self._rng.choice(PLANNED[planned.victim, planned.phase])
         record = Record(planned.seed, planned.victim, planned.phase, moment, self._table)
-        times = (self._num_strikes or self._rng.choice((1, 2))) if planned.victim == "decoder" else 1
+        times = (self._num_strikes or self._rng.choice((1, 2))) if planned.victim in ("decoder", "task") else 1
         while record.num_struck < times and run.strike(planned, record, self._rng):
             record.num_struck += 1
         record.exit_code, record.said = run.end()

@@ -131,7 +131,7 @@ class Run:
             self._let_on()
             return False
         record.rows_committed, record.rows_planned = committed.num_rows, len(self._stage.expected)
-        if planned.victim != "decoder":
+        if planned.victim not in ("decoder", "task"):
             victims = [rng.choice(victims)]
         begins = committed.num_rows > 0 or moment != "held"
         is_left = committed.num_rows < len(self._stage.expected) or (self._place.is_file and planned.phase != "plan")
@@ -189,13 +189,13 @@ class Run:
         if moment == "begun":
             return self._place.is_begun()
         if moment in ("decoding", "held"):
-            return any(seconds >= busy_seconds for seconds in self._processes.busy_seconds("decoder").values())
+            return any(seconds >= busy_seconds for seconds in self._processes.decoding_seconds().values())
         sought = {"started": "raylet", "planning": "planner", "loading": "actor"}.get(moment)
         return sought is not None and bool(self._processes.find(sought))
 
     def _victims(self, victim: str) -> list[int]:
-        if victim == "decoder":
-            return [pid for pid, seconds in self._processes.busy_seconds(victim).items() if seconds > 0]
+        if victim in ("decoder", "task"):
+            return self._processes.decoding(victim)
         return self._processes.find(victim)
 
     def _let_on(self) -> None:

@@ -11,14 +11,20 @@ from contextlib import suppress
 
 import psutil
 
-VICTIMS = ("driver", "planner", "decoder", "actor", "raylet")
-
-_TITLES = {
-    "planner": re.compile(r"^ray::.*(PlanStage|count_clips)"),
-    "decoder": re.compile(r"^ray::.*DecodeStage|python\S* .*-m vidcnn\.video\.cell"),
-    "actor": re.compile(r"^ray::MapWorker.*ScoreStage"),
-    "raylet": re.compile(r"^\S*/raylet "),
+VICTIMS = {
+    "driver": "the command itself",
+    "planner": "a process that plans",
+    "decoder": "the process in which files are decoded",
+    "task": "the process that hands their clips on",
+    "actor": "a process that runs the model",
+    "raylet": "Ray's own process on this machine",
 }
+
+_PLANNER = re.compile(r"^ray::.*(PlanStage|count_clips)")
+_TASK = re.compile(r"^ray::.*DecodeStage")
+_CELL = re.compile(r"^\S*python\S* .*-m vidcnn\.video\.cell")
+_ACTOR = re.compile(r"^ray::MapWorker.*ScoreStage")
+_RAYLET = re.compile(r"^\S*/raylet ")
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -32,19 +38,33 @@ class Processes:
     def __init__(self, driver: int) -> None:
         self._driver = driver
         self._seen: dict[int, psutil.Process] = {}
-        self._since: dict[int, float] = {}  # processor time when a process was first seen at its work
+        self._since: dict[int, float] = {}  # processor time when a process was first seen to decode
 
     def find(self, victim: str) -> list[int]:
         """Return the processes that a victim may be, and take note of all others."""
+        titles = dict(self._titles())
+        tasks = [pid for pid, title in titles.items() if _TASK.search(title)]
         if victim == "driver":
             return [self._driver]
-        return [pid for pid, title in self._titles() if _TITLES[victim].search(title)]
+        if victim == "decoder":
+            return [pid for pid, title in titles.items() if _CELL.search(title) and _parent(pid) in tasks]
+        if victim == "task":
+            return tasks
+        wanted = {"planner": _PLANNER, "actor": _ACTOR, "raylet": _RAYLET}[victim]
+        return [pid for pid, title in titles.items() if wanted.search(title)]
 
-    def busy_seconds(self, victim: str) -> dict[int, float]:
-        """Return for each process that works as a victim the processor time that it took since it was first seen so."""
-        found = {pid: cpu_seconds(pid) for pid in self.find(victim)}
+    def decoding_seconds(self) -> dict[int, float]:
+        """Return for each process that decodes the processor time that it took since it was first seen to."""
+        found = {pid: cpu_seconds(pid) for pid in self.find("decoder")}
         self._since = {pid: min(self._since.get(pid, seconds), seconds) for pid, seconds in found.items()}
         return {pid: seconds - self._since[pid] for pid, seconds in found.items()}
+
+    def decoding(self, victim: str) -> list[int]:
+        """Return the processes that decode just now, or the tasks that they do it for."""
+        busy = [pid for pid, seconds in self.decoding_seconds().items() if seconds > 0]
+        if victim == "decoder":
+            return busy
+        return [pid for pid in self.find("task") if pid in {_parent(decoder) for decoder in busy}]
 
     def end(self) -> None:
         """Kill what is left of the command: Ray's processes notice only after a while that it is gone."""
@@ -62,6 +82,12 @@ class Processes:
             with suppress(psutil.Error):
                 if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
                     yield pid, " ".join(process.cmdline())
+
+
+def _parent(pid: int) -> int | None:
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).ppid())
+    return None
 
 
 def cpu_seconds(pid: int) -> float:

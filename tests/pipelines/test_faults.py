@@ -27,7 +27,7 @@ def test_kills_of_each_process_in_each_phase_cost_no_row_and_double_and_change_n
     assert report["rows"] == {"lost": 0, "double": 0, "changed": 0}, done.stdout
     assert (done.returncode, report["kills"]) == (0, NUM_KILLS), done.stdout + done.stderr
     met = {(record["victim"], record["phase"]) for record in report["records"]}
-    assert {victim for victim, _ in met} == {"driver", "decoder", "actor", "raylet"}
+    assert {victim for victim, _ in met} == {"driver", "decoder", "task", "actor", "raylet"}
     assert {phase for _, phase in met} == {"plan", "decode", "commit", "publish"}
     storages = {record["table"] for record in report["records"]}
     assert len(storages) >= 3, "files and folders, on a disk and in object storage"

@@ -47,7 +47,8 @@ class Processes:
         if victim == "driver":
             return [self._driver]
         if victim == "decoder":
-            return [pid for pid, title in titles.items() if _CELL.search(title) and _parent(pid) in tasks]
+            cells = [pid for pid, title in titles.items() if _CELL.search(title)]
+            return [pid for pid in cells if _parent(pid) in tasks] if cells else tasks  # older versions had no cells
         if victim == "task":
             return tasks
         wanted = {"planner": _PLANNER, "actor": _ACTOR, "raylet": _RAYLET}[victim]
@@ -64,7 +65,8 @@ class Processes:
         busy = [pid for pid, seconds in self.decoding_seconds().items() if seconds > 0]
         if victim == "decoder":
             return busy
-        return [pid for pid in self.find("task") if pid in {_parent(decoder) for decoder in busy}]
+        tasks = {_parent(decoder) for decoder in busy}
+        return [pid for pid in self.find("task") if pid in tasks]
 
     def end(self) -> None:
         """Kill what is left of the command: Ray's processes notice only after a while that it is gone."""

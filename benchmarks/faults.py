@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import random
+import signal
 import tempfile
 import time
 from collections import deque
@@ -105,8 +106,13 @@ class Trial:
     def _run(self, planned: Kill | None) -> int | None:
         self.num_runs += 1
         run = Run(self._stage, self._place)
-        if planned is None:
-            return run.end()[0]
+        try:
+            return self._strike(run, planned) if planned is not None else run.end()[0]
+        except BaseException:
+            run.abandon()
+            raise
+
+    def _strike(self, run: Run, planned: Kill) -> int | None:
         moment = self._rng.choice(PLANNED[planned.victim, planned.phase])
         record = Record(planned.seed, planned.victim, planned.phase, moment, self._table)
         times = (self._num_strikes or self._rng.choice((1, 2))) if planned.victim in ("decoder", "task") else 1
@@ -159,6 +165,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="few kinds of kills, with each victim and each phase")
     parser.add_argument("--out", type=Path, help="write the report as JSON too")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     planned = draw(arguments.kills, arguments.seed, arguments.only, short=arguments.short)
     tables = deque(table for table in TABLES if table[0] in arguments.storage.split(","))
     records: list[Record] = []

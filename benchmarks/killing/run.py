@@ -157,6 +157,13 @@ class Run:
         self._errors.close()
         return code, next((line for line in lines if line.strip()), "" if code == 0 else "(said nothing)")[:160]
 
+    def abandon(self) -> None:
+        """Kill the run, if it is still there, and all that it has started."""
+        self._process.kill()
+        self._process.wait()
+        self._place.let_on()
+        self._processes.end()
+
     def _reach(self, moment: str, busy_seconds: float) -> bool:
         """Wait for a moment, and stop the driver in it."""
         while self._process.poll() is None and time.monotonic() < self._deadline:

@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, InferSpec]]:
         monkeypatch.setattr(f"vidcnn.report.{name}", lambda spec, result, name=name: f"{name} of {result}")
     monkeypatch.setattr("vidcnn.report.estimate_text", lambda result: f"estimate_text of {result}")
     monkeypatch.setattr("vidcnn.report.infer_json", lambda spec, result: {"result": result})
-    monkeypatch.setattr("vidcnn.report.check_error_fraction", lambda spec, result: None)
+    monkeypatch.setattr("vidcnn.report.check_outcome", lambda spec, result: None)
     return done
 
 
@@ -55,7 +55,7 @@ def test_the_report_is_printed_before_too_many_bad_videos_end_the_command(
     def refuse(spec: InferSpec, result: Any) -> None:
         raise VidcnnError("1 of 2 videos are bad")
 
-    monkeypatch.setattr("vidcnn.report.check_error_fraction", refuse)
+    monkeypatch.setattr("vidcnn.report.check_outcome", refuse)
     assert call("infer", "videos") == (1, "infer_text of run\n", "vidcnn: 1 of 2 videos are bad\n")
 
 

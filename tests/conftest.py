@@ -26,3 +26,10 @@ def real_data() -> Path:
     if not (folder / "videos" / "INVENTORY.tsv").is_file():
         pytest.skip(f"no real videos at {folder}; set VIDCNN_REAL_DATA")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See that every test belongs to one stage: those without a mark are quick."""
+    both = [item.nodeid for item in items if item.get_closest_marker("slow") and item.get_closest_marker("nightly")]
+    if both:
+        raise pytest.UsageError(f"these are slow and nightly: {', '.join(both)}")

@@ -133,10 +133,17 @@ def test_a_missing_file_is_named(name: str, saved: Path) -> None:
         Bundle.load(saved)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", '"x"', "\xff", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
 def test_a_malformed_card_is_refused(text: str, saved: Path) -> None:
     (saved / "model.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(BundleError, match=r"model\.json (is not valid JSON|must hold a JSON object)"):
+    with pytest.raises(BundleError, match=r"model\.json is not valid JSON"):
+        Bundle.load(saved)
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"x"'])
+def test_a_card_that_is_no_object_is_refused(text: str, saved: Path) -> None:
+    (saved / "model.json").write_text(text)
+    with pytest.raises(BundleError, match=r"model\.json must hold a JSON object"):
         Bundle.load(saved)
 
 

@@ -80,7 +80,7 @@ def test_a_compiling_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPat
     assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_compiler_that_fails_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +200,7 @@ def test_compiled_scores_depend_on_nothing_but_the_clip(cache: Path) -> None:
         torch.set_num_threads(threads)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_of_two_processes_that_ask_at_once_one_compiles(tmp_path: Path) -> None:
     tiny(seed=7).save(tmp_path / "bundle")
     program = (

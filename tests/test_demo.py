@@ -64,7 +64,7 @@ def top1_on_unseen_videos(tmp_path: Path, num_frames: int) -> float:
     return reached.videos.top1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_motion_is_learnt_and_a_single_frame_tells_nothing(tmp_path: Path) -> None:
     assert top1_on_unseen_videos(tmp_path, 16) >= 0.98
     assert top1_on_unseen_videos(tmp_path, 1) < 0.35  # by chance 0.125, give or take 0.06

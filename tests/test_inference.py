@@ -136,7 +136,7 @@ def test_scores_of_whole_clips_depend_on_nothing_but_the_clip(name: str, precisi
     assert_scores_depend_on_the_clip_alone(calibrated(bundle, frames), precision, num_clips=3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["r2plus1d_18", "s3d"])
 @pytest.mark.parametrize("precision", ["exact", "fp32"])
 def test_float32_with_kernels_along_time_alone_differs_in_the_last_bits_between_one_thread_and_more(

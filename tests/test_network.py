@@ -15,7 +15,7 @@ from vidcnn.models.resolve import make_bundle
 from vidcnn.network import InferenceNetwork, cpu_features, fold_batch_norm, has_bf16, ieee_float32, resolve_device
 
 CPU = torch.device("cpu")
-CONVOLUTIONAL = ["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "simple3d"]
+CONVOLUTIONAL = [name for name, entry in ARCHITECTURES.items() if entry.compiles]
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm3d]:

@@ -14,7 +14,6 @@ import pytest
 from vidcnn.cli import COMMANDS, load_command
 from vidcnn.errors import ERROR_KINDS
 from vidcnn.jobs import SPECS
-from vidcnn.models.registry import ARCHITECTURES
 from vidcnn.predictions import prediction_schema
 
 PACKAGE = Path(__file__).parents[1] / "vidcnn"
@@ -101,7 +100,3 @@ def test_the_glossary_has_the_words_of_training() -> None:
     text = (DOCS / "glossary.md").read_text()
     for word in ("sample", "epoch", "step", "batch", "view", "chunk", "run directory"):
         assert re.search(rf"^\| {word}( of training)? \|", text, re.MULTILINE), word
-
-
-def test_every_model_is_tested_by_name() -> None:
-    assert set(ARCHITECTURES) >= {"simple3d", "r3d_18", "mc3_18", "r2plus1d_18", "s3d"}

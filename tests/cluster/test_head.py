@@ -38,7 +38,7 @@ def test_the_head_of_a_list_of_machines_is_in_the_file(tmp_path: Path, more: str
     assert find_head(read(tmp_path, LOCAL.format(more=more))) == Head(host, "me", None, None)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_provider_that_does_not_tell_is_shown_with_its_reason(tmp_path: Path) -> None:
     text = "cluster_name: c\nprovider: {type: external, module: nowhere.Provider}\n"
     with pytest.raises(VidcnnError) as caught:
@@ -48,7 +48,7 @@ def test_a_provider_that_does_not_tell_is_shown_with_its_reason(tmp_path: Path) 
     assert "`ray get-head-ip cluster.yaml` has to work" in str(caught.value)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_launcher_file_of_the_project_is_taken_by_ray_and_its_head_is_found(
     tmp_path: Path, running_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from tests.cluster.namespace import Namespace, open_namespace
 from tests.commands import make_tiny_bundle, vidcnn
 from tests.videos import write_video
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = [pytest.mark.nightly, pytest.mark.ray]
 
 # Reaches the cluster, asks its dashboard without and with the token, and says which machines there are.
 REACH = """

@@ -24,7 +24,7 @@ from tests.videos import write_video
 from vidcnn.demo import make_motion_videos
 from vidcnn.training.mirror import Mirror
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 
 TIMEOUT = 400
 
@@ -126,6 +126,7 @@ def kill(found: list[psutil.Process]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_command_on_a_cluster_gives_the_rows_of_an_embedded_one_and_its_jobs_can_be_looked_at(
     nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_command_on_a_cluster_gives_the_rows_of_an_embedded_one_and_its_jobs_c
     assert (unknown.returncode, f"{nodes.address} knows no job nobody" in unknown.stderr) == (1, True)
 
 
+@pytest.mark.nightly
 def test_training_across_nodes_gives_the_weights_of_an_embedded_run(nodes: Nodes, tmp_path: Path) -> None:
     videos, run = tmp_path / "videos", tmp_path / "clustered"
     expected = train_embedded(videos, tmp_path / "embedded")
@@ -171,6 +173,7 @@ def test_training_across_nodes_gives_the_weights_of_an_embedded_run(nodes: Nodes
     assert same(weights(run), expected)
 
 
+@pytest.mark.slow
 def test_an_error_there_is_told_here_with_its_exit_code(nodes: Nodes, tmp_path: Path) -> None:
     done = on(nodes, "infer", str(tmp_path / "nothing"), "--out", str(tmp_path / "x.parquet"))
     assert done.returncode == 1
@@ -179,6 +182,7 @@ def test_an_error_there_is_told_here_with_its_exit_code(nodes: Nodes, tmp_path: 
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_the_same_job_does_not_run_twice_at_once_and_is_stopped_in_good_order(
     nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -196,6 +200,7 @@ def test_the_same_job_does_not_run_twice_at_once_and_is_stopped_in_good_order(
     assert f"job {job_id} was stopped" in stderr
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table(
     source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -205,28 +210,33 @@ def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table
         for name in ("MapWorker(MapBatches(ScoreStage))", "MapBatches(DecodeStage)"):
             wait_until(lambda name=name: kill(nodes.processes("ray::", name)))
         nodes.remove_node()
+        assert process.poll() is None, "all was done before the last of them was lost"
         _, stderr = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, stderr
         assert rows(out) == expected
 
 
-def test_a_killed_driver_is_made_good_by_the_next_run(
-    nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+@pytest.mark.slow
+def test_a_driver_that_is_killed_between_two_commits_is_made_good_by_the_next_run(
+    nodes: Nodes, source: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "preds"
-    process = start(nodes, infer(source, bundle, out))
-    wait_until(lambda: nodes.processes("ray::", "MapWorker(MapBatches(ScoreStage))"))
-    drivers = wait_until(lambda: nodes.processes("vidcnn.cluster.entry"))
-    for driver in drivers:
+    whole, out = tmp_path / "whole", tmp_path / "preds"
+    done = on(nodes, *infer(source, bundle, whole, "--step=1"))
+    assert done.returncode == 0, done.stderr
+    process = start(nodes, infer(source, bundle, out, "--step=1"))
+    wait_until(lambda: list(out.glob("part-*")) or process.poll() is not None)
+    for driver in nodes.processes("vidcnn.cluster.entry"):
         os.kill(driver.pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
     assert "the driver of job vidcnn-infer-" in stderr
-    again = on(nodes, *infer(source, bundle, out))
+    assert 0 < len(rows(out)) < len(rows(whole)), "nothing was committed, or nothing was left"
+    again = on(nodes, *infer(source, bundle, out, "--step=1"))
     assert again.returncode == 0, again.stderr
-    assert rows(out) == expected
+    assert rows(out) == rows(whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_job_to_itself_where_nobody_can_be_asked(
     nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -241,6 +251,7 @@ def test_ctrl_c_leaves_the_job_to_itself_where_nobody_can_be_asked(
     assert rows(out) == expected
 
 
+@pytest.mark.nightly
 def test_videos_and_rows_in_object_storage(
     s3: Server, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -266,6 +277,7 @@ def test_videos_and_rows_in_object_storage(
     assert comparable(found) == comparable(expected)
 
 
+@pytest.mark.nightly
 def test_a_run_in_object_storage_on_videos_in_object_storage(s3: Server, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     expected = train_embedded(videos, tmp_path / "embedded")

@@ -11,7 +11,7 @@ from tests.videos import write_video
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_estimate_foretells_the_clips_and_about_the_time_of_the_run_and_writes_nothing(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "tiny")
     videos = tmp_path / "videos"

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -18,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import command, environment, make_tiny_bundle, vidcnn
+from tests.commands import PROJECT, command, environment, make_tiny_bundle, vidcnn, wait_until
 from tests.videos import write_video
 from vidcnn.errors import ERROR_KINDS
 from vidcnn.predictions import Output
@@ -202,6 +204,15 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
+def titles(process: subprocess.Popen[str]) -> list[str]:
+    """What the processes that a command has started call themselves."""
+    found = []
+    for child in descendants(process):
+        with suppress(psutil.Error):
+            found.append(" ".join(child.cmdline()))
+    return found
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so_and_leaves_no_process(
     videos: Path, bundle: Path, tmp_path: Path, sent: signal.Signals
@@ -209,10 +220,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(
     out = tmp_path / "preds.parquet"
     arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet")
     process = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not any("raylet" in child.name() for child in descendants(process)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(2)
+    wait_until(lambda: any(title.startswith("ray::") for title in titles(process)), of=process)
     started = descendants(process)
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
@@ -222,59 +230,88 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(
     assert alive == []
 
 
-def killed_and_continued(arguments: tuple[str | Path, ...], delays: list[float]) -> list[psutil.Process]:
-    """Start a command and kill it with SIGKILL, once for each delay, then let it end.
+def committed(out: Path) -> pa.Table | None:
+    """Return the rows that are committed and not published, as a later run finds them."""
+    folder = out.with_name(f".{out.name}.vidcnn") if out.suffix else out
+    parts = sorted(folder.glob("part-*.parquet"))
+    return pa.concat_tables(map(rows, parts)) if parts else None
+
+
+def kill_after_a_commit(arguments: tuple[str | Path, ...], out: Path, num_before: int) -> list[psutil.Process]:
+    """Run a command that commits after every batch, and kill it as soon as it has committed some rows, but not all.
 
     Returns:
-        Processes of the killed commands. Nobody waits for them: Ray's agents take half a minute to notice.
+        What the command had started. Nobody waits for it: Ray's agents take half a minute to notice.
     """
-    left: list[psutil.Process] = []
-    for delay in delays:
-        process = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.DEVNULL, text=True)
-        try:
-            process.wait(delay)
-        except subprocess.TimeoutExpired:
-            left += descendants(process)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-    result = vidcnn(*arguments)
-    assert (result.returncode, result.stderr) == (0, "")
+    eager = [sys.executable, "-m", "tests.pipelines.eager", *map(str, arguments)]
+    process = subprocess.Popen(eager, env=environment(), stderr=subprocess.DEVNULL, text=True, cwd=PROJECT)
+    wait_until(lambda: (found := committed(out)) is not None and found.num_rows > num_before, of=process)
+    process.send_signal(signal.SIGSTOP)
+    left = descendants(process)
+    process.kill()
+    process.wait()
     return left
 
 
-def test_a_killed_run_continues_to_the_same_rows(
+def test_a_run_that_is_killed_between_two_commits_continues_to_the_same_rows(
     videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path
 ) -> None:
     out = tmp_path / "preds.parquet"
-    killed_and_continued(("infer", videos, "--out", out, "--model", bundle, "--quiet"), [6.0])
+    arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet", "--json")
+    kill_after_a_commit(arguments, out, 0)
+    found = committed(out)
+    assert found is not None
+    assert 0 < found.num_rows < undisturbed.num_rows
+    result = vidcnn(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["run"]["clips_done"] == clips_of(undisturbed) - clips_of(found)
     assert pq.read_table(out).equals(undisturbed)
 
 
+def clips_of(table: pa.Table) -> int:
+    return table.num_rows - table["clip"].null_count
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["preds.parquet", "preds"])
-def test_ten_kills_at_random_moments_change_no_row(
-    videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path, name: str
+def test_kills_between_commits_leave_a_folder_whole_at_each_moment_and_no_process(
+    videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path
 ) -> None:
-    moments = random.Random(name)
-    delays = [moments.uniform(0.5, 16.0) for _ in range(10)]
-    out = tmp_path / name
-    left = killed_and_continued(("infer", videos, "--out", out, "--model", bundle, "--quiet"), delays)
+    out = tmp_path / "preds"
+    arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet")
+    expected = {(row["video"], row["clip"]): row for row in ordered(undisturbed).to_pylist()}
+    left: list[psutil.Process] = []
+    num_before = 0
+    for _ in range(3):
+        left += kill_after_a_commit(arguments, out, num_before)
+        found = rows(out).to_pylist()
+        assert num_before < len(found) < len(expected), "a kill met nothing that was committed, or nothing left to do"
+        assert len({(row["video"], row["clip"]) for row in found}) == len(found)
+        assert all(row == expected[row["video"], row["clip"]] for row in found)
+        num_before = len(found)
+    result = vidcnn(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
     assert rows(out).equals(ordered(undisturbed))
     _, alive = psutil.wait_procs(left, timeout=90)
     assert alive == []
 
 
-@pytest.mark.slow
-def test_a_second_run_at_the_same_time_ends_with_75(videos: Path, bundle: Path, tmp_path: Path) -> None:
-    arguments = ("infer", videos, "--out", tmp_path / "preds", "--model", bundle, "--quiet")
+def test_a_second_run_at_the_same_time_ends_with_75_and_names_the_first(
+    videos: Path, bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "preds"
+    arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet")
     first = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / ".preds.vidcnn" / "lock").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        lock = tmp_path / ".preds.vidcnn" / "lock"
+        wait_until(lambda: lock.exists() and lock.stat().st_size, of=first)
         second = vidcnn(*arguments)
-        assert second.returncode == 75
-        assert "another run" in second.stderr or "busy" in second.stderr or str(first.pid) in second.stderr
+        assert first.poll() is None
+        assert (second.returncode, second.stdout) == (75, "")
+        assert re.fullmatch(
+            rf"vidcnn: {re.escape(str(out))} is held by another run \(process {first.pid} on \S+ since [^)]*\)\n"
+            r" {8}wait until it ends, or choose another --out\n",
+            second.stderr,
+        )
     finally:
         first.send_signal(signal.SIGINT)
         first.wait(60)

@@ -14,7 +14,7 @@ from tests.pipelines import queueing
 from vidcnn.cluster import Machine, prepare_environment, share_resources
 from vidcnn.limits import Meter
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.nightly]
 
 STORE_BYTES = 2**30
 

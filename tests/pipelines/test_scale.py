@@ -14,7 +14,7 @@ from tests.commands import PROJECT, environment
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_million_videos_are_planned_and_gone_through_in_bounded_memory_and_time(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     program = PROJECT / "benchmarks" / "plan.py"

@@ -55,7 +55,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
 def test_a_mount_point_cannot_be_a_dataset() -> None:
     if not os.path.ismount("/dev/shm"):
         pytest.skip("/dev/shm is no mount point here")
-    with pytest.raises(OutputError, match=r"is a mount point|holds files that"):
+    with pytest.raises(OutputError, match="/dev/shm is a mount point"):
         open_storage("/dev/shm")
 
 

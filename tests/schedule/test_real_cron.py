@@ -75,7 +75,7 @@ def add_videos(folder: Path, first: int, number: int) -> None:
             Path(aside, "v.mp4").rename(folder / f"v{index}.mp4")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces are of Linux")
 def test_a_folder_that_grows_is_done_once_by_a_cron_that_starts_runs_twice(tmp_path: Path) -> None:

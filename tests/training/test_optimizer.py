@@ -18,7 +18,7 @@ from vidcnn.training.optimizer import build_optimizer, freeze, gradient_norm, se
 from vidcnn.training.recipe import Recipe
 
 
-@pytest.mark.parametrize("name", ["simple3d", "r3d_18", "s3d", "swin3d_t", "mvit_v1_b"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_freezing_the_backbone_leaves_the_head_and_nothing_else(name: str) -> None:
     entry = ARCHITECTURES[name]
     network = build_network(entry, 5).requires_grad_(True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3 import Server
 from vidcnn.errors import OutputBusyError, OutputError
 from vidcnn.predictions.holder import this_process
 from vidcnn.training.place import hold_run
@@ -41,3 +42,54 @@ def test_a_run_directory_is_not_locked_for_ever_by_a_date_in_the_future(tmp_path
     os.utime(tmp_path / "lock", (time.time() - 100,) * 2)
     with hold_run(str(tmp_path)):
         pass
+
+
+def enter(out: str) -> None:
+    with hold_run(out):
+        pass
+
+
+def test_a_directory_is_made_and_held_and_given_back(tmp_path: Path) -> None:
+    out = str(tmp_path / "deep" / "run")
+    with hold_run(out) as place:
+        assert (place.directory, place.shown) == (Path(out), out)
+        (place.directory / "run.json").touch()
+        place.check()
+        place.pull()  # a directory here is nobody's copy
+        place.push()
+        with pytest.raises(OutputBusyError, match="is held by another run"):
+            enter(out)
+    enter(out)
+    assert [path.name for path in Path(out).iterdir()] == ["run.json"]
+
+
+def test_a_directory_that_was_lost_is_told(tmp_path: Path) -> None:
+    with hold_run(str(tmp_path / "run")) as place:
+        (place.directory / "lock").unlink()
+        with pytest.raises(OutputError, match="was lost"):
+            place.check()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot write to '.*file/run'"):
+        enter(str(tmp_path / "file" / "run"))
+
+
+def test_a_run_in_object_storage_has_a_copy_here_that_goes_away(s3: Server) -> None:
+    out = f"s3://bkt/runs/one{s3.query}"
+    with hold_run(out) as place:
+        assert place.shown == "s3://bkt/runs/one"
+        (place.directory / "run.json").write_text("{}")
+        place.push()
+        copy = place.directory
+    assert not copy.exists()
+    with hold_run(out) as place:
+        assert (place.directory / "run.json").read_text() == "{}"
+        with pytest.raises(OutputBusyError, match="s3://bkt/runs/one is held by another run"):
+            enter(out)
+
+
+def test_a_bucket_is_no_run_directory(s3: Server) -> None:
+    with pytest.raises(OutputError, match="s3://bkt names a bucket"):
+        enter(f"s3://bkt{s3.query}")

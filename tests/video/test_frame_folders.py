@@ -99,5 +99,5 @@ def test_a_folder_that_is_gone_or_no_longer_one_sequence_is_unreadable(tmp_path:
 def test_an_image_above_the_limit_is_not_decoded(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", 0)
     assert decode_image(str(tmp_path / "a.png"), max_pixels=MAX_PIXELS).width == 64
-    with pytest.raises(VideoError, match=r"above the limit of 100 pixels|exceeds specified max pixel count"):
+    with pytest.raises(VideoError, match="exceeds specified max pixel count 100"):
         decode_image(str(tmp_path / "a.png"), max_pixels=100)

@@ -196,7 +196,7 @@ def test_one_workers_memory_does_not_grow_with_the_length_of_a_segment(tmp_path:
     assert largest - before < 20 * 2**20
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_twenty_minute_video_decodes_in_little_memory(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 20 * 60 * 25, rate=25, options=X264, keyframe_interval=250, size=(64, 64))
     process = psutil.Process()

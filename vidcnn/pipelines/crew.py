@@ -155,7 +155,7 @@ class Crew:
                 name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would go on by itself
                 storage_path=self._records,
                 storage_filesystem=self._storage,
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),  # type: ignore[call-arg]
             ),
         )
 

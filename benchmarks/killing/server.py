@@ -1,0 +1,94 @@
+"""A server of object storage, run by moto in this process, whose requests can be watched and held."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pyarrow import fs
+
+BUCKET = "faults"
+
+Watch = Callable[[str, str, bool], str | None]
+
+
+class Server:
+    """A server of object storage whose requests can be watched, and held before and after they are carried out.
+
+    Args:
+        host: Address and port.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self._watch: Watch | None = None
+        self._events: queue.Queue[tuple[str, threading.Event]] = queue.Queue()
+        self._waiting: list[threading.Event] = []
+
+    def watch(self, watch: Watch | None) -> None:
+        """Hold the requests for which `watch` names an event, given method, path, and whether they are carried out."""
+        self._watch = watch
+        self.let_on()
+        while self.wait(0) is not None:
+            self.let_on()
+
+    def wait(self, seconds: float) -> str | None:
+        """Return the next event, whose request waits for `let_on`."""
+        with suppress(queue.Empty):
+            event, go = self._events.get(timeout=seconds) if seconds else self._events.get_nowait()
+            self._waiting.append(go)
+            return event
+        return None
+
+    def let_on(self) -> None:
+        """Let the requests go on that wait."""
+        while self._waiting:
+            self._waiting.pop().set()
+
+    def tell(self, method: str, path: str, is_answered: bool) -> None:
+        """Hold a request, if it is watched for."""
+        event = self._watch(method, path, is_answered) if self._watch else None
+        if event is not None:
+            go = threading.Event()
+            self._events.put((event, go))
+            go.wait()
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """Run a server of object storage with one empty bucket."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from werkzeug.serving import make_server
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.pop("AWS_ENDPOINT_URL", None)
+    application = DomainDispatcherApplication(create_backend_app)
+    server = Server("")
+
+    def watched(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        server.tell(environ["REQUEST_METHOD"], environ["PATH_INFO"], False)
+        answer = list(application(environ, start_response))
+        server.tell(environ["REQUEST_METHOD"], environ["PATH_INFO"], True)
+        return answer
+
+    listening = make_server("127.0.0.1", 0, watched, threaded=True)
+    server.host = f"127.0.0.1:{listening.server_port}"
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    filesystem, _ = fs.FileSystem.from_uri(
+        f"s3://{BUCKET}?endpoint_override={server.host}&scheme=http&region=us-east-1&allow_bucket_creation=true"
+    )
+    filesystem.create_dir(BUCKET)
+    try:
+        yield server
+    finally:
+        server.watch(None)
+        listening.shutdown()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands.conftest import Call
+from vidcnn.commands.infer import choose_trial
+from vidcnn.config import InferSpec
+from vidcnn.errors import UsageError, VidcnnError
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, InferSpec]]:
+    """What is to be done; nothing is."""
+    import vidcnn.pipelines.estimate
+    import vidcnn.pipelines.infer
+
+    done: list[tuple[str, InferSpec]] = []
+
+    def remember(what: str) -> Any:
+        return lambda spec, **_: done.append((what, spec)) or what
+
+    monkeypatch.setattr(vidcnn.pipelines.infer, "run_inference", remember("run"))
+    monkeypatch.setattr(vidcnn.pipelines.infer, "plan_source", remember("plan"))
+    monkeypatch.setattr(vidcnn.pipelines.estimate, "estimate_source", remember("estimate"))
+    for name in ("infer_text", "infer_line", "plan_text"):
+        monkeypatch.setattr(f"vidcnn.report.{name}", lambda spec, result, name=name: f"{name} of {result}")
+    monkeypatch.setattr("vidcnn.report.estimate_text", lambda result: f"estimate_text of {result}")
+    monkeypatch.setattr("vidcnn.report.infer_json", lambda spec, result: {"result": result})
+    monkeypatch.setattr("vidcnn.report.check_outcome", lambda spec, result: None)
+    return done
+
+
+def test_options_make_a_spec_and_the_report_is_printed(call: Call, asked: list[tuple[str, InferSpec]]) -> None:
+    assert call("infer", "videos", "more", "--top-k", "3") == (0, "infer_text of run\n", "")
+    assert asked == [("run", InferSpec(source=("videos", "more"), top_k=3))]
+    assert call("infer", "videos", "--quiet").stdout == "infer_line of run\n"
+    assert json.loads(call("infer", "videos", "--json").stdout) == {"result": "run"}
+
+
+@pytest.mark.parametrize(("option", "what"), [("--dry-run", "plan"), ("--estimate", "estimate")])
+def test_a_trial_is_told_and_nothing_is_done(
+    call: Call, asked: list[tuple[str, InferSpec]], option: str, what: str
+) -> None:
+    assert call("infer", "videos", option).stdout == f"{what}_text of {what}\n"
+    assert [done for done, _ in asked] == [what]
+
+
+def test_the_report_is_printed_before_too_many_bad_videos_end_the_command(
+    call: Call, asked: list[tuple[str, InferSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(spec: InferSpec, result: Any) -> None:
+        raise VidcnnError("1 of 2 videos are bad")
+
+    monkeypatch.setattr("vidcnn.report.check_outcome", refuse)
+    assert call("infer", "videos") == (1, "infer_text of run\n", "vidcnn: 1 of 2 videos are bad\n")
+
+
+def test_a_run_that_fails_has_no_report(
+    call: Call, asked: list[tuple[str, InferSpec]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import vidcnn.pipelines.infer
+
+    def fail(spec: InferSpec, **_: Any) -> None:
+        raise VidcnnError("no room", "make some")
+
+    monkeypatch.setattr(vidcnn.pipelines.infer, "run_inference", fail)
+    assert call("infer", "videos", "--out", tmp_path / "p") == (1, "", "vidcnn: no room\n        make some\n")
+
+
+def test_a_dry_run_is_no_estimate() -> None:
+    assert (choose_trial(dry_run=True, estimate=False), choose_trial(dry_run=False, estimate=True)) == (
+        "--dry-run",
+        "--estimate",
+    )
+    assert choose_trial(dry_run=False, estimate=False) is None
+    with pytest.raises(UsageError, match="--dry-run and --estimate exclude each other"):
+        choose_trial(dry_run=True, estimate=True)

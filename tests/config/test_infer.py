@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from vidcnn.clips import ClipSpec, Sampling
+from vidcnn.config import InferSpec, parse_pool
+from vidcnn.errors import UsageError
+from vidcnn.options import read_spec
+
+
+def spec(**values: object) -> InferSpec:
+    return InferSpec(source=("videos",), **values)  # type: ignore[arg-type]
+
+
+def test_clips_are_those_of_the_model_unless_the_user_says_otherwise() -> None:
+    own = Sampling(16, fps=15)
+    assert spec().clip_spec(own) == ClipSpec(own)
+    assert spec(num_frames=8).clip_spec(own).sampling == Sampling(8, fps=15)
+    assert spec(stride=4).clip_spec(own).sampling == Sampling(16, stride=4)
+    assert spec(fps=30).clip_spec(Sampling(16, stride=2)).sampling == Sampling(16, fps=30)
+    assert spec(num_clips=3, short_clips="loop").clip_spec(own) == ClipSpec(own, num_clips=3, short_clips="loop")
+
+
+def test_unknown_keys_and_impossible_values_are_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"--stirde \(4\) Extra inputs are not permitted"):
+        read_spec(InferSpec, {"source": ["x"], "stirde": 4})
+    with pytest.raises(UsageError, match=r"--image-fps \(0\) must be in \[0.001, 1000\]"):
+        read_spec(InferSpec, {"source": ["x"], "image_fps": 0})
+    with pytest.raises(UsageError, match="--step and --num-clips exclude each other"):
+        read_spec(InferSpec, {"source": ["x"], "step": 1, "num_clips": 1})
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        spec().top_k = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("text", "bounds"), [("2", (2, 2)), ("1:4", (1, 4))])
+def test_a_pool_is_a_number_or_a_range(text: str, bounds: tuple[int, int]) -> None:
+    assert parse_pool(text) == bounds
+
+
+@pytest.mark.parametrize("text", ["0", "3:2", "a", "1:", ":2", "1:2:3", ""])
+def test_other_pools_are_refused(text: str) -> None:
+    if text == "1:":
+        assert parse_pool(text) == (1, 1)
+        return
+    with pytest.raises(ValueError, match="must be a number of actors"):
+        parse_pool(text)

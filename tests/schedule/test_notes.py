@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from tests.schedule.cases import make_task
+from vidcnn.config import ScheduleSpec
+from vidcnn.schedule.cron import parse_cron
+from vidcnn.schedule.environment import Variables
+from vidcnn.schedule.notes import before_it_runs, how_to_install, when_it_runs
+
+CRONTAB = ScheduleSpec(job="job.yaml")
+SYSTEMD = ScheduleSpec(job="job.yaml", target="systemd")
+KUBERNETES = ScheduleSpec(job="job.yaml", target="kubernetes", image="x")
+
+
+def test_nothing_is_said_of_a_job_that_needs_nothing() -> None:
+    assert list(before_it_runs(CRONTAB, make_task(), Variables({}, (), ()))) == []
+
+
+def test_variables_are_named_and_no_value_is_said() -> None:
+    found = Variables({"AWS_REGION": "eu-north-9"}, ("AWS_SECRET_ACCESS_KEY",), ("BUCKET",))
+    said = list(before_it_runs(CRONTAB, make_task(environment_file="/home/me/job.env"), found))
+    assert said == [
+        "taken along from here: AWS_REGION",
+        "not set here, and the job needs it: BUCKET",
+        "set here, and not written since it looks secret: AWS_SECRET_ACCESS_KEY",
+        "put lines NAME=value into /home/me/job.env, and make it yours alone: chmod 600",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("secret", "advice"),
+    [
+        (None, "give --secret NAME: a Secret with these keys, which become variables"),
+        ("keys", "the Secret keys must have these keys"),
+    ],
+)
+def test_on_kubernetes_they_go_into_a_secret(secret: str | None, advice: str) -> None:
+    spec = KUBERNETES.model_copy(update={"secret": secret})
+    assert list(before_it_runs(spec, make_task(), Variables({}, ("TOKEN",), ())))[-1] == advice
+
+
+def test_a_job_on_a_cluster_needs_what_the_cluster_sees() -> None:
+    said = list(before_it_runs(CRONTAB, make_task(cluster="http://head:8265"), Variables({}, (), ())))
+    assert said == ["what the job reads and writes must be where the cluster sees it"]
+
+
+def test_files_in_a_folder_are_installed_from_there_whatever_it_is_called() -> None:
+    spec = CRONTAB.model_copy(update={"out": "my files"})
+    (line,) = how_to_install(spec, make_task())
+    assert line == "(crontab -l; cat 'my files'/vidcnn-nightly.crontab) | crontab -"
+
+
+def test_units_of_a_user_and_of_the_machine_are_installed_in_their_places() -> None:
+    own = "\n".join(how_to_install(SYSTEMD.model_copy(update={"out": "units"}), make_task()))
+    whole = "\n".join(how_to_install(SYSTEMD.model_copy(update={"out": "units", "system": True}), make_task()))
+    assert "systemctl --user enable" not in whole
+    assert "cp units/vidcnn-nightly.service units/vidcnn-nightly.timer ~/.config/systemd/user/" in own
+    assert "loginctl enable-linger" in own
+    assert "sudo cp units/vidcnn-nightly.service units/vidcnn-nightly.timer /etc/systemd/system/" in whole
+    assert "sudo systemctl daemon-reload && sudo systemctl enable --now vidcnn-nightly.timer" in whole
+
+
+def test_what_is_only_printed_is_first_written_to_a_folder() -> None:
+    assert next(how_to_install(KUBERNETES, make_task())) == ("with --out DIR the files are written to a folder; then:")
+    assert list(how_to_install(CRONTAB, make_task())) == ["put these lines at the end of your crontab: crontab -e"]
+
+
+def test_the_next_three_times_are_said() -> None:
+    task = make_task(cron=parse_cron("30 6 * * 1"))
+    assert when_it_runs(task, datetime(2026, 11, 26, 12)) == (
+        "runs at 30 6 * * 1: Mon 2026-11-30 06:30, Mon 2026-12-07 06:30, Mon 2026-12-14 06:30, ..."
+    )

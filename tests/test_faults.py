@@ -46,7 +46,7 @@ def test_permission_is_the_files_fault_only_where_its_own_bits_say_so(tmp_path: 
 @pytest.mark.parametrize(
     "error",
     [OSError("When reading information for key 'a.mp4': AWS Error ACCESS_DENIED during HeadObject operation"),
-     OSError("AWS Error UNKNOWN (HTTP status 500)"), OSError("curlCode: 28, Timeout was reached"), ValueError("odd")],
+     OSError("AWS Error UNKNOWN (HTTP status 500)"), OSError("curlCode: 28, Timeout was reached")],
 )  # fmt: skip
 def test_object_storage_says_of_no_object_but_that_it_is_not_there(error: Exception) -> None:
     assert isinstance(video_fault(error, "s3://bucket/a.mp4"), StorageError)
@@ -54,7 +54,8 @@ def test_object_storage_says_of_no_object_but_that_it_is_not_there(error: Except
 
 
 def test_names_that_no_file_can_have_are_the_names_own_fault() -> None:
-    for error in (OSError(errno.ENAMETOOLONG, "File name too long"), ValueError("embedded null byte")):
-        said = video_fault(error, "/a.mp4")
+    long, null = OSError(errno.ENAMETOOLONG, "File name too long"), ValueError("embedded null byte")
+    for error, location in ((long, "/a.mp4"), (null, "/a.mp4"), (ValueError("it names no bucket"), "s3://")):
+        said = video_fault(error, location)
         assert isinstance(said, VideoError)
         assert said.kind == "unreadable"

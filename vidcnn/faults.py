@@ -30,13 +30,15 @@ def is_own_fault(error: Exception, location: str) -> bool:
     Returns:
         False where the storage, the network or this machine is the reason, or may be.
     """
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return True  # a name or URI that means nothing
     if is_remote(location):
         return isinstance(error, FileNotFoundError | NotADirectoryError)
     if isinstance(error, PermissionError):
         return _is_locked(local_path(location))
     if isinstance(error, FileNotFoundError):
         return not _is_unmounted(local_path(location))
-    return isinstance(error, ValueError) or getattr(error, "errno", None) in _OWN_FAULTS
+    return getattr(error, "errno", None) in _OWN_FAULTS
 
 
 def video_fault(error: Exception, location: str) -> VideoError | StorageError:

@@ -11,12 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import psutil
 import pytest
 
 from tests.commands import PROJECT, environment
+from vidcnn.cluster import embedded
 from vidcnn.cluster.embedded import local_ray
+from vidcnn.cluster.starting import RayStartError
 from vidcnn.cluster.watch import MARK, find_servers
+from vidcnn.errors import VidcnnError
 from vidcnn.processes import processes_with
 
 pytestmark = pytest.mark.ray
@@ -29,27 +34,6 @@ interrupts.own_process()
 from vidcnn.cli import _tell
 from vidcnn.cluster.embedded import local_ray
 from vidcnn.cluster.watch import MARK
-
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
-import psutil
-import pytest
-
-from tests.commands import environment
-from vidcnn.cluster import embedded
-from vidcnn.cluster.embedded import local_ray
-from vidcnn.cluster.starting import RayStartError
-from vidcnn.errors import VidcnnError
-
-pytestmark = pytest.mark.ray
-
-CODE = """
-import json, os, psutil, sys
-from vidcnn.cluster.embedded import local_ray
 try:
     with interrupts.interruptible("what was done stays"), local_ray(num_gpus=0):
         import ray
@@ -142,6 +126,10 @@ def test_what_a_killed_driver_leaves_goes_with_the_next_run_and_nothing_else_doe
                 child.kill()
                 child.communicate()
 
+
+CODE = """
+import json, os, psutil, sys
+from vidcnn.cluster.embedded import local_ray
 with local_ray(num_gpus=0) as machine:
     import ray
     pids = [child.pid for child in psutil.Process().children(recursive=True)]

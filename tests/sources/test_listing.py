@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.errors import SourceError
-from vidcnn.sources import Listing, SourceVideo
+from vidcnn.retrying import RetryPolicy
+from vidcnn.sources import Listing, SourceVideo, trees
 
 
 def make(root: Path, *names: str) -> None:
@@ -259,6 +260,10 @@ def test_an_unreadable_folder_below_a_source_is_a_row(tmp_path: Path, monkeypatc
         return real_scandir(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(trees, "LOOK_TRIES", RetryPolicy(num_tries=2, first_wait_seconds=0))
+    _, refused = Listing([str(tmp_path)])
+    assert refused.error_kind is None  # its own mode lets it be read: it is the storage that does not
+    (tmp_path / "secret").chmod(0)
     good, bad = Listing([str(tmp_path)])
     assert good.name == "a.mp4"
     assert bad == SourceVideo(

@@ -53,14 +53,14 @@ def infer(videos: Path, bundle: Path, out: Path, *options: str, extra: dict[str,
 
 
 def settings(table: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(pq.read_schema(table).metadata[b"vidcnn.settings"])
+    values: dict[str, Any] = json.loads(pq.read_metadata(table).metadata[b"vidcnn.settings"])
     return values
 
 
 def set_compiled(table: Path) -> None:
     """Make a table say that a compiled model made its rows."""
     found = pq.read_table(table)
-    metadata = dict(found.schema.metadata)
+    metadata = {name: value for name, value in pq.read_metadata(table).metadata.items() if name != b"ARROW:schema"}
     metadata[b"vidcnn.settings"] = json.dumps(settings(table) | {"compiled": True}, sort_keys=True).encode()
     pq.write_table(found.replace_schema_metadata(metadata), table)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vidcnn.config import InferSpec
-from vidcnn.errors import TooManyErrorsError
+from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.estimating import Range
 from vidcnn.limits import Limits
 from vidcnn.pipelines.dry_run import SourcePlan
@@ -34,7 +34,9 @@ SUMMARY = Summary(
     num_bad_videos=3,
     bad_videos=(BadVideo("a.mp4", "unreadable", "the file is empty"),),
 )
-REPORT = InferReport(SUMMARY, 1200, 1200, 0, 34_000, 75.0, 512.25, {"txt": 2, "": 1}, ("b",), Runtime("bf16", False))
+REPORT = InferReport(
+    SUMMARY, 1200, 1200, 0, (), 34_000, 75.0, 512.25, {"txt": 2, "": 1}, ("b",), Runtime("bf16", False)
+)
 
 
 def test_the_summary_says_what_there_is_and_what_is_bad() -> None:
@@ -63,6 +65,26 @@ def test_videos_that_wait_are_counted() -> None:
     assert infer_json(spec, some)["run"]["videos_waiting"] == 3
     idle = replace(some, num_videos_done=0, num_clips_done=0, clips_per_second=None)
     assert infer_text(spec, idle).splitlines()[1] == "this run: nothing to do, 1,197 videos done and 3 waiting"
+
+
+def test_videos_that_could_not_be_read_are_counted_and_end_with_an_error() -> None:
+    reason = "it cannot be read: input/output error"
+    undone = tuple((f"{number}.mp4", reason) for number in range(7))
+    some = replace(REPORT, undone=undone, ignored={}, empty_sources=())
+    lines = infer_text(SPEC, some).splitlines()
+    assert lines[2:5] == [
+        "7 videos could not be read now, left to the next run:",
+        f"  0.mp4: {reason}",
+        f"  1.mp4: {reason}",
+    ]
+    assert lines[7] == "  and 2 more"
+    assert infer_json(SPEC, some)["run"]["videos_undone"] == 7
+    assert infer_line(SPEC, some).endswith("; 7 undone; 3 bad videos")
+    with pytest.raises(StorageError, match=r"0\.mp4 and 6 more could not be read through no fault of the file") as info:
+        check_outcome(SPEC, some)
+    assert info.value.exit_code == 1
+    none = replace(some, num_videos_done=0, num_clips_done=0, clips_per_second=None)
+    assert infer_text(SPEC, none).splitlines()[1] == "this run: no video done"
 
 
 def test_one_line_says_what_there_is_and_what_the_run_did() -> None:

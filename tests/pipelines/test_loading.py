@@ -31,7 +31,7 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
         loaded = loader.finish(loader.start_samples(range(4, 8)))
         ((index, error),) = loaded.failures
         assert (index, error.kind) == (2, "decoder_crash")
-        assert "the process that decoded it died" in error.message
+        assert "the process that reads it died" in error.message
         good = [0, 1, 3]
         assert np.array_equal(loaded.pixels[good], expected.pixels[good])
         assert (loaded.pixels[2] == 0).all()

@@ -14,8 +14,7 @@ from vidcnn.batching import DecodeSettings, decode_unit
 from vidcnn.clips import ClipSpec, Sampling
 from vidcnn.errors import VideoError
 from vidcnn.planning import PlanSettings, plan_video, video_key
-from vidcnn.predictions import Output, prediction_schema
-from vidcnn.scoring import failed_segment
+from vidcnn.predictions import Output, error_rows, prediction_schema
 from vidcnn.sources import Listing
 from vidcnn.storage import open_filesystem
 from vidcnn.transforms import Preprocessing
@@ -51,8 +50,17 @@ def test_rows_are_published_as_one_object(s3: Server, tmp_path: Path) -> None:
     schema = prediction_schema(num_classes_for_probabilities=None, embedding_size=None)
     with Output.open(f"s3://bkt/preds.parquet{s3.query}", schema=schema, settings={"model": "none"}) as output:
         for segment in plan_video(video, PLAN):
-            piece = failed_segment(segment, VideoError("timeout", "slow"), schema)
-            assert output.add(piece.segment, piece.rows)
+            part = segment.segment
+            rows = error_rows(
+                schema,
+                video.name,
+                kind="timeout",
+                message="slow",
+                clips=np.arange(part.num_clips),
+                start_seconds=part.start_seconds,
+                end_seconds=part.end_seconds,
+            )
+            assert output.add(segment.key, rows)
         output.publish()
         assert output.is_done(video_key(video))
     filesystem, path = open_filesystem(f"s3://bkt/preds.parquet{s3.query}")

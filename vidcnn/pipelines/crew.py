@@ -14,19 +14,18 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from vidcnn.cluster import Machine, share_resources
 from vidcnn.errors import RunInterruptedError, VidcnnError
 from vidcnn.pipelines.board import open_board
-from vidcnn.pipelines.deaths import decoder_death
 from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
+from vidcnn.pipelines.loading import find_no_sample
 from vidcnn.pipelines.train_worker import Job, work
 from vidcnn.progress import ProgressDisplay
 from vidcnn.storage import open_filesystem
-from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
 from vidcnn.training.restarts import may_start_again, num_fruitless, pause_seconds
@@ -74,7 +73,7 @@ class Crew:
         self._worker_cpus = shares.actor_cpus
         self._board = open_board()
         self._data = ray.put(plan.data)
-        self._looking = ray.remote(find_no_sample).options(num_cpus=0, max_retries=0).remote(self._data)
+        self._looking = ray.remote(find_no_sample).options(num_cpus=0, max_retries=1).remote(self._data)
         self._job = Job(
             bundle=[ray.put(plan.bundle)],
             data=[self._data],
@@ -163,12 +162,8 @@ class Crew:
         """Tell before the workers start, which takes a while, if there is nothing to train on."""
         try:
             failure = ray.get(self._looking)
-        except RayError as error:
-            if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
-                raise error.cause from None
-            if decoder_death(error) is None:
-                raise
-            return  # the workers will tell which video that was
+        except RayTaskError as error:
+            raise error.cause if isinstance(error.cause, VidcnnError) else error from None
         if failure is not None:
             raise failure
 

@@ -12,10 +12,11 @@ import ray
 from ray.exceptions import RayTaskError
 
 from vidcnn.cluster import Shares
-from vidcnn.errors import VidcnnError
+from vidcnn.errors import DataError, VidcnnError
 from vidcnn.processes import lower_priority
-from vidcnn.training.cell_loading import CellLoader
+from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
 from vidcnn.training.clips import LoadedClips
+from vidcnn.training.feed import TrainingData
 from vidcnn.video.cell import this_cell
 
 _NUM_RETRIES = 5
@@ -59,6 +60,11 @@ class RayLoader:
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, VidcnnError) else error from None
         return loaded
+
+
+def find_no_sample(data: TrainingData) -> DataError | None:
+    """Say in a task, before the workers start, if there is nothing to train on."""
+    return find_no_sample_in_cell(data, this_cell(yields=False))
 
 
 def _load_samples(data: list[Any], samples: range, yields: bool) -> LoadedClips:

@@ -13,11 +13,12 @@ import numpy as np
 
 from vidcnn.annotations import LabelledVideo
 from vidcnn.attempts import attempt
-from vidcnn.errors import VideoError
+from vidcnn.errors import DataError, VideoError
 from vidcnn.planning import DEFAULT_TIMEOUT_SECONDS
 from vidcnn.retrying import RetryPolicy, retrying
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData
+from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.views import ViewSettings, load_views
 from vidcnn.video.cell import Cell, CellError
 from vidcnn.video.cell_status import at
@@ -27,6 +28,7 @@ STORAGE_TRIES = RetryPolicy(num_tries=7, first_wait_seconds=1.0, growth=3.0, max
 """About three minutes: a run of days should not end over a storage that is restarted."""
 
 _SECONDS_PER_CLIP = 120.0
+_LOOK_SECONDS = 300.0
 
 
 class Piece(NamedTuple):
@@ -65,6 +67,28 @@ def _load_views_each(
 ) -> Iterator[list[UInt8Array | VideoError]]:
     for video in videos:
         yield load_views(video, settings)
+
+
+def find_no_sample_in_cell(data: TrainingData, cell: Cell) -> DataError | None:
+    """Look for a first sample as `vidcnn.training.first_samples.find_no_sample` does, in a cell.
+
+    Returns:
+        None also where a video kills or stalls the process: it costs the samples that are taken of it, and no more.
+
+    Raises:
+        StorageError: The storage fails again and again.
+    """
+
+    def look() -> tuple[DataError | None]:
+        (failure,) = cell.run(_find_no_sample_each, [data], seconds=lambda _: _LOOK_SECONDS)
+        return (failure,)
+
+    found = attempt(look, STORAGE_TRIES)
+    return None if isinstance(found, VideoError) else found[0]
+
+
+def _find_no_sample_each(data: Sequence[TrainingData]) -> Iterator[DataError | None]:
+    yield from map(find_no_sample, data)
 
 
 def load_each(pieces: Sequence[Piece], data: TrainingData | None) -> Iterator[LoadedClips]:

@@ -146,7 +146,7 @@ def test_bundle_makes_a_bundle_that_infer_could_take(tmp_path: Path) -> None:
 def test_figures_are_printed_before_they_are_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vidcnn.pipelines.evaluate.run_evaluation", lambda spec, show_progress: evaluation())
+    monkeypatch.setattr("vidcnn.pipelines.evaluate.run_evaluation", lambda spec, **_: evaluation())
     spec = EvaluateSpec(data="videos", model="bundle", out="/dev/full")
     with pytest.raises(OutputError, match="cannot be written to '/dev/full': no space left on device"):
         run_evaluate(spec, as_json=True, quiet=True)

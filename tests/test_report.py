@@ -77,7 +77,7 @@ def test_videos_that_could_not_be_read_are_counted_and_end_with_an_error() -> No
         f"  0.mp4: {reason}",
         f"  1.mp4: {reason}",
     ]
-    assert lines[7] == "  and 2 more"
+    assert lines[8] == "  and 2 more"
     assert infer_json(SPEC, some)["run"]["videos_undone"] == 7
     assert infer_line(SPEC, some).endswith("; 7 undone; 3 bad videos")
     with pytest.raises(StorageError, match=r"0\.mp4 and 6 more could not be read through no fault of the file") as info:

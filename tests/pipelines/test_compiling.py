@@ -18,6 +18,7 @@ from vidcnn.errors import CompileError
 from vidcnn.pipelines import dataset
 from vidcnn.pipelines.infer import run_inference
 from vidcnn.pipelines.stages import ScoreStage
+from vidcnn.predictions.output import Output
 
 pytestmark = pytest.mark.ray
 
@@ -138,6 +139,7 @@ def test_what_some_actors_did_compiled_is_done_again_where_others_cannot(
 ) -> None:
     monkeypatch.setenv("VIDCNN_TEST_MARKER", str(tmp_path / "scored"))
     monkeypatch.setattr(dataset, "ScoreStage", CompilesHereOnly)
+    monkeypatch.setattr(Output, "should_commit", lambda self, now: False)
     out = tmp_path / "preds.parquet"
     spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on")
     report = run_inference(spec, show_progress=False)
@@ -146,6 +148,23 @@ def test_what_some_actors_did_compiled_is_done_again_where_others_cannot(
     assert report.num_clips_done == 12
     assert settings(out) == settings(uncompiled)
     assert pq.read_table(out).equals(pq.read_table(uncompiled))
+
+
+def test_a_run_that_has_committed_compiled_rows_ends_where_an_actor_cannot_compile(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDCNN_TEST_MARKER", str(tmp_path / "scored"))
+    monkeypatch.setattr(dataset, "ScoreStage", CompilesHereOnly)
+    monkeypatch.setattr(Output, "should_commit", lambda self, now: True)
+    spec = InferSpec(source=(str(videos),), out=str(tmp_path / "preds"), model=str(bundle), compile="on")
+    with pytest.raises(
+        CompileError, match="are of a compiled model, and it cannot be compiled everywhere: there is no"
+    ):
+        run_inference(spec, show_progress=False)
+    parts = list((tmp_path / "preds").glob("part-*.parquet"))
+    assert parts
+    assert all(settings(part)["compiled"] for part in parts)
+    assert {label for part in parts for label in pq.read_table(part)["label"].to_pylist()} == {"compiled"}
 
 
 def test_exact_precision_is_not_compiled_and_the_command_says_so(videos: Path, bundle: Path, tmp_path: Path) -> None:

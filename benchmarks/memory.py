@@ -24,6 +24,9 @@ from typing import Any
 import av
 import psutil
 
+CELL = "vidcnn.video.cell_worker"
+"""In the command line of a process that decodes for a task."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -82,11 +85,14 @@ def watch(command: subprocess.Popen[bytes], seconds: float) -> dict[str, float]:
         for process in [driver, *driver.children(recursive=True)]:
             try:
                 size = process.memory_full_info().pss / 1e6
-                title = "driver" if process.pid == driver.pid else (process.cmdline() or [process.name()])[0]
+                line = process.cmdline() or [process.name()]
+                title = "Decode in a cell" if CELL in line else "driver" if process.pid == driver.pid else line[0]
             except psutil.Error:
                 continue
             sizes[title if title == "driver" else f"{title.split('/')[-1][:40]} {process.pid}"] = size
-        decoder = max((size for name, size in sizes.items() if "Decode" in name), default=0.0)
+        tasks = [size for name, size in sizes.items() if "DecodeStage" in name]
+        cells = [size for name, size in sizes.items() if "Decode in a cell" in name]
+        decoder = max(tasks, default=0.0) + max(cells, default=0.0)
         sizes |= {"driver and decoder": sizes.get("driver", 0.0) + decoder, "total": sum(sizes.values())}
         for name, size in sizes.items():
             peaks[name] = max(peaks.get(name, 0.0), round(size, 1))

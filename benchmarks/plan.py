@@ -26,7 +26,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from fractions import Fraction
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -34,81 +33,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage
+from stubs import MARKER, StubbedCount, StubbedDecode, StubbedPlan, StubbedScore
 
 NUM_LEFT = 10
 """Videos that a restart has left to do."""
 SHAPES = {"tree": "folders of 1,000 files each", "list": "a list of paths", "deep": "a folder for each 10 files"}
 CLIPS_PER_VIDEO = 10
-MARKER = "VIDCNN_BENCHMARK_MARKER"
-
-
-def stub_reading() -> None:
-    """Let every video be ten seconds long, without opening any."""
-    import vidcnn.planning
-    from vidcnn.clips import FrameTimes
-
-    times = FrameTimes(np.arange(250, dtype=np.int64), 250, Fraction(1, 25), np.arange(0, 250, 50, dtype=np.int64))
-    vidcnn.planning.read_times = lambda *_, **__: (times, "pts")
-
-
-class StubbedPlan(PlanStage):
-    """Plans without opening files."""
-
-    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        """Plan the videos of a block."""
-        stub_reading()
-        yield from super().__call__(videos)
-
-
-class StubbedCount(CountStage):
-    """Counts without opening files."""
-
-    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
-        """Plan the videos of a block, and count."""
-        stub_reading()
-        yield from super().__call__(videos)
-
-
-class StubbedDecode(DecodeStage):
-    """Decodes without opening files: every clip is one pixel."""
-
-    def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
-        """Decode the units of a block."""
-        import vidcnn.batching
-        from vidcnn.video.assembly import DecodedClip
-
-        def decode_segment(request: Any) -> Iterator[DecodedClip]:
-            pixel = np.zeros((1, 1, 1, 3), np.uint8)
-            return (DecodedClip(index, pixel, None) for index in range(request.segment.num_clips))
-
-        vidcnn.batching.decode_segment = decode_segment  # type: ignore[attr-defined]
-        marker = Path(os.environ[MARKER])
-        if not marker.exists():
-            marker.write_text(str(time.time()))
-        yield from super().__call__(units)
-
-
-class StubbedModel:
-    """Gives every clip one class."""
-
-    def predict(self, clips: np.ndarray[Any, Any]) -> Any:
-        """Classify clips."""
-        from types import SimpleNamespace
-
-        probabilities = np.ones((len(clips), 1), np.float32)
-        return SimpleNamespace(probabilities=probabilities, embeddings=None)
-
-
-class StubbedScore(ScoreStage):
-    """Scores without a network."""
-
-    def __init__(self, classifier: dict[str, Any], row_format: Any) -> None:
-        import vidcnn.pipelines.stages as stages
-
-        stages._load_classifier = lambda **_: StubbedModel()
-        super().__init__(classifier, row_format)
 
 
 def main() -> None:

@@ -12,13 +12,14 @@ import numpy as np
 from vidcnn.models.resolve import make_bundle
 
 RATE = 15
-KEYFRAME_INTERVAL = 600
+KEYFRAME_INTERVAL = 640
 """Segments end at keyframes only, so each of a long video has about this many frames."""
-LONG_FRAMES = (1200, 1500, 900, 1200)
+LONG_FRAMES = (1280, 1500, 960, 1280)
 SMALL_FRAMES = (20, 45, 64, 90, 120)
 SIZE = (240, 320)
 CLIP_STEP = 4
-"""Clips overlap, so that there are many: 150 of a segment of 600 frames, more than nine batches of sixteen."""
+"""Clips overlap, so that there are many: 160 of a segment of 640 frames, which ten batches of sixteen fill exactly. Who
+counts rows, and not which clips they are of, takes a segment for whole that has some twice and lacks others."""
 
 
 def make_source(folder: Path) -> None:

@@ -24,7 +24,9 @@ def test_it_makes_videos_trains_on_them_and_classifies_others(
     monkeypatch.setattr(
         vidcnn.pipelines.train,
         "run_training",
-        lambda spec, **_: done.append(("train", spec.data, spec.out)) or SimpleNamespace(bundle="run/bundle"),
+        lambda spec, **_: (
+            done.append(("train", spec.data, spec.out)) or SimpleNamespace(bundle="run/bundle", failure=None)
+        ),
     )
     monkeypatch.setattr(
         vidcnn.pipelines.infer,

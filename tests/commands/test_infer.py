@@ -15,6 +15,7 @@ from vidcnn.errors import UsageError, VidcnnError
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, InferSpec]]:
     """What is to be done; nothing is."""
+    import vidcnn.pipelines.dry_run
     import vidcnn.pipelines.estimate
     import vidcnn.pipelines.infer
 
@@ -24,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, InferSpec]]:
         return lambda spec, **_: done.append((what, spec)) or what
 
     monkeypatch.setattr(vidcnn.pipelines.infer, "run_inference", remember("run"))
-    monkeypatch.setattr(vidcnn.pipelines.infer, "plan_source", remember("plan"))
+    monkeypatch.setattr(vidcnn.pipelines.dry_run, "plan_source", remember("plan"))
     monkeypatch.setattr(vidcnn.pipelines.estimate, "estimate_source", remember("estimate"))
     for name in ("infer_text", "infer_line", "plan_text"):
         monkeypatch.setattr(f"vidcnn.report.{name}", lambda spec, result, name=name: f"{name} of {result}")

@@ -6,22 +6,28 @@ import pytest
 
 from tests.schedule.cases import make_task
 from vidcnn.config import ScheduleSpec
+from vidcnn.schedule import notes
 from vidcnn.schedule.cron import parse_cron
 from vidcnn.schedule.environment import Variables
-from vidcnn.schedule.notes import before_it_runs, how_to_install, when_it_runs
+from vidcnn.schedule.notes import how_to_install, when_it_runs
+from vidcnn.schedule.task import Task
 
 CRONTAB = ScheduleSpec(job="job.yaml")
 SYSTEMD = ScheduleSpec(job="job.yaml", target="systemd")
 KUBERNETES = ScheduleSpec(job="job.yaml", target="kubernetes", image="x")
 
 
+def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables) -> list[str]:
+    return list(notes.before_it_runs(spec, task, found, job_holds_login=False))
+
+
 def test_nothing_is_said_of_a_job_that_needs_nothing() -> None:
-    assert list(before_it_runs(CRONTAB, make_task(), Variables({}, (), ()))) == []
+    assert before_it_runs(CRONTAB, make_task(), Variables({}, (), ())) == []
 
 
 def test_variables_are_named_and_no_value_is_said() -> None:
     found = Variables({"AWS_REGION": "eu-north-9"}, ("AWS_SECRET_ACCESS_KEY",), ("BUCKET",))
-    said = list(before_it_runs(CRONTAB, make_task(environment_file="/home/me/job.env"), found))
+    said = before_it_runs(CRONTAB, make_task(environment_file="/home/me/job.env"), found)
     assert said == [
         "taken along from here: AWS_REGION",
         "not set here, and the job needs it: BUCKET",
@@ -39,11 +45,11 @@ def test_variables_are_named_and_no_value_is_said() -> None:
 )
 def test_on_kubernetes_they_go_into_a_secret(secret: str | None, advice: str) -> None:
     spec = KUBERNETES.model_copy(update={"secret": secret})
-    assert list(before_it_runs(spec, make_task(), Variables({}, ("TOKEN",), ())))[-1] == advice
+    assert before_it_runs(spec, make_task(), Variables({}, ("TOKEN",), ()))[-1] == advice
 
 
 def test_a_job_on_a_cluster_needs_what_the_cluster_sees() -> None:
-    said = list(before_it_runs(CRONTAB, make_task(cluster="http://head:8265"), Variables({}, (), ())))
+    said = before_it_runs(CRONTAB, make_task(cluster="http://head:8265"), Variables({}, (), ()))
     assert said == ["what the job reads and writes must be where the cluster sees it"]
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vidcnn.errors import StorageError
 from vidcnn.processes import find_process
+from vidcnn.retrying import RetryPolicy
 from vidcnn.video import cell as cells
 from vidcnn.video.cell import Cell, CellError
 
@@ -81,6 +83,27 @@ def test_a_child_that_makes_no_headway_is_killed(cell: Cell, deed: str, kind: st
     assert (error.position, error.kind) == (1, kind)
     assert find_process(child) is None
     assert list(cell.run(cell_work.double, [4], seconds=patient)) == [8]
+
+
+def test_a_child_that_dies_while_it_starts_is_started_again(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(
+        f'#!/bin/sh\n[ -e {tmp_path}/twice ] && exec {sys.executable} "$@"\n'
+        f"[ -e {tmp_path}/once ] && touch {tmp_path}/twice\ntouch {tmp_path}/once\nkill -9 $$\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    assert list(cell.run(cell_work.double, [4], seconds=patient)) == [8]
+    assert (tmp_path / "twice").exists()
+
+
+def test_where_no_child_starts_this_machine_is_to_blame(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "_START_TRIES", RetryPolicy(num_tries=2, first_wait_seconds=0))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StorageError, match="the process for decoding does not start: it ended with exit code 1"):
+        list(cell.run(cell_work.double, [4], seconds=patient))
 
 
 def test_each_item_may_take_its_own_time(cell: Cell) -> None:

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar
 
 from vidcnn.errors import InternalError, StorageError
 from vidcnn.processes import memory_bytes, queue_seconds, waits_for_disk
+from vidcnn.retrying import RetryPolicy, retrying
 from vidcnn.video.cell_channel import receive, send
 from vidcnn.video.cell_status import STATUS_BYTES, CellStatus
 from vidcnn.video.cell_worker import END, ERROR, NEXT, READY
@@ -37,6 +38,7 @@ FailureKind = Literal["crash", "timeout", "storage"]
 _LOOK_SECONDS = 0.5
 """How often to look whether a child that says nothing makes headway."""
 _START_SECONDS = 300.0
+_START_TRIES = RetryPolicy(num_tries=4, first_wait_seconds=0.2)
 _MAX_IDLE_BYTES = 2**30
 """A child that has more memory than this when it has done its work is replaced: libav and PyAV leak some."""
 _MAX_RUNS = 1000
@@ -123,7 +125,7 @@ class Cell:
 
     def _started(self, module: str) -> _Child:
         if self._child is None:
-            self._child = _Child(self._yields, module)
+            self._child = retrying(lambda: _Child(self._yields, module), policy=_START_TRIES)
             self._num_started += 1
         return self._child
 

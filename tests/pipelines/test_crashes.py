@@ -15,7 +15,6 @@ from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import InternalError, VidcnnError
 from vidcnn.pipelines import counting, dataset
-from vidcnn.pipelines.dry_run import plan_source
 from vidcnn.pipelines.infer import run_inference
 
 pytestmark = pytest.mark.ray
@@ -113,23 +112,6 @@ def test_a_fault_of_the_program_ends_the_run_with_its_own_message_and_blames_no_
     assert f"faulty_{'plans' if stage == 'plan' else 'batches'}" in "".join(info.value.__notes__)
     committed = pq.read_table(tmp_path / "preds").to_pylist() if (tmp_path / "preds").exists() else []
     assert {row["video"] for row in committed} <= {"a_good.mp4"}
-
-
-@pytest.mark.slow
-def test_a_dry_run_counts_what_kills_or_stalls_its_planner_as_bad_and_all_others(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path
-) -> None:
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    for name in ("a", "plan_dies", "plan_hangs", "plan_kills", "z"):
-        write_short(videos, name)
-    monkeypatch.setattr(dataset, "CountStage", crashing.FaultyCount)
-    plan = plan_source(spec(videos, bundle, tmp_path / "preds.parquet"))
-    assert (plan.num_videos_planned, plan.num_clips) == (3, 6)
-    assert [(name, reason.partition(",")[0]) for name, reason in plan.bad_videos] == [
-        ("plan_hangs.mp4", "reading it took too long"),
-        ("plan_kills.mp4", "the process that reads it died"),
-    ]
 
 
 @pytest.mark.slow

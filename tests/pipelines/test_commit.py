@@ -1,0 +1,130 @@
+"""What becomes of news from the stages, without any stage: committed once, left undone, or known to be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_collector import SCHEMA, piece
+from vidcnn.errors import StorageError, VidcnnError, VideoError
+from vidcnn.pipelines import commit
+from vidcnn.pipelines.commit import Committer, redo_lost
+from vidcnn.pipelines.stages import pack_video, video_table
+from vidcnn.pipelines.todo import Todo
+from vidcnn.predictions.ledger import VideoKey
+from vidcnn.predictions.output import Output
+from vidcnn.progress import ProgressDisplay, RunProgress
+from vidcnn.scoring import Undone, video_without_plan
+from vidcnn.sources import SourceVideo
+
+VIDEO = SourceVideo("a.mp4", "/a.mp4", False, 1, 2, None, None)
+KEY = VideoKey("a.mp4", 1, 2)
+
+
+def todo_of(*videos: SourceVideo) -> Todo:
+    table = video_table(pack_video(video, None) for video in videos)
+    return Todo((table,), len(videos), 0, len(videos), 1, videos)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Output]:
+    with Output.open(str(tmp_path / "preds"), schema=SCHEMA, settings={"model": "none"}) as output:
+        yield output
+
+
+def committer(output: Output) -> Committer:
+    progress = RunProgress(1, 1)
+    return Committer(output, progress, ProgressDisplay(lambda: (0.0, ""), enabled=False))
+
+
+def whole(attempt: str = "a") -> list[Any]:
+    return [piece(attempt, [0, 1], 2, segment=index) for index in range(4)]
+
+
+def test_segments_are_committed_when_one_attempt_has_made_them_whole(output: Output) -> None:
+    taking = committer(output)
+    taking.take([[piece("a", [0], 2)], [piece("b", [1], 2)], [piece("b", [0], 2)], whole("c")[1:]])
+    assert taking.num_segments == 4
+    assert output.is_done(KEY)
+    assert output.summary().num_clips == 8
+    assert taking.lost(todo_of(VIDEO)) == []
+
+
+def test_what_is_not_whole_is_lost_and_not_mixed_with_what_comes_later(output: Output) -> None:
+    taking = committer(output)
+    taking.take([[*whole()[1:], piece("a", [0], 2)]])
+    assert taking.lost(todo_of(VIDEO)) == [VIDEO]
+    taking.take([[piece("a", [1], 2)]])
+    assert not output.is_done(KEY)
+
+
+def test_what_is_left_undone_is_not_lost_and_keeps_its_reason(output: Output) -> None:
+    taking = committer(output)
+    taking.take([[Undone(KEY, "it cannot be read")]])
+    assert taking.undone == {"a.mp4": "it cannot be read"}
+    assert taking.lost(todo_of(VIDEO)) == []
+    assert not output.is_done(KEY)
+
+
+def test_a_video_that_is_gone_has_its_row_and_is_done_again_whatever_comes_back(output: Output) -> None:
+    taking = committer(output)
+    taking.take([[video_without_plan(KEY, VideoError("changed", "the file does not exist"), SCHEMA)]])
+    assert taking.lost(todo_of(VIDEO)) == []
+    assert output.summary().num_errors == {"changed": 1}
+    assert not output.is_done(KEY)
+    committer(output).take([whole()])
+    assert output.is_done(KEY)
+    assert output.summary().num_errors == {"timeout": 8}
+
+
+def test_storage_that_gives_nothing_any_more_ends_the_run(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "_MAX_UNDONE_IN_A_ROW", 3)
+
+    def undone(number: int) -> Undone:
+        return Undone(VideoKey(f"{number}.mp4", 1, 1), "it cannot be read")
+
+    taking = committer(output)
+    taking.take([[undone(1), undone(2)], whole(), [undone(3), undone(4)]])
+    with pytest.raises(StorageError, match=r"the last 3 videos could not be read, such as 5\.mp4: it cannot be read"):
+        taking.take([[undone(5)]])
+
+
+def redo(output: Output, taking: Committer, monkeypatch: pytest.MonkeyPatch, *rounds: list[Any]) -> int:
+    """Do again what is lost, with what each round gives; return the number of rounds, negative if it was given up."""
+    given = iter(rounds)
+    num_rounds = 0
+
+    def score(*_: Any) -> Iterator[list[Any]]:
+        nonlocal num_rounds
+        num_rounds += 1
+        yield next(given, [])
+
+    monkeypatch.setattr(commit, "score_videos", score)
+    monkeypatch.setattr(commit, "replace", lambda settings, **_: settings)
+    try:
+        redo_lost(output, None, None, todo_of(VIDEO), taking)  # type: ignore[arg-type]
+    except VidcnnError as error:
+        return -num_rounds if "died again and again, last over clips of a.mp4" in error.message else 0
+    return num_rounds
+
+
+def test_what_is_lost_is_done_again_for_as_long_as_that_gives_rows(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third, fourth = ([one] for one in whole())
+    assert redo(output, committer(output), monkeypatch, first, [], second, [], third, [], fourth) == 7
+    assert output.is_done(KEY)
+
+
+def test_processes_that_give_nothing_twice_are_given_up(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert redo(output, committer(output), monkeypatch, whole()[:1], [], []) == -3
+    assert not output.is_done(KEY)
+
+
+def test_nothing_is_done_again_where_nothing_is_lost(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    taking = committer(output)
+    taking.take([[Undone(KEY, "it cannot be read")]])
+    assert redo(output, taking, monkeypatch) == 0

@@ -1,0 +1,33 @@
+"""What a run would do, counted without doing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines import crashing
+from tests.pipelines.test_crashes import bundle, marks, spec, write_short
+from vidcnn.pipelines import dataset
+from vidcnn.pipelines.dry_run import plan_source
+
+__all__ = ["bundle", "marks"]
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.mark.slow
+def test_a_dry_run_counts_what_kills_or_stalls_its_planner_as_bad_and_all_others(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("a", "plan_dies", "plan_hangs", "plan_kills", "z"):
+        write_short(videos, name)
+    monkeypatch.setattr(dataset, "CountStage", crashing.FaultyCount)
+    plan = plan_source(spec(videos, bundle, tmp_path / "preds.parquet"))
+    assert (plan.num_videos_planned, plan.num_clips) == (3, 6)
+    assert [(name, reason.partition(",")[0]) for name, reason in plan.bad_videos] == [
+        ("plan_hangs.mp4", "reading it took too long"),
+        ("plan_kills.mp4", "the process that reads it died"),
+    ]

@@ -1,0 +1,72 @@
+"""Clips for training from a process that may die, and from storage that may fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pipelines.crashing import CrashingOrder
+from tests.training.footage import broken, film, training_data
+from vidcnn.errors import StorageError
+from vidcnn.retrying import RetryPolicy
+from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
+from vidcnn.training.feed import DirectLoader
+from vidcnn.video.cell import Cell
+
+AT_ONCE = RetryPolicy(num_tries=2, first_wait_seconds=0)
+
+
+@pytest.fixture
+def cell() -> Iterator[Cell]:
+    cell = Cell()
+    yield cell
+    cell.close()
+
+
+def test_clips_are_those_that_this_process_would_load(tmp_path: Path, cell: Cell) -> None:
+    videos = [film(tmp_path, f"{index}.mp4", label=index % 4) for index in range(4)]
+    data = training_data([*videos, broken(tmp_path, "5.mp4")], videos[:1])
+    loader, direct = CellLoader(data, cell), DirectLoader(data)
+    for samples in (range(4), range(3, 9)):
+        loaded, expected = loader.finish(loader.start_samples(samples)), direct.start_samples(samples)
+        assert np.array_equal(loaded.pixels, expected.pixels)
+        assert np.array_equal(loaded.flipped, expected.flipped)
+        assert [(number, str(error)) for number, error in loaded.failures] == [
+            (number, str(error)) for number, error in expected.failures
+        ]
+    assert np.array_equal(loader.start_views(0).pixels, direct.start_views(0).pixels)
+
+
+def test_what_kills_the_process_costs_one_sample(tmp_path: Path, cell: Cell) -> None:
+    videos = [film(tmp_path, f"{index}.mp4", label=index % 4) for index in range(4)]
+    data: Any = training_data(videos, order=CrashingOrder(len(videos), poison=6, survivor=os.getpid()))
+    expected = DirectLoader(data).start_samples(range(4, 8))
+    loaded = CellLoader(data, cell).start_samples(range(4, 8))
+    ((index, error),) = loaded.failures
+    assert (index, error.kind) == (2, "decoder_crash")
+    good = [0, 1, 3]
+    assert np.array_equal(loaded.pixels[good], expected.pixels[good])
+    assert (loaded.pixels[2] == 0).all()
+
+
+def test_storage_that_fails_is_no_bad_sample(tmp_path: Path, cell: Cell) -> None:
+    video = film(tmp_path, "a.mp4")
+    lost = replace(video, video=replace(video.video, error="cannot be read: input/output error", error_kind=None))
+    with pytest.raises(StorageError, match="input/output error"):
+        CellLoader(training_data([lost]), cell, AT_ONCE).start_samples(range(1))
+
+
+def test_a_first_sample_is_looked_for_elsewhere(tmp_path: Path, cell: Cell) -> None:
+    good = training_data([broken(tmp_path, "a.mp4"), film(tmp_path, "b.mp4")])
+    assert find_no_sample_in_cell(good, cell) is None
+    failure = find_no_sample_in_cell(training_data([broken(tmp_path, "a.mp4")]), cell)
+    assert failure is not None
+    assert "no clip can be taken of any of the videos: a.mp4" in failure.message
+    deadly: Any = training_data([film(tmp_path, "c.mp4")], order=CrashingOrder(1, poison=0, survivor=os.getpid()))
+    assert find_no_sample_in_cell(deadly, cell) is None  # the workers will tell which one it was

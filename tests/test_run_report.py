@@ -35,7 +35,7 @@ def progress_of() -> RunProgress:
 
 
 def record_of() -> RunRecord:
-    return RunRecord("ab12cd34", 9, 1, progress_of(), {"b": 1, "a": [2]}, SUMMARY)
+    return RunRecord("ab12cd34", 9, 1, {"c": "it cannot be read"}, progress_of(), {"b": 1, "a": [2]}, SUMMARY)
 
 
 def only_report(folder: Path) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def test_a_report_says_what_the_run_did_and_what_the_table_holds() -> None:
     assert (values["started"], values["ended"]) == ("2027-01-15T08:00:00.000Z", "2027-01-15T08:00:12.500Z")
     assert (values["seconds"], values["exit_code"], values["error"]) == (12.5, 0, None)
     assert (values["videos_listed"], values["videos_done"], values["videos_waiting"]) == (9, 2, 1)
+    assert values["videos_undone"] == 1
     assert (values["clips"], values["predictions"], values["error_rows"]) == (20, 18, {"truncated": 2})
     assert (values["bad_videos"], values["version"]) == (1, __version__)
     assert values["table"] == {

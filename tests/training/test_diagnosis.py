@@ -27,9 +27,9 @@ def test_arithmetic_is_at_fault_if_float32_gives_numbers_in_every_worker() -> No
     error = told(SOUND, replace(SOUND, bad_gradients=("layer4.weight",)))
     assert isinstance(error, ModelError)
     assert error.message.startswith("in step 7 the gradient of layer4.weight is not a number in bf16 but is one where")
-    assert error.hint.startswith("train with --precision fp32 into another --out")
+    assert error.hint.startswith("train with --precision fp32")
     both = told(SOUND, is_compiled=True)
-    assert both.hint.startswith("train with --precision fp32 and --compile off into another --out")
+    assert both.hint.startswith("train with --precision fp32 and --compile off")
     assert told(SOUND, precision="fp32").hint == "report it with the version of torch and the processor's name"
 
 
@@ -38,13 +38,13 @@ def test_the_rate_is_at_fault_if_the_weights_to_begin_with_give_numbers() -> Non
     assert isinstance(error, DataError)
     assert error.message.startswith("in step 7 the loss of b0.mp4, b2.mp4 is not a number: the weights have grown too")
     assert "the largest is 3e+27" in error.message
-    assert "into another --out" in error.hint
+    assert error.hint == "lower --lr, or set --clip-norm 1"
 
 
 def test_the_videos_are_looked_at_if_no_weights_give_numbers() -> None:
     error = told(replace(SOUND, is_finite=False, began_finite=False, bad_losses=(0, 1), bad_plain_losses=(1,)), SOUND)
     assert isinstance(error, DataError)
-    assert error.hint == "look at a1.mp4 and their labels; mend or leave them out, and train into another --out"
+    assert error.hint == "look at a1.mp4 and their labels: mend or leave them out"
 
 
 def test_weights_that_are_no_numbers_to_begin_with_are_told() -> None:

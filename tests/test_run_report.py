@@ -35,7 +35,15 @@ def progress_of() -> RunProgress:
 
 
 def record_of() -> RunRecord:
-    return RunRecord("ab12cd34", 9, 1, {"c": "it cannot be read"}, progress_of(), {"b": 1, "a": [2]}, SUMMARY)
+    return RunRecord(
+        "ab12cd34",
+        9,
+        1,
+        {"c": "it cannot be read"},
+        progress_of(),
+        {"precision": "bf16", "compiled": False, "a": [2]},
+        SUMMARY,
+    )
 
 
 def only_report(folder: Path) -> dict[str, Any]:
@@ -59,7 +67,9 @@ def test_a_report_says_what_the_run_did_and_what_the_table_holds() -> None:
     assert values["table"] == {
         "videos": 9, "clips": 40, "predictions": 38, "error_rows": {"truncated": 2}, "bad_videos": 1
     }  # fmt: skip
-    assert values["settings_sha256"] == hashlib.sha256(b'{"a": [2], "b": 1}').hexdigest()
+    assert (
+        values["settings_sha256"] == hashlib.sha256(b'{"a": [2], "compiled": false, "precision": "bf16"}').hexdigest()
+    )
 
 
 def test_every_field_is_explained() -> None:

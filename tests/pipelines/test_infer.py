@@ -144,7 +144,7 @@ def test_other_settings_on_the_same_output_are_refused_by_name(
     out = shutil.copy(finished, tmp_path)
     result = vidcnn("infer", videos, "--out", out, "--model", bundle, "--quiet", "--stride", "2")
     assert result.returncode == 1
-    assert "clip_stride was null, now 2" in result.stderr
+    assert "was written with other clips: fps 15, now none, stride none, now 2" in result.stderr
     assert "Traceback" not in result.stderr
     assert Path(out).read_bytes() == finished.read_bytes()
 
@@ -189,7 +189,7 @@ def test_a_dry_run_tells_that_the_output_is_held_or_has_other_settings(
     arguments = ("infer", videos, "--out", out, "--model", bundle, "--dry-run")
     other = vidcnn(*arguments, "--stride", "2", timeout=600)
     assert other.returncode == 1
-    assert "was written with other clips: stride 1, now 2" in other.stderr
+    assert "was written with other clips: fps 15, now none, stride none, now 2" in other.stderr
     with Output.open(str(out), schema=pq.read_schema(out)):
         held = vidcnn(*arguments, timeout=600)
     assert held.returncode == 75

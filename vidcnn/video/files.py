@@ -30,7 +30,11 @@ _ASKS_SIZE = 0x10000
 """libav's AVSEEK_SIZE: tell the size and stay."""
 
 READ_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
-"""How often the same bytes of object storage are asked for; a video that fails is then tried again as a whole."""
+"""How often the same bytes are asked for; a video that fails is then tried again as a whole."""
+
+
+class _BadAnswerError(StorageError):
+    """Bytes did not come, and are worth another try at once."""
 
 
 class VideoFile:
@@ -77,7 +81,7 @@ class VideoFile:
         if wanted <= 0:
             return b""
         try:
-            data = retrying(lambda: self._read_all(wanted), policy=self._policy)
+            data = retrying(lambda: self._read_all(wanted), policy=self._policy, errors=(_BadAnswerError,))
         except (StorageError, VideoError) as error:
             self._failure = error
             raise
@@ -132,9 +136,11 @@ class VideoFile:
                     raise VideoError("changed", "the file became shorter while it was read")
         except (OSError, ValueError) as error:
             self._reopen()
-            raise StorageError(str(video_fault(error, self._location))) from error
+            # A client of object storage has asked several times before it raises anything.
+            kind = StorageError if is_remote(self._location) else _BadAnswerError
+            raise kind(str(video_fault(error, self._location))) from error
         self._reopen()
-        raise StorageError(f"it cannot be read: the storage does not give the {wanted} bytes from {self._place} on")
+        raise _BadAnswerError(f"it cannot be read: the storage does not give the {wanted} bytes from {self._place} on")
 
     def _ends_right(self, data: bytes) -> bool:
         """Tell whether the last bytes of an answer are those that are there.

@@ -22,6 +22,8 @@ _LIKE = 3.0
 """Videos are like others that are at most so much larger."""
 _NUM_WINDOWS = 32
 _SHORTEST_WINDOW_SECONDS = 0.5
+_SHORTEST_SPAN_SECONDS = 5.0
+"""The first rows come in a burst, which says nothing of the speed."""
 
 
 class Work(NamedTuple):
@@ -144,7 +146,7 @@ class Forecast:
         return self._done.num_clips / total if total else 0.0
 
     def seconds(self, now: float) -> float | None:
-        """Return how long the rest takes; None before that can be told.
+        """Return how long the rest takes; None before that can be told, some seconds after the first rows.
 
         Nothing is known of why nothing is finished for a long time, so that may go on for as long as it has.
         """
@@ -157,7 +159,7 @@ class Forecast:
             self._done.num_clips - first.num_clips,
             self._done.size_bytes - first.size_bytes,
         )
-        if span <= 0 or clips <= 0:
+        if span < _SHORTEST_SPAN_SECONDS or clips <= 0:
             return None
         with_clips = left.num_clips / clips
         with_size = left.size_bytes / size if size > 0 else with_clips

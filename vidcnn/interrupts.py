@@ -12,6 +12,7 @@ is as safe as SIGKILL. Signals that come within a second of each other are one.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -63,6 +64,13 @@ def own_process() -> None:
     _state.owns_process = True
     _take_signals()
     signal.signal(signal.SIGALRM, _look_again)
+    atexit.register(_ignore_signals)  # as the first one, so that it is called last
+
+
+def _ignore_signals() -> None:
+    """Let no signal change the exit code any more: Python gives its handlers back before the process ends."""
+    for number in (*_NUMBERS, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def begin() -> None:

@@ -216,7 +216,7 @@ def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table
         assert rows(out) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_driver_that_is_killed_between_two_commits_is_made_good_by_the_next_run(
     nodes: Nodes, source: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -236,7 +236,7 @@ def test_a_driver_that_is_killed_between_two_commits_is_made_good_by_the_next_ru
     assert rows(out) == rows(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ctrl_c_leaves_the_job_to_itself_where_nobody_can_be_asked(
     nodes: Nodes, source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:

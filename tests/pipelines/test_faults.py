@@ -49,7 +49,7 @@ SCHEMA = pa.schema({"video": pa.string(), "clip": pa.int64(), "score": pa.float6
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kills_of_each_process_in_each_phase_cost_no_row_and_double_and_change_none(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     program = PROJECT / "benchmarks" / "faults.py"

@@ -106,8 +106,12 @@ def score_rows(batch: ClipBatch, scores: Scores | None, row_format: RowFormat) -
         if len(mine):
             assert scores is not None
             yield _piece(planned, batch.attempt, _predictions(planned, clips[mine], mine, scores, row_format))
-    undone = {batch.segments[ref.segment].video: error for ref, error in batch.failures if _is_passing(error)}
-    yield from (Undone(video, error.message) for video, error in undone.items())
+    undone = {
+        batch.segments[ref.segment].video: error.message
+        for ref, error in batch.failures
+        if isinstance(error, StorageError)
+    }
+    yield from (Undone(video, reason) for video, reason in undone.items())
     for ref, error in batch.failures:
         if isinstance(error, VideoError):
             planned = batch.segments[ref.segment]
@@ -174,10 +178,6 @@ def _failure(planned: PlannedSegment, clip: int, error: VideoError, schema: pa.S
         start_seconds=segment.start_seconds[[clip]],
         end_seconds=segment.end_seconds[[clip]],
     )
-
-
-def _is_passing(error: VideoError | StorageError) -> bool:
-    return isinstance(error, StorageError)
 
 
 def _piece(planned: PlannedSegment, attempt: str, rows: pa.Table) -> Piece:

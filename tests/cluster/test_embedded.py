@@ -80,6 +80,26 @@ def base() -> Iterator[str]:
         yield folder
 
 
+# Takes a title as Ray's agents do, and prints the environment that others see of it.
+TITLED = """
+import ray._raylet
+ray._raylet.setproctitle("ray::DashboardAgent")
+print(open("/proc/self/environ").read())
+"""
+
+
+def test_a_title_does_not_hide_the_mark_of_a_process(base: str) -> None:
+    with driver("python", base) as (_, scratch):
+        (raylet,) = [pid for pid, name in find_servers(scratch).items() if name == "raylet"]
+        given = dict(pair.split("=", 1) for pair in Path(f"/proc/{raylet}/environ").read_text().split("\0") if pair)
+        mark = {MARK: given.pop(MARK)}
+        for order in (mark | given, given | mark):
+            shown = subprocess.run(
+                [sys.executable, "-c", TITLED], env=order, capture_output=True, text=True, check=True
+            )
+            assert f"{MARK}={scratch}" in shown.stdout.split("\0")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("server", "waits_in"), [("raylet", "python"), ("GCS", "python"), ("GCS", "ray")])
 def test_when_ray_dies_the_driver_ends_in_order_with_a_line_and_leaves_nothing(

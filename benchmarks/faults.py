@@ -25,6 +25,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from killing.places import Place
 from killing.run import RUN_SECONDS, Kill, Record, Run, Stage
@@ -132,10 +133,60 @@ class Trial:
 
     def _compare(self, *, is_whole: bool) -> None:
         difference = compare(by_clip(self._place.read()), self._stage.expected, is_whole=is_whole)
-        if is_whole or difference:
-            self.difference = difference
-            if self.records:
-                self.records[-1].difference = difference
+        self.difference = self.difference.plus(difference)
+        if self.records:
+            self.records[-1].difference = self.records[-1].difference.plus(difference)
+
+
+class Account:
+    """What all trials come to."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.difference = Difference()
+        self.num_runs = 0
+        self.num_missed = 0
+
+    def add(self, trial: Trial) -> None:
+        """Count a trial that has ended."""
+        self.records += trial.records
+        self.difference = self.difference.plus(trial.difference)
+        self.num_runs += trial.num_runs
+        self.num_missed += len(trial.missed)
+
+    @property
+    def num_silent(self) -> int:
+        """Runs that were not killed themselves, and ended with an error and no word about it."""
+        return sum(
+            record.exit_code not in (0, None) and record.victim != "driver" and not record.said
+            for record in self.records
+        )
+
+    def summary(self) -> str:
+        """Return all of it in a line."""
+        return (
+            f"{len(self.records)} kills in {self.num_runs} runs, {self.num_missed} missed; rows: {self.difference}; "
+            f"{self.num_silent} runs ended without a word"
+        )
+
+    def report(self, seed: int, seconds: float) -> dict[str, Any]:
+        """Return all of it for a file."""
+        return {
+            "date": datetime.now(UTC).date().isoformat(),
+            "cores": len(os.sched_getaffinity(0)),
+            "load_average": round(os.getloadavg()[0], 1),
+            "machine": platform.machine(),
+            "python": platform.python_version(),
+            "versions": {name: version(name) for name in ("ray", "pyarrow", "av", "torch")},
+            "seed": seed,
+            "kills": len(self.records),
+            "missed": self.num_missed,
+            "runs": self.num_runs,
+            "seconds": round(seconds),
+            "rows": asdict(self.difference),
+            "silent": self.num_silent,
+            "records": [asdict(record) for record in self.records],
+        }
 
 
 def draw(number: int, seed: int, only: str, *, short: bool = False) -> deque[Kill]:
@@ -168,14 +219,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     planned = draw(arguments.kills, arguments.seed, arguments.only, short=arguments.short)
     tables = deque(table for table in TABLES if table[0] in arguments.storage.split(","))
-    records: list[Record] = []
-    difference = Difference()
-    num_runs = num_missed = 0
+    account = Account()
     began = time.monotonic()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
         stage = Stage(scratch, stack.enter_context(running_server()))
-        while planned and num_missed <= 2 * arguments.kills:
+        while planned and account.num_missed <= 2 * arguments.kills:
             first = planned.popleft()
             rng = random.Random(first.seed)
             storage, is_file = tables[0]
@@ -189,31 +238,13 @@ def main() -> None:
             for missed in trial.missed:
                 print(f"seed {missed.seed:<6} {missed.victim:10} {missed.phase:8} missed", flush=True)
                 planned.append(Kill(rng.randrange(10**6), missed.victim, missed.phase))
-            records += trial.records
-            num_missed += len(trial.missed)
-            num_runs += trial.num_runs
-            difference = difference.plus(trial.difference)
-    seconds = time.monotonic() - began
-    print(f"{len(records)} kills in {num_runs} runs, {num_missed} missed, {seconds:.0f} s")
-    print(f"rows lost, double and changed: {difference.lost}, {difference.double}, {difference.changed}")
-    report = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": round(os.getloadavg()[0], 1),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("ray", "pyarrow", "av", "torch")},
-        "seed": arguments.seed,
-        "kills": len(records),
-        "missed": num_missed,
-        "runs": num_runs,
-        "seconds": round(seconds),
-        "rows": asdict(difference),
-        "records": [asdict(record) for record in records],
-    }
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
-    if difference or len(records) < arguments.kills:
+            account.add(trial)
+            print(f"    so far {account.summary()}", flush=True)
+            if arguments.out:
+                report = account.report(arguments.seed, time.monotonic() - began)
+                arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"{account.summary()} in {time.monotonic() - began:.0f} s")
+    if account.difference or account.num_silent or len(account.records) < arguments.kills:
         raise SystemExit(1)
 
 

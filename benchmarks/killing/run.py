@@ -64,10 +64,11 @@ class Record:
     def __str__(self) -> str:
         """Return the line."""
         times = f" x{self.num_struck}" if self.num_struck > 1 else ""
+        said = self.said or "(said nothing)" if self.exit_code else "well"
         wrong = f"; {self.difference}" if self.difference else ""
         return (
             f"seed {self.seed:<6} {self.victim + times:10} {self.phase:8} {self.moment:14} {self.table:12} "
-            f"{self.rows_committed:5} of {self.rows_planned} rows committed, exit {self.exit_code}: {self.said}{wrong}"
+            f"{self.rows_committed:5} of {self.rows_planned} rows committed, exit {self.exit_code}: {said}{wrong}"
         )
 
 
@@ -155,7 +156,7 @@ class Run:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
         self._errors.close()
-        return code, next((line for line in lines if line.strip()), "" if code == 0 else "(said nothing)")[:160]
+        return code, next((line for line in lines if line.strip()), "")[:160]
 
     def abandon(self) -> None:
         """Kill the run, if it is still there, and all that it has started."""

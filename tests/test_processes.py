@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-from vidcnn.processes import ProcessId, descendants, end_processes, runs
+from vidcnn.processes import ProcessId, descendants, end_processes, is_ending, runs
 
 SLEEP = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
@@ -34,3 +34,15 @@ def test_processes_that_have_ended_are_not_waited_for() -> None:
     found = [process for process in descendants() if process.pid == child.pid]
     child.communicate(b"\n")
     end_processes(found, patience_seconds=60)
+
+
+def test_a_process_is_ending_once_it_has_nothing_more_to_do() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not is_ending(child.pid)
+    child.kill()
+    deadline = time.monotonic() + 10
+    while not is_ending(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_ending(child.pid)  # a zombie
+    child.communicate()
+    assert is_ending(child.pid)  # nothing

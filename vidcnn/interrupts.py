@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -43,6 +43,7 @@ class _State:
         when: When a signal was last heeded; None before the first.
         asked: What another thread wants to be raised.
         hints: What becomes of the work that is done, for each `interruptible` block.
+        last_acts: What is to be done when the last line is written.
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class _State:
         self.when: float | None = None
         self.asked: BaseException | None = None
         self.hints: list[str] = []
+        self.last_acts: list[Callable[[], None]] = []
 
 
 _state = _State()
@@ -80,6 +82,7 @@ def begin() -> None:
 
 def finish(exit_code: int) -> None:
     """Say that all is done and told: a signal now ends the process as it would have ended."""
+    _act_last()
     if _state.owns_process:
         for number in _NUMBERS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -92,7 +95,21 @@ def leave(exit_code: int) -> None:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
+        _act_last()
         os._exit(exit_code)
+
+
+def when_all_is_told(act: Callable[[], None]) -> None:
+    """Call something when the command has written its last line; now where the process is not a command's own."""
+    if _state.owns_process:
+        _state.last_acts.append(act)
+    else:
+        act()
+
+
+def _act_last() -> None:
+    while _state.last_acts:
+        _state.last_acts.pop()()
 
 
 def was_interrupted() -> bool:

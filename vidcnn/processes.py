@@ -17,6 +17,9 @@ LOW_PRIORITY = 10
 """Niceness of what shares processors with a model that should have them first."""
 
 
+_EXITING = 0x4
+
+
 class ProcessId(NamedTuple):
     """A process, told apart from a later one of the same number.
 
@@ -119,6 +122,16 @@ def waits_for_disk(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] == b"D"
     except (OSError, IndexError):
         return False
+
+
+def is_ending(pid: int) -> bool:
+    """Tell whether a process has ended, or is about to (proc(5), /proc/pid/stat; PF_EXITING in linux/sched.h)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return fields[0] in (b"Z", b"X") or bool(int(fields[6]) & _EXITING)
 
 
 def _is_alive(process: ProcessId) -> bool:

@@ -25,6 +25,8 @@ _TASK = re.compile(r"^ray::.*DecodeStage")
 _CELL = re.compile(r"^\S*python\S* .*-m vidcnn\.video\.cell")
 _ACTOR = re.compile(r"^ray::MapWorker.*ScoreStage")
 _RAYLET = re.compile(r"^\S*/raylet ")
+_WITNESS = re.compile(r"^\S*python\S* .*-m vidcnn\.cluster\.witness")
+_WITNESS_SECONDS = 5.0
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -69,8 +71,11 @@ class Processes:
         return [pid for pid in self.find("task") if pid in tasks]
 
     def end(self) -> None:
-        """Kill what is left of the command: Ray's processes notice only after a while that it is gone."""
-        self._titles()
+        """Let the command's witness say its word, and kill what is left: Ray's processes notice after a while only."""
+        for pid, title in self._titles():
+            if _WITNESS.search(title):
+                with suppress(psutil.Error, psutil.TimeoutExpired):
+                    self._seen[pid].wait(_WITNESS_SECONDS)
         for process in self._seen.values():
             with suppress(psutil.Error):
                 process.kill()

@@ -120,8 +120,31 @@ def test_when_ray_dies_the_driver_ends_in_order_with_a_line_and_leaves_nothing(
         assert os.listdir(base) == []
 
 
+def kill_witness_of(scratch: str) -> None:
+    (witness,) = [process for process in psutil.process_iter() if is_witness(process, scratch)]
+    witness.kill()
+
+
+def is_witness(process: psutil.Process, scratch: str) -> bool:
+    try:
+        return {"vidcnn.cluster.witness", scratch} <= set(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def test_a_killed_driver_leaves_neither_process_nor_file_and_a_line_is_written(base: str) -> None:
+    with driver("python", base) as (process, scratch):
+        assert processes_with(MARK, scratch)
+        process.kill()
+        _, stderr = process.communicate(timeout=60)  # returns when the witness has ended, too
+        assert stderr.startswith("vidcnn: the command ended abruptly: it was killed")
+        assert stderr.endswith("        what was done stays\n")
+        assert processes_with(MARK, scratch) == []
+        assert os.listdir(base) == []
+
+
 @pytest.mark.slow
-def test_what_a_killed_driver_leaves_goes_with_the_next_run_and_nothing_else_does(
+def test_what_a_killed_driver_leaves_without_a_witness_goes_with_the_next_run_and_nothing_else_does(
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_TMPDIR", base)
@@ -131,6 +154,7 @@ def test_what_a_killed_driver_leaves_goes_with_the_next_run_and_nothing_else_doe
         log = Path(scratch) / "session_latest" / "logs" / "raylet.out"
         reader = subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
+            kill_witness_of(scratch)
             process.kill()
             process.wait()
             assert processes_with(MARK, scratch)

@@ -15,8 +15,9 @@ from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
 from vidcnn.cluster.watch import MARK, Watch, find_servers
+from vidcnn.cluster.witness import Witness
 from vidcnn.errors import RayDiedError, VidcnnError
-from vidcnn.interrupts import uninterrupted
+from vidcnn.interrupts import last_hint, uninterrupted
 from vidcnn.processes import end_processes, processes_with
 from vidcnn.scratch import scratch_directory
 
@@ -47,15 +48,17 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     with (
         silence() if quiet else nullcontext(),
         scratch_directory("vidcnn-ray-", _scratch_base(), end_users=_end_users) as scratch,
+        Witness(scratch, last_hint()) as witness,
     ):
         os.environ[MARK] = str(scratch)
         is_dead = False
         try:
-            with _start_ray(num_gpus, scratch):
+            with _start_ray(num_gpus, scratch, witness):
                 resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
                 yield Machine(resources.get("CPU", 1.0), resources.get("GPU", 0.0), resources.get("memory", 2.0**30))
         except RayDiedError:
             is_dead = True
+            witness.stay()
             raise
         finally:
             with uninterrupted():
@@ -87,7 +90,7 @@ def _scratch_base() -> Path:
     return usual if os.access(usual, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
-def _start_ray(num_gpus: int | None, scratch: Path) -> ExitStack:
+def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitStack:
     """Start Ray, and return the watch over it, to be left when it is to end."""
     others: set[int] = set()  # what attempts that failed have started
     for num_left in reversed(range(_NUM_ATTEMPTS)):
@@ -109,6 +112,7 @@ def _start_ray(num_gpus: int | None, scratch: Path) -> ExitStack:
                     continue
                 raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
             watch.has_started()
+            witness.watch(_servers_besides(others, scratch))
             return stack.pop_all()
     raise AssertionError("the last attempt returns or raises")
 

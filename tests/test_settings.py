@@ -27,6 +27,7 @@ RECORDED: dict[str, Any] = {
     "top_k": 5,
     "precision": "bf16",
     "compiled": False,
+    "labels": ["run", "walk", "stand"],
     "column video": "string",
 }
 
@@ -80,6 +81,8 @@ def test_other_values_differ(one: Any, other: Any) -> None:
             ["another way of computing: compiled off, now on, precision bf16, now fp32"],
         ),
         ({"top_k": 3}, ["other settings: top k 5, now 3"]),
+        ({"labels": ["run", "jump", "sit"]}, ["other labels: walk, now jump, and 1 more"]),
+        ({"labels": ["run", "walk"]}, ["other labels: 3 of them, now 2"]),
         ({"column embedding": "list"}, ["other columns: embedding none, now list"]),
     ],
 )
@@ -96,6 +99,7 @@ def test_what_differs_is_said_in_words(changes: dict[str, Any], words: list[str]
         {"clip_num_frames": 16.0, "top_k": 5.0},
         {"preprocessing": dict(reversed(RECORDED["preprocessing"].items()))},
         {"a_newer_setting": None},
+        {"labels": None},
         {"image_fps": 25},
         {"preprocessing": {**RECORDED["preprocessing"], "a_newer_one": None}},
     ],

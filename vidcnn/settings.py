@@ -64,7 +64,7 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], defaults: Mappin
         name: (was.get(name, defaults.get(name)), now.get(name, defaults.get(name))) for name in was.keys() | now.keys()
     }
     differing = {name: pair for name, pair in sorted(pairs.items()) if not is_same(*pair)}
-    phrases = _model(differing, was, now)
+    phrases = _model(differing, was, now) + _labels(differing)
     grouped: dict[str, list[str]] = {}
     for name, (before, after) in differing.items():
         group, words = _group(name)
@@ -97,6 +97,18 @@ def _model(differing: dict[str, tuple[Any, Any]], was: Mapping[str, Any], now: M
         return []
     names = [_weights(settings) for settings in (was, now)]
     return [f"other weights of {shown(now.get('model'))}: {names[0]}, now {names[1]}"]
+
+
+def _labels(differing: dict[str, tuple[Any, Any]]) -> list[str]:
+    """Take the names of the classes out of the settings that differ, and say which are others; old tables have none."""
+    was, now = differing.pop("labels", (None, None))
+    if was is None or now is None:
+        return []
+    if len(was) != len(now):
+        return [f"other labels: {len(was)} of them, now {len(now)}"]
+    pairs = [(one, other) for one, other in zip(was, now, strict=True) if one != other]
+    more = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return [f"other labels: {pairs[0][0]}, now {pairs[0][1]}{more}"]
 
 
 def _weights(settings: Mapping[str, Any]) -> str:

@@ -149,6 +149,20 @@ def test_other_settings_on_the_same_output_are_refused_by_name(
     assert Path(out).read_bytes() == finished.read_bytes()
 
 
+def test_rows_of_classes_with_other_names_are_not_added_to_a_table(
+    videos: Path, bundle: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = shutil.copy(finished, tmp_path)
+    renamed = shutil.copytree(bundle, tmp_path / "renamed")
+    card = json.loads((renamed / "model.json").read_text())
+    before, card["labels"] = card["labels"][0], ["another", *card["labels"][1:]]
+    (renamed / "model.json").write_text(json.dumps(card))
+    result = vidcnn("infer", videos, "--out", out, "--model", renamed, "--quiet")
+    assert result.returncode == 1
+    assert f"was written with other labels: {before}, now another" in result.stderr
+    assert Path(out).read_bytes() == finished.read_bytes()
+
+
 def test_too_many_bad_videos_among_the_first_ones_end_with_3_and_a_whole_table(
     videos: Path, bundle: Path, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ class Job:
             "model": self.bundle.architecture,
             "weights_sha256": self.bundle.weights_sha256,
             "weights": self.bundle.provenance.weights,
+            "labels": self.bundle.labels,
             **{f"clip_{name}": value for name, value in asdict(self.clips.sampling).items()},
             "step": self.clips.step,
             "num_clips": self.clips.num_clips,

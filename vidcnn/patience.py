@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from vidcnn.retrying import RetryPolicy
+from vidcnn.retrying import RetryPolicy, retrying
 
 _Result = TypeVar("_Result")
 
@@ -65,12 +65,4 @@ def patiently(act: Callable[[], _Result], sleep: Callable[[float], object] | Non
     Raises:
         Exception: What `act` raised the last time, or the first time that it was not `is_passing`.
     """
-    pauses = USUAL.waits()
-    while True:
-        try:
-            return act()
-        except Exception as error:
-            pause = next(pauses, None)
-            if pause is None or not is_passing(error):
-                raise
-        (sleep or time.sleep)(pause)
+    return retrying(act, policy=USUAL, sleep=sleep or time.sleep, is_passing=is_passing)

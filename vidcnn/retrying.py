@@ -46,7 +46,7 @@ def retrying(
     action: Callable[[], Value],
     *,
     policy: RetryPolicy = USUAL,
-    errors: tuple[type[Exception], ...] = (StorageError,),
+    is_passing: Callable[[Exception], bool] = lambda error: isinstance(error, StorageError),
     sleep: Callable[[float], object] = time.sleep,
 ) -> Value:
     """Call a function until it succeeds.
@@ -54,7 +54,7 @@ def retrying(
     Args:
         action: The function.
         policy: How often, and after which pauses.
-        errors: What is worth another try; everything else is raised at once.
+        is_passing: Whether an error is worth another try; else it is raised at once.
         sleep: Waits for some seconds.
 
     Returns:
@@ -66,6 +66,8 @@ def retrying(
     for wait in policy.waits():
         try:
             return action()
-        except errors:
-            sleep(wait)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+        sleep(wait)
     return action()

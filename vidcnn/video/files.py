@@ -81,7 +81,11 @@ class VideoFile:
         if wanted <= 0:
             return b""
         try:
-            data = retrying(lambda: self._read_all(wanted), policy=self._policy, errors=(_BadAnswerError,))
+            data = retrying(
+                lambda: self._read_all(wanted),
+                policy=self._policy,
+                is_passing=lambda error: isinstance(error, _BadAnswerError),
+            )
         except (StorageError, VideoError) as error:
             self._failure = error
             raise

@@ -35,7 +35,18 @@ SUMMARY = Summary(
     bad_videos=(BadVideo("a.mp4", "unreadable", "the file is empty"),),
 )
 REPORT = InferReport(
-    SUMMARY, 1200, 1200, 0, (), 34_000, 75.0, 512.25, {"txt": 2, "": 1}, ("b",), Runtime("bf16", False)
+    SUMMARY,
+    1200,
+    1200,
+    0,
+    (),
+    34_000,
+    75.0,
+    512.25,
+    {"txt": 2, "": 1},
+    ("b",),
+    {"l.csv": ("start", "end")},
+    Runtime("bf16", False),
 )
 
 
@@ -47,6 +58,7 @@ def test_the_summary_says_what_there_is_and_what_is_bad() -> None:
         "  a.mp4: the file is empty",
         "  and 2 more: rows where error is not null",
         "no video in b",
+        "columns of l.csv that are not used: start, end",
         "ignored: 3 files that are not video by their name (2 .txt, 1 without extension)",
     ]
 
@@ -114,7 +126,7 @@ def test_the_share_of_bad_videos_is_held_against_the_limit() -> None:
 
 
 def test_a_plan_says_what_would_be_done() -> None:
-    plan = SourcePlan(13, 2, 1, 9, 300, 320.0, (("b.mp4", "the file is empty"),), {}, ())
+    plan = SourcePlan(13, 2, 1, 9, 300, 320.0, (("b.mp4", "the file is empty"),), {}, (), {})
     assert plan_text(SPEC.model_copy(update={"settle": 120}), plan).splitlines() == [
         "9 videos to do, 300 clips, 5 min 20 s of video",
         "2 videos done already",

@@ -6,7 +6,7 @@ committed table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.config import InferSpec
@@ -63,7 +63,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
             lines.append(
                 f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
             )
-    lines += _left_out(report.ignored, report.empty_sources)
+    lines += _left_out(report)
     return "\n".join(lines)
 
 
@@ -91,6 +91,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
             "ignored_files": report.ignored,
             "empty_sources": list(report.empty_sources),
+            "unused_columns": {name: list(columns) for name, columns in report.unused_columns.items()},
             "limits": limits_json(report.limits),
             "precision": report.runtime and report.runtime.precision,
             "compiled": report.runtime and report.runtime.compiled,
@@ -139,7 +140,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
         lines += [f"  {shown_name(name)}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
-    return "\n".join([*lines, *_left_out(plan.ignored, plan.empty_sources)])
+    return "\n".join([*lines, *_left_out(plan)])
 
 
 def plan_json(plan: SourcePlan) -> dict[str, Any]:
@@ -154,6 +155,7 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
         "bad_videos": [{"video": name, "error": error} for name, error in plan.bad_videos],
         "ignored_files": plan.ignored,
         "empty_sources": list(plan.empty_sources),
+        "unused_columns": {name: list(columns) for name, columns in plan.unused_columns.items()},
     }
 
 
@@ -246,11 +248,14 @@ def _waiting(spec: InferSpec, number: int) -> list[str]:
     return [f"{count(number, 'video')} written {when} {'is' if number == 1 else 'are'} left to the next run"]
 
 
-def _left_out(ignored: Mapping[str, int], empty_sources: Sequence[str]) -> list[str]:
+def _left_out(report: InferReport | SourcePlan) -> list[str]:
     """Say what was given or found and is not in the table."""
-    lines = [f"no video in {source}" for source in empty_sources]
-    if ignored:
-        lines.append(f"ignored: {left_out_text(ignored, _NUM_SHOWN)}")
+    lines = [f"no video in {source}" for source in report.empty_sources]
+    lines += [
+        f"columns of {name} that are not used: {', '.join(columns)}" for name, columns in report.unused_columns.items()
+    ]
+    if report.ignored:
+        lines.append(f"ignored: {left_out_text(report.ignored, _NUM_SHOWN)}")
     return lines
 
 

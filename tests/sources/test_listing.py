@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.errors import SourceError
@@ -314,6 +316,26 @@ def test_a_folder_without_video_is_an_error_that_says_what_is_there(tmp_path: Pa
     expected = "8 files that are not video by their name (2 .txt, 1 without extension, 1 .f, 1 .h, 1 .j, ...)"
     assert caught.value.message == f"'{tmp_path}/top' holds no video, only {expected}"
     assert "by a glob" in caught.value.hint
+
+
+def test_columns_of_a_list_that_are_not_used_are_named(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    segments = tmp_path / "segments.csv"
+    segments.write_text("path,start, \x1b[2J,,end\na.mp4,1,,,2\n")
+    bare, plain = tmp_path / "bare.csv", tmp_path / "plain.csv"
+    bare.write_text("a.mp4,1\n")
+    plain.write_text("path\na.mp4\n")
+    pq.write_table(pa.table({"label": ["x"], "video": ["a.mp4"]}), tmp_path / "t.parquet")
+    listing = Listing(list(map(str, (segments, bare, plain, tmp_path / "t.parquet"))))
+    for _ in range(2):
+        assert len(list(listing)) == 1
+        assert listing.unused_columns == {
+            str(segments): ("start", " \\x1b[2J", "end"),
+            str(tmp_path / "t.parquet"): ("label",),
+        }
+    segments.write_text("path\na.mp4\n")
+    list(listing)
+    assert str(segments) not in listing.unused_columns
 
 
 def test_of_several_folders_those_without_video_are_named_and_the_others_listed(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class SourcePlan:
         bad_videos: Names of those that cannot be read, with the reason.
         ignored: Files that were left out of folders, by extension.
         empty_sources: Folders of the source, among several, that hold no video.
+        unused_columns: Columns of lists of the source that are not used.
     """
 
     num_videos: int
@@ -40,6 +41,7 @@ class SourcePlan:
     bad_videos: tuple[tuple[str, str], ...]
     ignored: dict[str, int]
     empty_sources: tuple[str, ...]
+    unused_columns: dict[str, tuple[str, ...]]
 
 
 def plan_source(spec: InferSpec) -> SourcePlan:
@@ -71,4 +73,5 @@ def plan_source(spec: InferSpec) -> SourcePlan:
             bad_videos=tuple(sorted(bad for count in counts for bad in count.bad_videos)),
             ignored=dict(job.listing.ignored),
             empty_sources=tuple(job.listing.empty_sources),
+            unused_columns=dict(job.listing.unused_columns),
         )

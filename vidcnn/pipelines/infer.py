@@ -65,6 +65,7 @@ class InferReport:
         clips_per_second: Clips of this run per second from its first rows to its last; None where that says nothing.
         ignored: Files that were left out of folders, by extension.
         empty_sources: Folders of the source, among several, that hold no video.
+        unused_columns: Columns of lists of the source that are not used.
         runtime: How the model ran; None where nothing was left to do.
         limits: What limited this run; None where that cannot be told.
         notices: What the user was told of how it ran, in plain words.
@@ -80,6 +81,7 @@ class InferReport:
     clips_per_second: float | None
     ignored: dict[str, int]
     empty_sources: tuple[str, ...]
+    unused_columns: dict[str, tuple[str, ...]]
     runtime: Runtime | None
     limits: Limits | None = None
     notices: tuple[str, ...] = ()
@@ -222,6 +224,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             clips_per_second=progress.mean_clips_per_second,
             ignored=dict(job.listing.ignored),
             empty_sources=tuple(job.listing.empty_sources),
+            unused_columns=dict(job.listing.unused_columns),
             runtime=runtime,
             limits=record.limits,
             notices=tuple(record.notices),

@@ -18,7 +18,7 @@ from itertools import islice
 from vidcnn.errors import ErrorKind, SourceError, StorageError
 from vidcnn.sources.arguments import Source, absolute_path, look_up
 from vidcnn.sources.lists import read_list
-from vidcnn.sources.names import left_out_text, utf8_name
+from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
 from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
@@ -75,6 +75,7 @@ class Listing:
         ignored: What was left out of folders: files that are neither videos nor images, by lower-case extension, and
             what is hidden or repeats a folder, by the headings of `vidcnn.sources.names`; of the latest iteration.
         empty_sources: Those of several folders that hold no video; of the latest iteration.
+        unused_columns: Columns of each list that are not used, by its name; of the latest iteration.
 
     Raises:
         ValueError: There are no sources.
@@ -95,12 +96,14 @@ class Listing:
         self._below_root = None if self._root is None else join(self._root, "")
         self.ignored: Counter[str] = Counter()
         self.empty_sources: list[str] = []
+        self.unused_columns: dict[str, tuple[str, ...]] = {}
         self._num_faults = 0
 
     def __iter__(self) -> Iterator[SourceVideo]:
         """List the videos: first those that are named one by one, then those of folders."""
         self.ignored.clear()
         self.empty_sources.clear()
+        self.unused_columns.clear()
         # Neither one glob nor any folders repeat themselves; only what can repeat has to be remembered.
         may_repeat = len(self._sources) > 1 or self._sources[0].kind == "list"
         listed: set[str] = set()
@@ -136,7 +139,12 @@ class Listing:
     def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
         location = source.tree.location(source.path)
         folder = None if is_remote(location) else os.path.dirname(location)
-        entries = (_resolve(entry, location, folder) for entry in read_list(location))
+
+        def note_unused(columns: Sequence[str]) -> None:
+            if columns:
+                self.unused_columns[source.shown] = tuple(map(shown_name, columns))
+
+        entries = (_resolve(entry, location, folder) for entry in read_list(location, note_unused))
         is_empty = True
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):

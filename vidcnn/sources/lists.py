@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import IO
@@ -26,6 +26,8 @@ LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 COLUMNS = ("path", "video")
 """Columns of a table that may hold the entries, the likelier first; without any it is the first column."""
 
+NoteColumns = Callable[[Sequence[str]], None]
+
 _BLANKS = " \t\r\n"
 
 
@@ -34,7 +36,7 @@ def is_list(path: str) -> bool:
     return extension(posixpath.basename(path)) in LIST_EXTENSIONS
 
 
-def read_list(location: str) -> Iterator[str]:
+def read_list(location: str, note_unused: NoteColumns = lambda columns: None) -> Iterator[str]:
     """Read the entries of a list.
 
     Text is UTF-8; other bytes are kept, as surrogates, because names of files may hold them. Blank entries
@@ -43,6 +45,7 @@ def read_list(location: str) -> Iterator[str]:
 
     Args:
         location: Path or URI of the list; its extension tells the format.
+        note_unused: Takes note of the other columns of a table, before its first entry.
 
     Yields:
         The entries in their order, without blanks around them.
@@ -55,12 +58,12 @@ def read_list(location: str) -> Iterator[str]:
     try:
         with closing(open_list(location)) as file:
             if kind == "parquet":
-                entries = _parquet_entries(file)
+                entries = _parquet_entries(file, note_unused)
             elif kind == "txt":
                 entries = (line for line in list_lines(file) if not line.lstrip(_BLANKS).startswith("#"))
             else:
                 folder = None if is_remote(location) else os.path.dirname(path)
-                entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder)
+                entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder, note_unused)
             yield from filter(None, (entry.strip(_BLANKS) for entry in entries))
     except (OSError, ValueError, csv.Error) as failure:
         what = f"the list '{utf8_name(public_location(location))}' {failure_text(failure)}"
@@ -85,13 +88,14 @@ def list_lines(file: IO[bytes]) -> Iterator[str]:
             yield line
 
 
-def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None) -> Iterator[str]:
+def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, note_unused: NoteColumns) -> Iterator[str]:
     rows: Iterator[list[str]] = csv.reader(lines, delimiter=delimiter, strict=True)
     first = next(filter(None, rows), None)
     if first is None:
         return
     if _has_column(first) or not _is_entry(first[0].strip(_BLANKS), folder):
         column = _path_column(first)
+        note_unused([heading for index, heading in enumerate(first) if index != column and heading.strip(_BLANKS)])
     else:
         column = 0
         rows = chain([first], rows)
@@ -127,7 +131,7 @@ def _is_entry(cell: str, folder: str | None) -> bool:
     return folder is not None and bool(cell) and os.path.lexists(os.path.join(folder, cell))
 
 
-def _parquet_entries(file: IO[bytes]) -> Iterator[str]:
+def _parquet_entries(file: IO[bytes], note_unused: NoteColumns) -> Iterator[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,5 +144,6 @@ def _parquet_entries(file: IO[bytes]) -> Iterator[str]:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise ValueError(f"its column '{column}' holds {kind}, not paths")
+    note_unused([name for name in schema.names if name != column])
     for batch in table.iter_batches(columns=[column]):
         yield from (entry for entry in batch.column(0).to_pylist() if entry is not None)

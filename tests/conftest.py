@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def real_data() -> Path:
     if not (folder / "videos" / "INVENTORY.tsv").is_file():
         pytest.skip(f"no real videos at {folder}; set VIDCNN_REAL_DATA")
     return folder
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as in a terminal: a shell lets what it runs in the background ignore it, and children with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -76,6 +76,12 @@ def find_process(pid: int) -> ProcessId | None:
     return None if found is None else found[1]
 
 
+def parent_of(pid: int) -> int | None:
+    """Return the parent of a process; None if there is none, or no ``/proc`` to tell."""
+    found = _status(pid)
+    return None if found is None else found[0]
+
+
 def runs(process: ProcessId, word: str) -> bool:
     """Tell whether a word is in a process's command line."""
     try:

@@ -89,8 +89,8 @@ print(open("/proc/self/environ").read())
 
 
 def test_a_title_does_not_hide_the_mark_of_a_process(base: str) -> None:
-    with driver("python", base) as (_, scratch):
-        (raylet,) = [pid for pid, name in find_servers(scratch).items() if name == "raylet"]
+    with driver("python", base) as (process, scratch):
+        (raylet,) = [pid for pid, name in find_servers(scratch, process.pid).items() if name == "raylet"]
         given = dict(pair.split("=", 1) for pair in Path(f"/proc/{raylet}/environ").read_text().split("\0") if pair)
         mark = {MARK: given.pop(MARK)}
         for order in (mark | given, given | mark):
@@ -106,7 +106,7 @@ def test_when_ray_dies_the_driver_ends_in_order_with_a_line_and_leaves_nothing(
     base: str, server: str, waits_in: str
 ) -> None:
     with driver(waits_in, base) as (process, scratch):
-        (pid,) = [pid for pid, name in find_servers(scratch).items() if name == server]
+        (pid,) = [pid for pid, name in find_servers(scratch, process.pid).items() if name == server]
         os.kill(pid, signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 1

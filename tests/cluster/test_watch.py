@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from vidcnn.cluster.watch import Watch
+from vidcnn.cluster.watch import MARK, Watch, find_servers
 from vidcnn.errors import RayDiedError, VidcnnError
 from vidcnn.interrupts import interruptible
+from vidcnn.processes import processes_with
 
 SLEEP = [sys.executable, "-c", "input()"]
 
@@ -68,3 +73,21 @@ def test_a_death_after_the_end_is_nobodys_business() -> None:
         time.sleep(0.5)
         with pytest.raises(ValueError, match="another"), Watch(dict, lambda: None):
             raise ValueError("another")
+
+
+def test_a_child_that_a_server_has_just_forked_is_no_server(tmp_path: Path) -> None:
+    # A copy of the shell, which forks and does not become another program: opening a pipe waits for a writer.
+    program, fifo = tmp_path / "raylet", tmp_path / "fifo"
+    shutil.copy(str(shutil.which("sh")), program)
+    os.mkfifo(fifo)
+    line = [str(program), "-c", '(read line < "$0") & wait', str(fifo)]
+    with subprocess.Popen(line, env={MARK: str(tmp_path)}) as server:
+        try:
+            deadline = time.monotonic() + 20
+            while len(processes_with(MARK, str(tmp_path))) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert find_servers(str(tmp_path)) == {server.pid: "raylet"}
+        finally:
+            for process in processes_with(MARK, str(tmp_path)):
+                os.kill(process.pid, signal.SIGKILL)

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.errors import SourceError

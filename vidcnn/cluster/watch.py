@@ -18,7 +18,7 @@ from typing import Self
 
 from vidcnn import interrupts
 from vidcnn.errors import RayDiedError
-from vidcnn.processes import processes_with
+from vidcnn.processes import parent_of, processes_with
 
 SERVERS = {"raylet": "raylet", "gcs_server": "GCS"}
 """Names of the programs that Ray cannot do without, and what they are called."""
@@ -112,16 +112,19 @@ class Watch:
             interrupts.end_at_once(str(self.death), interrupts.last_hint(), RayDiedError.exit_code)
 
 
-def find_servers(scratch: str) -> dict[int, str]:
-    """Return the children of this process that Ray cannot do without, and what each is called.
+def find_servers(scratch: str, parent: int | None = None) -> dict[int, str]:
+    """Return the children of a process that Ray cannot do without, and what each is called.
+
+    A server's own child is for a moment the same program, before it becomes what it is started as, and is left out.
 
     Args:
         scratch: The directory of this Ray.
+        parent: The process; None is this one.
     """
     found = {}
     for process in processes_with(MARK, scratch):
         name = os.path.basename(_program(process.pid))
-        if name in SERVERS:
+        if name in SERVERS and parent_of(process.pid) == (parent or os.getpid()):
             found[process.pid] = SERVERS[name]
     return found
 

@@ -12,12 +12,6 @@ PACKAGE = TESTS.parent / "vidcnn"
 MODULES = sorted(
     path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py")
 )
-NOT_YET = {
-    "pipelines/counting.py",
-    "pipelines/train_worker.py",
-    "predictions/committed.py",
-}
-"""Modules without a mirror. This list gets shorter, and never longer."""
 
 
 def mirror(module: Path) -> Path:
@@ -26,9 +20,6 @@ def mirror(module: Path) -> Path:
 
 @pytest.mark.parametrize("module", MODULES, ids=Path.as_posix)
 def test_every_module_is_tested_under_its_own_name(module: Path) -> None:
-    if module.as_posix() in NOT_YET:
-        assert not mirror(module).exists(), "it has its mirror now: take it off the list"
-        return
     assert mirror(module).exists(), f"{mirror(module).relative_to(TESTS.parent)} is missing"
 
 
@@ -62,7 +53,3 @@ def test_a_mirror_has_tests_that_use_what_it_mirrors_or_run_the_command_line(mod
     }
     assert names_of_tests(mirror(module)), "it has no test"
     assert entrances & names_of(mirror(module)), f"it uses nothing of {name}"
-
-
-def test_the_list_names_modules_that_there_are() -> None:
-    assert {module.as_posix() for module in MODULES} >= NOT_YET

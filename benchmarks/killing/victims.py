@@ -116,10 +116,17 @@ def kill(pid: int, *, patience_seconds: float = 10.0) -> bool:
         return False
     deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+        if _is_gone(process):
             return True
         time.sleep(0.001)
     return False
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def stop(pid: int) -> None:

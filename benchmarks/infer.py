@@ -102,7 +102,7 @@ def run_alone(part: str, source: Path, arguments: argparse.Namespace) -> float:
 
 def model_rate(model: str, seconds: float, compiled: str) -> float:
     """Return the clips/s of the model alone, warmed up, on clips in memory."""
-    from vidcnn.inference import Classifier
+    from vidcnn.inference.classifier import Classifier
     from vidcnn.models.resolve import resolve_model
 
     bundle = resolve_model(model, weights="random")
@@ -158,12 +158,12 @@ def decode_rate(source: Path, arguments: argparse.Namespace) -> float:
 
 def decode_alone(job: tuple[str, str, float, int]) -> float:
     """Decode videos over and over in this process."""
-    from vidcnn.batching import DecodeSettings, decode_unit
-    from vidcnn.clips import ClipSpec
+    from vidcnn.clips.segments import ClipSpec
     from vidcnn.config import InferSpec
     from vidcnn.models.registry import architecture
-    from vidcnn.planning import PlanSettings, plan_video
     from vidcnn.sources import Listing
+    from vidcnn.video.batching import DecodeSettings, decode_unit
+    from vidcnn.video.planning import PlanSettings, plan_video
 
     source, model, seconds, worker = job
     entry, spec = architecture(model), InferSpec(source=(source,))

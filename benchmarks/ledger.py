@@ -25,10 +25,10 @@ from typing import Any
 import pyarrow as pa
 
 from vidcnn.predictions.files import check_file, metadata, write_file
-from vidcnn.predictions.ledger import SegmentKey, VideoKey
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.rows import ERROR_KIND_TYPE, error_rows, prediction_schema
 from vidcnn.predictions.section import LedgerWriter
+from vidcnn.sources.keys import SegmentKey, VideoKey
 
 SCHEMA = prediction_schema(num_classes_for_probabilities=None, embedding_size=None)
 SETTINGS = {"model": "made", "weights_sha256": "0" * 64}

@@ -157,11 +157,11 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
 
 def commit_all_but(job: Any, number: int, num_left: int) -> None:
     """Write the table that a stubbed run would have left, but for the last few videos."""
+    from vidcnn.inference.runtime import Runtime
     from vidcnn.pipelines.infer import hold_output
-    from vidcnn.planning import video_key
     from vidcnn.predictions.ledger import Entry
     from vidcnn.predictions.section import LedgerWriter
-    from vidcnn.runtime import Runtime
+    from vidcnn.video.planning import video_key
 
     clips = CLIPS_PER_VIDEO
     with ExitStack() as stack:

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.batching import ClipBatch, DecodeSettings, timed_batches
-from vidcnn.limits import StageTimes
 from vidcnn.pipelines import stages
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage
-from vidcnn.planning import Plan, PlannedSegment, PlanSettings, plan_each
 from vidcnn.sources import SourceVideo
+from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
+from vidcnn.video.planning import Plan, PlannedSegment, PlanSettings, plan_each
+from vidcnn.video.stopwatch import StageTimes
 
 MARKER = "VIDCNN_BENCHMARK_MARKER"
 """Names the file into which the time of the first decoding is written."""
@@ -28,24 +28,24 @@ MARKER = "VIDCNN_BENCHMARK_MARKER"
 
 def plans(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once: int) -> Iterator[list[Plan]]:
     """Plan as if every video were ten seconds long, without opening any."""
-    import vidcnn.planning
-    from vidcnn.clips import FrameTimes
+    import vidcnn.video.planning
+    from vidcnn.clips.segments import FrameTimes
 
     times = FrameTimes(np.arange(250, dtype=np.int64), 250, Fraction(1, 25), np.arange(0, 250, 50, dtype=np.int64))
-    vidcnn.planning.read_times = lambda *_, **__: (times, "pts")
+    vidcnn.video.planning.read_times = lambda *_, **__: (times, "pts")
     yield from plan_each(videos, settings, num_at_once)
 
 
 def batches(unit: Sequence[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
     """Decode without opening files: every clip is one pixel."""
-    import vidcnn.batching
+    import vidcnn.video.batching
     from vidcnn.video.assembly import DecodedClip
 
     def decode_segment(request: Any) -> Iterator[DecodedClip]:
         pixel = np.zeros((1, 1, 1, 3), np.uint8)
         return (DecodedClip(index, pixel, None) for index in range(request.segment.num_clips))
 
-    vidcnn.batching.decode_segment = decode_segment  # type: ignore[attr-defined]
+    vidcnn.video.batching.decode_segment = decode_segment  # type: ignore[attr-defined]
     marker = Path(os.environ[MARKER])
     if not marker.exists():
         marker.write_text(str(time.time()))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from vidcnn import storage
+from vidcnn.storage import uris as storage
 
 
 class Server(NamedTuple):

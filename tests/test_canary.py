@@ -15,7 +15,7 @@ from tests.commands import make_tiny_bundle, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
 from vidcnn.cli import main
-from vidcnn.storage import open_filesystem
+from vidcnn.storage.uris import open_filesystem
 
 TIMEOUT = 900
 

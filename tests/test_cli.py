@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import make_tiny_bundle, vidcnn
-from tests.test_report import REPORT
+from tests.reporting.test_summaries import REPORT
 from tests.training.test_report import evaluation
 from vidcnn import __version__
 from vidcnn.cli import COMMANDS, load_command, main
@@ -166,7 +166,7 @@ def test_a_summary_is_printed_before_the_report_is_written(
 ) -> None:
     printed: list[str] = []
     monkeypatch.setattr("vidcnn.pipelines.infer.run_inference", lambda spec, show_progress, record: REPORT)
-    monkeypatch.setattr("vidcnn.run_report._write", lambda *_: printed.append(capsys.readouterr().out))
+    monkeypatch.setattr("vidcnn.reporting.run_report._write", lambda *_: printed.append(capsys.readouterr().out))
     spec = InferSpec(source=("videos",), out=str(tmp_path / "preds.parquet"), report=True, max_error_fraction=0.0)
     with pytest.raises(TooManyErrorsError):
         run_infer(spec, as_json=True, quiet=True)

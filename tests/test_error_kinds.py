@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from vidcnn.attempts import decode_in_cell, plan_in_cell
-from vidcnn.batching import DecodeSettings
-from vidcnn.clips import ClipSpec, Sampling
+from tests.pipelines.crashing import faulty_batches
+from tests.video.decoding import WHOLE_FRAME
+from tests.videos import write_video
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import ERROR_KINDS, VideoError
-from vidcnn.planning import PlannedSegment, PlanSettings
 from vidcnn.sources import Listing
+from vidcnn.video.attempts import decode_in_cell, plan_in_cell
+from vidcnn.video.batching import DecodeSettings
 from vidcnn.video.cell import Cell
-
-from .pipelines.crashing import faulty_batches
-from .video.decoding import WHOLE_FRAME
-from .videos import write_video
+from vidcnn.video.planning import PlannedSegment, PlanSettings
 
 CLIPS = ClipSpec(Sampling(4, stride=1))
 PLAN = PlanSettings(CLIPS, image_fps=10, max_pixels=64 * 64, timeout_seconds=30)

@@ -85,7 +85,7 @@ def work():
 def test_the_second_signal_waits_for_nothing_and_takes_along_what_was_started(tmp_path: Path) -> None:
     process = start(f"""
 from pathlib import Path
-from vidcnn.scratch import scratch_directory
+from vidcnn.storage.scratch import scratch_directory
 import vidcnn.processes
 def body():
     with scratch_directory("x-", Path({str(tmp_path)!r})):

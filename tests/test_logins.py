@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidcnn.logins import cut_login, hide_logins, holds_login, quoted_login
-from vidcnn.storage import public_location, public_values, split_uri
+from vidcnn.storage.uris import public_location, public_values, split_uri
 
 secrets = st.text(string.ascii_letters + string.digits + "/+=", min_size=16, max_size=40).map(lambda text: f"Zq{text}")
 

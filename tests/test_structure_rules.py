@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from vidcnn.cli import COMMANDS, load_command
+from vidcnn.config.job_files import SPECS
 from vidcnn.errors import ERROR_KINDS
-from vidcnn.jobs import SPECS
 from vidcnn.predictions import prediction_schema
 
 PACKAGE = Path(__file__).parents[1] / "vidcnn"
@@ -22,6 +22,43 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NOT_OURS = {"--logdir", "--help", "--user", "--from", "--from-literal", "--now", "--no-cache-dir"}
 """Options of other programs, and the one that every command has."""
 OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*", re.MULTILINE)
+
+
+FLOORS = (
+    {"commands"},
+    {"pipelines", "schedule"},
+    {"training", "cluster"},
+    {"reporting"},
+    {"inference", "demo", "__main__"},
+    {"video", "predictions", "annotations", "cli"},
+    {"models", "sources", "config"},
+    {"clips", "storage", "interrupts", "streams"},
+    {"errors"},
+    {"logins", "processes", "__init__"},
+)
+"""What stands on what: each floor imports what is below it, and nothing beside or above it."""
+
+
+def rooms(path: Path) -> set[str]:
+    """Return the packages and modules at the top of ours that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "vidcnn":
+            names |= {"__init__" if alias.name == "__version__" else alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vidcnn."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            ours = [alias.name.split(".") for alias in node.names if alias.name.split(".")[0] == "vidcnn"]
+            names |= {name[1] if len(name) > 1 else "__init__" for name in ours}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_what_is_below_it(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    (floor,) = [number for number, names in enumerate(FLOORS) if room in names]
+    below = set().union({room}, *FLOORS[floor + 1 :])
+    assert rooms(path) <= below
 
 
 def imports(path: Path) -> set[str]:
@@ -55,7 +92,7 @@ def test_modules_say_what_they_are_for_and_stay_short(path: Path) -> None:
         "import vidcnn",
         "import vidcnn.cli",
         "import vidcnn.commands.infer, vidcnn.commands.train, vidcnn.commands.evaluate, vidcnn.commands.run",
-        "import vidcnn.config, vidcnn.jobs",
+        "import vidcnn.config, vidcnn.config.job_files",
         "import vidcnn.commands.schedule, vidcnn.schedule.write",
         "from vidcnn.cli import app; app(['--help'], standalone_mode=False)",
         "from vidcnn.cli import app; app(['train', '--help'], standalone_mode=False)",

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vidcnn import __version__, interrupts, optional_values
+from vidcnn import __version__, interrupts
 from vidcnn.errors import DEBUG_VARIABLE, JobFailedError, OutputError, RayDiedError, VidcnnError, describe_failure
 from vidcnn.logins import hide_logins
 from vidcnn.streams import show, stdout_fault, unwritten
@@ -53,6 +53,8 @@ class LazyGroup(TyperGroup):
         """Return the command that is called."""
         if args and args[0] in COMMANDS:
             command = load_command(args[0])
+            from vidcnn.config import optional_values
+
             interrupts.begin()
             return args[0], command, optional_values.complete(args[1:])
         return super().resolve_command(ctx, args)

@@ -49,6 +49,8 @@ DEBUG_VARIABLE = "VIDCNN_DEBUG"
 """Set in the environment by ``--debug``, for all processes of a run."""
 
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+ALL_KINDS = "all"
+"""Stands for all of them where some are chosen."""
 
 
 class VidcnnError(Exception):

@@ -196,7 +196,7 @@ def ask_no_more() -> None:
 
 def end_at_once(message: str, hint: str, exit_code: int) -> None:
     """End this process now, and what it has started; what it was writing is as after SIGKILL."""
-    processes, scratch = sys.modules.get("vidcnn.processes"), sys.modules.get("vidcnn.scratch")
+    processes, scratch = sys.modules.get("vidcnn.processes"), sys.modules.get("vidcnn.storage.scratch")
     with suppress(Exception):
         if processes is not None:
             processes.end_processes(processes.descendants(), patience_seconds=0)

@@ -12,12 +12,12 @@ import pytest
 
 from tests.annotations.data import NO_VAL, make, write, written
 from tests.s3 import Server
-from vidcnn import patience
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
 from vidcnn.annotations.videos import check_storage
 from vidcnn.errors import DataError, StorageError
-from vidcnn.retrying import RetryPolicy
 from vidcnn.sources import SourceVideo
+from vidcnn.storage import patience
+from vidcnn.storage.retrying import RetryPolicy
 
 
 def split_of(found: Annotations) -> dict[str, str]:

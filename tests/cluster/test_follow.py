@@ -8,8 +8,8 @@ import pytest
 from vidcnn.cluster import follow as following
 from vidcnn.cluster.follow import JobPrinter, follow
 from vidcnn.cluster.jobserver import JobState, LostConnectionError
-from vidcnn.progress import LiveLine
-from vidcnn.relay import marked
+from vidcnn.reporting.progress import LiveLine
+from vidcnn.reporting.relay import marked
 
 
 class Script:

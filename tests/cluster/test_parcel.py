@@ -23,8 +23,8 @@ from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.parcel import new_name, pack
 from vidcnn.cluster.submission import Submission
 from vidcnn.config import InferSpec
-from vidcnn.jobs import read_job
-from vidcnn.substitution import private_values
+from vidcnn.config.job_files import read_job
+from vidcnn.config.substitution import private_values
 
 TIMEOUT = 900
 PAGES = (

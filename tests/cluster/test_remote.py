@@ -262,7 +262,7 @@ def test_videos_and_rows_in_object_storage(
     with three_nodes(**credentials) as nodes:
         done = on(nodes, *infer(f"s3://bkt/videos{s3.query}", bundle, out))
     assert done.returncode == 0, done.stderr
-    from vidcnn.storage import open_filesystem
+    from vidcnn.storage.uris import open_filesystem
 
     filesystem, path = open_filesystem(out)
     with filesystem.open_input_file(path) as file:

@@ -8,7 +8,7 @@ import pytest
 from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.submission import Submission, is_of, next_id
 from vidcnn.config import InferSpec
-from vidcnn.jobs import read_job
+from vidcnn.config.job_files import read_job
 
 
 def submission(*arguments: str, **values: object) -> Submission:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.commands.conftest import Call
-from vidcnn.bundle import Bundle
 from vidcnn.commands.bundle import _parse_argument
+from vidcnn.models.bundle import Bundle
 
 
 def make(call: Call, out: Path, *options: str) -> Any:

@@ -33,7 +33,7 @@ def test_it_makes_videos_trains_on_them_and_classifies_others(
         "run_inference",
         lambda spec, **_: done.append(("infer", spec.source, spec.out, spec.model)),
     )
-    monkeypatch.setattr("vidcnn.report.infer_text", lambda spec, report: "the table holds all")
+    monkeypatch.setattr("vidcnn.reporting.summaries.infer_text", lambda spec, report: "the table holds all")
     monkeypatch.setattr("vidcnn.training.report.train_text", lambda report: "trained")
     monkeypatch.setattr("vidcnn.demo.video_table", lambda out: results)
     ended = call("demo", "--dir", tmp_path, "--quiet")

@@ -28,10 +28,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, InferSpec]]:
     monkeypatch.setattr(vidcnn.pipelines.dry_run, "plan_source", remember("plan"))
     monkeypatch.setattr(vidcnn.pipelines.estimate, "estimate_source", remember("estimate"))
     for name in ("infer_text", "infer_line", "plan_text"):
-        monkeypatch.setattr(f"vidcnn.report.{name}", lambda spec, result, name=name: f"{name} of {result}")
-    monkeypatch.setattr("vidcnn.report.estimate_text", lambda result: f"estimate_text of {result}")
-    monkeypatch.setattr("vidcnn.report.infer_json", lambda spec, result: {"result": result})
-    monkeypatch.setattr("vidcnn.report.check_outcome", lambda spec, result: None)
+        monkeypatch.setattr(f"vidcnn.reporting.summaries.{name}", lambda spec, result, name=name: f"{name} of {result}")
+    monkeypatch.setattr("vidcnn.reporting.summaries.estimate_text", lambda result: f"estimate_text of {result}")
+    monkeypatch.setattr("vidcnn.reporting.summaries.infer_json", lambda spec, result: {"result": result})
+    monkeypatch.setattr("vidcnn.reporting.summaries.check_outcome", lambda spec, result: None)
     return done
 
 
@@ -56,7 +56,7 @@ def test_the_report_is_printed_before_too_many_bad_videos_end_the_command(
     def refuse(spec: InferSpec, result: Any) -> None:
         raise VidcnnError("1 of 2 videos are bad")
 
-    monkeypatch.setattr("vidcnn.report.check_outcome", refuse)
+    monkeypatch.setattr("vidcnn.reporting.summaries.check_outcome", refuse)
     assert call("infer", "videos") == (1, "infer_text of run\n", "vidcnn: 1 of 2 videos are bad\n")
 
 

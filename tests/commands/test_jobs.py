@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.conftest import Call
 from vidcnn.cluster.jobserver import JobState
-from vidcnn.relay import marked
+from vidcnn.reporting.relay import marked
 
 DONE = JobState("job-2", "SUCCEEDED", "", 0, 1_000_000.0, 1_000_065.0, {"vidcnn_out": "s3://bkt/preds"})
 FAILED = JobState("job-1", "FAILED", "it ran out of memory", 137, 1_000_000.0, 1_000_001.0, {})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from tests.commands.conftest import Call
-from vidcnn.schema import job_schema
+from vidcnn.config.schema import job_schema
 
 
 def test_the_schema_of_all_jobs_or_of_one_commands_is_printed_as_json(call: Call) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from vidcnn.clips import Sampling
+from vidcnn.clips.segments import Sampling
 from vidcnn.config.base import (
     Spec,
     as_text,

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidcnn.config import ScheduleSpec
+from vidcnn.config.base import read_spec
 from vidcnn.config.schedule import check_kubernetes_name, default_name
 from vidcnn.errors import UsageError
-from vidcnn.options import read_spec
 
 KUBERNETES = {"target": "kubernetes", "image": "vidcnn"}
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from vidcnn.bundle import Bundle
 from vidcnn.errors import BundleError, ModelError
 from vidcnn.models.build import build_model, build_network, find_misfit, random_state, split_head
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import ARCHITECTURES
 from vidcnn.models.resolve import make_bundle
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from vidcnn.clips import Sampling
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import Sampling
 from vidcnn.errors import ModelError
 from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
-from vidcnn.transforms import Preprocessing
 
 TORCHVISION = [entry for entry in ARCHITECTURES.values() if entry.weights]
 

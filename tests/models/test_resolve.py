@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from vidcnn.bundle import Bundle
 from vidcnn.errors import BundleError, ModelError, UsageError
 from vidcnn.models import resolve
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import ARCHITECTURES
 from vidcnn.models.resolve import make_bundle, resolve_model
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from vidcnn.batching import ClipBatch, DecodeSettings, timed_batches
-from vidcnn.limits import StageTimes
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips
-from vidcnn.planning import Plan, PlannedSegment, PlanSettings, plan_each
-from vidcnn.samples import Sample, SampleOrder
 from vidcnn.sources import SourceVideo
+from vidcnn.training.samples import Sample, SampleOrder
+from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
 from vidcnn.video.cell_status import at
+from vidcnn.video.planning import Plan, PlannedSegment, PlanSettings, plan_each
+from vidcnn.video.stopwatch import StageTimes
 
 MARKS = "VIDCNN_TEST_MARKS"
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.batching import ClipBatch
-from vidcnn.limits import StageTimes
 from vidcnn.pipelines.stages import DecodeStage, PlanStage, ScoreStage, _decoded_row
+from vidcnn.video.batching import ClipBatch
+from vidcnn.video.stopwatch import StageTimes
 
 BATCHES_PER_UNIT = 4
 SECONDS_PER_BATCH = 0.2

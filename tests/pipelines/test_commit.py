@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.test_collector import SCHEMA, piece
+from tests.inference.test_collector import SCHEMA, piece
 from vidcnn.errors import StorageError, VidcnnError, VideoError
+from vidcnn.inference.scoring import Undone, video_without_plan
 from vidcnn.pipelines import commit
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.stages import pack_video, video_table
 from vidcnn.pipelines.todo import Todo
-from vidcnn.predictions.ledger import VideoKey
 from vidcnn.predictions.output import Output
-from vidcnn.progress import ProgressDisplay, RunProgress
-from vidcnn.scoring import Undone, video_without_plan
+from vidcnn.reporting.progress import ProgressDisplay, RunProgress
 from vidcnn.sources import SourceVideo
+from vidcnn.sources.keys import VideoKey
 
 VIDEO = SourceVideo("a.mp4", "/a.mp4", False, 1, 2, None, None)
 KEY = VideoKey("a.mp4", 1, 2)

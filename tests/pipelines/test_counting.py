@@ -10,16 +10,16 @@ import pytest
 import ray
 from ray.exceptions import RayTaskError
 
-from vidcnn.clips import ClipSpec
+from vidcnn.clips.grid import Sampling
+from vidcnn.clips.segments import ClipSpec
 from vidcnn.cluster import Machine, share_resources
 from vidcnn.errors import SourceError, VidcnnError
-from vidcnn.grid import Sampling
 from vidcnn.pipelines import counting
 from vidcnn.pipelines.counting import count_source, estimate_clips
 from vidcnn.pipelines.stages import PlanCounts, pack_video, unpack_videos, video_table
 from vidcnn.pipelines.todo import Todo
-from vidcnn.planning import PlanSettings
 from vidcnn.sources import SourceVideo
+from vidcnn.video.planning import PlanSettings
 
 SETTINGS = PlanSettings(ClipSpec(Sampling(4, stride=1)), image_fps=25, max_pixels=10**6)
 SHARES = share_resources(Machine(2, 0, 2**32), use_gpus=False)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.pipelines import queueing
 from vidcnn.cluster import Machine, prepare_environment, share_resources
-from vidcnn.limits import Meter
+from vidcnn.reporting.bottleneck import Meter
 
 pytestmark = [pytest.mark.ray, pytest.mark.nightly]
 

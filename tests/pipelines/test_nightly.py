@@ -18,7 +18,7 @@ from pyarrow import fs
 from tests.commands import PROJECT, command, environment, make_tiny_bundle, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
-from vidcnn.storage import open_filesystem
+from vidcnn.storage.uris import open_filesystem
 
 pytestmark = pytest.mark.ray
 

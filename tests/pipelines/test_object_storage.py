@@ -10,14 +10,14 @@ import pytest
 
 from tests.s3 import Server
 from tests.videos import number_of, write_video
-from vidcnn.batching import DecodeSettings, decode_unit
-from vidcnn.clips import ClipSpec, Sampling
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import VideoError
-from vidcnn.planning import PlanSettings, plan_video, video_key
 from vidcnn.predictions import Output, error_rows, prediction_schema
 from vidcnn.sources import Listing
-from vidcnn.storage import open_filesystem
-from vidcnn.transforms import Preprocessing
+from vidcnn.storage.uris import open_filesystem
+from vidcnn.video.batching import DecodeSettings, decode_unit
+from vidcnn.video.planning import PlanSettings, plan_video, video_key
 
 PLAN = PlanSettings(ClipSpec(Sampling(4, stride=1)), image_fps=25, max_pixels=1 << 20)
 WHOLE = Preprocessing((64, 64), (64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -14,16 +14,16 @@ import pytest
 from tests.pipelines import crashing
 from tests.video.decoding import WHOLE_FRAME
 from tests.videos import number_of, write_video
-from vidcnn.batching import DecodeSettings
-from vidcnn.clips import ClipSpec, Sampling
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import InternalError, ModelError
+from vidcnn.inference.scoring import Piece, RowFormat, Undone
 from vidcnn.pipelines import stages
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips, pack_video, video_table
-from vidcnn.planning import PlanSettings
 from vidcnn.predictions import prediction_schema
-from vidcnn.predictions.ledger import VideoKey
-from vidcnn.scoring import Piece, RowFormat, Undone
 from vidcnn.sources import Listing, SourceVideo
+from vidcnn.sources.keys import VideoKey
+from vidcnn.video.batching import DecodeSettings
+from vidcnn.video.planning import PlanSettings
 
 PLAN = PlanSettings(ClipSpec(Sampling(4, stride=1)), image_fps=10, max_pixels=10**6, timeout_seconds=2)
 DECODE = DecodeSettings(WHOLE_FRAME, exact=False, batch_size=4, max_pixels=10**6)

@@ -15,7 +15,7 @@ import torch
 
 from tests.commands import command, environment, vidcnn
 from vidcnn.demo import make_motion_videos
-from vidcnn.predictions.holder import this_process
+from vidcnn.storage.locks.holder import this_process
 
 pytestmark = pytest.mark.ray
 

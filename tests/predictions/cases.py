@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidcnn.predictions.files import read_ledger
-from vidcnn.predictions.ledger import Entry, SegmentKey, VideoKey, intervals_of
+from vidcnn.predictions.ledger import Entry, intervals_of
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.rows import error_rows, prediction_rows, prediction_schema
+from vidcnn.sources.keys import SegmentKey, VideoKey
 
 SCHEMA = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)
 SETTINGS = {"model": "tiny", "weights_sha256": "ab" * 32, "stride": 4, "labels": ["run", "jump", "fall"]}

@@ -5,7 +5,8 @@ import pytest
 from tests.predictions.cases import expected_rows, in_order, rows_of, segment
 from vidcnn.predictions import buffer as output_buffer
 from vidcnn.predictions.buffer import Buffer, commit_is_due
-from vidcnn.predictions.ledger import SegmentKey, entry_of
+from vidcnn.predictions.ledger import entry_of
+from vidcnn.sources.keys import SegmentKey
 
 
 def is_due(num_rows: int = 1, size_bytes: int = 1, since: float = 0, elapsed: float = 0) -> bool:

@@ -23,10 +23,11 @@ from vidcnn.predictions.files import (
     sort_rows,
     write_file,
 )
-from vidcnn.predictions.ledger import Ledger, SegmentKey, entry_of, include
+from vidcnn.predictions.ledger import Ledger, entry_of, include
 from vidcnn.predictions.reading import TableFile
 from vidcnn.predictions.rows import prediction_rows, prediction_schema
 from vidcnn.predictions.section import LedgerWriter
+from vidcnn.sources.keys import SegmentKey
 
 KEYS = [segment(f"video-{i:02}", index, 2) for i in range(9) for index in (0, 1)] + [segment("bad")]
 

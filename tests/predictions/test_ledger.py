@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.predictions.cases import old_ledger
-from vidcnn.predictions.ledger import (
-    Entry,
-    SegmentKey,
-    VideoKey,
-    decode,
-    digest,
-    entry_of,
-    include,
-    overlay,
-    segment_indexes,
-    video_text,
-)
+from vidcnn.predictions.ledger import Entry, decode, digest, entry_of, include, overlay, segment_indexes
+from vidcnn.sources.keys import SegmentKey, VideoKey, video_text
 from vidcnn.sources.names import utf8_name
 
 
@@ -46,23 +36,6 @@ def test_a_ledger_of_an_earlier_version_is_read_as_it_was_written(ledger: dict[s
 def test_a_damaged_ledger_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"ledger|base64|padding|Expecting"):
         decode(text, file="f")
-
-
-@given(names, names)
-def test_different_names_stay_different_as_text(one: str, other: str) -> None:
-    assert (video_text(one) == video_text(other)) == (one == other)
-    video_text(one).encode()
-
-
-def test_an_ordinary_name_is_its_own_text() -> None:
-    for name in ("a.mp4", "Müller/été 1.mp4", r"C:\videos\x.mp4", r"\x41", "日本.mp4"):
-        assert video_text(name) == name
-
-
-def test_a_name_that_was_escaped_where_it_was_found_is_not_escaped_again() -> None:
-    for raw in (b"caf\xe9.mp4", rb"caf\xe9.mp4", b"a\\b\xff"):
-        written = utf8_name(os.fsdecode(raw))
-        assert video_text(written) == written
 
 
 def test_files_that_hold_other_segments_of_a_video_add_up() -> None:
@@ -111,12 +84,6 @@ def test_an_entry_is_of_one_version_only() -> None:
     assert not held.is_of(VideoKey("a", 11, 20))
     assert not held.is_of(VideoKey("a", 10, 21))
     assert not held.is_complete
-
-
-@pytest.mark.parametrize(("index", "count"), [(1, 1), (-1, 3), (0, 0)])
-def test_a_segment_outside_its_plan_is_refused(index: int, count: int) -> None:
-    with pytest.raises(ValueError, match="must be in"):
-        SegmentKey(VideoKey("a", 1, 1), index, count)
 
 
 def test_a_digest_depends_on_the_keys_of_the_segments_alone() -> None:

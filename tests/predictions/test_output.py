@@ -27,9 +27,9 @@ from tests.predictions.cases import open_output, rows_of, segment, video, visibl
 from vidcnn import __version__
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
 from vidcnn.predictions.files import metadata, read_ledger, write_file
-from vidcnn.predictions.ledger import SegmentKey
 from vidcnn.predictions.rows import prediction_schema
 from vidcnn.predictions.section import LedgerWriter
+from vidcnn.sources.keys import SegmentKey
 
 MODES = ["preds.parquet", "preds"]
 

@@ -7,11 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tests.predictions.cases import SCHEMA, SETTINGS, rows_of, segment, video
 from vidcnn.predictions.ledger import Entry, entry_of
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.redo import Redo, videos_with_errors
-
-from .cases import SCHEMA, SETTINGS, rows_of, segment, video
 
 
 def entry(index: int, count: int, version: int = 0) -> tuple[Entry, pa.Table]:

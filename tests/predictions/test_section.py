@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.predictions.test_ledger import entries, names
 from vidcnn.predictions import section
-from vidcnn.predictions.ledger import Entry, video_text
+from vidcnn.predictions.ledger import Entry
 from vidcnn.predictions.section import LedgerWriter, Place, entries_of, loaded, open_ledger
+from vidcnn.sources.keys import video_text
 
 
 def stored_bytes(ledger: dict[str, Entry], before: bytes = b"") -> tuple[bytes, Place]:

@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from vidcnn.jobs import read_job
+from vidcnn.config.job_files import read_job
 
 TEXT = (Path(__file__).parents[2] / "jobs" / "kuberay.yaml").read_text()
 CONFIG, CLUSTER, JOB = yaml.safe_load_all(TEXT)

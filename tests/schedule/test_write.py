@@ -13,8 +13,8 @@ import yaml
 
 from vidcnn.cli import main
 from vidcnn.config import ScheduleSpec
+from vidcnn.config.base import read_spec
 from vidcnn.errors import UsageError
-from vidcnn.options import read_spec
 from vidcnn.schedule.write import Schedule, make_schedule
 
 JOBS = Path(__file__).parents[2] / "jobs"

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.errors import SourceError
-from vidcnn.retrying import RetryPolicy
 from vidcnn.sources import Listing, SourceVideo, trees
+from vidcnn.storage.retrying import RetryPolicy
 
 
 def make(root: Path, *names: str) -> None:

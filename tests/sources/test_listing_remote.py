@@ -15,7 +15,7 @@ from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.names import HIDDEN_FILES, HIDDEN_FOLDERS, file_name
 from vidcnn.sources.trees import open_tree
 from vidcnn.sources.walk import list_frames
-from vidcnn.storage import open_filesystem
+from vidcnn.storage.uris import open_filesystem
 
 
 def names_of(*sources: str) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.bundle import Bundle
-from vidcnn.clips import Sampling
+from vidcnn.clips.segments import Sampling
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.recipe import Recipe

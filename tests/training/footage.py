@@ -10,16 +10,16 @@ from typing import Any
 from tests.training.cases import NUM_CLASSES, recipe, tiny_bundle
 from tests.videos import write_video
 from vidcnn.annotations import LabelledVideo
-from vidcnn.augment import Augmentation, FlipRule
-from vidcnn.bundle import Bundle
-from vidcnn.clips import Sampling
-from vidcnn.samples import SampleOrder
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import Sampling
+from vidcnn.models.bundle import Bundle
 from vidcnn.sources import SourceVideo
+from vidcnn.training.augment import Augmentation, FlipRule
 from vidcnn.training.clips import ClipSettings
 from vidcnn.training.feed import TrainingData
 from vidcnn.training.recipe import Recipe
+from vidcnn.training.samples import SampleOrder
 from vidcnn.training.state import RunSettings
-from vidcnn.transforms import Preprocessing
 
 LABELS = ("a", "b", "c", "d")
 FULL_SIZE = Preprocessing((64, 64), (64, 64), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidcnn.clips import Sampling
+from vidcnn.clips.segments import Sampling
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import make_bundle
 from vidcnn.training.batch import Batch, Worker

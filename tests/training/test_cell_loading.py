@@ -14,7 +14,7 @@ import pytest
 from tests.pipelines.crashing import CrashingOrder
 from tests.training.footage import broken, film, training_data
 from vidcnn.errors import StorageError
-from vidcnn.retrying import RetryPolicy
+from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
 from vidcnn.training.feed import DirectLoader
 from vidcnn.video.cell import Cell

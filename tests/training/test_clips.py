@@ -13,16 +13,16 @@ import pytest
 from tests.training.footage import FULL_SIZE, broken, clip_settings, film, labelled
 from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
-from vidcnn.augment import Augmentation, augment_clip
-from vidcnn.clips import ClipSpec, Sampling
-from vidcnn.planning import PlanSettings
-from vidcnn.samples import Sample
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.training import clips as module
+from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache
 from vidcnn.training.clips import ClipReader, ClipSettings, LoadedClips
+from vidcnn.training.samples import Sample
 from vidcnn.training.views import ViewSettings
 from vidcnn.training.views import load_views as load_test_views
-from vidcnn.transforms import Preprocessing
+from vidcnn.video.planning import PlanSettings
 
 AS_IT_IS = Augmentation((64, 64))
 RESIZED = Preprocessing((40, 56), (32, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -7,11 +7,11 @@ import pytest
 
 from tests.training.footage import AS_NUMBERS, broken, film, training_data
 from tests.videos import number_of
-from vidcnn.augment import Augmentation, FlipRule
-from vidcnn.samples import SampleOrder
+from vidcnn.training.augment import Augmentation, FlipRule
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import BadSample, DirectLoader, Feed, TrainingData, fill_bad_samples, one_hot
+from vidcnn.training.samples import SampleOrder
 
 
 @pytest.fixture(scope="module")

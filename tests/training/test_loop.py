@@ -12,11 +12,11 @@ from torch import Tensor
 
 from tests.training.cases import NUM_CLASSES, batch, recipe, share, tiny_bundle
 from tests.training.networks import NUM_STEPS, train_in_dirty_memory
-from vidcnn.bundle import Bundle
 from vidcnn.errors import ModelError
-from vidcnn.mixing import Mixing
+from vidcnn.models.bundle import Bundle
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.loop import Trainer
+from vidcnn.training.mixing import Mixing
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.result import trained_weights
 

@@ -10,10 +10,10 @@ import torch
 
 from tests.s3 import Server
 from tests.training.faulty import Faulty, faulty_storage
-from vidcnn import patience
 from vidcnn.errors import OutputBusyError, OutputError, StorageError
-from vidcnn.retrying import RetryPolicy
-from vidcnn.storage import open_filesystem
+from vidcnn.storage import patience
+from vidcnn.storage.retrying import RetryPolicy
+from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.mirror import Mirror, working_copy
 from vidcnn.training.place import hold_run
 from vidcnn.training.state import RunSettings

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from tests.training.cases import recipe, share, tiny_bundle
-from vidcnn.bundle import Bundle
-from vidcnn.mixing import Mixing
 from vidcnn.models.build import build_network
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import ARCHITECTURES
 from vidcnn.training.batch import Worker
 from vidcnn.training.dropout import SampleDropout, bind_dropout
 from vidcnn.training.loop import Trainer
+from vidcnn.training.mixing import Mixing
 from vidcnn.training.optimizer import build_optimizer, freeze, gradient_norm, set_rate
 from vidcnn.training.recipe import Recipe
 

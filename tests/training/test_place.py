@@ -9,7 +9,7 @@ import pytest
 
 from tests.s3 import Server
 from vidcnn.errors import OutputBusyError, OutputError
-from vidcnn.predictions.holder import this_process
+from vidcnn.storage.locks.holder import this_process
 from vidcnn.training.place import hold_run
 
 

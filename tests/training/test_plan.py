@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from vidcnn.annotations import Annotations, LabelledVideo
-from vidcnn.clips import Sampling
+from vidcnn.clips.segments import Sampling
 from vidcnn.config import TrainSpec
 from vidcnn.errors import ModelError, UsageError, VidcnnError
-from vidcnn.mixing import Mixing
 from vidcnn.models.resolve import make_bundle
 from vidcnn.sources import SourceVideo
 from vidcnn.training.data import read_data
+from vidcnn.training.mixing import Mixing
 from vidcnn.training.plan import TrainingPlan, plan_training
 from vidcnn.training.progress import progress_line
 from vidcnn.training.report import plan_text

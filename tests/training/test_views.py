@@ -10,11 +10,11 @@ import pytest
 from tests.training.footage import FULL_SIZE, broken, film
 from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips import ClipSpec, Sampling
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import VideoError
-from vidcnn.planning import PlanSettings
 from vidcnn.training.views import ViewSettings, load_views, three_crops
-from vidcnn.transforms import Preprocessing
+from vidcnn.video.planning import PlanSettings
 
 
 def settings(preprocessing: Preprocessing = FULL_SIZE, num_crops: Any = 1, num_clips: int = 3) -> ViewSettings:

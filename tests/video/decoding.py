@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips import ClipSpec, Sampling, Segment, plan_segments
+from tests.videos import number_of
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import ClipSpec, Sampling, Segment, plan_segments
 from vidcnn.errors import ErrorKind, VideoError
-from vidcnn.transforms import Preprocessing
 from vidcnn.video.decode import DecodedClip, DecodeRequest, decode_segment
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.probe import VideoInfo, probe_video
-
-from ..videos import number_of
 
 ONE_BY_ONE = ClipSpec(Sampling(1, stride=1))
 """Every frame is a clip of its own."""

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from ..videos import SIZE, numbered_frame
+from tests.videos import SIZE, numbered_frame
 
 FIELD_TICKS = 1800  # of 90 kHz: 25 frames, 50 fields per second
 _KEYFRAME_INTERVAL = 8

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 
-from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, plan_segments
+from tests.clips.test_segments import frame_times, specs
+from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_segments
 from vidcnn.errors import VideoError
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.pixels import FrameConverter, UInt8Array
-
-from ..test_clips import frame_times, specs
 
 
 class Painter(FrameConverter):

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.video import cell_work
 from vidcnn.errors import StorageError
 from vidcnn.processes import find_process
-from vidcnn.retrying import RetryPolicy
+from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.video import cell as cells
 from vidcnn.video.cell import Cell, CellError
-
-from . import cell_work
 
 
 @pytest.fixture

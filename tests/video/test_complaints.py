@@ -12,15 +12,14 @@ import av.logging
 import numpy as np
 import pytest
 
+from tests.video.decoding import decode_clips
+from tests.video.test_damaged_files import write_moving
+from tests.video.test_decode import X264
+from tests.videos import write_video
 from vidcnn.errors import VideoError
 from vidcnn.video.complaints import tells_of_damage, tells_of_loss
 from vidcnn.video.container import open_video
 from vidcnn.video.pixels import UInt8Array
-
-from ..videos import write_video
-from .decoding import decode_clips
-from .test_damaged_files import write_moving
-from .test_decode import X264
 
 ERROR = av.logging.ERROR
 

@@ -12,13 +12,12 @@ import av
 import numpy as np
 import pytest
 
+from tests.video.decoding import frame_numbers
+from tests.videos import write_video
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.video import container, files
 from vidcnn.video.container import open_video, plain_errors
 from vidcnn.video.probe import probe_video
-
-from ..videos import write_video
-from .decoding import frame_numbers
 
 
 def kind_and_reason(path: Path | str) -> tuple[str, str]:

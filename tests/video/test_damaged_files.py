@@ -12,13 +12,12 @@ import av
 import numpy as np
 import pytest
 
-from vidcnn.clips import ClipSpec, Sampling
+from tests.video.decoding import decode_clips, frame_numbers, plan
+from tests.video.test_decode import WITH_B, X264, X265
+from tests.videos import number_of, write_video
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import ERROR_KINDS, VideoError
 from vidcnn.video.pixels import UInt8Array
-
-from ..videos import number_of, write_video
-from .decoding import decode_clips, frame_numbers, plan
-from .test_decode import WITH_B, X264, X265
 
 NUM_FRAMES = 60
 FILES: dict[str, dict[str, Any]] = {

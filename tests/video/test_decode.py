@@ -13,14 +13,21 @@ import numpy as np
 import psutil
 import pytest
 
-from vidcnn.clips import ClipSpec, Sampling, Segment
+from tests.video.decoding import (
+    ONE_BY_ONE,
+    PREPROCESSING,
+    WHOLE_FRAME,
+    decode_clips,
+    frame_numbers,
+    plan,
+    shown_numbers,
+)
+from tests.video.interlaced import write_fields
+from tests.videos import number_of, numbered_frame, write_video
+from vidcnn.clips.segments import ClipSpec, Sampling, Segment
 from vidcnn.errors import VideoError
 from vidcnn.video import decode
 from vidcnn.video.decode import DecodeRequest, decode_segment
-
-from ..videos import number_of, numbered_frame, write_video
-from .decoding import ONE_BY_ONE, PREPROCESSING, WHOLE_FRAME, decode_clips, frame_numbers, plan, shown_numbers
-from .interlaced import write_fields
 
 NUM_FRAMES = 60
 FAST = {"preset": "ultrafast"}

@@ -10,15 +10,14 @@ from pathlib import Path
 import av
 import pytest
 
+from tests.video.decoding import frame_numbers
+from tests.video.test_decode import X264
+from tests.videos import write_video
 from vidcnn.errors import VideoError
 from vidcnn.video import reader
 from vidcnn.video.encryption import find_encryption, packet_encryption
 from vidcnn.video.files import read_at
 from vidcnn.video.probe import probe_video
-
-from ..videos import write_video
-from .decoding import frame_numbers
-from .test_decode import X264
 
 KEY = {
     "encryption_scheme": "cenc-aes-ctr",

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.clips import ClipSpec, Sampling, plan_segments
+from tests.video.decoding import frame_numbers
+from tests.video.test_decode import X264
+from tests.videos import write_video
+from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.video.container import open_video
 from vidcnn.video.ending import DeclaredEnd, declared_end, end_of_last
 from vidcnn.video.probe import probe_video
-
-from ..videos import write_video
-from .decoding import frame_numbers
-from .test_decode import X264
 
 MILLISECOND = Fraction(1, 1000)
 VP9 = {"deadline": "realtime", "cpu-used": "8"}

@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 from pyarrow import fs
 
+from tests.video.decoding import frame_numbers, plan
+from tests.video.test_decode import X264
+from tests.videos import write_video
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.retrying import RetryPolicy
+from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.video import files
 from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.files import VideoFile, file_version, open_file, read_at
-
-from ..videos import write_video
-from .decoding import frame_numbers, plan
-from .test_decode import X264
 
 AT_ONCE = RetryPolicy(num_tries=3, first_wait_seconds=0)
 

@@ -6,14 +6,13 @@ import av
 import numpy as np
 import pytest
 
-from vidcnn.clips import ClipSpec, Sampling, plan_segments
+from tests.video.decoding import in_order
+from tests.videos import number_of, numbered_frame
+from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.errors import VideoError
 from vidcnn.video.container import MAX_PIXELS
 from vidcnn.video.decode import DecodedClip, DecodeRequest, decode_segment
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
-
-from ..videos import number_of, numbered_frame
-from .decoding import in_order
 
 
 def write_image(path: Path, number: int, size: tuple[int, int] = (64, 64)) -> None:

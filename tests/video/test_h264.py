@@ -3,10 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.video.interlaced import BitWriter, field, picture_parameters, sequence_parameters
+from tests.videos import numbered_frame
 from vidcnn.video.h264 import FieldPairs
-
-from ..videos import numbered_frame
-from .interlaced import BitWriter, field, picture_parameters, sequence_parameters
 
 BOARD = numbered_frame(5)
 

@@ -8,14 +8,13 @@ from typing import Any
 import av
 import pytest
 
+from tests.video.decoding import frame_numbers
+from tests.video.test_decode import WITH_B, X264
+from tests.videos import decode_all, number_of, write_video
 from vidcnn.video import timeline
 from vidcnn.video.container import open_video
 from vidcnn.video.leading import decodable_times, num_lost_at_start
 from vidcnn.video.probe import probe_video
-
-from ..videos import decode_all, number_of, write_video
-from .decoding import frame_numbers
-from .test_decode import WITH_B, X264
 
 NUM_FRAMES, INTERVAL = 48, 18
 X265 = "log-level=none:pools=none:bframes=4:b-adapt=0:scenecut=0:keyint=18:min-keyint=18"

@@ -7,11 +7,10 @@ from typing import Any
 import av
 import pytest
 
+from tests.video.interlaced import sequence_parameters, write_fields
+from tests.video.test_decode import OPEN, X265
+from tests.videos import write_video
 from vidcnn.video.packets import can_skip_frames, frame_counter, picture_finder
-
-from ..videos import write_video
-from .interlaced import sequence_parameters, write_fields
-from .test_decode import OPEN, X265
 
 
 def codec(name: str, extradata: bytes | None = None) -> Any:

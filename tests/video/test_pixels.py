@@ -14,11 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.transforms import Interpolation, Preprocessing, resize_and_crop
+from tests.video.decoding import PREPROCESSING, mean_difference
+from vidcnn.clips.preprocessing import Interpolation, Preprocessing, resize_and_crop
 from vidcnn.video import pixels
 from vidcnn.video.pixels import FrameConverter, UInt8Array
-
-from .decoding import PREPROCESSING, mean_difference
 
 NORMALISATION: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 

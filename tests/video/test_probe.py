@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.video.test_decode import X264
+from tests.videos import write_video
 from vidcnn.errors import VideoError
 from vidcnn.video.probe import probe_video
-
-from ..videos import write_video
-from .test_decode import X264
 
 
 def test_what_a_video_is(tmp_path: Path) -> None:

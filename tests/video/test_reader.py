@@ -12,15 +12,14 @@ import numpy as np
 import psutil
 import pytest
 
-from vidcnn.clips import ClipSpec, Sampling, Segment
+from tests.video.decoding import PREPROCESSING, frame_numbers, in_order, numbers_in, plan, shown_numbers
+from tests.video.test_decode import OPEN, X264
+from tests.videos import write_video
+from vidcnn.clips.segments import ClipSpec, Sampling, Segment
 from vidcnn.video import reader
 from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.pixels import FrameConverter
 from vidcnn.video.timeline import Timing
-
-from ..videos import write_video
-from .decoding import PREPROCESSING, frame_numbers, in_order, numbers_in, plan, shown_numbers
-from .test_decode import OPEN, X264
 
 NUM_FRAMES = 600
 KEYFRAME_INTERVAL = 20

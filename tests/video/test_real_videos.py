@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidcnn.clips import ClipSpec, Sampling
+from tests.video.decoding import ONE_BY_ONE, decode_clips, plan
+from tests.videos import decode_all
+from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import VideoError
 from vidcnn.video.probe import VideoInfo, probe_video
-
-from ..videos import decode_all
-from .decoding import ONE_BY_ONE, decode_clips, plan
 
 pytestmark = pytest.mark.real
 

@@ -9,11 +9,10 @@ import av
 import numpy as np
 import pytest
 
+from tests.video.decoding import decode_clips
+from tests.videos import write_video
 from vidcnn.errors import VideoError
 from vidcnn.video.side_data import display_matrix
-
-from ..videos import write_video
-from .decoding import decode_clips
 
 # Exif's tag Orientation, and how the stored samples have to be moved.
 ORIENTATIONS = {

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidcnn.clips import FrameTimes
+from tests.video.decoding import frame_numbers
+from tests.video.test_decode import OPEN, UNEVEN, WITH_B, X264
+from tests.videos import decode_all, number_of, write_video
+from vidcnn.clips.segments import FrameTimes
 from vidcnn.errors import VideoError
 from vidcnn.video import timeline
 from vidcnn.video.container import open_video
 from vidcnn.video.probe import probe_video
 from vidcnn.video.timeline import Timing, read_timeline
-
-from ..videos import decode_all, number_of, write_video
-from .decoding import frame_numbers
-from .test_decode import OPEN, UNEVEN, WITH_B, X264
 
 LONG = 260
 STILL = X264 | {"x264-params": "scenecut=0"}

@@ -19,10 +19,10 @@ from vidcnn.annotations.problems import Problems, printable
 from vidcnn.annotations.rows import ListFile, Row
 from vidcnn.annotations.tables import is_heading, is_misspelt_heading, table_rows, understand
 from vidcnn.errors import DataError, StorageError
-from vidcnn.faults import is_own_fault
-from vidcnn.patience import is_passing, patiently
 from vidcnn.sources.lists import list_lines, open_list
-from vidcnn.storage import failure_text
+from vidcnn.storage.faults import is_own_fault
+from vidcnn.storage.patience import is_passing, patiently
+from vidcnn.storage.uris import failure_text
 
 _MAX_SHOWN_CHARS = 80
 

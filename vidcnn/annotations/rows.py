@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vidcnn.annotations.labelled import Split
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.names import extension
-from vidcnn.storage import is_remote, split_uri
+from vidcnn.storage.uris import is_remote, split_uri
 
 _SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -16,14 +16,14 @@ from vidcnn.annotations.index_lists import class_fields
 from vidcnn.annotations.problems import printable
 from vidcnn.annotations.rows import Entry, Row
 from vidcnn.errors import SourceError, StorageError
-from vidcnn.faults import is_own_fault
-from vidcnn.patience import patiently
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import absolute_path
 from vidcnn.sources.names import media_kind, utf8_name
 from vidcnn.sources.trees import Status, join, open_tree
 from vidcnn.sources.walk import walk
-from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.faults import is_own_fault
+from vidcnn.storage.patience import patiently
+from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
 
 MISSING_ERROR = "does not exist"
 

@@ -19,7 +19,7 @@ from vidcnn.cluster.witness import Witness
 from vidcnn.errors import RayDiedError, VidcnnError
 from vidcnn.interrupts import last_hint, uninterrupted
 from vidcnn.processes import end_processes, processes_with
-from vidcnn.scratch import scratch_directory
+from vidcnn.storage.scratch import scratch_directory
 
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidcnn import interrupts, relay
+from vidcnn import interrupts
+from vidcnn.reporting import relay
 
 LAUNCH_FILE = "launch.json"
 SPEC_FILE = "job.json"
@@ -42,7 +43,7 @@ def main() -> None:
     if launch["parcel"] is not None:
         _take_secrets(launch["parcel"])
     from vidcnn import cli
-    from vidcnn.jobs import read_job
+    from vidcnn.config.job_files import read_job
 
     _go_to(launch["directory"], read_job(spec).model_dump())
     sys.argv = ["vidcnn", "run", str(spec), "--cluster", "auto", *launch["arguments"]]
@@ -53,7 +54,7 @@ def _take_secrets(name: str) -> None:
     """Give the job the locations that were not sent along with it."""
     from vidcnn.cluster import attach_to_cluster, parcel
     from vidcnn.cluster.environment import prepare_environment
-    from vidcnn.substitution import private_values
+    from vidcnn.config.substitution import private_values
 
     attach_to_cluster()
     prepare_environment()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TextIO, TypeVar
 
 from vidcnn.cluster.jobserver import JobServer, JobState, LostConnectionError
-from vidcnn.progress import LiveLine
-from vidcnn.relay import Kind, LineReader
+from vidcnn.reporting.progress import LiveLine
+from vidcnn.reporting.relay import Kind, LineReader
 
 Result = TypeVar("Result")
 

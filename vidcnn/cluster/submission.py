@@ -24,10 +24,10 @@ import vidcnn
 from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
-from vidcnn.jobs import command_of
+from vidcnn.config.job_files import command_of
+from vidcnn.config.substitution import literal, substitute
 from vidcnn.logins import hide_logins, holds_login
-from vidcnn.storage import public_location
-from vidcnn.substitution import literal, substitute
+from vidcnn.storage.uris import public_location
 
 _STOP_SECONDS = 60
 """How long a job may take to end in good order; Ray itself would give it 3 seconds."""

@@ -21,7 +21,7 @@ from vidcnn.cluster.head import Head, find_head, start_cluster
 from vidcnn.cluster.launcher import Launcher
 from vidcnn.cluster.ssh import UnreachableError, explain, is_port_taken, last_words, tunnel_command
 from vidcnn.errors import VidcnnError
-from vidcnn.scratch import scratch_directory
+from vidcnn.storage.scratch import scratch_directory
 
 _OPEN_SECONDS = 45.0
 """For SSH to open the tunnel: it gives up connecting by itself before that."""

@@ -26,7 +26,7 @@ def demo(
     from vidcnn.demo import make_motion_videos, training_spec, video_table
     from vidcnn.pipelines.infer import run_inference
     from vidcnn.pipelines.train import run_training
-    from vidcnn.report import infer_text, table_text
+    from vidcnn.reporting.summaries import infer_text, table_text
     from vidcnn.training.report import train_text
 
     videos, unseen, out = directory / "videos", directory / "unseen", directory / "preds.parquet"

@@ -14,9 +14,9 @@ from vidcnn.commands import (
     UpOption,
     ran_on_cluster,
 )
+from vidcnn.commands.options import takes_spec
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import OutputError, describe_reason
-from vidcnn.options import takes_spec
 from vidcnn.streams import show
 
 

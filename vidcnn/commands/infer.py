@@ -17,9 +17,9 @@ from vidcnn.commands import (
     UpOption,
     ran_on_cluster,
 )
+from vidcnn.commands.options import takes_spec
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError
-from vidcnn.options import takes_spec
 from vidcnn.streams import show
 
 DryRunOption = Annotated[
@@ -72,9 +72,9 @@ def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:
 
 def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | None = None) -> None:
     """Run an inference job, and print how it ended; or say what it would be."""
-    from vidcnn import report
     from vidcnn.interrupts import interruptible
-    from vidcnn.run_report import reported
+    from vidcnn.reporting import summaries as report
+    from vidcnn.reporting.run_report import reported
 
     if trial == "--dry-run":
         from vidcnn.pipelines.dry_run import plan_source

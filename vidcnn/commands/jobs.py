@@ -39,7 +39,7 @@ app = typer.Typer(
 def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """List the jobs, the newest first."""
     from vidcnn.cluster.remote import reach
-    from vidcnn.report import table_text
+    from vidcnn.reporting.summaries import table_text
 
     with reach(cluster) as server:
         jobs = server.jobs()
@@ -80,7 +80,7 @@ def logs(
     """Show what a job says: results on stdout, the rest on stderr."""
     from vidcnn.cluster import follow as following
     from vidcnn.cluster.remote import end, reach
-    from vidcnn.progress import LiveLine
+    from vidcnn.reporting.progress import LiveLine
 
     with reach(cluster) as server:
         if follow:
@@ -118,6 +118,6 @@ def _when(seconds: float | None) -> str:
 
 
 def _how_long(job: Any) -> str:
-    from vidcnn.progress import duration_text
+    from vidcnn.reporting.progress import duration_text
 
     return duration_text((job.ended or time.time()) - job.started) if job.started else ""

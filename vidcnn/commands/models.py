@@ -12,7 +12,7 @@ from vidcnn.streams import show
 def models(*, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """List the models: name, parameters, GFLOPs per clip, input and weights."""
     from vidcnn.models.table import model_rows
-    from vidcnn.report import table_text
+    from vidcnn.reporting.summaries import table_text
 
     rows = model_rows()
     if as_json:

@@ -44,7 +44,7 @@ def run(
     from vidcnn.commands.evaluate import run_evaluate
     from vidcnn.commands.train import run_train
     from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
-    from vidcnn.jobs import read_job
+    from vidcnn.config.job_files import read_job
 
     spec = read_job(job, settings or ())
     trial = choose_trial(dry_run=dry_run, estimate=estimate)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.commands.options import takes_spec
 from vidcnn.config import ScheduleSpec
-from vidcnn.options import takes_spec
 from vidcnn.streams import show
 
 SettingsOption = Annotated[

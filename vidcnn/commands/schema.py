@@ -22,6 +22,6 @@ def schema(
 
     A job spec whose first line is `# yaml-language-server: $schema=FILE` is checked against FILE.
     """
-    from vidcnn.schema import job_schema
+    from vidcnn.config.schema import job_schema
 
     show(json.dumps(job_schema(command), indent=2))

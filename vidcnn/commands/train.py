@@ -15,8 +15,8 @@ from vidcnn.commands import (
     UpOption,
     ran_on_cluster,
 )
+from vidcnn.commands.options import takes_job
 from vidcnn.config import TrainSpec
-from vidcnn.options import takes_job
 from vidcnn.streams import show
 
 DEFAULT_JOB = Path("jobs/train.yaml")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vidcnn.errors import UsageError
+from vidcnn.logins import hide_logins
 
 if TYPE_CHECKING:
-    from vidcnn.clips import Sampling
+    from vidcnn.clips.segments import Sampling
 
 Precision = Literal["auto", "bf16", "fp32", "exact"]
 Switch = Literal["auto", "on", "off"]
@@ -19,6 +22,9 @@ class Spec(BaseModel):
     """Base of all job specs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SpecType = TypeVar("SpecType", bound=Spec)
 
 
 def option(default: Any, description: str, *, panel: str, metavar: str | None = None, **limits: Any) -> Any:
@@ -95,8 +101,26 @@ def override_sampling(own: Sampling, num_frames: int | None, stride: int | None,
     Raises:
         ValueError: The values do not fit together.
     """
-    from vidcnn.clips import Sampling
+    from vidcnn.clips.segments import Sampling
 
     if stride is None and fps is None:
         stride, fps = own.stride, own.fps
     return Sampling(num_frames or own.num_frames, stride=stride, fps=fps)
+
+
+def read_spec(spec_type: type[SpecType], values: dict[str, Any]) -> SpecType:
+    """Make a spec from the values of its fields.
+
+    Raises:
+        UsageError: A value is impossible; the message names the option.
+    """
+    try:
+        return spec_type(**values)
+    except ValidationError as error:
+        problems = [_problem(dict(item)) for item in error.errors()]
+        raise UsageError("; ".join(problems)) from None
+
+
+def _problem(item: dict[str, Any]) -> str:
+    text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
+    return f"{option_name(str(item['loc'][0]))} ({hide_logins(str(item['input']))}) {text}" if item["loc"] else text

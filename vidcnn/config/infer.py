@@ -20,11 +20,10 @@ from vidcnn.config.base import (
     override_sampling,
     positive,
 )
-from vidcnn.errors import ERROR_KINDS
-from vidcnn.optional_values import ALL
+from vidcnn.errors import ALL_KINDS, ERROR_KINDS
 
 if TYPE_CHECKING:
-    from vidcnn.clips import ClipSpec, Sampling
+    from vidcnn.clips.segments import ClipSpec, Sampling
 
 
 class InferSpec(Spec):
@@ -143,14 +142,14 @@ class InferSpec(Spec):
     @field_validator("redo_errors", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
-        return (ALL if value else None) if isinstance(value, bool) else as_text(value)
+        return (ALL_KINDS if value else None) if isinstance(value, bool) else as_text(value)
 
     @field_validator("redo_errors")
     @classmethod
     def _known_kinds(cls, value: str | None) -> str | None:
         for kind in value.split(",") if value is not None else ():
-            if kind not in (ALL, *ERROR_KINDS):
-                raise ValueError(f"must be {ALL}, or some of {', '.join(ERROR_KINDS)}")
+            if kind not in (ALL_KINDS, *ERROR_KINDS):
+                raise ValueError(f"must be {ALL_KINDS}, or some of {', '.join(ERROR_KINDS)}")
         return value
 
     @field_validator("actors")
@@ -169,8 +168,8 @@ class InferSpec(Spec):
     @property
     def redo_kinds(self) -> frozenset[str] | None:
         """The kinds that `redo_errors` means; None for all."""
-        kinds = frozenset((self.redo_errors or ALL).split(","))
-        return None if ALL in kinds else kinds
+        kinds = frozenset((self.redo_errors or ALL_KINDS).split(","))
+        return None if ALL_KINDS in kinds else kinds
 
     def clip_spec(self, sampling: Sampling) -> ClipSpec:
         """Return how clips are laid over videos.
@@ -181,7 +180,7 @@ class InferSpec(Spec):
         Raises:
             ValueError: The values do not fit together.
         """
-        from vidcnn.clips import ClipSpec
+        from vidcnn.clips.segments import ClipSpec
 
         return ClipSpec(
             override_sampling(sampling, self.num_frames, self.stride, self.fps),

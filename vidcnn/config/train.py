@@ -21,7 +21,7 @@ from vidcnn.config.base import (
 )
 
 if TYPE_CHECKING:
-    from vidcnn.clips import Sampling
+    from vidcnn.clips.segments import Sampling
 
 
 def parse_range(text: str) -> tuple[float, float]:

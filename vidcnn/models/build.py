@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidcnn.bundle import Bundle
 from vidcnn.errors import BundleError, ModelError
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import Architecture, architecture
 
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidcnn.bundle import Bundle, Provenance
 from vidcnn.errors import BundleError, ModelError, UsageError
+from vidcnn.models.bundle import Bundle, Provenance
 from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
-from vidcnn.storage import is_remote, public_location
+from vidcnn.storage.uris import is_remote, public_location
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vidcnn.cluster import Shares
-from vidcnn.collector import SegmentCollector
 from vidcnn.errors import StorageError, VidcnnError
+from vidcnn.inference.collector import SegmentCollector
+from vidcnn.inference.scoring import News, Piece, Undone
 from vidcnn.pipelines.dataset import StageSettings, score_videos
 from vidcnn.pipelines.todo import Todo, not_done, tables_apart
-from vidcnn.predictions.ledger import VideoKey, video_text
 from vidcnn.predictions.output import Output
-from vidcnn.progress import ProgressDisplay, RunProgress
-from vidcnn.scoring import News, Piece, Undone
+from vidcnn.reporting.progress import ProgressDisplay, RunProgress
 from vidcnn.sources import SourceVideo
+from vidcnn.sources.keys import VideoKey, video_text
 
 _MAX_UNDONE_IN_A_ROW = 200
 """Videos left undone, one after the other without a row between them, after which a run does not go on."""

@@ -13,8 +13,8 @@ from vidcnn.errors import VidcnnError
 from vidcnn.pipelines.dataset import count_plans
 from vidcnn.pipelines.stages import PlanCounts, count_clips, pack_video, unpack_videos, video_table
 from vidcnn.pipelines.todo import Todo
-from vidcnn.planning import PlanSettings
-from vidcnn.predictions.ledger import video_text
+from vidcnn.sources.keys import video_text
+from vidcnn.video.planning import PlanSettings
 
 
 def count_source(todo: Todo, settings: PlanSettings, schema: pa.Schema, shares: Shares) -> Iterator[PlanCounts]:

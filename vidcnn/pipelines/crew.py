@@ -24,8 +24,8 @@ from vidcnn.pipelines.board import open_board
 from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.loading import find_no_sample
 from vidcnn.pipelines.train_worker import Job, work
-from vidcnn.progress import ProgressDisplay
-from vidcnn.storage import open_filesystem
+from vidcnn.reporting.progress import ProgressDisplay
+from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
 from vidcnn.training.restarts import may_start_again, num_fruitless, pause_seconds

@@ -21,14 +21,14 @@ from ray.data._internal.execution.operators import map_operator
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from vidcnn.batching import DecodeSettings
-from vidcnn.clips import MAX_SEGMENT_FRAMES
+from vidcnn.clips.segments import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import Shares
 from vidcnn.errors import VidcnnError, is_debugging
-from vidcnn.limits import Meter
+from vidcnn.inference.scoring import News, RowFormat
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
-from vidcnn.planning import PlannedSegment, PlanSettings
-from vidcnn.scoring import News, RowFormat
+from vidcnn.reporting.bottleneck import Meter
+from vidcnn.video.batching import DecodeSettings
+from vidcnn.video.planning import PlannedSegment, PlanSettings
 
 _NUM_RETRIES = 1
 """How often planning and scoring are given to another process when their own has died."""

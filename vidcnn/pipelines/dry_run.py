@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from vidcnn.cluster import open_ray, share_resources
@@ -13,35 +12,7 @@ from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.counting import count_source
 from vidcnn.pipelines.infer import Job, look_at_output, start_and_load
 from vidcnn.pipelines.stages import PlanCounts
-
-
-@dataclass(frozen=True)
-class SourcePlan:
-    """What a run would do.
-
-    Attributes:
-        num_videos: Videos of the source.
-        num_videos_done: Those that are committed already.
-        num_videos_waiting: Those that were written so lately that they wait for the next run.
-        num_videos_planned: Those that are left and can be read.
-        num_clips: Clips of these.
-        seconds: Their length, as far as clips cover it.
-        bad_videos: Names of those that cannot be read, with the reason.
-        ignored: Files that were left out of folders, by extension.
-        empty_sources: Folders of the source, among several, that hold no video.
-        unused_columns: Columns of lists of the source that are not used.
-    """
-
-    num_videos: int
-    num_videos_done: int
-    num_videos_waiting: int
-    num_videos_planned: int
-    num_clips: int
-    seconds: float
-    bad_videos: tuple[tuple[str, str], ...]
-    ignored: dict[str, int]
-    empty_sources: tuple[str, ...]
-    unused_columns: dict[str, tuple[str, ...]]
+from vidcnn.reporting.results import SourcePlan
 
 
 def plan_source(spec: InferSpec) -> SourcePlan:

@@ -18,18 +18,19 @@ import pyarrow as pa
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import CompileError
-from vidcnn.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
+from vidcnn.inference.runtime import choose_runtime
+from vidcnn.inference.scoring import Piece
 from vidcnn.interrupts import interruptible
-from vidcnn.limits import Limits, Meter, find_limits
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.infer import Job, load_bundle, look_at_output, stage_settings, uses_gpus
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
 from vidcnn.pipelines.todo import Todo
-from vidcnn.planning import PlannedSegment
-from vidcnn.runtime import choose_runtime
-from vidcnn.scoring import Piece
+from vidcnn.reporting.bottleneck import Meter, find_limits
+from vidcnn.reporting.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
+from vidcnn.reporting.results import Estimate
 from vidcnn.sources import SourceVideo
+from vidcnn.video.planning import PlannedSegment
 
 NUM_SAMPLED = 64
 """Videos that are planned; smaller sources are planned whole."""
@@ -37,35 +38,6 @@ MAX_SECONDS = 20.0
 """How long clips are classified, from the first rows on."""
 _MAX_CLIPS = 50_000
 """Clips that are classified, at most."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What an inference job would take.
-
-    Attributes:
-        num_videos: Videos that are left to do.
-        num_videos_done: Those that are committed already.
-        num_sampled: Videos of the sample.
-        num_bad: Those of the sample that cannot be read.
-        num_clips_sampled: Clips that were classified.
-        clips: Clips that are left to do.
-        seconds: Wall time that it takes on this machine or cluster, start included.
-        num_machines: Machines that this takes.
-        clips_per_second: How fast the sample was classified; None where it was too small to tell.
-        limits: What limits the run; None where that cannot be told.
-    """
-
-    num_videos: int
-    num_videos_done: int
-    num_sampled: int
-    num_bad: int
-    num_clips_sampled: int
-    clips: Range
-    seconds: Range
-    num_machines: int
-    clips_per_second: float | None
-    limits: Limits | None
 
 
 @dataclass(frozen=True)

@@ -15,62 +15,30 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from vidcnn.annotations import Annotations, LabelledVideo, Split, read_annotations
-from vidcnn.bundle import Bundle
-from vidcnn.clips import ClipSpec
+from vidcnn.clips.segments import ClipSpec
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.infer import uses_gpus
-from vidcnn.planning import PlanSettings
 from vidcnn.processes import lower_priority
-from vidcnn.progress import ProgressDisplay
-from vidcnn.storage import public_location
+from vidcnn.reporting.progress import ProgressDisplay
+from vidcnn.storage.uris import public_location
 from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.data import split_settings
-from vidcnn.training.validation import Validation, summarise_scores
+from vidcnn.training.report import EvaluateReport
+from vidcnn.training.validation import summarise_scores
 from vidcnn.training.views import ViewSettings
 from vidcnn.video.cell import this_cell
+from vidcnn.video.planning import PlanSettings
 
 _NUM_AHEAD = 2
 """Videos that each model actor has before it: one is scored while the other is loaded."""
 
 _NUM_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class EvaluateReport:
-    """What an evaluation found.
-
-    Attributes:
-        model: The bundle's directory.
-        split: Which videos: ``train``, ``val``, ``test`` or ``all``.
-        labels: Names of the K classes.
-        reached: What the model reached.
-        num_clips: Clips of each video, at most.
-        num_crops: Crops of each clip.
-        device: What the model ran on: ``cpu`` or ``cuda``.
-        precision: How it computed: ``bf16``, ``fp32`` or ``exact``.
-        batch_size: Clips that went through it at once.
-        bad_videos: Names of videos without any view that could be scored, and why.
-        notices: What the user should know of the data.
-        seconds: Time that the command took.
-    """
-
-    model: str
-    split: str
-    labels: tuple[str, ...]
-    reached: Validation
-    num_clips: int
-    num_crops: int
-    device: str
-    precision: str
-    batch_size: int
-    bad_videos: tuple[tuple[str, str], ...]
-    notices: tuple[str, ...]
-    seconds: float
 
 
 def run_evaluation(
@@ -231,8 +199,8 @@ def _score(
 
 def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[str, int]:
     """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
-    from vidcnn.inference import default_batch_size
-    from vidcnn.network import fastest_precision, resolve_device
+    from vidcnn.inference.classifier import default_batch_size
+    from vidcnn.inference.network import fastest_precision, resolve_device
 
     precision = spec.precision if spec.precision != "auto" else fastest_precision(resolve_device(device))
     return precision, spec.batch_size or default_batch_size(bundle, device)
@@ -286,7 +254,7 @@ class _Scorer:
     """A model actor."""
 
     def __init__(self, bundle: Bundle, classifier: dict[str, Any]) -> None:
-        from vidcnn.inference import Classifier
+        from vidcnn.inference.classifier import Classifier
 
         self._classifier = Classifier(bundle, **classifier)
 

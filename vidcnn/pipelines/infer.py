@@ -12,20 +12,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import ray
 
-from vidcnn.batching import DecodeSettings, clips_per_task
-from vidcnn.bundle import Bundle
-from vidcnn.clips import MAX_SEGMENT_FRAMES, ClipSpec
+from vidcnn.clips.segments import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.cluster import Machine, Shares, open_ray, share_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import CompileError, UsageError
+from vidcnn.inference.runtime import Runtime, choose_runtime
+from vidcnn.inference.scoring import RowFormat
 from vidcnn.interrupts import interruptible
-from vidcnn.limits import Limits, Meter, find_limits
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.commit import Committer, redo_lost
@@ -33,58 +33,21 @@ from vidcnn.pipelines.counting import estimate_clips
 from vidcnn.pipelines.dataset import StageSettings, score_videos
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.todo import Todo, list_todo
-from vidcnn.planning import PlanSettings
-from vidcnn.predictions import Summary, prediction_schema
-from vidcnn.predictions.ledger import video_text
+from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.places import OutputStorage, look_at, open_storage
-from vidcnn.progress import ProgressDisplay, RunProgress, describe
-from vidcnn.run_report import RunRecord
-from vidcnn.runtime import Runtime, choose_runtime
-from vidcnn.scoring import RowFormat
+from vidcnn.reporting.bottleneck import Meter, find_limits
+from vidcnn.reporting.progress import ProgressDisplay, RunProgress, describe
+from vidcnn.reporting.results import InferReport
+from vidcnn.reporting.run_report import RunRecord
 from vidcnn.sources import Listing
-from vidcnn.storage import is_remote, local_path, public_location
+from vidcnn.sources.keys import video_text
+from vidcnn.storage.uris import is_remote, local_path, public_location
+from vidcnn.video.batching import DecodeSettings, clips_per_task
+from vidcnn.video.planning import PlanSettings
 
 _QUICK_FAILURE_SECONDS = 0.2
 """What is wrong with a model's name shows in less than this, and then Ray need not start."""
-
-
-@dataclass(frozen=True)
-class InferReport:
-    """How a run ended.
-
-    Attributes:
-        summary: Counts of the whole table.
-        num_videos: Videos of the source.
-        num_videos_done: Those that this run did.
-        num_videos_waiting: Those that were written so lately that they wait for the next run.
-        undone: Names of videos that this run left to the next one, since the storage or this machine failed, with the
-            reason.
-        num_clips_done: Rows for clips that this run committed.
-        elapsed_seconds: Wall time, start-up included.
-        clips_per_second: Clips of this run per second from its first rows to its last; None where that says nothing.
-        ignored: Files that were left out of folders, by extension.
-        empty_sources: Folders of the source, among several, that hold no video.
-        unused_columns: Columns of lists of the source that are not used.
-        runtime: How the model ran; None where nothing was left to do.
-        limits: What limited this run; None where that cannot be told.
-        notices: What the user was told of how it ran, in plain words.
-    """
-
-    summary: Summary
-    num_videos: int
-    num_videos_done: int
-    num_videos_waiting: int
-    undone: tuple[tuple[str, str], ...]
-    num_clips_done: int
-    elapsed_seconds: float
-    clips_per_second: float | None
-    ignored: dict[str, int]
-    empty_sources: tuple[str, ...]
-    unused_columns: dict[str, tuple[str, ...]]
-    runtime: Runtime | None
-    limits: Limits | None = None
-    notices: tuple[str, ...] = ()
 
 
 class Job:
@@ -257,7 +220,9 @@ def start_and_load(
         if not is_new or fails:
             return None, loading.result()
         if loads_torch:
-            pool.submit(importlib.import_module, "vidcnn.inference")  # takes as long as Ray's processes take to start
+            pool.submit(
+                importlib.import_module, "vidcnn.inference.classifier"
+            )  # takes as long as Ray's processes take to start
         return start_ray(), loading.result()
 
 
@@ -268,7 +233,7 @@ def load_bundle(spec: InferSpec) -> Bundle:
 
 def stage_settings(job: Job, runtime: Runtime, shares: Shares, device: str) -> StageSettings:
     """Return what the stages of a job depend on; the model goes into Ray's object store."""
-    from vidcnn.inference import default_batch_size
+    from vidcnn.inference.classifier import default_batch_size
 
     spec = job.spec
     batch_size = spec.batch_size or ask_there(default_batch_size, job.bundle, device, device=device)

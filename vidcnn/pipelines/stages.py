@@ -24,16 +24,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.attempts import DecodeWork, PlanWork, decode_in_cell, plan_in_cell
-from vidcnn.batching import ClipBatch, DecodeSettings, timed_batches
 from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError
-from vidcnn.limits import StageTimes
-from vidcnn.planning import PlannedSegment, PlanSettings, group_segments, plan_each, video_key
-from vidcnn.predictions.ledger import video_text
+from vidcnn.inference.scoring import News, RowFormat, score_rows, video_without_plan
 from vidcnn.processes import lower_priority
-from vidcnn.scoring import News, RowFormat, score_rows, video_without_plan
 from vidcnn.sources import SourceVideo
+from vidcnn.sources.keys import video_text
+from vidcnn.video.attempts import DecodeWork, PlanWork, decode_in_cell, plan_in_cell
+from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
 from vidcnn.video.cell import this_cell
+from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, plan_each, video_key
+from vidcnn.video.stopwatch import StageTimes
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
@@ -246,7 +246,7 @@ class ScoreStage:
 def _load_classifier(bundle: Any, **arguments: Any) -> Any:
     import ray
 
-    from vidcnn.inference import Classifier
+    from vidcnn.inference.classifier import Classifier
 
     return Classifier(ray.get(bundle), **arguments)
 

@@ -13,10 +13,10 @@ from itertools import islice
 import pyarrow as pa
 
 from vidcnn.pipelines.stages import pack_video, unpack_videos, video_table
-from vidcnn.planning import video_key
 from vidcnn.predictions.output import Output
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.settling import is_settling
+from vidcnn.video.planning import video_key
 
 _MAX_BLOCK_VIDEOS = 256
 """Videos planned by one task, at most; unless there would be more than `_MAX_BLOCKS` tasks."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,46 +20,17 @@ from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.hardware import ask_there
-from vidcnn.progress import ProgressDisplay
+from vidcnn.reporting.progress import ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data
 from vidcnn.training.place import RunPlace, hold_run
 from vidcnn.training.record import check_record
+from vidcnn.training.report import TrainReport
 from vidcnn.training.state import CHECKPOINTS
 
 if TYPE_CHECKING:
     from vidcnn.training.checkpoints import CheckpointStore
     from vidcnn.training.plan import TrainingPlan
     from vidcnn.training.state import RunState
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """How a training run ended.
-
-    Attributes:
-        plan: The job.
-        directory: The run directory, as messages name it.
-        best_step: Step of the weights that are in it.
-        validation: What they reached, by name; empty where nothing was validated.
-        num_steps_done: Steps that this command did.
-        seconds: Time that this command took.
-        state: How far the run was when it was last heard of.
-        failure: Why there is no bundle of the trained weights, which their checkpoint still has; None if there is one.
-    """
-
-    plan: TrainingPlan
-    directory: str
-    best_step: int
-    validation: dict[str, Any]
-    num_steps_done: int
-    seconds: float
-    state: RunState | None
-    failure: VidcnnError | None = None
-
-    @property
-    def bundle(self) -> str:
-        """Where the model bundle is."""
-        return f"{self.directory}/bundle"
 
 
 def run_training(
@@ -164,7 +134,7 @@ def _workers(spec: TrainSpec, num_gpus: int | None) -> tuple[int, str]:
 
 
 def _fastest_precision(device: str) -> Any:
-    from vidcnn.network import fastest_precision, resolve_device
+    from vidcnn.inference.network import fastest_precision, resolve_device
 
     return fastest_precision(resolve_device(device))
 

@@ -16,42 +16,9 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from vidcnn.sources.names import readable_name
-
-
-@dataclass(frozen=True)
-class VideoKey:
-    """One version of a video.
-
-    Args:
-        name: URI, or path relative to the source's root; may hold surrogate escapes.
-        size_bytes: Its size.
-        mtime_ns: Its modification time, in nanoseconds since the epoch.
-    """
-
-    name: str
-    size_bytes: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
-class SegmentKey:
-    """Segment `index` of the `count` that the plan of a video has; the unit of commit.
-
-    Raises:
-        ValueError: The index is not in ``[0, count)``.
-    """
-
-    video: VideoKey
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise ValueError(f"segment index ({self.index}) must be in [0, {self.count})")
+from vidcnn.sources.keys import SegmentKey, VideoKey
 
 
 class Entry(NamedTuple):
@@ -98,11 +65,6 @@ class Entry(NamedTuple):
 
 Ledger = dict[str, Entry]
 """From the name of a video, as `video_text` writes it, to what is held of it."""
-
-
-def video_text(name: str) -> str:
-    """Return a video's name as the table has it: `vidcnn.sources.names.utf8_name` has written it down already."""
-    return readable_name(name)
 
 
 def entry_of(segment: SegmentKey, num_rows: int) -> Entry:

@@ -25,6 +25,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidcnn.config.differences import differences
 from vidcnn.errors import SettingsDifferError
 from vidcnn.predictions import ledger as ledgers
 from vidcnn.predictions.buffer import Buffer, commit_is_due
@@ -38,13 +39,13 @@ from vidcnn.predictions.files import (
     sort_rows,
     write_file,
 )
-from vidcnn.predictions.ledger import Entry, SegmentKey, VideoKey, video_text
+from vidcnn.predictions.ledger import Entry
 from vidcnn.predictions.merging import merged_entries, merged_rows
 from vidcnn.predictions.places import OutputStorage, open_storage
 from vidcnn.predictions.redo import Redo, videos_with_errors
 from vidcnn.predictions.rows import Summary, summarize
 from vidcnn.predictions.section import LedgerWriter
-from vidcnn.settings import differences
+from vidcnn.sources.keys import SegmentKey, VideoKey, video_text
 
 __all__ = ["Output", "SegmentKey", "VideoKey"]
 

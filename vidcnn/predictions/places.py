@@ -26,14 +26,14 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputError
-from vidcnn.files import open_new
 from vidcnn.logins import hide_logins
-from vidcnn.predictions.heartbeat import USUAL, Timing
-from vidcnn.predictions.lease import Lease
-from vidcnn.predictions.lease import look as look_at_lease
-from vidcnn.predictions.lock import FileLock
-from vidcnn.predictions.lock import look as look_at_lock
-from vidcnn.storage import is_remote, local_path, open_filesystem, public_location, split_uri
+from vidcnn.storage.atomic import open_new
+from vidcnn.storage.locks.file_lock import FileLock
+from vidcnn.storage.locks.file_lock import look as look_at_lock
+from vidcnn.storage.locks.heartbeat import USUAL, Timing
+from vidcnn.storage.locks.lease import Lease
+from vidcnn.storage.locks.lease import look as look_at_lease
+from vidcnn.storage.uris import is_remote, local_path, open_filesystem, public_location, split_uri
 
 _HINTS = {
     errno.ENOSPC: "free some space and run the same command again: what was committed stays",

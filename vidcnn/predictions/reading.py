@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from vidcnn.errors import OutputError
 from vidcnn.predictions import section
 from vidcnn.predictions.ledger import Ledger, decode
-from vidcnn.storage import failure_text
+from vidcnn.storage.uris import failure_text
 
 WAIT_SECONDS: tuple[float, ...] = (0.5, 2.0, 5.0)
 """How long to wait for a storage that fails, each time, before it is given up."""

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vidcnn.errors import ErrorKind
-from vidcnn.predictions.ledger import video_text
+from vidcnn.sources.keys import video_text
 
 ERROR_KIND_TYPE = pa.dictionary(pa.int8(), pa.string())
 
@@ -98,7 +98,7 @@ def prediction_rows(
 
     Args:
         schema: What `prediction_schema` returned.
-        video: The video's name; bytes that are not UTF-8 are written as `vidcnn.predictions.ledger.video_text` does.
+        video: The video's name; bytes that are not UTF-8 are written as `vidcnn.sources.keys.video_text` does.
         clips: Index of each clip in its video, integers (N,).
         start_seconds: Presentation time at which each clip starts, (N,).
         end_seconds: Presentation time at which it ends, (N,).

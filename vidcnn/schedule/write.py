@@ -13,10 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from vidcnn.cluster.place import AUTO, parse_place
 from vidcnn.config import ScheduleSpec
+from vidcnn.config.job_files import JobNeeds, read_needs
 from vidcnn.config.schedule import check_kubernetes_name, default_name
 from vidcnn.errors import OutputError, UsageError
-from vidcnn.files import write_whole
-from vidcnn.jobs import JobNeeds, read_needs
 from vidcnn.logins import hide_logins, holds_login
 from vidcnn.schedule import notes
 from vidcnn.schedule.cron import parse_cron
@@ -25,7 +24,8 @@ from vidcnn.schedule.environment import Variables, check_text, choose_variables
 from vidcnn.schedule.kubernetes import Pod, manifest_text
 from vidcnn.schedule.systemd import service_text, timer_text
 from vidcnn.schedule.task import Task
-from vidcnn.storage import is_remote, public_location
+from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.uris import is_remote, public_location
 
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _LOCATIONS = ("source", "data", "out", "model", "weights", "labels", "root")

@@ -15,7 +15,7 @@ from vidcnn.sources.names import utf8_name
 from vidcnn.sources.patterns import Pattern, has_magic, split_glob
 from vidcnn.sources.trees import LocalTree, Tree, open_tree
 from vidcnn.sources.walk import expand
-from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vidcnn.sources.lists import read_list
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
-from vidcnn.storage import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
 
 _NUM_LOOKUPS = 16
 """Entries of a list that are looked up at the same time in object storage: each takes a round trip."""

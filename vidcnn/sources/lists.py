@@ -18,7 +18,7 @@ from typing import IO
 from vidcnn.errors import SourceError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
 from vidcnn.sources.names import extension, media_kind, utf8_name
-from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
 
 LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 """Extensions of the files that are read as lists where they are given as a source."""

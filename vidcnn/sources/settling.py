@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vidcnn.sources.listing import SourceVideo
-from vidcnn.storage import is_remote
+from vidcnn.storage.uris import is_remote
 
 
 def is_settling(video: SourceVideo, settle_seconds: float, now_ns: int) -> bool:

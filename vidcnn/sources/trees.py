@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from vidcnn.errors import ErrorKind
-from vidcnn.faults import is_own_fault
-from vidcnn.retrying import RetryPolicy
-from vidcnn.storage import Uri, failure_text, is_remote, local_path, open_filesystem, split_uri
+from vidcnn.storage.faults import is_own_fault
+from vidcnn.storage.retrying import RetryPolicy
+from vidcnn.storage.uris import Uri, failure_text, is_remote, local_path, open_filesystem, split_uri
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
@@ -68,7 +68,7 @@ class Tree(Protocol):
         """Trees with the same root read the same storage."""
 
     def location(self, path: str) -> str:
-        """Return the location (see `vidcnn.storage`) of a path."""
+        """Return the location (see `vidcnn.storage.uris`) of a path."""
 
     def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         """Read one folder and retain the names that are wanted."""

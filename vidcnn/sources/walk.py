@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.faults import video_fault
 from vidcnn.sources.names import (
     HIDDEN_FILES,
     HIDDEN_FOLDERS,
@@ -25,6 +24,7 @@ from vidcnn.sources.names import (
 )
 from vidcnn.sources.patterns import Pattern, States
 from vidcnn.sources.trees import Contents, Status, Tree, join, open_tree
+from vidcnn.storage.faults import video_fault
 
 
 class Found(NamedTuple):

@@ -12,17 +12,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.attempts import attempt
 from vidcnn.errors import DataError, VideoError
-from vidcnn.planning import DEFAULT_TIMEOUT_SECONDS
-from vidcnn.retrying import RetryPolicy, retrying
+from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData
 from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.views import ViewSettings, load_views
+from vidcnn.video.attempts import attempt
 from vidcnn.video.cell import Cell, CellError
 from vidcnn.video.cell_status import at
 from vidcnn.video.pixels import UInt8Array
+from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS
 
 STORAGE_TRIES = RetryPolicy(num_tries=7, first_wait_seconds=1.0, growth=3.0, max_wait_seconds=60.0)
 """About three minutes: a run of days should not end over a storage that is restarted."""

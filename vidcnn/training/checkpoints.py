@@ -20,8 +20,8 @@ from zipfile import ZipFile
 import torch
 
 from vidcnn.errors import OutputError, StorageError
-from vidcnn.files import write_whole
-from vidcnn.patience import is_passing, patiently
+from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.patience import is_passing, patiently
 
 _NAME = re.compile(r"^step_(\d{8})\.pt$")
 _NUM_NEWEST = 2

@@ -20,18 +20,18 @@ import numpy.typing as npt
 
 from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
-from vidcnn.augment import Augmentation, augment_clip
-from vidcnn.clips import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
+from vidcnn.clips.grid import Grid
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.grid import Grid
-from vidcnn.planning import PlannedSegment, read_times
-from vidcnn.samples import Sample
 from vidcnn.sources import SourceVideo
+from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache
-from vidcnn.transforms import Preprocessing
+from vidcnn.training.samples import Sample
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
+from vidcnn.video.planning import PlannedSegment, read_times
 from vidcnn.video.timeline import Timing
 
 _MAX_CACHED_BYTES = 256 * 2**20

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
-from vidcnn.augment import FlipRule
 from vidcnn.config.train import TrainSpec, parse_list
 from vidcnn.errors import UsageError
+from vidcnn.training.augment import FlipRule
 
 _SIDES = ("left", "right")
 _SIDE_SEPARATORS = str.maketrans("_-./", "    ")

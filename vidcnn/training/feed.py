@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.augment import Augmentation, FlipRule
 from vidcnn.errors import ErrorKind
-from vidcnn.samples import SampleOrder
+from vidcnn.training.augment import Augmentation, FlipRule
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.cache import FrameCache
 from vidcnn.training.clips import ClipReader, ClipSettings, LoadedClips
+from vidcnn.training.samples import SampleOrder
 
 _SAMPLES_PER_PIECE = 4
 """Samples that are loaded in one go: a piece of work that takes some tens of milliseconds."""

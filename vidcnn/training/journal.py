@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.errors import OutputError, StorageError
-from vidcnn.files import write_whole
-from vidcnn.patience import is_passing, patiently
+from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.patience import is_passing, patiently
 
 
 class Journal:

@@ -23,15 +23,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vidcnn.bundle import Bundle
 from vidcnn.errors import CompileError, ModelError
-from vidcnn.mixing import mix
+from vidcnn.inference.network import Normalisation, ieee_float32
 from vidcnn.models.build import build_model
+from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
-from vidcnn.network import Normalisation, ieee_float32
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.diagnosis import Findings
 from vidcnn.training.dropout import SampleDropout, bind_dropout
+from vidcnn.training.mixing import mix
 from vidcnn.training.optimizer import build_optimizer, freeze, gradient_norm, set_rate
 from vidcnn.training.padding import write_padding_out
 from vidcnn.training.recipe import Recipe

@@ -21,9 +21,9 @@ from zipfile import ZipFile
 from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputError, StorageError, VidcnnError
-from vidcnn.patience import is_passing, patiently
-from vidcnn.scratch import scratch_directory
-from vidcnn.storage import failure_text, open_filesystem, public_location
+from vidcnn.storage.patience import is_passing, patiently
+from vidcnn.storage.scratch import scratch_directory
+from vidcnn.storage.uris import failure_text, open_filesystem, public_location
 from vidcnn.training.state import CHECKPOINTS, RunSettings
 
 _PUSH_SECONDS = 10.0

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidcnn.errors import OutputError
-from vidcnn.predictions.lease import Lease
-from vidcnn.predictions.lock import FileLock
-from vidcnn.scratch import scratch_directory
-from vidcnn.storage import failure_text, is_remote, local_path, open_filesystem, public_location
+from vidcnn.storage.locks.file_lock import FileLock
+from vidcnn.storage.locks.lease import Lease
+from vidcnn.storage.scratch import scratch_directory
+from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location
 from vidcnn.training.mirror import Mirror
 from vidcnn.training.state import CHECKPOINTS
 

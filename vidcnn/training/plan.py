@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidcnn.annotations import Annotations, LabelledVideo
-from vidcnn.augment import Augmentation
-from vidcnn.bundle import Bundle, Provenance
+from vidcnn.clips.preprocessing import Preprocessing
 from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
-from vidcnn.mixing import Mixing
 from vidcnn.models.build import build_network
+from vidcnn.models.bundle import Bundle, Provenance
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
-from vidcnn.samples import SampleOrder
-from vidcnn.storage import is_remote
+from vidcnn.storage.uris import is_remote
+from vidcnn.training.augment import Augmentation
 from vidcnn.training.clips import ClipSettings
 from vidcnn.training.data import flip_rule
 from vidcnn.training.feed import CacheSettings, TrainingData
+from vidcnn.training.mixing import Mixing
 from vidcnn.training.optimizer import freeze
 from vidcnn.training.recipe import Recipe
+from vidcnn.training.samples import SampleOrder
 from vidcnn.training.state import RunSettings
-from vidcnn.transforms import Preprocessing
 
 _NOTES_PER_EPOCH = 10
 _MAX_NOTE_STEPS = 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidcnn.progress import duration_text
+from vidcnn.reporting.progress import duration_text
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.state import RunState
 

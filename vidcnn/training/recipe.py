@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vidcnn.mixing import Mixing
+from vidcnn.training.mixing import Mixing
 
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "multistep", "constant"]

@@ -9,11 +9,11 @@ from typing import Any
 
 from vidcnn import __version__
 from vidcnn.config import TrainSpec
+from vidcnn.config.differences import is_same
 from vidcnn.config.train import parse_list, parse_range
 from vidcnn.errors import OutputError, SettingsDifferError, StorageError
-from vidcnn.files import write_whole
-from vidcnn.patience import is_passing, patiently
-from vidcnn.settings import is_same
+from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.patience import is_passing, patiently
 
 _WORDS = {
     "data_sha256": "the videos, their labels or their splits are not the same",

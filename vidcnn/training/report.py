@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from vidcnn.metrics import Metrics
-from vidcnn.progress import duration_text
-from vidcnn.report import count, table_text
+from vidcnn.errors import VidcnnError
+from vidcnn.reporting.progress import duration_text
+from vidcnn.reporting.summaries import count, table_text
 from vidcnn.sources.names import left_out_text, shown_name
-from vidcnn.training.validation import validation_numbers
-
-if TYPE_CHECKING:
-    from vidcnn.pipelines.evaluate import EvaluateReport
-    from vidcnn.pipelines.train import TrainReport
-    from vidcnn.training.plan import TrainingPlan
+from vidcnn.training.metrics import Metrics
+from vidcnn.training.plan import TrainingPlan
+from vidcnn.training.state import RunState
+from vidcnn.training.validation import Validation, validation_numbers
 
 _NUM_CLASSES_SHOWN = 20
 _NUM_BAD_SHOWN = 5
@@ -28,6 +26,69 @@ _NAMES = {
     "mean_class_accuracy": "mean class accuracy",
     "mean_average_precision": "mAP",
 }
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """How a training run ended.
+
+    Attributes:
+        plan: The job.
+        directory: The run directory, as messages name it.
+        best_step: Step of the weights that are in it.
+        validation: What they reached, by name; empty where nothing was validated.
+        num_steps_done: Steps that this command did.
+        seconds: Time that this command took.
+        state: How far the run was when it was last heard of.
+        failure: Why there is no bundle of the trained weights, which their checkpoint still has; None if there is one.
+    """
+
+    plan: TrainingPlan
+    directory: str
+    best_step: int
+    validation: dict[str, Any]
+    num_steps_done: int
+    seconds: float
+    state: RunState | None
+    failure: VidcnnError | None = None
+
+    @property
+    def bundle(self) -> str:
+        """Where the model bundle is."""
+        return f"{self.directory}/bundle"
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """What an evaluation found.
+
+    Attributes:
+        model: The bundle's directory.
+        split: Which videos: ``train``, ``val``, ``test`` or ``all``.
+        labels: Names of the K classes.
+        reached: What the model reached.
+        num_clips: Clips of each video, at most.
+        num_crops: Crops of each clip.
+        device: What the model ran on: ``cpu`` or ``cuda``.
+        precision: How it computed: ``bf16``, ``fp32`` or ``exact``.
+        batch_size: Clips that went through it at once.
+        bad_videos: Names of videos without any view that could be scored, and why.
+        notices: What the user should know of the data.
+        seconds: Time that the command took.
+    """
+
+    model: str
+    split: str
+    labels: tuple[str, ...]
+    reached: Validation
+    num_clips: int
+    num_crops: int
+    device: str
+    precision: str
+    batch_size: int
+    bad_videos: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+    seconds: float
 
 
 def plan_text(plan: TrainingPlan) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vidcnn.bundle import Bundle
+from vidcnn.models.bundle import Bundle
 
 _AVERAGED = "module."
 """What torch puts before the names of averaged weights."""

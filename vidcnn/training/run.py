@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
-from vidcnn.bundle import Bundle
 from vidcnn.errors import DataError, OutputError, StorageError, VidcnnError
+from vidcnn.models.bundle import Bundle
 from vidcnn.training.advice import other_settings_hint
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.checkpoints import CheckpointStore

@@ -14,9 +14,9 @@ import numpy as np
 
 from vidcnn.annotations import LabelledVideo
 from vidcnn.errors import DataError, ModelError
-from vidcnn.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
 from vidcnn.training.batch import Worker
 from vidcnn.training.feed import Feed, one_hot
+from vidcnn.training.metrics import Metrics, multi_label_metrics, single_label_metrics, video_scores
 
 if TYPE_CHECKING:
     from vidcnn.training.loop import Trainer

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips import Segment
+from vidcnn.clips.segments import Segment
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 

@@ -27,7 +27,7 @@ from typing import Any, Literal, TypeVar
 
 from vidcnn.errors import InternalError, StorageError
 from vidcnn.processes import memory_bytes, queue_seconds, waits_for_disk
-from vidcnn.retrying import RetryPolicy, retrying
+from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.video.cell_channel import receive, send
 from vidcnn.video.cell_status import STATUS_BYTES, CellStatus
 from vidcnn.video.cell_worker import END, ERROR, NEXT, READY

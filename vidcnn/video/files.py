@@ -15,9 +15,9 @@ from io import FileIO
 from typing import Any
 
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.faults import is_own_fault, video_fault
-from vidcnn.retrying import RetryPolicy, retrying
-from vidcnn.storage import is_remote, local_path, open_filesystem
+from vidcnn.storage.faults import is_own_fault, video_fault
+from vidcnn.storage.retrying import RetryPolicy, retrying
+from vidcnn.storage.uris import is_remote, local_path, open_filesystem
 from vidcnn.video.cell_status import reading
 from vidcnn.video.structure import ReadAt
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips import FrameTimes
+from vidcnn.clips.segments import FrameTimes
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.faults import video_fault
 from vidcnn.sources.names import media_kind, numbered_frames
-from vidcnn.storage import is_remote, local_path, open_filesystem
+from vidcnn.storage.faults import video_fault
+from vidcnn.storage.uris import is_remote, local_path, open_filesystem
 from vidcnn.video.cell_status import reading
 from vidcnn.video.container import open_video
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 import av.error
 
-from vidcnn.clips import FrameTimes
+from vidcnn.clips.segments import FrameTimes
 from vidcnn.errors import VideoError
 from vidcnn.video.container import (
     MAX_PIXELS,

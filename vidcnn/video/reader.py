@@ -15,7 +15,7 @@ from typing import Any, Literal
 import av.error
 import av.logging
 
-from vidcnn.clips import Segment
+from vidcnn.clips.segments import Segment
 from vidcnn.errors import VideoError
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.complaints import tells_of_damage

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from vidcnn import __version__
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import Sampling
+from vidcnn.errors import BundleError
+from vidcnn.models.bundle import Bundle, Provenance, read_shapes
+
+WEIGHTS = save({"classifier.weight": torch.ones(2, 5), "classifier.bias": torch.zeros(2)})
+
+
+def make(**changes: Any) -> Bundle:
+    values: dict[str, Any] = {
+        "architecture": "simple3d",
+        "labels": ("run", "café"),
+        "sampling": Sampling(8, stride=2),
+        "preprocessing": Preprocessing(36, (32, 30), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic"),
+        "weights": WEIGHTS,
+        "arguments": {"channels": [4, 8]},
+        "multi_label": True,
+        "provenance": Provenance("random (seed 0)", "clips/", {"epochs": 3}, {"top1": 0.5}),
+    }
+    return Bundle(**values | changes)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    make().save(tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def change(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
+    card = json.loads((bundle / "model.json").read_text())
+    edit(card)
+    (bundle / "model.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        make(),
+        make(sampling=Sampling(16, fps=7.5)),
+        make(preprocessing=Preprocessing((36, 40), (32, 32), (0, 0, 0), (1, 1, 1))),
+        make(arguments={}, multi_label=False, provenance=Provenance()),
+    ],
+)
+def test_what_is_saved_is_loaded(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "a" / "b")
+    loaded = Bundle.load(tmp_path / "a" / "b")
+    assert loaded == bundle
+    assert isinstance(loaded.preprocessing.crop, tuple)
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["model.json", "model.safetensors"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_the_card_is_readable_and_says_which_version_wrote_it(saved: Path) -> None:
+    text = (saved / "model.json").read_text()
+    assert "café" in text
+    card = json.loads(text)
+    assert card["format_version"] == 1
+    assert card["provenance"]["vidcnn_version"] == __version__
+    assert card["weights_sha256"] == make().weights_sha256
+
+
+def test_a_bundle_travels_between_processes() -> None:
+    assert pickle.loads(pickle.dumps(make())) == make()
+
+
+def test_a_bundle_knows_the_size_of_its_embedding() -> None:
+    assert make().embedding_size == 5
+
+
+def test_saving_replaces_a_bundle_or_an_empty_directory(saved: Path, tmp_path: Path) -> None:
+    other = make(labels=("a", "b"))
+    other.save(saved)
+    assert Bundle.load(saved).labels == ("a", "b")
+    (tmp_path / "empty").mkdir()
+    other.save(tmp_path / "empty")
+    assert Bundle.load(tmp_path / "empty") == other
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model.json.bak"])
+def test_saving_never_replaces_something_else(name: str, saved: Path) -> None:
+    (saved / name).write_text("mine")
+    with pytest.raises(BundleError, match="exists and is not a model bundle"):
+        make().save(saved)
+    with pytest.raises(BundleError, match="exists and is not a model bundle"):
+        make().save(saved / name)
+    assert (saved / name).read_text() == "mine"
+
+
+def test_a_save_that_fails_leaves_the_old_bundle(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BundleError, match=r"cannot write the bundle .*: No space left on device"):
+        make(labels=("a", "b")).save(saved)
+    assert Bundle.load(saved) == make()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match=r"cannot write the bundle '.*file/mine'"):
+        make().save(tmp_path / "file" / "mine")
+
+
+def test_what_is_no_bundle_is_told_apart(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a directory"):
+        Bundle.load(saved / "model.json")
+    with pytest.raises(BundleError, match="is not a directory"):
+        Bundle.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_missing_file_is_named(name: str, saved: Path) -> None:
+    (saved / name).unlink()
+    with pytest.raises(BundleError, match=rf"mine' has no {name}: copy the whole bundle again"):
+        Bundle.load(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
+def test_a_malformed_card_is_refused(text: str, saved: Path) -> None:
+    (saved / "model.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BundleError, match=r"model\.json is not valid JSON"):
+        Bundle.load(saved)
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"x"'])
+def test_a_card_that_is_no_object_is_refused(text: str, saved: Path) -> None:
+    (saved / "model.json").write_text(text)
+    with pytest.raises(BundleError, match=r"model\.json must hold a JSON object"):
+        Bundle.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda card: card.update(format_version=2), "format_version 2 and this vidcnn reads 1: upgrade vidcnn"),
+        (lambda card: card.pop("format_version"), "format_version None"),
+        (lambda card: card.update(lables=[]), "model.json: unknown lables: known are architecture"),
+        (lambda card: card["sampling"].update(fsp=3), "sampling: unknown fsp: known are fps"),
+        (lambda card: card["preprocessing"].update(flip=1), "preprocessing: unknown flip"),
+        (lambda card: card["provenance"].update(author="x"), "provenance: unknown author"),
+        (lambda card: card.pop("labels"), "labels: .*[Mm]issing|labels: .*required"),
+        (lambda card: card.update(labels=["a", 2]), r"labels\.1: .*string"),
+        (lambda card: card.update(labels="ab"), "labels: "),
+        (lambda card: card.update(multi_label="perhaps"), "multi_label: .*boolean"),
+        (lambda card: card["sampling"].update(stride=0), r"sampling.*stride \(0\) must be > 0"),
+        (lambda card: card["sampling"].update(fps=3), "give one of stride"),
+        (lambda card: card["preprocessing"].update(crop=[40, 40]), "crop .* does not fit"),
+        (lambda card: card["preprocessing"].update(interpolation="lanczos"), "interpolation: .*bilinear"),
+        (lambda card: card.update(architecture="simple2d"), "unknown model 'simple2d': did you mean simple3d"),
+        (lambda card: card.update(architecture="r3d_18"), r"no 'fc\.weight', so they are not those of r3d_18"),
+        (lambda card: card.update(labels=["a"]), "1 labels for a head of 2 classes"),
+        (lambda card: card.update(weights_sha256="0" * 64), r"SHA-256 differs"),
+    ],
+)
+def test_a_card_that_says_something_wrong_is_explained(
+    edit: Callable[[dict[str, Any]], None], message: str, saved: Path
+) -> None:
+    change(saved, edit)
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.load(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_without_a_hash_is_believed(saved: Path) -> None:
+    change(saved, lambda card: card.pop("weights_sha256"))
+    assert Bundle.load(saved) == make()
+
+
+@given(length=st.integers(0, len(WEIGHTS) - 1))
+def test_truncated_weights_are_refused_wherever_they_end(length: int) -> None:
+    with pytest.raises(BundleError, match=r"is not a safetensors file|has \d+ bytes where its header says"):
+        make(weights=WEIGHTS[:length])
+
+
+def test_weights_with_something_behind_them_are_refused() -> None:
+    with pytest.raises(BundleError, match=f"has {len(WEIGHTS) + 1} bytes where its header says {len(WEIGHTS)}"):
+        make(weights=WEIGHTS + b"\0")
+
+
+@given(content=st.binary(max_size=200))
+def test_any_other_bytes_are_refused_as_weights(content: bytes) -> None:
+    with pytest.raises(BundleError):
+        make(weights=content)
+    with pytest.raises(BundleError):
+        make(weights=len(content).to_bytes(8, "little") + content)
+
+
+@pytest.mark.parametrize(
+    "header", ["[]", "3", '{"a": 1}', '{"a": {}}', '{"a": {"shape": 1}}', '{"a": {"shape": [1], "data_offsets": [0]}}']
+)
+def test_a_header_of_another_form_is_refused(header: str) -> None:
+    with pytest.raises(BundleError, match="is not a safetensors file"):
+        read_shapes(len(header).to_bytes(8, "little") + header.encode())
+
+
+def test_metadata_in_the_weights_is_no_tensor() -> None:
+    content = save({"classifier.weight": torch.ones(2, 5)}, metadata={"format": "pt"})
+    assert read_shapes(content) == {"classifier.weight": (2, 5)}
+
+
+def test_a_bundle_cannot_be_made_inconsistent() -> None:
+    with pytest.raises(BundleError, match="3 labels for a head of 2 classes"):
+        replace(make(), labels=("a", "b", "c"))
+    with pytest.raises(BundleError, match="unknown model"):
+        replace(make(), architecture="x")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from vidcnn.reporting.bottleneck import Limits, Meter, RunFigures, find_limits
+from vidcnn.video.stopwatch import StageTimes
+
+GPU_RUN = RunFigures(
+    elapsed_seconds=120.0,
+    starting_seconds=20.0,
+    steady_seconds=100.0,
+    times=StageTimes(
+        decode_seconds=780.0,
+        decode_cpu_seconds=760.0,
+        decode_queue_seconds=5.0,
+        model_seconds=37.0,
+        model_wait_seconds=63.0,
+    ),
+    num_decoders=8,
+    uses_gpus=True,
+)
+"""One GPU and eight decoders, all of which are busy while the GPU is idle for 63 % of the time."""
+
+
+def limits(figures: RunFigures, **times: float) -> Limits:
+    found = find_limits(replace(figures, times=figures.times._replace(**times)))
+    assert found is not None
+    return found
+
+
+def test_decoders_that_are_busy_while_gpus_wait_are_too_few() -> None:
+    found = limits(GPU_RUN)
+    assert found.text == "decode-bound: GPUs idle 63%; about 14 more CPUs would fill them"
+    assert (found.kind, found.more_cpus) == ("decode", 14)  # 7.8 busy CPUs fill 37 %, so 21.1 fill all of it
+    assert (found.model_idle, found.decoders_idle) == (pytest.approx(0.63), pytest.approx(0.025))
+
+
+def test_a_busy_model_limits_the_run() -> None:
+    found = limits(GPU_RUN, decode_seconds=152.0, decode_cpu_seconds=150.0, model_seconds=97, model_wait_seconds=3)
+    assert found.text == "model-bound: GPUs were busy 97% of the time; decoders waited 81%"
+    assert found.more_cpus is None
+    on_cpus = replace(GPU_RUN, uses_gpus=False)
+    found = limits(on_cpus, decode_seconds=152.0, model_seconds=192, model_wait_seconds=8)
+    assert found.text == "model-bound: the model was busy 96% of the time; decoders waited 81%"
+
+
+def test_decoders_that_wait_for_reads_are_told_from_those_that_compute() -> None:
+    found = limits(GPU_RUN, decode_cpu_seconds=195.0, decode_queue_seconds=0.0)
+    assert found.text == "source-bound: decoders waited for reads 75% of their time; GPUs idle 63%"
+    crowded = limits(GPU_RUN, decode_cpu_seconds=195.0, decode_queue_seconds=580.0)
+    assert crowded.kind == "decode"  # they waited for processors
+
+
+def test_processors_that_model_and_decoders_share_are_not_counted_for_one_of_them() -> None:
+    found = limits(replace(GPU_RUN, uses_gpus=False))
+    assert found.text == "decode-bound: the model idle 63%; decoding had the processors; more of them make it faster"
+    assert found.more_cpus is None
+
+
+def test_nothing_is_blamed_where_all_wait() -> None:
+    found = limits(GPU_RUN, decode_seconds=160.0, decode_cpu_seconds=160.0)
+    assert found.kind == "mixed"
+    assert found.text.startswith("mixed: GPUs idle 63%, decoders idle 80%")
+
+
+def test_a_run_that_mostly_starts_says_so() -> None:
+    found = limits(replace(GPU_RUN, elapsed_seconds=31.0, starting_seconds=24.0, steady_seconds=6.0))
+    assert found.text == "start-bound: 24 of 31 s went into starting; a longer run is faster per clip"
+
+
+def test_nothing_is_said_of_a_run_that_says_nothing() -> None:
+    assert find_limits(replace(GPU_RUN, elapsed_seconds=8.0, starting_seconds=3.9, steady_seconds=4.0)) is None
+    assert find_limits(replace(GPU_RUN, times=StageTimes())) is None
+
+
+seconds = st.floats(0, 1e7)
+stage_times = st.builds(StageTimes, seconds, seconds, seconds, seconds, seconds)
+
+
+@given(stage_times, st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6), st.integers(1, 10_000), st.booleans())
+def test_shares_are_shares_whatever_was_measured(
+    times: StageTimes, starting: float, steady: float, rest: float, num_decoders: int, uses_gpus: bool
+) -> None:
+    figures = RunFigures(starting + steady + rest, starting, steady, times, num_decoders, uses_gpus)
+    found = find_limits(figures)
+    if found is not None:
+        assert 0 <= found.model_idle <= 1
+        assert 0 <= found.decoders_idle <= 1
+        assert found.text.startswith(f"{found.kind}-bound: " if found.kind != "mixed" else "mixed: ")
+        assert found.more_cpus is None or (found.more_cpus >= 1 and uses_gpus)
+
+
+@given(st.floats(0.05, 0.84), st.integers(1, 500))
+def test_the_processors_asked_for_would_fill_the_gpus(busy: float, num_decoders: int) -> None:
+    times = StageTimes(100.0 * num_decoders, 100.0 * num_decoders, 0.0, 100 * busy, 100 * (1 - busy))
+    found = find_limits(replace(GPU_RUN, times=times, num_decoders=num_decoders))
+    assert found is not None
+    assume(found.kind == "decode")
+    assert found.more_cpus is not None
+    filled = busy * (num_decoders + found.more_cpus) / num_decoders  # decoding goes with the processors
+    assert filled >= 1 - 1e-9
+    assert busy * (num_decoders + found.more_cpus - 1) / num_decoders < 1 + 1e-9 or found.more_cpus == 1
+
+
+def test_the_meter_counts_from_the_first_rows_to_the_last() -> None:
+    clock = iter([0.0, 10.0, 25.0, 30.0])
+    meter = Meter(lambda: next(clock))
+    meter.add(StageTimes(1, 1, 0, 2, 3))
+    meter.add(StageTimes(1, 0.5, 0.5, 2, 3))
+    figures = meter.figures(elapsed_seconds=34.0, num_decoders=2, uses_gpus=False)
+    assert figures is not None
+    assert (figures.starting_seconds, figures.steady_seconds) == (14.0, 15.0)
+    assert figures.times == StageTimes(2, 1.5, 0.5, 4, 6)
+
+
+def test_a_run_without_rows_measures_nothing() -> None:
+    assert Meter().figures(elapsed_seconds=1.0, num_decoders=1, uses_gpus=False) is None

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.video.decoding import WHOLE_FRAME
+from tests.video.test_frame_folders import write_folder
+from tests.videos import number_of, write_video
+from vidcnn.clips.segments import ClipSpec, Sampling
+from vidcnn.sources import Listing
+from vidcnn.video.batching import ClipBatch, DecodeSettings, clips_per_task, decode_unit
+from vidcnn.video.planning import PlannedSegment, PlanSettings, plan_video
+
+SPEC = ClipSpec(Sampling(3, stride=1))
+OPTIONS = {"preset": "ultrafast"}
+
+
+def planned(folder: Path) -> list[PlannedSegment]:
+    settings = PlanSettings(SPEC, image_fps=10, max_pixels=10**6)
+    return [segment for video in Listing([str(folder)]) for segment in plan_video(video, settings)]
+
+
+def settings(batch_size: int, *, exact: bool = False) -> DecodeSettings:
+    return DecodeSettings(WHOLE_FRAME, exact=exact, batch_size=batch_size, max_pixels=10**6)
+
+
+def shown(batch: ClipBatch) -> list[tuple[str, int, list[int]]]:
+    """Return video, clip and frame numbers of each clip in a batch."""
+    assert len(batch.pixels) == len(batch.clips)
+    return [
+        (batch.segments[ref.segment].video.name, ref.clip, [number_of(frame) for frame in pixels])
+        for ref, pixels in zip(batch.clips, batch.pixels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_batches_are_filled_across_videos_and_only_the_last_is_smaller(exact: bool, tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 12, options=OPTIONS)
+    write_folder(tmp_path / "b", 9)
+    write_video(tmp_path / "c.mkv", 6, options=OPTIONS, first_number=500)
+    batches = list(decode_unit(planned(tmp_path), settings(4, exact=exact)))
+    assert [batch.pixels.shape for batch in batches] == [(4, 3, 112, 112, 3)] * 2 + [(1, 3, 112, 112, 3)]
+    clips = sorted(clip for batch in batches for clip in shown(batch))
+    assert clips == [
+        ("a.mp4", 0, [0, 1, 2]), ("a.mp4", 1, [3, 4, 5]), ("a.mp4", 2, [6, 7, 8]), ("a.mp4", 3, [9, 10, 11]),
+        ("b", 0, [0, 1, 2]), ("b", 1, [3, 4, 5]), ("b", 2, [6, 7, 8]),
+        ("c.mkv", 0, [500, 501, 502]), ("c.mkv", 1, [503, 504, 505]),
+    ]  # fmt: skip
+    assert all(batch.failures == () for batch in batches)
+
+
+def test_failures_are_told_beside_the_clips_that_came(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a", 9)
+    (folder / "frame_00005.png").write_bytes(b"broken")
+    (batch,) = decode_unit(planned(tmp_path), settings(4))
+    assert shown(batch) == [("a", 0, [0, 1, 2]), ("a", 2, [6, 7, 8])]
+    ((ref, error),) = batch.failures
+    assert (batch.segments[ref.segment].video.name, ref.clip, error.kind) == ("a", 1, "corrupt_frames")
+
+
+def test_a_unit_of_nothing_but_failures_is_a_batch_without_clips(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 6, options=OPTIONS)
+    unit = planned(tmp_path)
+    path.rename(tmp_path / "elsewhere")
+    (batch,) = decode_unit(unit, settings(4))
+    assert len(batch.pixels) == len(batch.clips) == 0
+    assert [(ref.clip, error.kind) for ref, error in batch.failures] == [(0, "changed"), (1, "changed")]
+
+
+def test_a_video_that_is_replaced_between_planning_and_decoding_is_not_decoded(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 6, options=OPTIONS)
+    unit = planned(tmp_path)
+    write_video(path, 7, options=OPTIONS)
+    (batch,) = decode_unit(unit, settings(4))
+    assert {error.kind for _, error in batch.failures} == {"changed"}
+
+
+def test_nothing_makes_no_batches() -> None:
+    assert list(decode_unit([], settings(4))) == []
+
+
+def test_batches_do_not_share_memory(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 24, options=OPTIONS)
+    first, second = decode_unit(planned(tmp_path), settings(4))
+    assert not np.shares_memory(first.pixels, second.pixels)
+
+
+@pytest.mark.parametrize("model_batch_size", [1, 3, 8, 16, 40])
+def test_a_task_is_whole_batches_of_the_model(model_batch_size: int) -> None:
+    num_clips = clips_per_task(model_batch_size)
+    assert num_clips % model_batch_size == 0
+    assert 16 <= num_clips < 16 + model_batch_size

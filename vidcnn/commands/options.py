@@ -1,0 +1,127 @@
+"""Command-line options made from the fields of a job spec, so that each is defined once.
+
+`takes_spec` turns ``command(spec, ...)`` into a function with one parameter for each field of the spec, which Typer
+reads as options. Names, defaults, meanings and choices are those of the fields.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from vidcnn.config import option_name
+from vidcnn.config.base import SpecType, read_spec
+
+
+def takes_spec(spec_type: type[SpecType]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a spec.
+
+    Args:
+        spec_type: The spec; its fields without a default become arguments, the others options.
+
+    Returns:
+        A decorator for a function whose first parameter is the spec; its other parameters stay options of their own.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            fields = {name: values.pop(name) for name in spec_type.model_fields}
+            command(read_spec(spec_type, fields), **values)
+
+        parameters = [_parameter(name, field) for name, field in spec_type.model_fields.items()]
+        run.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
+        del run.__wrapped__
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *own)}
+        return run
+
+    return decorate
+
+
+def takes_job(
+    spec_type: type[SpecType], *, command: str, default: Path
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a spec, and an argument for a job spec that they override.
+
+    Args:
+        spec_type: The spec; all its fields have defaults.
+        command: The command that a job spec has to name.
+        default: The job spec that is read where neither it nor any option is given, if it is there.
+
+    Returns:
+        A decorator as that of `takes_spec`.
+    """
+    job = inspect.Parameter(
+        "job",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[
+            Path | None,
+            typer.Argument(help=f"A job spec, such as {default}.", show_default=False, metavar="JOB.yaml"),
+        ],
+    )
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+    def decorate(run_command: Callable[..., None]) -> Callable[..., None]:
+        with_options = takes_spec(spec_type)(run_command)
+        signature = inspect.signature(with_options)
+
+        def run(context: typer.Context, job: Path | None = None, **values: Any) -> None:
+            fields = {name: values.pop(name) for name in spec_type.model_fields}
+            given = {name for name in fields if _is_given(context, name)}
+            if job is None and not given and default.is_file():
+                job = default
+            if job is not None:
+                from vidcnn.config.job_files import read_values
+
+                recorded = read_values(job, command, without=given)
+                fields = {**recorded, **{name: fields[name] for name in given}}
+            run_command(read_spec(spec_type, fields), **values)
+
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [context, job, *signature.parameters.values()]
+        )
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in (context, job, *signature.parameters.values())
+        }
+        run.__doc__, run.__name__ = run_command.__doc__, run_command.__name__
+        return run
+
+    return decorate
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Tell whether the user wrote an option, rather than leaving it at its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra: Any = field.json_schema_extra or {}
+    if field.is_required():
+        is_list = get_origin(field.annotation) is tuple
+        option: Any = typer.Argument(
+            help=field.description, metavar=name.upper() + ("..." if is_list else ""), show_default=False
+        )
+        annotation: Any = list[str] if is_list else field.annotation
+        default: Any = inspect.Parameter.empty
+    else:
+        option = typer.Option(
+            option_name(name) + (f"/--no-{option_name(name)[2:]}" if field.annotation is bool else ""),
+            help=field.description,
+            metavar=extra.get("metavar"),
+            rich_help_panel=extra.get("panel"),
+            show_default=field.default is not None and field.default is not False,
+        )
+        annotation, default = field.annotation, field.default
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
+    )

@@ -1,0 +1,204 @@
+"""Job specs on disk: YAML files whose keys are the options of a command.
+
+The key ``command`` names the command; the others are the fields of its spec. Their values may come from the environment
+(`vidcnn.config.substitution`), and be overridden by settings ``name=value``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, plain_yaml
+from vidcnn.config.base import read_spec
+from vidcnn.config.substitution import is_variable, private_values, substitute, variables
+from vidcnn.errors import UsageError
+
+SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
+"""The spec of each command that a job may name."""
+
+
+class JobNeeds(NamedTuple):
+    """A job spec, as far as it can be known before it runs.
+
+    Attributes:
+        spec: The spec; fields that need variables which are not set have their defaults, or the text that is written.
+        needed: Names of variables without which the job does not run.
+        optional: Names of variables for which it has defaults.
+        open_fields: Fields whose value is not known, with what is written for them.
+    """
+
+    spec: Spec
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    open_fields: dict[str, Any]
+
+
+def command_of(spec: Spec) -> str:
+    """Return the command that a spec belongs to."""
+    return next(command for command, spec_type in SPECS.items() if type(spec) is spec_type)
+
+
+def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
+    """Read a job spec.
+
+    Args:
+        path: The file.
+        settings: ``name=value``, which override what the file says. A value is read as YAML reads a scalar, unless its
+            field is text. The last of several for one name counts; for a list, they are its entries.
+
+    Raises:
+        UsageError: The file is missing or is not YAML, names no command, has an unknown key or an impossible value, or
+            needs a variable of the environment that is not set; a setting is not ``name=value``.
+    """
+    command, written = _read(path)
+    given = _read_settings(settings, SPECS[command])
+    return read_spec(SPECS[command], _fill(path, command, written, without=given) | given)
+
+
+def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
+    """Read a job spec that will run somewhere else, where other variables may be set.
+
+    Args:
+        path: The file.
+        settings: As in `read_job`.
+
+    Raises:
+        UsageError: As `read_job` does, but for variables that are not set.
+    """
+    command, written = _read(path)
+    given = _read_settings(settings, SPECS[command])
+    names: dict[str, bool] = {}
+    open_fields: dict[str, Any] = {}
+    for key, value in written.items():
+        if key in given:
+            continue
+        inside = _variables(value)
+        names |= {name: needed or names.get(name, False) for name, needed in inside.items()}
+        if any(needed and name not in os.environ for name, needed in inside.items()):
+            open_fields[key] = value
+    values = _fill(path, command, written, without={*given, *open_fields})
+    fields = SPECS[command].model_fields
+    required = {key: value for key, value in open_fields.items() if key in fields and fields[key].is_required()}
+    if isinstance(required.get("source"), str):
+        required["source"] = [required["source"]]
+    spec = read_spec(SPECS[command], {**required, **values, **given})
+    needed = tuple(name for name in names if names[name])
+    return JobNeeds(spec, needed, tuple(name for name in names if not names[name]), open_fields)
+
+
+def read_values(path: Path, command: str, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Read the fields that a job spec of one command gives.
+
+    Args:
+        path: The file.
+        command: The command that it has to be of.
+        without: Fields that are not asked for, so that what they need need not be there.
+
+    Raises:
+        UsageError: The file is missing or is not YAML, or is of another command, or needs a variable of the environment
+            that is not set.
+    """
+    found, written = _read(path)
+    if found != command:
+        raise UsageError(f"'{path}' is a job of the command {found}, not {command}", f"vidcnn run {path} does it")
+    return _fill(path, command, written, without=without)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a job's command and its other keys, as they are written."""
+    import yaml
+
+    text = ""
+    try:
+        text = path.read_text()
+        values = plain_yaml.load(text)
+    except OSError as error:
+        raise UsageError(f"cannot read the job spec '{path}': {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        hint = "inside [ ] and { }, ${...} needs quotes" if "${" in text else ""
+        raise UsageError(f"'{path}' is not YAML: {' '.join(str(error).split())}", hint) from error
+    if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
+        raise UsageError(f"'{path}' must have names of options for its keys")
+    command = values.pop("command", None) if isinstance(values, dict) else None
+    if command not in SPECS:
+        raise UsageError(f"'{path}' must have a key command, one of {', '.join(SPECS)}, not {command!r}")
+    return command, values
+
+
+def _fill(path: Path, command: str, written: Mapping[str, Any], *, without: Collection[str]) -> dict[str, Any]:
+    """Return the values of a job with those of the environment in their places."""
+    fields = SPECS[command].model_fields
+    values, unset = {}, []
+    for key, value in written.items():
+        if key in without:
+            continue
+        try:
+            values[key] = _substituted(value, fields.get(key))
+        except KeyError as error:
+            unset += [f"{key} needs {name}" for name in error.args]
+        except ValueError as error:
+            raise UsageError(f"'{path}', {key} ({value}): {error}") from None
+    if unset:
+        raise UsageError(
+            f"'{path}' takes values from variables of the environment that are not set: {', '.join(unset)}",
+            "set them, give their keys on the command line, or write ${NAME:-default} in the file",
+        )
+    if isinstance(values.get("source"), str):
+        values["source"] = [values["source"]]
+    return values
+
+
+def _substituted(value: Any, field: FieldInfo | None) -> Any:
+    if isinstance(value, list):
+        return [_substituted(item, field) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = substitute(value, ChainMap(private_values, os.environ))
+    return _as_meant(text, field) if is_variable(value) else text
+
+
+def _variables(value: Any) -> dict[str, bool]:
+    """Return the variables in a value as it is written, and whether each is needed."""
+    texts = value if isinstance(value, list) else [value]
+    names: dict[str, bool] = {}
+    for text in texts:
+        for name, needed in variables(text).items() if isinstance(text, str) else ():
+            names[name] = needed or names.get(name, False)
+    return names
+
+
+def _read_settings(settings: Sequence[str], spec: type[Spec]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in settings:
+        written, separator, text = setting.partition("=")
+        name = written.strip().replace("-", "_")
+        if not separator or not name:
+            raise UsageError(f"--set {setting!r} must be name=value")
+        if name == "command":
+            raise UsageError(f"--set {setting!r} would make it another job", "the command is said in the file alone")
+        field = spec.model_fields.get(name)
+        value = _as_meant(text, field)
+        if field is not None and get_origin(field.annotation) is tuple:
+            values[name] = [*values.get(name, []), value]
+        else:
+            values[name] = value
+    return values
+
+
+def _as_meant(text: str, field: FieldInfo | None) -> Any:
+    """Read a value from outside of YAML: as a scalar of YAML, unless its field is text, such as a path ``2026``."""
+    value = plain_yaml.scalar(text)
+    if field is None or not _is_text(field.annotation):
+        return value
+    return None if value is None and type(None) in get_args(field.annotation) else text
+
+
+def _is_text(annotation: Any) -> bool:
+    """Tell whether a type is text, a choice of words, or a list of texts."""
+    return annotation is str or isinstance(annotation, str) or any(map(_is_text, get_args(annotation)))

@@ -1,0 +1,101 @@
+"""The JSON Schema of job specs, by which editors complete and check them.
+
+In go the fields of the specs; out comes a schema (draft 2020-12) with their meanings, defaults and limits. A text with
+a variable of the environment (`vidcnn.config.substitution`) may stand for any value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidcnn.config import Spec
+from vidcnn.config.base import as_text, fraction, frame_rate, positive
+from vidcnn.config.job_files import SPECS
+from vidcnn.config.substitution import PATTERN
+from vidcnn.errors import UsageError
+
+_VARIABLE = {"$ref": "#/$defs/variable"}
+_NOT_SHAPE = ("description", "default", "title", "panel", "metavar")
+_LIMITS: dict[Any, dict[str, Any]] = {
+    positive: {"minimum": 1},
+    frame_rate: {"minimum": 0.001, "maximum": 1000},
+    fraction: {"minimum": 0, "maximum": 1},
+}
+"""What JSON Schema calls the checks of fields."""
+
+
+def job_schema(command: str | None = None) -> dict[str, Any]:
+    """Return the JSON Schema of job specs.
+
+    Args:
+        command: Of this command alone; None for all.
+
+    Raises:
+        UsageError: No job is of this command.
+    """
+    if command is not None and command not in SPECS:
+        raise UsageError(f"there are no jobs of the command {command!r}", f"there are those of {', '.join(SPECS)}")
+    commands = list(SPECS) if command is None else [command]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Job spec of vidcnn",
+        "description": "The options of a command, for `vidcnn run`.",
+        "type": "object",
+        "required": ["command"],
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in commands],
+        "$defs": {
+            **{name: _spec_schema(name, SPECS[name]) for name in commands},
+            "variable": {
+                "description": "${NAME} or ${NAME:-default}: the value of a variable of the environment.",
+                "type": "string",
+                "pattern": PATTERN,
+            },
+        },
+    }
+
+
+def _spec_schema(command: str, spec: type[Spec]) -> dict[str, Any]:
+    schema = spec.model_json_schema()
+    limits, texts = _checks(spec)
+    fields = {
+        name: _field_schema(field, limits.get(name, {}), is_text=name in texts)
+        for name, field in schema["properties"].items()
+    }
+    return {
+        "description": schema["description"],
+        "type": "object",
+        "properties": {"command": {"description": "The command whose options these are.", "const": command}, **fields},
+        "required": ["command", *schema.get("required", [])],
+        "additionalProperties": False,
+    }
+
+
+def _checks(spec: type[Spec]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+    """Return the limits of fields by their names, and the fields whose text may be written as a number or a list."""
+    limits: dict[str, dict[str, Any]] = {}
+    texts: set[str] = set()
+    for validator in spec.__pydantic_decorators__.field_validators.values():
+        if validator.func is as_text:
+            texts.update(validator.info.fields)
+        for check, limit in _LIMITS.items():
+            if validator.func is check:
+                limits |= dict.fromkeys(validator.info.fields, limit)
+    return limits, texts
+
+
+def _field_schema(field: dict[str, Any], limits: dict[str, Any], *, is_text: bool) -> dict[str, Any]:
+    known: dict[str, Any] = {name: field[name] for name in ("description", "default") if name in field}
+    if "description" in known:
+        known["description"] = " ".join(known["description"].replace("\\[", "[").split())
+    shape = {name: value for name, value in field.items() if name not in _NOT_SHAPE}
+    kinds = [dict(kind) for kind in shape.get("anyOf", [shape])]
+    for kind in kinds:
+        if kind.get("type") in ("integer", "number"):
+            kind.update(limits)
+    if kinds[0].get("type") == "array":
+        kinds.append({"type": "string"})  # one source needs no list
+    if is_text:
+        kinds += [{"type": "number"}, {"type": "array", "items": {"type": ["string", "number"]}}]
+    if not any(kind == {"type": "string"} for kind in kinds):
+        kinds.append(_VARIABLE)
+    return {**known, "anyOf": kinds} if len(kinds) > 1 else {**known, **kinds[0]}

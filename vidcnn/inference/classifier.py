@@ -1,0 +1,250 @@
+"""`Classifier`: clips in, probabilities and embeddings out, on the CPU or a GPU. It knows nothing of videos or of Ray.
+
+The network always runs on batches of exactly `batch_size` clips; the last is padded, and what the padding gives is
+dropped. So the scores of a clip depend on the clip, the model and the settings alone, to the last bit: not on what
+shares its batch, on how many threads or workers there are, or on where it stands in a list. One exception is known: in
+float32, networks with kernels along time alone (r2plus1d_18, s3d) give logits that differ by some 1e-7 between one
+thread and several, because the CPU's library takes another kernel then. Other machines, versions of torch, and
+compiling change bits too.
+
+Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the embedding, K classes.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidcnn.clips.preprocessing import resize_and_crop_tensor
+from vidcnn.errors import BundleError, CompileError, ModelError
+from vidcnn.inference.compiled import compile_pays, load_or_compile
+from vidcnn.inference.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
+from vidcnn.models.bundle import Bundle
+from vidcnn.models.registry import architecture
+from vidcnn.models.table import count_multiply_adds
+
+CPU_BATCH_SIZE = 2
+"""Clips in a batch on the CPU: of 1, 2, 4 and 8 the smallest that is as fast as any, in bfloat16 as in float32.
+
+In float32 a single clip takes other kernels, a third slower for r3d_18 and several times slower for simple3d.
+"""
+
+MAX_GPU_BATCH_SIZE = 32
+_MAX_GPU_BATCH_BYTES = 64 * 2**20
+"""Pixels of a batch: several batches for each decoder must fit in the object store."""
+
+_MOST_MULTIPLY_ADDS = 10**12
+"""More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a `Classifier` says about N clips.
+
+    Args:
+        probabilities: float32 ``(N, K)``; each row sums to 1, unless the model is multi-label.
+        embeddings: float32 ``(N, D)``, the input of the network's last layer.
+    """
+
+    probabilities: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
+class Classifier:
+    """A bundle's network, loaded and ready.
+
+    Args:
+        bundle: The model; nothing of its weights' bytes is kept.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``exact`` is the reference: float32, eager, the layers as published. ``bf16`` and ``fp32``
+            are fast; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
+        compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
+            it pays is for the caller to decide too, with `compiling_pays`.
+        batch_size: Clips that go through the network at once; by default 2 on the CPU and up to 32 on a GPU.
+        num_threads: Threads of the CPU, for the whole process; by default as torch has it.
+        cache: Where compiled networks are kept; by default the user's cache directory.
+
+    Attributes:
+        labels: Names of the K classes.
+        device: Name of the device in use.
+        precision: ``exact``, ``fp32`` or ``bf16``.
+        batch_size: Clips that go through the network at once.
+        compiled: Whether the network in use is a compiled one.
+
+    Raises:
+        CompileError: The network is to be compiled, and cannot be.
+        ModelError: The device is absent, or the clips are of a size that the network cannot take.
+        BundleError: The weights do not fit the architecture.
+        ValueError: `batch_size` or `num_threads` is not positive.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        precision: Precision | Literal["auto"] = "auto",
+        compile: Literal["on", "off"] = "off",
+        batch_size: int | None = None,
+        num_threads: int | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("num_threads", num_threads)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} ({value}) must be > 0")
+        entry = architecture(bundle.architecture)
+        entry.check_input(bundle.sampling, bundle.preprocessing)
+        self._num_threads = num_threads
+        self._threaded: set[int] = set()
+        self._set_num_threads()
+        self._device = resolve_device(device)
+        self.device = str(self._device)
+        if precision == "auto":
+            precision = fastest_precision(self._device)
+        self.precision: Precision = precision
+        self.labels = bundle.labels
+        self._architecture = bundle.architecture
+        self._multi_label = bundle.multi_label
+        self._preprocessing = bundle.preprocessing
+        self._num_frames = bundle.sampling.num_frames
+        self._num_features = bundle.embedding_size
+        self.batch_size = batch_size or default_batch_size(bundle, device)
+        self.compiled = compile == "on"
+        self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
+        self._network = (
+            self._compile(bundle, cache) if self.compiled else InferenceNetwork(bundle, precision, self._device)
+        )
+
+    def predict(self, clips: NDArray[np.uint8] | Tensor) -> Prediction:
+        """Classify clips.
+
+        Args:
+            clips: uint8 ``(N, T, H, W, C)``, RGB. Clips of the crop's size have been resized and cropped
+                already; others are, as torchvision's presets do it.
+
+        Returns:
+            Probabilities and embeddings, in the order of `clips`.
+
+        Raises:
+            ModelError: The network's output is not finite, or the device's memory is too small for a batch.
+            ValueError: `clips` has another type or shape.
+        """
+        logits, embeddings = self._run(clips)
+        scores = logits.sigmoid() if self._multi_label else logits.softmax(dim=1)
+        return Prediction(scores.numpy(), embeddings.numpy())
+
+    def logits(self, clips: NDArray[np.uint8] | Tensor) -> Tensor:
+        """Return the scores before softmax or sigmoid, float32 ``(N, K)``; otherwise as `predict`."""
+        return self._run(clips)[0]
+
+    def _run(self, clips: NDArray[np.uint8] | Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits ``(N, K)`` and embeddings ``(N, D)``, both float32 on the CPU."""
+        frames = clips.cpu().numpy() if isinstance(clips, Tensor) else clips
+        if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1::3] != (self._num_frames, 3):
+            raise ValueError(f"clips must be uint8 (N, {self._num_frames}, H, W, 3), not {frames.dtype} {frames.shape}")
+        self._set_num_threads()
+        num_clips = len(frames)
+        logits = torch.empty(num_clips, len(self.labels))
+        embeddings = torch.empty(num_clips, self._num_features)
+        exactly = ieee_float32() if self.precision == "exact" else nullcontext()
+        with torch.inference_mode(), exactly:
+            for start in range(0, num_clips, self.batch_size):
+                stop = min(start + self.batch_size, num_clips)
+                scores, features = self._forward(frames[start:stop])
+                logits[start:stop] = scores[: stop - start]
+                embeddings[start:stop] = features[: stop - start]
+        if not (logits.isfinite().all() and embeddings.isfinite().all()):
+            hint = "use --precision fp32" if self.precision == "bf16" else "check the model's weights"
+            raise ModelError(f"{self._architecture} in {self.precision} gives scores that are not finite", hint)
+        return logits, embeddings
+
+    def _set_num_threads(self) -> None:
+        """Set the number of threads, which OpenMP keeps for each calling thread apart."""
+        caller = threading.get_ident()
+        if self._num_threads is not None and caller not in self._threaded:
+            torch.set_num_threads(self._num_threads)
+            self._threaded.add(caller)
+
+    def _forward(self, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Run one batch, padded to its full size with black clips."""
+        # A copy always: the frames may be read-only, or aligned otherwise from call to call.
+        batch = torch.zeros(self.batch_size, *frames.shape[1:], dtype=torch.uint8)
+        batch.numpy()[: len(frames)] = frames
+        try:
+            return self._network(resize_and_crop_tensor(batch.to(self._device), self._preprocessing))
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"{self._architecture} needs more memory than {self.device} has for batches of {self.batch_size}",
+                f"use --batch-size {max(1, self.batch_size // 2)}",
+            ) from error
+
+    def _compile(self, bundle: Bundle, cache: Path | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Return a compiled network that has run once."""
+        if self.precision == "exact":
+            raise CompileError("exact precision is not compiled", "use --compile off")
+        shape = (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
+        probe = torch.zeros(shape, dtype=torch.uint8, device=self._device)
+        try:
+            network: Callable[[Tensor], tuple[Tensor, Tensor]]
+            if self._device.type == "cpu":
+                network = load_or_compile(bundle, self.precision, self.batch_size, cache)
+            else:
+                eager = InferenceNetwork(bundle, self.precision, self._device)
+                network = torch.compile(eager, dynamic=False)
+            with torch.inference_mode(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                network(probe)
+        except (ModelError, BundleError, torch.OutOfMemoryError):
+            raise
+        # What torch's compilers raise has no common type; the network itself still works.
+        except Exception as error:
+            text = (str(error).splitlines() or [""])[0]
+            raise CompileError(f"compiling failed: {type(error).__name__}: {text}") from error
+        return network
+
+
+def default_batch_size(bundle: Bundle, device: str) -> int:
+    """Choose a batch from what never varies on a machine, so that scores do not vary either.
+
+    Args:
+        bundle: The model, with the clips that it is to take.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    """
+    resolved = resolve_device(device)
+    if resolved.type != "cuda":
+        return CPU_BATCH_SIZE
+    # Half a kilobyte of activations for each pixel of a clip is more than any network of the zoo needs.
+    crop = bundle.preprocessing.crop
+    clip_bytes = 512 * bundle.sampling.num_frames * crop[0] * crop[1]
+    fitting = torch.cuda.get_device_properties(resolved).total_memory // 2 // clip_bytes
+    fitting = min(fitting, _MAX_GPU_BATCH_BYTES // (3 * bundle.sampling.num_frames * crop[0] * crop[1]))
+    return min(MAX_GPU_BATCH_SIZE, 1 << max(0, fitting.bit_length() - 1))
+
+
+def compiling_pays(bundle: Bundle, device: str, num_clips: int | None) -> bool:
+    """Decide whether a run is long enough to compile its network first (see `vidcnn.inference.compiled.compile_pays`).
+
+    Args:
+        bundle: The model, with the clips that it is to take.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        num_clips: Clips of the whole run, whoever computes them.
+    """
+    from vidcnn.models.build import build_network
+
+    entry = architecture(bundle.architecture)
+    # What compiling gives on a GPU has not been measured.
+    if not entry.compiles or not compile_pays(num_clips, _MOST_MULTIPLY_ADDS) or resolve_device(device).type != "cpu":
+        return False
+    network = build_network(entry, len(bundle.labels), bundle.arguments)
+    work = count_multiply_adds(network, bundle.sampling.num_frames, bundle.preprocessing.crop)
+    return compile_pays(num_clips, work)

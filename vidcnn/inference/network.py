@@ -1,0 +1,205 @@
+"""From uint8 clips to logits and embeddings in one module, the same whether it runs eagerly or compiled.
+
+`build_inference_network` turns a bundle into an `InferenceNetwork` of one of three precisions:
+
+- ``exact``: float32 in the layers' published order, contiguous, no TF32; the reference.
+- ``fp32``: float32 with batch normalisation folded into the convolutions, channels last. On CUDA, TF32 is allowed.
+- ``bf16``: the same with convolutions and linear layers in bfloat16; the head, softmax and normalisation layers stay
+  float32.
+
+Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the embedding, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.errors import ModelError
+from vidcnn.models.build import build_model, split_head
+from vidcnn.models.bundle import Bundle
+from vidcnn.models.registry import architecture
+
+Precision = Literal["exact", "fp32", "bf16"]
+
+
+class Normalisation(nn.Module):
+    """From uint8 clips to what a network takes.
+
+    Args:
+        preprocessing: Mean and standard deviation of each channel.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map uint8 ``(N, T, H, W, C)`` to float32 ``(N, C, T, H, W)``, in channels_last_3d."""
+        # A view, whose strides are those of channels_last_3d.
+        pixels = clips.permute(0, 4, 1, 2, 3).float()
+        return (pixels / 255 - self.mean) / self.std
+
+
+class InferenceNetwork(nn.Module):
+    """Normalisation, front, backbone and head of a bundle's network.
+
+    Args:
+        bundle: The model.
+        precision: How it computes.
+        device: Where it computes.
+    """
+
+    def __init__(self, bundle: Bundle, precision: Precision, device: torch.device) -> None:
+        super().__init__()
+        entry = architecture(bundle.architecture)
+        self.backbone, self.head = split_head(build_model(bundle), entry)
+        self.front: nn.Module = nn.Identity()
+        if entry.front:
+            # A small change from frame to frame is no larger than the rounding of a bfloat16.
+            self.front = self.backbone.get_submodule(entry.front)
+            self.backbone.set_submodule(entry.front, nn.Identity())
+        self.precision = precision
+        if precision != "exact":
+            fold_batch_norm(self.backbone)
+            self.backbone.to(memory_format=torch.channels_last_3d)
+        if precision == "bf16":
+            _to_bf16(self.backbone)
+        # What is not convolution or linear (layer norms, position tables) needs float32, and autocast between
+        # the two. Without such layers all stays in bfloat16: autocast would pool in float32, at twice the
+        # cost.
+        self.is_mixed = len({weight.dtype for weight in self.backbone.parameters()}) > 1
+        self.normalise = Normalisation(bundle.preprocessing)
+        self.to(device)
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Map clips to scores.
+
+        Args:
+            clips: uint8 ``(N, T, H, W, C)``, contiguous.
+
+        Returns:
+            Logits float32 ``(N, K)``, and embeddings float32 ``(N, D)``.
+        """
+        pixels = self.front(self.normalise(clips))  # (N, C, T, H, W)
+        if self.is_mixed:
+            with torch.autocast(clips.device.type, torch.bfloat16):
+                embeddings = self.backbone(pixels).float()
+        elif self.precision == "bf16":
+            embeddings = self.backbone(pixels.to(torch.bfloat16)).float()
+        elif self.precision == "fp32":
+            embeddings = self.backbone(pixels)
+        else:
+            embeddings = self.backbone(pixels.contiguous())
+        return self.head(embeddings), embeddings
+
+
+class _FloatPool(nn.Module):
+    """An average over bfloat16 values computed in float32, which the CPU has no kernel for otherwise."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, values: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(values.float())
+        return pooled.to(values.dtype)
+
+
+def _to_bf16(network: nn.Module) -> None:
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv3d | nn.Linear):
+            module.to(torch.bfloat16)
+        for name, child in module.named_children():
+            if isinstance(child, nn.AvgPool3d):
+                setattr(module, name, _FloatPool(child))
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ModelError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"unknown device '{name}'", "give auto, cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"this machine has no device '{name}'", "use --device cpu, or check the driver")
+    return device
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether `device` multiplies bfloat16 in hardware, so that it is faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return bool(cpu_features() & {"avx512_bf16", "amx_tile", "amx_bf16", "bf16"})
+
+
+def fastest_precision(device: torch.device) -> Literal["bf16", "fp32"]:
+    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` stands for."""
+    return "bf16" if has_bf16(device) else "fp32"
+
+
+def cpu_features() -> frozenset[str]:
+    """Return the names of this CPU's instruction set extensions, as torch calls them."""
+    read = getattr(torch.cpu, "get_capabilities", None)
+    if read is not None:
+        return frozenset(name for name, value in read().items() if value is True)
+    # Older torch tells only about these, and by private names.
+    known = ("avx2", "avx512", "avx512_bf16", "amx_tile")
+    return frozenset(name for name in known if getattr(torch.cpu, f"_is_{name}_supported", bool)())
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Forbid TF32 and bfloat16 shortcuts in float32 arithmetic, whatever the process has allowed."""
+    backends: Any = torch.backends
+    settings = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Fold each batch normalisation that follows a convolution in an `nn.Sequential` into it, in place.
+
+    In evaluation mode both are linear, so one convolution with other weights does the work of the two.
+    """
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for index in range(1, len(module)):
+            norm = module[index]
+            owner, name = _last_layer(module, index - 1)
+            layer = getattr(owner, name)
+            if isinstance(norm, nn.BatchNorm3d) and isinstance(layer, nn.Conv3d):
+                setattr(owner, name, torch.nn.utils.fuse_conv_bn_eval(layer, norm))
+                module[index] = nn.Identity()
+
+
+def _last_layer(sequence: nn.Sequential, index: int) -> tuple[nn.Sequential, str]:
+    """Find what computes the output of `sequence[index]`, looking into nested sequences: its owner and its name."""
+    name = list(sequence._modules)[index]
+    child = sequence[index]
+    if isinstance(child, nn.Sequential) and len(child):
+        return _last_layer(child, len(child) - 1)
+    return sequence, name

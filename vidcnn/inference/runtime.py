@@ -1,0 +1,55 @@
+"""How the model computes: what the machine can do, what pays, and what the user asked for.
+
+The choice is a part of what rows depend on, so it is recorded with the output, and a run that goes on takes what the
+first one chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from vidcnn.config import InferSpec
+from vidcnn.models.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How the model computes.
+
+    Attributes:
+        precision: ``bf16``, ``fp32`` (both with the fast way of resizing), or ``exact``.
+        compiled: Whether the model is compiled.
+    """
+
+    precision: Literal["bf16", "fp32", "exact"]
+    compiled: bool
+
+    @classmethod
+    def from_settings(cls, recorded: Mapping[str, Any], spec: InferSpec) -> Runtime:
+        """Take what an output was written with, save for what the user asks for expressly."""
+        precision = recorded["precision"] if spec.precision == "auto" else spec.precision
+        compiled = recorded["compiled"] if spec.compile == "auto" else spec.compile == "on"
+        return cls(precision, bool(compiled) and precision != "exact")
+
+
+def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int) -> Runtime:
+    """Choose how the model computes in a run that starts afresh.
+
+    Args:
+        bundle: The model.
+        spec: What the user asks for.
+        device: ``cpu`` or ``cuda``.
+        num_clips: Clips of the whole run, as far as can be told.
+    """
+    from vidcnn.inference.classifier import compiling_pays
+    from vidcnn.inference.network import fastest_precision, resolve_device
+
+    precision = spec.precision
+    if precision == "auto":
+        precision = fastest_precision(resolve_device(device))
+    compiled = spec.compile == "on" or (
+        spec.compile == "auto" and precision != "exact" and compiling_pays(bundle, device, num_clips)
+    )
+    return Runtime(cast(Any, precision), compiled and precision != "exact")

@@ -1,0 +1,267 @@
+"""The model bundle: a network's weights together with everything that must be the same wherever it runs.
+
+On disk a bundle is a directory of two files::
+
+    model.safetensors    the weights, float32
+    model.json           format_version, architecture, arguments, labels, sampling, preprocessing,
+    multi_label,
+                         provenance, weights_sha256
+
+In memory it is a `Bundle`, plain values and bytes that travel between processes. Reading and writing load no
+torch: the header of a safetensors file is JSON, and says enough to tell a whole file from a truncated one and
+to compare the number of labels with the size of the head. `vidcnn.models.build.build_model` makes a network
+of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from vidcnn import __version__
+from vidcnn.clips.preprocessing import Preprocessing
+from vidcnn.clips.segments import Sampling
+from vidcnn.errors import BundleError, VidcnnError
+from vidcnn.models.registry import architecture
+from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, public_values
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a bundle came from. Nothing is computed from it; it is for people and for records.
+
+    Locations in it are written without their logins.
+
+    Args:
+        weights: Origin of the weights: ``kinetics400``, ``random (seed 0)``, a file's name, or a training
+            run.
+        data: Data that it was trained on, if known.
+        settings: Settings of the training.
+        metrics: What it reached, by name.
+        vidcnn_version: Version that made the bundle.
+    """
+
+    weights: str = ""
+    data: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    vidcnn_version: str = __version__
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model and how to use it.
+
+    Args:
+        architecture: Name in the registry.
+        labels: Names of the classes, in the order of the logits; K of them.
+        sampling: How the frames of a clip are taken.
+        preprocessing: What is done to each frame.
+        weights: Content of a safetensors file.
+        arguments: Arguments of the architecture's builder, JSON values.
+        multi_label: Whether classes are scored independently (sigmoid) rather than against each other
+            (softmax).
+        provenance: Where it came from.
+
+    Raises:
+        BundleError: The architecture is unknown, the weights are not whole, or their head has not one row per
+            label.
+    """
+
+    architecture: str
+    labels: tuple[str, ...]
+    sampling: Sampling
+    preprocessing: Preprocessing
+    weights: bytes = field(repr=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    multi_label: bool = False
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        try:
+            head = architecture(self.architecture).head
+        except VidcnnError as error:
+            raise BundleError(error.message, error.hint) from error
+        shapes = read_shapes(self.weights)
+        if f"{head}.weight" not in shapes:
+            raise BundleError(f"the weights hold no '{head}.weight', so they are not those of {self.architecture}")
+        num_classes = shapes[f"{head}.weight"][0]
+        if num_classes != len(self.labels):
+            raise BundleError(
+                f"{len(self.labels)} labels for a head of {num_classes} classes",
+                "give one label for each class",
+            )
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hexadecimal SHA-256 of `weights`."""
+        return sha256(self.weights).hexdigest()
+
+    @property
+    def embedding_size(self) -> int:
+        """Values of the embedding, the input of the last layer."""
+        return read_shapes(self.weights)[f"{architecture(self.architecture).head}.weight"][1]
+
+    def save(self, directory: str | Path) -> None:
+        """Write the bundle as `directory`, whole or not at all.
+
+        The files are written aside and renamed into place. A bundle that is there is replaced.
+
+        Raises:
+            BundleError: `directory` is there and is not a bundle, or cannot be written.
+        """
+        target = Path(directory)
+        if target.exists() and not _may_replace(target):
+            raise BundleError(f"'{target}' exists and is not a model bundle", "choose another directory")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(
+                dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+            ) as aside:
+                new, old = Path(aside, "new"), Path(aside, "old")
+                new.mkdir()
+                _write(new / WEIGHTS_FILE, self.weights)
+                _write(new / CARD_FILE, json.dumps(self._card(), indent=2, ensure_ascii=False).encode() + b"\n")
+                if target.exists():
+                    target.rename(old)
+                new.rename(target)
+        except OSError as error:
+            raise BundleError(f"cannot write the bundle '{target}': {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Bundle:
+        """Read a bundle, from a directory or from object storage.
+
+        Raises:
+            BundleError: It is not a bundle, is incomplete or damaged, or its parts do not fit together.
+        """
+        location = str(directory)
+        shown = public_location(location).rstrip("/")
+        if not is_remote(location) and not Path(local_path(location)).is_dir():
+            raise BundleError(
+                f"'{shown}' is not a directory", f"a bundle is a directory with {CARD_FILE} and {WEIGHTS_FILE}"
+            )
+        card = _parse_card(_read(location, CARD_FILE), f"{shown}/{CARD_FILE}")
+        recorded = card.pop("weights_sha256", None)
+        bundle = _validate(card, _read(location, WEIGHTS_FILE), shown)
+        if recorded is not None and recorded != bundle.weights_sha256:
+            raise BundleError(
+                f"{shown}/{WEIGHTS_FILE} is not the file that {CARD_FILE} was written with (its SHA-256 differs)",
+                "copy the whole bundle again",
+            )
+        return bundle
+
+    def _card(self) -> dict[str, Any]:
+        values = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "weights"}
+        for name in ("sampling", "preprocessing", "provenance"):
+            values[name] = asdict(values[name])
+        values["provenance"] = public_values(values["provenance"])
+        return {"format_version": FORMAT_VERSION, **values, "weights_sha256": self.weights_sha256}
+
+
+def read_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor in a safetensors file's content, without decoding the tensors.
+
+    The format: the header's length as a little-endian 64-bit integer, the header in JSON, and the tensors'
+    bytes, of which the header gives the half-open ranges.
+
+    Raises:
+        BundleError: The header is malformed, or the file is shorter or longer than the header says.
+    """
+    try:
+        length = int.from_bytes(weights[:8], "little")
+        header = json.loads(weights[8 : 8 + length])
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise BundleError(f"{WEIGHTS_FILE} is not a safetensors file, or is damaged", "copy it again") from error
+    if len(weights) != 8 + length + end:
+        raise BundleError(
+            f"{WEIGHTS_FILE} has {len(weights)} bytes where its header says {8 + length + end}",
+            "copy it again",
+        )
+    return shapes
+
+
+def _may_replace(target: Path) -> bool:
+    """Only a bundle and nothing else, or an empty directory, may be replaced."""
+    return target.is_dir() and {entry.name for entry in target.iterdir()} in (
+        {CARD_FILE, WEIGHTS_FILE},
+        set(),
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(directory: str, name: str) -> bytes:
+    shown = public_location(directory).rstrip("/")
+    try:
+        filesystem, path = open_filesystem(directory)
+        with filesystem.open_input_file(f"{path}/{name}") as file:
+            content: bytes = file.read()
+            return content
+    except FileNotFoundError as error:
+        raise BundleError(f"the bundle '{shown}' has no {name}", "copy the whole bundle again") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"the bundle '{shown}': {name} {failure_text(error)}") from error
+
+
+def _parse_card(content: bytes, path: str) -> dict[str, Any]:
+    """Read `model.json` as far as its keys: a dictionary of known keys, its format version checked and taken off."""
+    try:
+        card = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise BundleError(f"{path} must hold a JSON object")
+    version = card.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format_version {version!r} and this vidcnn reads {FORMAT_VERSION}", "upgrade vidcnn"
+        )
+    known = _names(Bundle) - {"weights"} | {"weights_sha256"}
+    for where, values, names in (
+        (path, card, known),
+        (f"{path}: sampling", card.get("sampling"), _names(Sampling)),
+        (f"{path}: preprocessing", card.get("preprocessing"), _names(Preprocessing)),
+        (f"{path}: provenance", card.get("provenance"), _names(Provenance)),
+    ):
+        unknown = sorted(set(values) - names) if isinstance(values, dict) else []
+        if unknown:
+            raise BundleError(f"{where}: unknown {', '.join(unknown)}", f"known are {', '.join(sorted(names))}")
+    return card
+
+
+def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance]) -> set[str]:
+    return {spec.name for spec in fields(kind)}
+
+
+def _validate(card: dict[str, Any], weights: bytes, directory: str) -> Bundle:
+    """Make the bundle from the values of its card, each checked against the type of its field."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Bundle).validate_python({**card, "weights": weights})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field_name = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{directory}/{CARD_FILE}: {field_name}: {first['msg']}") from error
+    except BundleError as error:
+        raise BundleError(f"bundle '{directory}': {error.message}", error.hint) from error

@@ -1,0 +1,181 @@
+"""What limited a run: seconds measured in its stages go in, a verdict in words and figures comes out.
+
+Pure arithmetic over a frozen snapshot. The stages measure themselves (`StageTimes`) and send what they measured along
+with the rows; `Meter` adds it up where the rows arrive.
+
+A stage that is idle waits for another one. So the model's idle share says whether anything but the model limits a run,
+and what decoders did meanwhile says what: they computed, they waited for reads, or they waited for the model.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from vidcnn.video.stopwatch import StageTimes
+
+LimitKind = Literal["model", "decode", "source", "start", "mixed"]
+
+_BUSY = 0.85
+"""A model that is busy for this share of the time limits the run: what is left goes into handing over."""
+_DECODERS_BUSY = 0.6
+"""Decoders, of which there are as many as processors, share these with everything else that a run does."""
+_READING = 0.5
+"""Share of their time from which decoders are said to wait for reads."""
+_MIN_STEADY_SECONDS = 5.0
+"""A shorter time says nothing of how a long run would go."""
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What a run measured.
+
+    Attributes:
+        elapsed_seconds: Wall time of the whole run.
+        starting_seconds: Wall time before its first rows.
+        steady_seconds: Wall time from its first rows to its last.
+        times: What its stages measured, all together.
+        num_decoders: Decoders that could run at once.
+        uses_gpus: Whether the model runs on GPUs, so that processors are for decoders alone.
+    """
+
+    elapsed_seconds: float
+    starting_seconds: float
+    steady_seconds: float
+    times: StageTimes
+    num_decoders: int
+    uses_gpus: bool
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What limited a run.
+
+    Attributes:
+        kind: What it was: the `model`, what it takes to `decode`, the `source`'s reads, the `start`, or `mixed`, where
+            none of these was busy all the time.
+        text: A line for people.
+        model_idle: Share of the time that the model's processes waited, in [0, 1].
+        decoders_idle: Share of the time that decoders, all together, had nothing to do, in [0, 1].
+        more_cpus: About how many more processors would keep the GPUs busy; None where that is not the question.
+    """
+
+    kind: LimitKind
+    text: str
+    model_idle: float
+    decoders_idle: float
+    more_cpus: int | None = None
+
+
+class Meter:
+    """Adds up what stages measured, as rows arrive.
+
+    Args:
+        now: Clock in seconds.
+
+    Attributes:
+        times: The sum.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.times = StageTimes()
+        self._now = now
+        self._began = now()
+        self._first: float | None = None
+        self._last = self._began
+
+    def add(self, times: StageTimes) -> None:
+        """Take what was measured of rows that have just arrived."""
+        self._last = self._now()
+        if self._first is None:
+            self._first = self._last
+        self.times = self.times.plus(times)
+
+    def figures(self, *, elapsed_seconds: float, num_decoders: int, uses_gpus: bool) -> RunFigures | None:
+        """Return what was measured; None where no rows have arrived.
+
+        Args:
+            elapsed_seconds: Wall time of the whole run until now, which may have begun before this meter.
+            num_decoders: As in `RunFigures`.
+            uses_gpus: As in `RunFigures`.
+        """
+        if self._first is None:
+            return None
+        since_first = self._now() - self._first
+        return RunFigures(
+            elapsed_seconds=elapsed_seconds,
+            starting_seconds=elapsed_seconds - since_first,
+            steady_seconds=self._last - self._first,
+            times=self.times,
+            num_decoders=num_decoders,
+            uses_gpus=uses_gpus,
+        )
+
+
+def find_limits(figures: RunFigures) -> Limits | None:
+    """Say what limited a run.
+
+    Returns:
+        None where the figures do not tell: the run was too short, or computed nothing.
+    """
+    times = figures.times
+    model_time = times.model_seconds + times.model_wait_seconds
+    if times.model_seconds <= 0 or model_time <= 0:
+        return None
+    model_idle = times.model_wait_seconds / model_time
+    decode_capacity = figures.num_decoders * figures.steady_seconds
+    decoders_idle = max(0.0, 1 - times.decode_seconds / decode_capacity) if decode_capacity > 0 else 0.0
+    if figures.starting_seconds > figures.elapsed_seconds / 2:
+        text = (
+            f"{figures.starting_seconds:.0f} of {figures.elapsed_seconds:.0f} s went into starting; "
+            "a longer run is faster per clip"
+        )
+        return Limits("start", f"start-bound: {text}", model_idle, decoders_idle)
+    if figures.steady_seconds < _MIN_STEADY_SECONDS:
+        return None
+    who = "GPUs" if figures.uses_gpus else "the model"
+    was = "were" if figures.uses_gpus else "was"
+    if model_idle <= 1 - _BUSY:
+        text = f"model-bound: {who} {was} busy {1 - model_idle:.0%} of the time; decoders waited {decoders_idle:.0%}"
+        return Limits("model", text, model_idle, decoders_idle)
+    idle = f"{who} idle {model_idle:.0%}"
+    reading = _reading_share(times)
+    if decoders_idle > 1 - _DECODERS_BUSY:
+        text = f"mixed: {idle}, decoders idle {decoders_idle:.0%}; more videos at once would use them better"
+        return Limits("mixed", text, model_idle, decoders_idle)
+    if reading >= _READING:
+        text = f"source-bound: decoders waited for reads {reading:.0%} of their time; {idle}"
+        return Limits("source", text, model_idle, decoders_idle)
+    if not figures.uses_gpus:
+        text = f"decode-bound: {idle}; decoding had the processors; more of them make it faster"
+        return Limits("decode", text, model_idle, decoders_idle)
+    more = more_cpus(times, figures.steady_seconds, figures.num_decoders)
+    noun = "CPU" if more == 1 else "CPUs"
+    text = f"decode-bound: {idle}; about {more:,} more {noun} would fill them"
+    return Limits("decode", text, model_idle, decoders_idle, more)
+
+
+def more_cpus(times: StageTimes, steady_seconds: float, num_decoders: int) -> int:
+    """Return how many more processors would decode as fast as the model computes, at least 1.
+
+    Decoders that were busy on D processors on average kept the model busy for a share b of the time, so D / b keep it
+    busy for all of it.
+
+    Args:
+        times: What was measured.
+        steady_seconds: Wall time in which.
+        num_decoders: Decoders that could run at once.
+    """
+    decoding = min(float(num_decoders), times.decode_seconds / steady_seconds)
+    return max(1, math.ceil(decoding * times.model_wait_seconds / times.model_seconds))
+
+
+def _reading_share(times: StageTimes) -> float:
+    """Return the share of the decoders' time in which they neither computed nor waited for a processor."""
+    if times.decode_seconds <= 0:
+        return 0.0
+    reading = times.decode_seconds - times.decode_cpu_seconds - times.decode_queue_seconds
+    return max(0.0, reading / times.decode_seconds)

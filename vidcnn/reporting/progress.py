@@ -1,0 +1,243 @@
+"""What a person sees while a run goes on: counts, speed and the time that remains.
+
+`RunProgress` is arithmetic over what an inference run has committed; `ProgressDisplay` shows it, or anything else, on
+stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from vidcnn.reporting.forecast import Forecast
+from vidcnn.reporting.relay import is_marked, marked
+
+_RATE_WINDOW_SECONDS = 30.0
+_PLAIN_INTERVAL_SECONDS = 30.0
+_LIVE_INTERVAL_SECONDS = 0.25
+_RELAY_INTERVAL_SECONDS = 2.0
+
+
+class RunProgress:
+    """How far a run is.
+
+    The time that remains is told from clips, as `vidcnn.reporting.forecast` learns to count them.
+
+    Args:
+        num_videos: Videos to do.
+        size_bytes: Their size, all together.
+        now: Clock in seconds.
+    """
+
+    def __init__(self, num_videos: int, size_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.num_videos = num_videos
+        self.num_videos_done = 0
+        self.num_clips = 0
+        self.num_predictions = 0
+        self.errors: Counter[str] = Counter()
+        self._forecast = Forecast(num_videos, size_bytes)
+        self._fraction = 0.0
+        self._now = now
+        self._began = now()
+        self._first_rows: float | None = None
+        self._first_clips = 0
+        self._recent: deque[tuple[float, int]] = deque()
+        self._bad_videos: set[str] = set()
+
+    def add_segment(
+        self,
+        video: str,
+        size_bytes: int,
+        num_segments: int,
+        *,
+        num_clips: int,
+        num_predictions: int,
+        errors: Mapping[str, int],
+        video_clips: int | None = None,
+    ) -> None:
+        """Count a finished segment.
+
+        Args:
+            video: Name of its video.
+            size_bytes: Size of the video.
+            num_segments: Segments that the video has in this run.
+            num_clips: Rows of the segment that stand for a clip.
+            num_predictions: Rows of the segment without an error.
+            errors: Its rows with an error, by kind.
+            video_clips: Clips of all these segments of the video; None where that is not known.
+        """
+        now = self._now()
+        self.num_clips += num_clips
+        self.num_predictions += num_predictions
+        if errors:
+            self.errors.update(errors)
+            self._bad_videos.add(video)
+        if self._first_rows is None:
+            self._first_rows, self._first_clips = now, num_clips
+        if self._forecast.add(now, video, size_bytes, num_segments, num_clips, video_clips):
+            self.num_videos_done += 1
+        self._recent.append((now, num_clips))
+        while self._recent and self._recent[0][0] < now - _RATE_WINDOW_SECONDS:
+            self._recent.popleft()
+
+    def expect(self, num_clips: int) -> None:
+        """Take what a sample of the source says of the clips that are to do."""
+        self._forecast.expect(num_clips)
+
+    @property
+    def num_errors(self) -> int:
+        """Rows with an error."""
+        return self.errors.total()
+
+    @property
+    def num_bad_videos(self) -> int:
+        """Videos with such a row."""
+        return len(self._bad_videos)
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since the run began."""
+        return self._now() - self._began
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, in [0, 1]; it does not fall when more turns out to be left."""
+        if self.num_videos_done >= self.num_videos:
+            return 1.0
+        self._fraction = max(self._fraction, self._forecast.fraction)
+        return self._fraction
+
+    @property
+    def clips_per_second(self) -> float:
+        """Clips per second over the last half minute."""
+        if not self._recent:
+            return 0.0
+        since = max(self._recent[0][0], self._began)
+        span = self._now() - since
+        return sum(clips for _, clips in self._recent) / span if span > 1.0 else 0.0
+
+    @property
+    def mean_clips_per_second(self) -> float | None:
+        """Clips per second from the first rows to now; None where that is too short to say anything."""
+        if self._first_rows is None or self._now() - self._first_rows < 1.0:
+            return None
+        return (self.num_clips - self._first_clips) / (self._now() - self._first_rows)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Seconds that the rest will take; None before that can be told."""
+        return 0.0 if self.num_videos_done >= self.num_videos else self._forecast.seconds(self._now())
+
+
+class LiveLine:
+    """A line on stderr that says how far something is. Use it as a context manager.
+
+    On a terminal it is one line that changes; elsewhere a line is printed now and then, and on a cluster it is sent to
+    the command that follows.
+
+    Args:
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._is_live = enabled and sys.stderr.isatty()
+        self._last = time.monotonic()
+        self._has_line = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.clear()
+
+    def is_due(self) -> bool:
+        """Tell whether it is time for another line."""
+        if self._is_live:
+            interval = _LIVE_INTERVAL_SECONDS
+        else:
+            interval = _RELAY_INTERVAL_SECONDS if is_marked() else _PLAIN_INTERVAL_SECONDS
+        return self._enabled and time.monotonic() - self._last >= interval
+
+    def show(self, line: str) -> None:
+        """Show a line, if it is time to."""
+        if not self.is_due():
+            return
+        self._last = time.monotonic()
+        if self._is_live:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            self._has_line = True
+        else:
+            sys.stderr.write(marked("progress", line) + "\n" if is_marked() else f"{line}\n")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Make room for something else."""
+        if self._has_line:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._has_line = False
+
+
+class ProgressDisplay(LiveLine):
+    """Shows how far something is, whenever it is told that this may have changed.
+
+    Args:
+        describe: Returns the share of the work that is done, in [0, 1], and the state in one line.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, describe: Callable[[], tuple[float, str]], *, enabled: bool = True) -> None:
+        super().__init__(enabled=enabled)
+        self._describe = describe
+
+    def update(self) -> None:
+        """Show the present state, if it is time to."""
+        if self.is_due():
+            fraction, line = self._describe()
+            self.show(f"{bar(fraction)} {line}" if self._is_live or is_marked() else line)
+
+
+def describe(progress: RunProgress) -> tuple[float, str]:
+    """Return the share of an inference run that is done, and its state in one line."""
+    return progress.fraction, progress_line(progress)
+
+
+def progress_line(progress: RunProgress) -> str:
+    """Return the state of an inference run in one line."""
+    parts = [
+        f"{progress.num_videos_done:,}/{progress.num_videos:,} videos",
+        f"{progress.num_clips:,} clips",
+    ]
+    if progress.clips_per_second:
+        parts.append(f"{progress.clips_per_second:.1f} clips/s")
+    if progress.num_errors:
+        parts.append(f"{progress.num_errors:,} errors")
+    remaining = progress.remaining_seconds
+    if remaining is None:
+        parts.append("" if progress.num_clips or progress.num_errors else "starting")
+    elif progress.fraction < 1:
+        parts.append(f"{duration_text(remaining)} left")
+    return " · ".join(part for part in parts if part)
+
+
+def bar(fraction: float, width: int = 20) -> str:
+    """Return a bar of `width` characters, filled to `fraction` in [0, 1]."""
+    filled = round(fraction * width)
+    return "━" * filled + "─" * (width - filled) + f" {fraction:4.0%}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a length of time as people write it: ``8 s``, ``3 min 20 s``, ``5 h 12 min``, ``3 d 4 h``."""
+    whole = round(seconds)
+    for size, unit, smaller_size, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller_size
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.1f} s"

@@ -1,0 +1,193 @@
+"""The report that each run of an inference job leaves beside its output, whatever its end was.
+
+One JSON file for each run, in the folder ``NAME.runs``, here or in object storage::
+
+    preds.parquet    preds.runs/20261122T020000Z-ab12cd.json
+    preds/           preds.runs/20261123T020000Z-34ef56.json
+
+In go a spec and what the run tells of itself while it goes on (`RunRecord`); `docs/runs.md` explains the values. A
+report that cannot be written is a warning: it changes nothing about how a run ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidcnn import __version__
+from vidcnn.config import InferSpec
+from vidcnn.errors import Failure, describe_failure
+
+if TYPE_CHECKING:
+    from vidcnn.predictions import Summary
+    from vidcnn.reporting.bottleneck import Limits
+    from vidcnn.reporting.progress import RunProgress
+
+
+@dataclass
+class RunRecord:
+    """What a run has come to so far.
+
+    Attributes:
+        run_id: Its name, also in the metadata of the files that it writes.
+        num_listed: Videos of the source; None before they are listed.
+        num_waiting: Those that are left to the next run.
+        undone: Names of the videos that are left to the next run since they could not be read, with the reason.
+        progress: What the run itself did; None before it began.
+        settings: All that the rows depend on; None before it is known.
+        summary: Counts of the whole table; None unless the run came to its end.
+        limits: What limited the run; None where that cannot be told.
+        notices: What the user was told of how it runs, in plain words.
+    """
+
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    num_listed: int | None = None
+    num_waiting: int | None = None
+    undone: Mapping[str, str] = field(default_factory=dict)
+    progress: RunProgress | None = None
+    settings: Mapping[str, Any] | None = None
+    summary: Summary | None = None
+    limits: Limits | None = None
+    notices: list[str] = field(default_factory=list)
+
+    def notice(self, text: str) -> None:
+        """Tell the user something about how the run goes on, once."""
+        if text not in self.notices:
+            self.notices.append(text)
+            print(f"vidcnn: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def reported(spec: InferSpec) -> Iterator[RunRecord]:
+    """Leave a report at the end of the block, if the spec wants one.
+
+    Yields:
+        What the block has to keep up to date.
+    """
+    record, started = RunRecord(), time.time()
+    failure: Failure | None = None
+    try:
+        yield record
+    except BaseException as error:
+        failure = describe_failure(error)
+        raise
+    finally:
+        if spec.report:
+            _leave(spec, report_values(spec, record, started, time.time(), failure), started)
+
+
+def report_values(
+    spec: InferSpec, record: RunRecord, started: float, ended: float, failure: Failure | None
+) -> dict[str, Any]:
+    """Return a report as JSON values.
+
+    Args:
+        spec: The job.
+        record: What the run came to.
+        started: When it started, in seconds since 1970.
+        ended: When it ended.
+        failure: What ended it; None where it was done.
+    """
+    progress, summary = record.progress, record.summary
+    speed = progress.mean_clips_per_second if progress else None
+    return {
+        "started": _iso(started),
+        "ended": _iso(ended),
+        "seconds": round(ended - started, 3),
+        "exit_code": failure.exit_code if failure else 0,
+        "error": {"message": failure.message, "hint": failure.hint} if failure else None,
+        "videos_listed": record.num_listed,
+        "videos_done": progress.num_videos_done if progress else 0,
+        "videos_waiting": record.num_waiting,
+        "videos_undone": len(record.undone),
+        "clips": progress.num_clips if progress else 0,
+        "predictions": progress.num_predictions if progress else 0,
+        "error_rows": dict(sorted(progress.errors.items())) if progress else {},
+        "bad_videos": progress.num_bad_videos if progress else 0,
+        "clips_per_second": None if speed is None else round(speed, 3),
+        "limited_by": record.limits and record.limits.text,
+        "precision": record.settings and record.settings["precision"],
+        "compiled": record.settings and record.settings["compiled"],
+        "notices": list(record.notices),
+        "table": summary
+        and {
+            "videos": summary.num_videos,
+            "clips": summary.num_clips,
+            "predictions": summary.num_predictions,
+            "error_rows": dict(summary.num_errors),
+            "bad_videos": summary.num_bad_videos,
+        },
+        "out": _public(spec.out),
+        "model": _public(spec.model),
+        "settings_sha256": record.settings and _digest(record.settings),
+        "run_id": record.run_id,
+        "version": __version__,
+        "host": socket.gethostname(),
+    }
+
+
+def reports_location(out: str) -> str:
+    """Return the folder of the reports of an output: a path, or a URI with the options of the output's."""
+    from vidcnn.storage.uris import is_remote, local_path, split_uri
+
+    if is_remote(out):
+        uri = split_uri(out)
+        return uri.location_of(_runs(uri.path))
+    return _runs(os.path.realpath(local_path(out)))
+
+
+def _runs(path: str) -> str:
+    parent, name = posixpath.split(path)
+    return posixpath.join(parent, (name[: -len(".parquet")] if name.lower().endswith(".parquet") else name) + ".runs")
+
+
+def _leave(spec: InferSpec, values: dict[str, Any], started: float) -> None:
+    """Write a report; a failure is a warning."""
+    from vidcnn.storage.uris import failure_text
+
+    moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%SZ")
+    content = (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+    try:
+        _write(reports_location(spec.out), f"{moment}-{values['run_id'][:6]}.json", content)
+    except Exception as error:
+        reason = failure_text(error).removeprefix("cannot be read: ")
+        print(f"vidcnn: the report of this run cannot be written: {reason}", file=sys.stderr)
+
+
+def _write(folder: str, name: str, content: bytes) -> None:
+    from vidcnn.storage.atomic import write_whole
+    from vidcnn.storage.uris import is_remote, open_filesystem
+
+    if not is_remote(folder):
+        os.makedirs(folder, exist_ok=True)
+        write_whole(Path(folder) / name, content)
+        return
+    filesystem, path = open_filesystem(folder)
+    with filesystem.open_output_stream(f"{path}/{name}") as sink:
+        sink.write(content)
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _public(out: str) -> str:
+    from vidcnn.storage.uris import public_location
+
+    return public_location(out)

@@ -1,0 +1,1 @@
+"""Where bytes live, how they are written whole, who may write them, and what is tried again when that fails."""

@@ -1,0 +1,73 @@
+"""How a thread spends its time: computing, waiting for a processor, or waiting for something else.
+
+The system's own counters go in, differences of seconds come out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+
+class ThreadTime(NamedTuple):
+    """Time that a thread has spent.
+
+    Attributes:
+        seconds: Wall time.
+        cpu_seconds: The part of it in which it computed.
+        queue_seconds: The part of it in which it was ready to compute, and processors were taken; where the system
+            does not tell, all of the rest.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    queue_seconds: float
+
+
+class StageTimes(NamedTuple):
+    """What the stages measured of some clips, in seconds of a worker.
+
+    Attributes:
+        decode_seconds: Reading and decoding.
+        decode_cpu_seconds: The part of it that a processor computed.
+        decode_queue_seconds: The part of it that had to wait for a processor.
+        model_seconds: Computing the model.
+        model_wait_seconds: All else that the model's processes do from one batch to the next: above all, waiting.
+    """
+
+    decode_seconds: float = 0.0
+    decode_cpu_seconds: float = 0.0
+    decode_queue_seconds: float = 0.0
+    model_seconds: float = 0.0
+    model_wait_seconds: float = 0.0
+
+    def plus(self, other: StageTimes) -> StageTimes:
+        """Add what was measured elsewhere."""
+        return StageTimes(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Stopwatch:
+    """Measures the thread that it is used in, from its making on."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu, self._queue = time.perf_counter(), time.thread_time(), _queue_seconds()
+
+    def read(self) -> ThreadTime:
+        """Return what was spent since the stopwatch was made."""
+        wall = time.perf_counter() - self._wall
+        cpu = min(wall, max(0.0, time.thread_time() - self._cpu))
+        queue = _queue_seconds()
+        waited = wall - cpu
+        if queue is not None and self._queue is not None:
+            waited = min(waited, max(0.0, queue - self._queue))
+        return ThreadTime(wall, cpu, waited)
+
+
+def _queue_seconds() -> float | None:
+    """Return how long this thread has waited for a processor so far; None where the system does not count it."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            computed, queued, _ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return None
+    return queued / 1e9 if computed else None

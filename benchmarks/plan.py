@@ -126,7 +126,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     """Do one part in this process."""
     from vidcnn.config import InferSpec
     from vidcnn.models.resolve import make_bundle
-    from vidcnn.pipelines import dataset, dry_run, infer
+    from vidcnn.pipelines import dataset, dry_run, infer, prepare
 
     stubs = {"PlanStage": StubbedPlan, "CountStage": StubbedCount, "DecodeStage": StubbedDecode}
     for name, stub in {**stubs, "ScoreStage": StubbedScore}.items():
@@ -139,7 +139,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         source=(source,), out=str(scratch / "preds.parquet"), model=str(bundle), compile="off", precision="fp32"
     )
     if part == "prepare":
-        commit_all_but(infer.Job(spec, infer.load_bundle(spec)), number, NUM_LEFT)
+        commit_all_but(prepare.InferenceJob(spec, prepare.load_bundle(spec)), number, NUM_LEFT)
         return {}
     if part == "plan":
         plan = dry_run.plan_source(spec)
@@ -158,14 +158,16 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
 def commit_all_but(job: Any, number: int, num_left: int) -> None:
     """Write the table that a stubbed run would have left, but for the last few videos."""
     from vidcnn.inference.runtime import Runtime
-    from vidcnn.pipelines.infer import hold_output
     from vidcnn.predictions.ledger import Entry
+    from vidcnn.predictions.places import open_storage
     from vidcnn.predictions.section import LedgerWriter
     from vidcnn.video.planning import video_key
 
     clips = CLIPS_PER_VIDEO
     with ExitStack() as stack:
-        output = stack.enter_context(job.open_output(hold_output(job.spec, stack)))
+        storage = open_storage(job.spec.out)
+        stack.callback(storage.close)
+        output = stack.enter_context(job.open_output(storage))
         output.use_settings(job.settings(Runtime("fp32", False)))
         videos = sorted((video.name, video) for video in islice(job.listing, number - num_left))
         keys = [video_key(video) for _, video in videos]

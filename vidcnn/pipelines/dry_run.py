@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
-from functools import partial
 
-from vidcnn.cluster import open_ray, share_resources
+from vidcnn.cluster import share_resources
 from vidcnn.config import InferSpec
-from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.counting import count_source
-from vidcnn.pipelines.infer import Job, look_at_output, start_and_load
+from vidcnn.pipelines.prepare import prepare
 from vidcnn.pipelines.stages import PlanCounts
+from vidcnn.predictions.places import look_at
 from vidcnn.reporting.results import SourcePlan
 
 
@@ -21,18 +19,12 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     Raises:
         VidcnnError: The job could not be done.
     """
-    with ExitStack() as stack:
-        stack.enter_context(interruptible("what was committed stays; the same command continues"))
-        storage = look_at_output(spec)
-        start_ray = partial(stack.enter_context, open_ray(use_gpus=False))
-        machine, bundle = start_and_load(spec, start_ray, loads_torch=False)
-        job = Job(spec, bundle)
-        output = stack.enter_context(job.open_output(storage))
-        job.recorded_runtime(output)
-        todo = job.todo(output)
+    hint = "what was committed stays; the same command continues"
+    with prepare(spec, look_at, hint=hint, computes=False) as prepared:
+        job, todo = prepared.job, prepared.todo
         counts: list[PlanCounts] = []
         if todo.num_videos:
-            shares = share_resources(machine or start_ray(), use_gpus=False)
+            shares = share_resources(prepared.machine, use_gpus=False)
             counts = list(count_source(todo, job.plan, job.schema, shares))
         return SourcePlan(
             num_videos=todo.num_listed,

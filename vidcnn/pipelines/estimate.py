@@ -9,23 +9,21 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.cluster import Machine, Shares, open_ray, share_resources
-from vidcnn.config import InferSpec, parse_pool
+from vidcnn.cluster import Machine, Shares, share_resources
+from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
-from vidcnn.inference.runtime import choose_runtime
 from vidcnn.inference.scoring import Piece
-from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
-from vidcnn.pipelines.hardware import ask_there
-from vidcnn.pipelines.infer import Job, load_bundle, look_at_output, stage_settings, uses_gpus
+from vidcnn.pipelines.prepare import InferenceJob, prepare
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
 from vidcnn.pipelines.todo import Todo
+from vidcnn.predictions.places import look_at
 from vidcnn.reporting.bottleneck import Meter, find_limits
 from vidcnn.reporting.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
 from vidcnn.reporting.results import Estimate
@@ -66,36 +64,23 @@ def estimate_source(spec: InferSpec) -> Estimate:
         VidcnnError: The job could not be done.
     """
     began = time.monotonic()
-    with ExitStack() as stack:
-        stack.enter_context(interruptible("nothing was written"))
-        storage = look_at_output(spec)
-        job = Job(spec, load_bundle(spec))
-        output = stack.enter_context(job.open_output(storage))
-        runtime = job.recorded_runtime(output)
-        todo = job.todo(output)
-        machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
+    with prepare(spec, look_at, hint="nothing was written", computes=True) as prepared:
+        job, todo, machine = prepared.job, prepared.todo, prepared.machine
         if not todo.num_videos:
             return _nothing_to_do(todo, machine)
-        device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
         strata, rows = _choose(todo)
         planning = time.monotonic()
         sample = _plan(job, rows, share_resources(machine, use_gpus=False))
         began += time.monotonic() - planning  # a run does this while it goes on
         clips = estimate_clips(strata, sample.num_clips)
-        if runtime is None:
-            runtime = ask_there(choose_runtime, job.bundle, spec, device, int(clips.best), device=device)
-        shares = share_resources(
-            machine,
-            use_gpus=device == "cuda",
-            actors=parse_pool(spec.actors) if spec.actors else None,
-            num_decoders=spec.decoders,
-            num_clips=int(clips.best),
-        )
+        runtime = prepared.choose_runtime(int(clips.best))
+        shares = prepared.share_resources(int(clips.best))
+        is_gpu = prepared.device == "cuda"
         try:
-            trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+            trial = _Trial(sample, prepared.stage_settings(runtime, shares), shares, is_gpu=is_gpu)
         except CompileError:  # then a run does the same
             runtime = replace(runtime, compiled=False)
-            trial = _Trial(sample, stage_settings(job, runtime, shares, device), shares, is_gpu=device == "cuda")
+            trial = _Trial(sample, prepared.stage_settings(runtime, shares), shares, is_gpu=is_gpu)
         starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
         is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
         return Estimate(
@@ -167,7 +152,7 @@ def _choose(todo: Todo) -> tuple[list[Stratum], list[bytes]]:
     return strata, rows
 
 
-def _plan(job: Job, rows: Sequence[bytes], shares: Shares) -> _Sample:
+def _plan(job: InferenceJob, rows: Sequence[bytes], shares: Shares) -> _Sample:
     videos = [video for video, _ in unpack_rows(rows)]
     segments: dict[str, list[PlannedSegment]] = {}
     num_bad = 0

@@ -22,8 +22,7 @@ from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
-from vidcnn.pipelines.hardware import ask_there
-from vidcnn.pipelines.infer import uses_gpus
+from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.processes import lower_priority
 from vidcnn.reporting.progress import ProgressDisplay
 from vidcnn.storage.uris import public_location

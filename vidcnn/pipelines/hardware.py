@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from vidcnn.cluster import is_attached
+from vidcnn.cluster import Machine, is_attached
+from vidcnn.errors import UsageError
 
 Answer = TypeVar("Answer")
 
@@ -25,3 +26,18 @@ def ask_there(question: Callable[..., Answer], *arguments: Any, device: str) -> 
     needs: dict[str, Any] = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 0.01}
     answer: Answer = ray.get(ray.remote(question).options(**needs).remote(*arguments))
     return answer
+
+
+def uses_gpus(device: str, machine: Machine) -> bool:
+    """Tell whether the model runs on GPUs.
+
+    Args:
+        device: What the user wants: ``auto``, ``cpu`` or ``cuda``.
+        machine: What there is.
+
+    Raises:
+        UsageError: ``cuda`` is wanted, and there is no GPU.
+    """
+    if device == "cuda" and machine.num_gpus < 1:
+        raise UsageError("--device cuda, but Ray finds no GPU", "use --device cpu, or check the driver")
+    return machine.num_gpus >= 1

@@ -1,0 +1,246 @@
+"""What is settled before an inference job runs, is tried on a sample, or is only counted: the same way for all three.
+
+`prepare` turns a spec into a `PreparedJob`: the model, the clips, what the output holds, and what is left to do. Ray
+starts when the first of the three needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from typing import Any
+
+import ray
+
+from vidcnn.clips.segments import MAX_SEGMENT_FRAMES, ClipSpec
+from vidcnn.cluster import Machine, Shares, open_ray, share_resources
+from vidcnn.config import InferSpec, parse_pool
+from vidcnn.errors import UsageError
+from vidcnn.inference.runtime import Runtime, choose_runtime
+from vidcnn.inference.scoring import RowFormat
+from vidcnn.interrupts import interruptible
+from vidcnn.models.bundle import Bundle
+from vidcnn.models.registry import architecture
+from vidcnn.models.resolve import resolve_model
+from vidcnn.pipelines.dataset import StageSettings
+from vidcnn.pipelines.hardware import ask_there, uses_gpus
+from vidcnn.pipelines.todo import Todo, list_todo
+from vidcnn.predictions import prediction_schema
+from vidcnn.predictions.output import Output
+from vidcnn.predictions.places import OutputStorage
+from vidcnn.sources import Listing
+from vidcnn.storage.uris import is_remote, local_path
+from vidcnn.video.batching import DecodeSettings, clips_per_task
+from vidcnn.video.planning import PlanSettings
+
+_QUICK_FAILURE_SECONDS = 0.2
+"""What is wrong with a model's name shows in less than this, and then Ray need not start."""
+
+
+class InferenceJob:
+    """A spec with what it stands for: the model, the clips, the source, the columns."""
+
+    def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
+        self.spec = spec
+        self.listing = Listing(spec.source)
+        self.clips = _clip_spec(spec, bundle)
+        self.bundle = replace(bundle, sampling=self.clips.sampling)
+        self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
+        self.schema = prediction_schema(
+            num_classes_for_probabilities=len(self.bundle.labels) if spec.probabilities else None,
+            embedding_size=self.bundle.embedding_size if spec.embedding else None,
+        )
+
+    def settings(self, runtime: Runtime) -> dict[str, Any]:
+        """Return all that the rows depend on, for the output's metadata."""
+        return {
+            "model": self.bundle.architecture,
+            "weights_sha256": self.bundle.weights_sha256,
+            "weights": self.bundle.provenance.weights,
+            "labels": self.bundle.labels,
+            **{f"clip_{name}": value for name, value in asdict(self.clips.sampling).items()},
+            "step": self.clips.step,
+            "num_clips": self.clips.num_clips,
+            "short_clips": self.clips.short_clips,
+            "image_fps": self.spec.image_fps,
+            "max_pixels": self.spec.max_pixels,
+            "preprocessing": asdict(self.bundle.preprocessing),
+            "top_k": self.spec.top_k,
+            "precision": runtime.precision,
+            "compiled": runtime.compiled,
+        }
+
+    def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:
+        """Read what is committed in the storage of the output; errors that are done again count as not done."""
+        output = Output.in_storage(storage, schema=self.schema, run_id=run_id)
+        try:
+            if self.spec.redo_errors is not None:
+                output.redo_errors(self.spec.redo_kinds)
+        except BaseException:
+            output.close()
+            raise
+        return output
+
+
+class PreparedJob:
+    """A job whose output is open and whose source is listed.
+
+    Args:
+        job: The job.
+        output: Its output.
+        start_ray: Starts Ray.
+        machine: What Ray runs on, if it was started already.
+
+    Attributes:
+        recorded: How the model ran when the output was written, so that rows do not depend on an interruption; None
+            for a new output.
+        todo: What is left to do.
+    """
+
+    def __init__(
+        self, job: InferenceJob, output: Output, start_ray: Callable[[], Machine], machine: Machine | None
+    ) -> None:
+        self.job = job
+        self.output = output
+        self.recorded: Runtime | None = None
+        if output.recorded_settings is not None:
+            self.recorded = Runtime.from_settings(output.recorded_settings, job.spec)
+            output.use_settings(job.settings(self.recorded))
+        self.todo: Todo = list_todo(job.listing, output, job.spec.limit, job.spec.settle)
+        self._start_ray = start_ray
+        self._machine = machine
+
+    @cached_property
+    def machine(self) -> Machine:
+        """What Ray runs on; Ray is started where it was not."""
+        return self._machine or self._start_ray()
+
+    @cached_property
+    def device(self) -> str:
+        """What the model runs on: ``cpu`` or ``cuda``.
+
+        Raises:
+            UsageError: The user wants a GPU, and there is none.
+        """
+        return "cuda" if uses_gpus(self.job.spec.device, self.machine) else "cpu"
+
+    def choose_runtime(self, num_clips: int) -> Runtime:
+        """Return how the model is to run.
+
+        Args:
+            num_clips: Clips that are left to do, as far as that is known.
+        """
+        return self.recorded or ask_there(
+            choose_runtime, self.job.bundle, self.job.spec, self.device, num_clips, device=self.device
+        )
+
+    def share_resources(self, num_clips: int) -> Shares:
+        """Return how the model and the decoders share the machine.
+
+        Args:
+            num_clips: As for `choose_runtime`.
+        """
+        spec = self.job.spec
+        return share_resources(
+            self.machine,
+            use_gpus=self.device == "cuda",
+            actors=parse_pool(spec.actors) if spec.actors else None,
+            num_decoders=spec.decoders,
+            num_clips=num_clips,
+        )
+
+    def stage_settings(self, runtime: Runtime, shares: Shares) -> StageSettings:
+        """Return what the stages depend on; the model goes into Ray's object store."""
+        from vidcnn.inference.classifier import default_batch_size
+
+        job, spec = self.job, self.job.spec
+        batch_size = spec.batch_size or ask_there(default_batch_size, job.bundle, self.device, device=self.device)
+        return StageSettings(
+            plan=job.plan,
+            decode=DecodeSettings(
+                job.bundle.preprocessing,
+                runtime.precision == "exact",
+                clips_per_task(batch_size),
+                spec.max_pixels,
+                spec.decode_timeout,
+            ),
+            classifier={
+                "bundle": ray.put(job.bundle),
+                "device": self.device,
+                "precision": runtime.precision,
+                "compile": "on" if runtime.compiled else "off",
+                "batch_size": batch_size,
+                "num_threads": shares.actor_threads,
+            },
+            row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),
+            max_unit_frames=MAX_SEGMENT_FRAMES,
+        )
+
+
+@contextmanager
+def prepare(
+    spec: InferSpec,
+    open_storage: Callable[[str], OutputStorage],
+    *,
+    hint: str,
+    computes: bool,
+    run_id: str | None = None,
+) -> Iterator[PreparedJob]:
+    """Prepare an inference job.
+
+    Args:
+        spec: The job.
+        open_storage: Takes hold of the output, or only looks at it; before anything is started, so that a run which
+            overlaps another ends at once.
+        hint: What becomes of the work that is done where the block is interrupted.
+        computes: Whether the model is going to run, on a GPU if there is one.
+        run_id: The run's name, if it writes.
+
+    Raises:
+        VidcnnError: The job cannot be done, or the block was interrupted.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(interruptible(hint))
+        Listing(spec.source)  # a source that does not exist is told first
+        storage = open_storage(spec.out)
+        stack.callback(storage.close)
+        start_ray = partial(stack.enter_context, open_ray(use_gpus=computes and spec.device != "cpu"))
+        machine, bundle = _start_and_load(spec, start_ray, loads_torch=computes)
+        job = InferenceJob(spec, bundle)
+        output = stack.enter_context(job.open_output(storage, run_id))
+        yield PreparedJob(job, output, start_ray, machine)
+
+
+def load_bundle(spec: InferSpec) -> Bundle:
+    """Return the model that a spec means."""
+    return resolve_model(spec.model, weights=spec.weights, labels=spec.labels, seed=spec.seed)
+
+
+def _start_and_load(
+    spec: InferSpec, start_ray: Callable[[], Machine], *, loads_torch: bool
+) -> tuple[Machine | None, Bundle]:
+    """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load_bundle, spec)
+        wait([loading], timeout=_QUICK_FAILURE_SECONDS)
+        is_new = not is_remote(spec.out) and not os.path.exists(local_path(spec.out))
+        fails = loading.done() and loading.exception() is not None
+        if not is_new or fails:
+            return None, loading.result()
+        if loads_torch:  # takes as long as Ray's processes take to start
+            pool.submit(importlib.import_module, "vidcnn.inference.classifier")
+        return start_ray(), loading.result()
+
+
+def _clip_spec(spec: InferSpec, bundle: Bundle) -> ClipSpec:
+    try:
+        clips = spec.clip_spec(bundle.sampling)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    architecture(bundle.architecture).check_input(clips.sampling, bundle.preprocessing)
+    return clips

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.cluster.resources import Machine, share_resources
+from vidcnn.cluster.resources import Machine, plan_resources
 from vidcnn.errors import UsageError
 
 GIB = 2**30
@@ -14,7 +14,7 @@ GIB = 2**30
 
 @given(st.floats(1, 512), st.one_of(st.none(), st.integers(1, 64)), st.integers(1, 4))
 def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int | None, num_actors: int) -> None:
-    shares = share_resources(
+    shares = plan_resources(
         Machine(num_cpus, 0, 8 * GIB), use_gpus=False, actors=(1, num_actors), num_decoders=num_decoders
     )
     reserved = shares.max_actors * shares.actor_cpus + shares.num_decoders * shares.decoder_cpus + shares.planner_cpus
@@ -27,7 +27,7 @@ def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int
 
 def test_each_processor_has_a_model_of_its_own_as_far_as_memory_goes() -> None:
     def actors(num_cpus: float, gigabytes: float) -> tuple[int, int | None]:
-        shares = share_resources(Machine(num_cpus, 0, gigabytes * 1e9), use_gpus=False)
+        shares = plan_resources(Machine(num_cpus, 0, gigabytes * 1e9), use_gpus=False)
         return shares.max_actors, shares.actor_threads
 
     assert actors(2, 20) == (2, 1)
@@ -38,7 +38,7 @@ def test_each_processor_has_a_model_of_its_own_as_far_as_memory_goes() -> None:
 
 def test_a_few_clips_need_a_single_actor() -> None:
     def actors(num_clips: int | None, **options: Any) -> tuple[int, int]:
-        shares = share_resources(Machine(8, 0, 100e9), use_gpus=False, num_clips=num_clips, **options)
+        shares = plan_resources(Machine(8, 0, 100e9), use_gpus=False, num_clips=num_clips, **options)
         return shares.min_actors, shares.max_actors
 
     assert actors(0) == actors(32) == (1, 1)
@@ -49,7 +49,7 @@ def test_a_few_clips_need_a_single_actor() -> None:
 
 @given(st.integers(1, 512), st.integers(1, 16))
 def test_with_gpus_each_actor_has_one_and_the_processors_decode(num_cpus: int, num_gpus: int) -> None:
-    shares = share_resources(Machine(num_cpus, num_gpus, 64 * GIB), use_gpus=True)
+    shares = plan_resources(Machine(num_cpus, num_gpus, 64 * GIB), use_gpus=True)
     assert (shares.actor_gpus, shares.max_actors) == (1.0, num_gpus)
     reserved = shares.max_actors * shares.actor_cpus + shares.num_decoders * shares.decoder_cpus
     assert reserved <= num_cpus + 1e-9
@@ -58,4 +58,4 @@ def test_with_gpus_each_actor_has_one_and_the_processors_decode(num_cpus: int, n
 
 def test_more_actors_than_gpus_are_refused() -> None:
     with pytest.raises(UsageError, match="3 model actors on GPUs do not fit on 2 GPUs"):
-        share_resources(Machine(8, 2, GIB), use_gpus=True, actors=(1, 3))
+        plan_resources(Machine(8, 2, GIB), use_gpus=True, actors=(1, 3))

@@ -43,11 +43,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def answer(server: Any) -> None:
         @contextmanager
-        def reach(place: str) -> Iterator[Any]:
+        def connect(place: str) -> Iterator[Any]:
             assert place == "http://head:8265"
             yield server
 
-        monkeypatch.setattr("vidcnn.cluster.remote.reach", reach)
+        monkeypatch.setattr("vidcnn.cluster.remote.connect", connect)
 
     return answer
 

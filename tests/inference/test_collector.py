@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidcnn.inference.collector import SegmentCollector, missing_clips, new_clips
-from vidcnn.inference.scoring import Piece
+from vidcnn.inference.scoring import SegmentRows
 from vidcnn.predictions import error_rows, prediction_schema
 from vidcnn.sources.keys import SegmentKey, VideoKey
 
@@ -19,7 +19,7 @@ SCHEMA = prediction_schema(num_classes_for_probabilities=None, embedding_size=No
 FIRST_CLIP = 40
 
 
-def piece(attempt: str, clips: list[int], num_clips: int, *, segment: int = 0) -> Piece:
+def piece(attempt: str, clips: list[int], num_clips: int, *, segment: int = 0) -> SegmentRows:
     """Return rows that say which attempt they are from."""
     rows = error_rows(
         SCHEMA,
@@ -30,7 +30,7 @@ def piece(attempt: str, clips: list[int], num_clips: int, *, segment: int = 0) -
         start_seconds=np.zeros(len(clips)),
         end_seconds=np.ones(len(clips)),
     )
-    return Piece(SegmentKey(VideoKey("a.mp4", 1, 2), segment, 4), FIRST_CLIP, num_clips, attempt, rows)
+    return SegmentRows(SegmentKey(VideoKey("a.mp4", 1, 2), segment, 4), FIRST_CLIP, num_clips, attempt, rows)
 
 
 def batches(clips: list[int], size: int) -> list[list[int]]:
@@ -89,7 +89,7 @@ def test_what_is_not_whole_can_be_forgotten() -> None:
 
 def test_a_row_without_a_clip_is_the_whole_of_its_video() -> None:
     rows = error_rows(SCHEMA, "a.mp4", kind="unreadable", message="the file is empty")
-    collected = SegmentCollector().add(Piece(SegmentKey(VideoKey("a.mp4", 0, 0), 0, 1), 0, 1, "", rows))
+    collected = SegmentCollector().add(SegmentRows(SegmentKey(VideoKey("a.mp4", 0, 0), 0, 1), 0, 1, "", rows))
     assert collected is not None
     assert collected.to_pylist() == rows.to_pylist()
 

@@ -11,7 +11,7 @@ import pytest
 
 from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.inference.scoring import Piece, RowFormat, Undone, score_rows, video_without_plan
+from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone, score_rows, video_without_plan
 from vidcnn.predictions import prediction_schema
 from vidcnn.sources.keys import VideoKey
 from vidcnn.video.batching import ClipBatch, ClipRef
@@ -41,7 +41,7 @@ def test_rows_of_a_batch_go_to_the_segments_that_its_clips_belong_to() -> None:
     failures = ((ClipRef(0, 0), VideoError("corrupt_frames", "damaged")),)
     pixels = np.zeros((3, 2, 4, 4, 3), np.uint8)
     pieces: list[Any] = list(score_rows(ClipBatch((a, b), clips, pixels, failures, "first"), scores, FORMAT))
-    assert all(isinstance(piece, Piece) and piece.attempt == "first" for piece in pieces)
+    assert all(isinstance(piece, SegmentRows) and piece.attempt == "first" for piece in pieces)
     assert [(piece.segment.video.name, piece.num_clips) for piece in pieces] == [
         ("a.mp4", 2),
         ("b.mp4", 3),
@@ -68,14 +68,14 @@ def test_what_the_storage_kept_back_is_left_undone_and_makes_no_row() -> None:
     batch = ClipBatch((a, b), (), np.empty((0, 0, 0, 0, 3), np.uint8), failures, "first")
     undone, piece = score_rows(batch, None, FORMAT)
     assert undone == Undone(a.video, "it cannot be read: input/output error")
-    assert isinstance(piece, Piece)
+    assert isinstance(piece, SegmentRows)
     assert (piece.segment.video, piece.attempt, piece.num_clips) == (b.video, "first", 1)
     assert piece.rows["error_kind"].to_pylist() == ["truncated"]
 
 
 def test_an_unreadable_video_has_one_row_without_a_clip() -> None:
     piece = video_without_plan(VideoKey("x.mp4", 0, 0), VideoError("unreadable", "the file is empty"), SCHEMA)
-    assert isinstance(piece, Piece)
+    assert isinstance(piece, SegmentRows)
     (row,) = piece.rows.to_pylist()
     assert (row["video"], row["clip"], row["error"], row["error_kind"]) == (
         "x.mp4", None, "the file is empty", "unreadable",
@@ -87,7 +87,7 @@ def test_an_unreadable_video_has_one_row_without_a_clip() -> None:
 def test_a_video_that_changed_has_a_row_of_no_version_so_that_any_version_is_done_again() -> None:
     listed = VideoKey("x.mp4", 10, 20)
     piece = video_without_plan(listed, VideoError("changed", "the file does not exist"), SCHEMA)
-    assert isinstance(piece, Piece)
+    assert isinstance(piece, SegmentRows)
     assert piece.segment.video == VideoKey("x.mp4", -1, -1)
     assert piece.rows["error_kind"].to_pylist() == ["changed"]
 

@@ -13,8 +13,8 @@ from vidcnn.errors import StorageError, VidcnnError, VideoError
 from vidcnn.inference.scoring import Undone, video_without_plan
 from vidcnn.pipelines import commit
 from vidcnn.pipelines.commit import Committer, redo_lost
+from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.stages import pack_video, video_table
-from vidcnn.pipelines.todo import Todo
 from vidcnn.predictions.output import Output
 from vidcnn.reporting.progress import ProgressDisplay, RunProgress
 from vidcnn.sources import SourceVideo
@@ -24,9 +24,9 @@ VIDEO = SourceVideo("a.mp4", "/a.mp4", False, 1, 2, None, None)
 KEY = VideoKey("a.mp4", 1, 2)
 
 
-def todo_of(*videos: SourceVideo) -> Todo:
+def todo_of(*videos: SourceVideo) -> Pending:
     table = video_table(pack_video(video, None) for video in videos)
-    return Todo((table,), len(videos), 0, len(videos), 1, videos)
+    return Pending((table,), len(videos), 0, len(videos), 1, videos)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.pipelines import queueing
-from vidcnn.cluster import Machine, prepare_environment, share_resources
+from vidcnn.cluster import Machine, plan_resources, prepare_environment
 from vidcnn.reporting.bottleneck import Meter
 
 pytestmark = [pytest.mark.ray, pytest.mark.nightly]
@@ -78,12 +78,12 @@ def test_decoded_clips_wait_in_a_part_of_the_object_store(
     settings: Any = SimpleNamespace(
         plan=None, decode=shape, classifier={}, row_format=SimpleNamespace(schema=None), max_unit_frames=1
     )
-    shares = share_resources(Machine(2.0 * num_nodes, 0, 4e9 * num_nodes, num_nodes), use_gpus=False)
+    resources = plan_resources(Machine(2.0 * num_nodes, 0, 4e9 * num_nodes, num_nodes), use_gpus=False)
     watch, meter = StoreWatch(), Meter()
     watch.start()
     began = time.monotonic()
     tables = [video_table([b""] * 2) for _ in range(num_units // 2)]
-    num_batches = sum(1 for _ in dataset.score_videos(tables, settings, shares, meter))
+    num_batches = sum(1 for _ in dataset.score_videos(tables, settings, resources, meter))
     watch.end()
     seconds = time.monotonic() - began
     print(f"{num_nodes} nodes, batches {shape}: {watch.most_bytes / 1e6:.0f} MB at most, {seconds:.1f} s")

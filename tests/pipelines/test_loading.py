@@ -10,7 +10,7 @@ import ray
 
 from tests.pipelines.crashing import CrashingOrder
 from tests.training.footage import film, training_data
-from vidcnn.cluster import share_resources
+from vidcnn.cluster import plan_resources
 from vidcnn.cluster.embedded import local_ray
 from vidcnn.pipelines.loading import RayLoader
 from vidcnn.training.feed import DirectLoader
@@ -26,8 +26,8 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
     data: Any = training_data(videos, order=CrashingOrder(len(videos), poison=6, survivor=os.getpid()))
     expected = DirectLoader(data).start_samples(range(4, 8))
     with local_ray(num_gpus=0) as machine:
-        shares = share_resources(machine, use_gpus=False, actors=(1, 1))
-        loader = RayLoader([ray.put(data)], shares)
+        resources = plan_resources(machine, use_gpus=False, actors=(1, 1))
+        loader = RayLoader([ray.put(data)], resources)
         loaded = loader.finish(loader.start_samples(range(4, 8)))
         ((index, error),) = loaded.failures
         assert (index, error.kind) == (2, "decoder_crash")
@@ -35,7 +35,7 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
         good = [0, 1, 3]
         assert np.array_equal(loaded.pixels[good], expected.pixels[good])
         assert (loaded.pixels[2] == 0).all()
-        broken = RayLoader([ray.put("not data")], shares)
+        broken = RayLoader([ray.put("not data")], resources)
         started = broken.start_samples(range(4))
         with pytest.raises(ray.exceptions.RayTaskError, match="AttributeError"):
             broken.finish(started)

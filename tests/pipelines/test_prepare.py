@@ -15,7 +15,7 @@ from vidcnn.cluster import Machine
 from vidcnn.config import InferSpec
 from vidcnn.errors import OutputBusyError, RunInterruptedError, SourceError, UsageError, VidcnnError, VideoError
 from vidcnn.inference.runtime import Runtime
-from vidcnn.inference.scoring import Piece, video_without_plan
+from vidcnn.inference.scoring import SegmentRows, video_without_plan
 from vidcnn.pipelines import prepare as preparing
 from vidcnn.pipelines.prepare import prepare
 from vidcnn.predictions.places import look_at, open_storage
@@ -81,9 +81,9 @@ def run_once(spec: InferSpec) -> None:
     with prepare(spec, open_storage, hint="", computes=True) as prepared:
         assert prepared.recorded is None
         prepared.output.use_settings(prepared.job.settings(Runtime("fp32", False)))
-        assert prepared.todo.num_videos == 1
+        assert prepared.pending.num_videos == 1
         row = video_without_plan(VideoKey("b.mp4", 1, 2), VideoError("unreadable", "it is empty"), prepared.job.schema)
-        assert isinstance(row, Piece)
+        assert isinstance(row, SegmentRows)
         prepared.output.add(row.segment, row.rows)
         prepared.output.publish()
 
@@ -118,7 +118,7 @@ def test_a_gpu_that_is_wanted_and_not_there_is_an_error(spec: InferSpec, events:
         assert prepared.device
     with prepare(spec, look_at, hint="", computes=False) as prepared:
         assert prepared.device == "cpu"
-        assert prepared.share_resources(100).num_decoders >= 1
+        assert prepared.plan_resources(100).num_decoders >= 1
     assert "start" in events
 
 

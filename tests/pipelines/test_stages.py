@@ -16,7 +16,7 @@ from tests.video.decoding import WHOLE_FRAME
 from tests.videos import number_of, write_video
 from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import InternalError, ModelError
-from vidcnn.inference.scoring import Piece, RowFormat, Undone
+from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone
 from vidcnn.pipelines import stages
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips, pack_video, video_table
 from vidcnn.predictions import prediction_schema
@@ -59,7 +59,7 @@ def test_videos_become_segments_and_what_cannot_be_planned_is_told(tmp_path: Pat
     bad = replace(videos[0], name="bad.mp4", error="does not exist", error_kind="unreadable")
     segments, news = plan(table_of(*videos, lost, bad))
     assert [planned.video.name for planned in segments] == ["a.mp4", "b.mp4"]
-    undone, piece = sorted(news, key=lambda one: isinstance(one, Piece))
+    undone, piece = sorted(news, key=lambda one: isinstance(one, SegmentRows))
     assert undone == Undone(stages.video_key(lost), "it cannot be read: input/output error")
     assert piece.rows["error_kind"].to_pylist() == ["unreadable"]
 

@@ -1,4 +1,4 @@
-"""What a process of Ray Train does with the board: it posts, it looks whether to stop, and it reports a failure."""
+"""What a process of Ray Train asks the status actor and tells it: it posts, may have to stop, and reports a failure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import ray.train
 import ray.train.torch
 import torch
 
-from vidcnn.cluster import Machine, share_resources
+from vidcnn.cluster import Machine, plan_resources
 from vidcnn.errors import VidcnnError
 from vidcnn.pipelines import train_worker
-from vidcnn.pipelines.train_worker import Job, work
+from vidcnn.pipelines.train_worker import WorkerConfig, work
 from vidcnn.training import run
 from vidcnn.training.state import RunSettings
 
@@ -33,8 +33,8 @@ class Remote:
 
 
 @pytest.fixture
-def board(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A board, in a process that Ray Train has started as the second of three."""
+def status_actor(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A status actor, in a process that Ray Train has started as the second of three."""
     context = SimpleNamespace(get_world_rank=lambda: 1, get_world_size=lambda: 3)
     monkeypatch.setattr(ray.train, "get_context", lambda: context)
     monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
@@ -45,13 +45,13 @@ def board(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return SimpleNamespace(wait_for_stop=Remote("go on"), post=Remote(), fail=Remote())
 
 
-def job(board: SimpleNamespace, directory: Path) -> Job:
-    shares = share_resources(Machine(2, 0, 2**32), use_gpus=False)
-    return Job(["bundle"], ["data"], "recipe", RunSettings(directory, 1, 1, 60.0, 1), shares, board)  # type: ignore[arg-type]
+def job(status_actor: SimpleNamespace, directory: Path) -> WorkerConfig:
+    resources = plan_resources(Machine(2, 0, 2**32), use_gpus=False)
+    return WorkerConfig(["bundle"], ["data"], "recipe", RunSettings(directory, 1, 1, 60.0, 1), resources, status_actor)  # type: ignore[arg-type]
 
 
-def test_a_worker_trains_with_what_it_was_given_and_posts_its_state_on_the_board(
-    board: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_trains_with_what_it_was_given_and_posts_its_state(
+    status_actor: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
 
@@ -61,26 +61,26 @@ def test_a_worker_trains_with_what_it_was_given_and_posts_its_state_on_the_board
         seen.append(must_stop())
 
     monkeypatch.setattr(run, "run_worker", run_worker)
-    work({"job": job(board, tmp_path)})
+    work({"job": job(status_actor, tmp_path)})
     bundle, recipe, data, loader, settings, worker, stops = seen
     assert (bundle, recipe, data, loader, stops) == ("bundle", "recipe", "data", "loader", False)
     assert settings.directory == tmp_path
     assert (worker.rank, worker.count) == (1, 3)
-    assert (board.post.calls, board.fail.calls) == ([("state",)], [])
+    assert (status_actor.post.calls, status_actor.fail.calls) == ([("state",)], [])
 
 
-def test_a_worker_stops_when_the_board_says_so(
-    board: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_stops_when_it_is_told(
+    status_actor: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(run, "run_worker", lambda *_, must_stop, **__: asked.append(must_stop()))
-    board.wait_for_stop = Remote("stop")
-    work({"job": job(board, tmp_path)})
+    status_actor.wait_for_stop = Remote("stop")
+    work({"job": job(status_actor, tmp_path)})
     assert asked == [True]
 
 
-def test_an_error_that_a_restart_does_not_mend_goes_to_the_board_and_ends_the_work(
-    board: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_error_that_a_restart_does_not_mend_is_reported_and_ends_the_work(
+    status_actor: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = VidcnnError("the loss is not a number")
 
@@ -88,17 +88,17 @@ def test_an_error_that_a_restart_does_not_mend_goes_to_the_board_and_ends_the_wo
         raise error
 
     monkeypatch.setattr(run, "run_worker", run_worker)
-    work({"job": job(board, tmp_path)})
-    assert board.fail.calls == [(error,)]
+    work({"job": job(status_actor, tmp_path)})
+    assert status_actor.fail.calls == [(error,)]
 
 
 def test_any_other_error_is_raised_so_that_the_workers_are_started_again(
-    board: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    status_actor: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run_worker(*_: Any, **__: Any) -> None:
         raise RuntimeError("connection closed by peer")
 
     monkeypatch.setattr(run, "run_worker", run_worker)
     with pytest.raises(RuntimeError, match="connection closed"):
-        work({"job": job(board, tmp_path)})
-    assert board.fail.calls == []
+        work({"job": job(status_actor, tmp_path)})
+    assert status_actor.fail.calls == []

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tests.predictions.test_ledger import entries, names
 from vidcnn.predictions import section
 from vidcnn.predictions.ledger import Entry
-from vidcnn.predictions.section import LedgerWriter, Place, entries_of, loaded, open_ledger
+from vidcnn.predictions.section import LedgerLocation, LedgerWriter, entries_of, loaded, open_ledger
 from vidcnn.sources.keys import video_text
 
 
-def stored_bytes(ledger: dict[str, Entry], before: bytes = b"") -> tuple[bytes, Place]:
+def stored_bytes(ledger: dict[str, Entry], before: bytes = b"") -> tuple[bytes, LedgerLocation]:
     sink = io.BytesIO()
     sink.write(before)
     with LedgerWriter.of(ledger) as writer:
@@ -24,7 +24,7 @@ def stored_bytes(ledger: dict[str, Entry], before: bytes = b"") -> tuple[bytes, 
     return sink.getvalue(), place
 
 
-def read(content: bytes, place: Place) -> dict[str, Entry]:
+def read(content: bytes, place: LedgerLocation) -> dict[str, Entry]:
     with open_ledger(pa.BufferReader(content), place) as ledger:
         return {entry[0]: loaded(entry, "here") for entry in entries_of(ledger.read())}
 
@@ -35,7 +35,7 @@ def test_a_ledger_is_read_as_it_was_written(ledger: dict[str, Entry], before: by
     content, place = stored_bytes(ledger, before)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(section, "_WHOLE_BYTES", 2**20 if small else 0)
-        assert read(content, Place.decode(place.encode().encode())) == ledger
+        assert read(content, LedgerLocation.decode(place.encode().encode())) == ledger
     assert (place.num_videos, place.num_rows) == (len(ledger), sum(entry.num_rows for entry in ledger.values()))
 
 
@@ -78,7 +78,7 @@ def test_a_ledger_that_is_cut_or_changed_is_noticed(whole_bytes: int, monkeypatc
 @pytest.mark.parametrize("text", ["[]", "3", '{"offset": 1}', '{"offset": "x"}', "nothing"])
 def test_what_is_no_place_of_a_ledger_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the place of a ledger"):
-        Place.decode(text.encode())
+        LedgerLocation.decode(text.encode())
 
 
 def test_files_of_predictions_leave_no_spool_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

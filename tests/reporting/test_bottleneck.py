@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vidcnn.reporting.bottleneck import Limits, Meter, RunFigures, find_limits
+from vidcnn.reporting.bottleneck import Bottleneck, Meter, RunFigures, find_bottleneck
 from vidcnn.video.stopwatch import StageTimes
 
 GPU_RUN = RunFigures(
@@ -26,55 +26,55 @@ GPU_RUN = RunFigures(
 """One GPU and eight decoders, all of which are busy while the GPU is idle for 63 % of the time."""
 
 
-def limits(figures: RunFigures, **times: float) -> Limits:
-    found = find_limits(replace(figures, times=figures.times._replace(**times)))
+def bottleneck(figures: RunFigures, **times: float) -> Bottleneck:
+    found = find_bottleneck(replace(figures, times=figures.times._replace(**times)))
     assert found is not None
     return found
 
 
 def test_decoders_that_are_busy_while_gpus_wait_are_too_few() -> None:
-    found = limits(GPU_RUN)
+    found = bottleneck(GPU_RUN)
     assert found.text == "decode-bound: GPUs idle 63%; about 14 more CPUs would fill them"
     assert (found.kind, found.more_cpus) == ("decode", 14)  # 7.8 busy CPUs fill 37 %, so 21.1 fill all of it
     assert (found.model_idle, found.decoders_idle) == (pytest.approx(0.63), pytest.approx(0.025))
 
 
 def test_a_busy_model_limits_the_run() -> None:
-    found = limits(GPU_RUN, decode_seconds=152.0, decode_cpu_seconds=150.0, model_seconds=97, model_wait_seconds=3)
+    found = bottleneck(GPU_RUN, decode_seconds=152.0, decode_cpu_seconds=150.0, model_seconds=97, model_wait_seconds=3)
     assert found.text == "model-bound: GPUs were busy 97% of the time; decoders waited 81%"
     assert found.more_cpus is None
     on_cpus = replace(GPU_RUN, uses_gpus=False)
-    found = limits(on_cpus, decode_seconds=152.0, model_seconds=192, model_wait_seconds=8)
+    found = bottleneck(on_cpus, decode_seconds=152.0, model_seconds=192, model_wait_seconds=8)
     assert found.text == "model-bound: the model was busy 96% of the time; decoders waited 81%"
 
 
 def test_decoders_that_wait_for_reads_are_told_from_those_that_compute() -> None:
-    found = limits(GPU_RUN, decode_cpu_seconds=195.0, decode_queue_seconds=0.0)
+    found = bottleneck(GPU_RUN, decode_cpu_seconds=195.0, decode_queue_seconds=0.0)
     assert found.text == "source-bound: decoders waited for reads 75% of their time; GPUs idle 63%"
-    crowded = limits(GPU_RUN, decode_cpu_seconds=195.0, decode_queue_seconds=580.0)
+    crowded = bottleneck(GPU_RUN, decode_cpu_seconds=195.0, decode_queue_seconds=580.0)
     assert crowded.kind == "decode"  # they waited for processors
 
 
 def test_processors_that_model_and_decoders_share_are_not_counted_for_one_of_them() -> None:
-    found = limits(replace(GPU_RUN, uses_gpus=False))
+    found = bottleneck(replace(GPU_RUN, uses_gpus=False))
     assert found.text == "decode-bound: the model idle 63%; decoding had the processors; more of them make it faster"
     assert found.more_cpus is None
 
 
 def test_nothing_is_blamed_where_all_wait() -> None:
-    found = limits(GPU_RUN, decode_seconds=160.0, decode_cpu_seconds=160.0)
+    found = bottleneck(GPU_RUN, decode_seconds=160.0, decode_cpu_seconds=160.0)
     assert found.kind == "mixed"
     assert found.text.startswith("mixed: GPUs idle 63%, decoders idle 80%")
 
 
 def test_a_run_that_mostly_starts_says_so() -> None:
-    found = limits(replace(GPU_RUN, elapsed_seconds=31.0, starting_seconds=24.0, steady_seconds=6.0))
+    found = bottleneck(replace(GPU_RUN, elapsed_seconds=31.0, starting_seconds=24.0, steady_seconds=6.0))
     assert found.text == "start-bound: 24 of 31 s went into starting; a longer run is faster per clip"
 
 
 def test_nothing_is_said_of_a_run_that_says_nothing() -> None:
-    assert find_limits(replace(GPU_RUN, elapsed_seconds=8.0, starting_seconds=3.9, steady_seconds=4.0)) is None
-    assert find_limits(replace(GPU_RUN, times=StageTimes())) is None
+    assert find_bottleneck(replace(GPU_RUN, elapsed_seconds=8.0, starting_seconds=3.9, steady_seconds=4.0)) is None
+    assert find_bottleneck(replace(GPU_RUN, times=StageTimes())) is None
 
 
 seconds = st.floats(0, 1e7)
@@ -86,7 +86,7 @@ def test_shares_are_shares_whatever_was_measured(
     times: StageTimes, starting: float, steady: float, rest: float, num_decoders: int, uses_gpus: bool
 ) -> None:
     figures = RunFigures(starting + steady + rest, starting, steady, times, num_decoders, uses_gpus)
-    found = find_limits(figures)
+    found = find_bottleneck(figures)
     if found is not None:
         assert 0 <= found.model_idle <= 1
         assert 0 <= found.decoders_idle <= 1
@@ -97,7 +97,7 @@ def test_shares_are_shares_whatever_was_measured(
 @given(st.floats(0.05, 0.84), st.integers(1, 500))
 def test_the_processors_asked_for_would_fill_the_gpus(busy: float, num_decoders: int) -> None:
     times = StageTimes(100.0 * num_decoders, 100.0 * num_decoders, 0.0, 100 * busy, 100 * (1 - busy))
-    found = find_limits(replace(GPU_RUN, times=times, num_decoders=num_decoders))
+    found = find_bottleneck(replace(GPU_RUN, times=times, num_decoders=num_decoders))
     assert found is not None
     assume(found.kind == "decode")
     assert found.more_cpus is not None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.pipelines.todo import NUM_LARGEST
+from vidcnn.pipelines.pending import NUM_LARGEST
 from vidcnn.reporting.forecast import Forecast
 
 MB = 10**6

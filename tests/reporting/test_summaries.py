@@ -8,7 +8,7 @@ from vidcnn.config import InferSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.inference.runtime import Runtime
 from vidcnn.predictions import BadVideo, Summary
-from vidcnn.reporting.bottleneck import Limits
+from vidcnn.reporting.bottleneck import Bottleneck
 from vidcnn.reporting.estimating import Range
 from vidcnn.reporting.results import Estimate, InferReport, SourcePlan
 from vidcnn.reporting.summaries import (
@@ -135,10 +135,10 @@ def test_a_plan_says_what_would_be_done() -> None:
 
 
 def test_the_summary_says_what_limited_the_run() -> None:
-    report = replace(REPORT, limits=Limits("decode", "decode-bound: GPUs idle 63%; ...", 0.63, 0.0251, 14))
+    report = replace(REPORT, bottleneck=Bottleneck("decode", "decode-bound: GPUs idle 63%; ...", 0.63, 0.0251, 14))
     assert infer_text(SPEC, report).splitlines()[2] == "decode-bound: GPUs idle 63%; ..."
-    limits = infer_json(SPEC, report)["run"]["limits"]
-    assert (limits["kind"], limits["model_idle"], limits["decoders_idle"], limits["more_cpus"]) == (
+    bottleneck = infer_json(SPEC, report)["run"]["limits"]
+    assert (bottleneck["kind"], bottleneck["model_idle"], bottleneck["decoders_idle"], bottleneck["more_cpus"]) == (
         "decode",
         0.63,
         0.025,
@@ -157,7 +157,7 @@ ESTIMATE = Estimate(
     seconds=Range(16_800, 18_720, 21_600),
     num_machines=2,
     clips_per_second=18.22,
-    limits=Limits("model", "model-bound: ...", 0.03, 0.8),
+    bottleneck=Bottleneck("model", "model-bound: ...", 0.03, 0.8),
 )
 
 

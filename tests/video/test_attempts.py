@@ -17,7 +17,7 @@ from tests.video.decoding import WHOLE_FRAME
 from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.inference.collector import SegmentCollector
-from vidcnn.inference.scoring import Piece, RowFormat, Undone, score_rows
+from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone, score_rows
 from vidcnn.predictions import prediction_schema
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey
@@ -179,7 +179,7 @@ def committed(unit: list[PlannedSegment], cell: FakeCell) -> tuple[dict[str, lis
         for one in score_rows(batch, Scores(probabilities, None), FORMAT):
             if isinstance(one, Undone):
                 undone.add(one.video.name)
-            elif isinstance(one, Piece) and (whole := collector.add(one)) is not None:
+            elif isinstance(one, SegmentRows) and (whole := collector.add(one)) is not None:
                 assert one.segment.video.name not in rows, "committed twice"
                 assert len(set(whole["score"].drop_null().to_pylist())) <= 1, "attempts are mixed"
                 rows[one.segment.video.name] = list(

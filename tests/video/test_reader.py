@@ -19,7 +19,7 @@ from vidcnn.clips.segments import ClipSpec, Sampling, Segment
 from vidcnn.video import reader
 from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.pixels import FrameConverter
-from vidcnn.video.timeline import Timing
+from vidcnn.video.timeline import FrameMatching
 
 NUM_FRAMES = 600
 KEYFRAME_INTERVAL = 20
@@ -147,7 +147,7 @@ def test_where_seeking_fails_decoding_starts_at_the_beginning(
 
 
 @pytest.mark.parametrize("timing", ["pts", "order"])
-def test_frames_the_decoder_leaves_out_are_shown_by_the_one_before(timing: Timing, tmp_path: Path) -> None:
+def test_frames_the_decoder_leaves_out_are_shown_by_the_one_before(timing: FrameMatching, tmp_path: Path) -> None:
     """A plan may know of a frame that no decoder gives out: what is on screen then stays."""
     path = write_video(tmp_path / "a.mp4", 10, rate=10, options=STEADY)
     _, (segment,) = plan(path)

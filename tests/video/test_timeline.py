@@ -18,7 +18,7 @@ from vidcnn.errors import VideoError
 from vidcnn.video import timeline
 from vidcnn.video.container import open_video
 from vidcnn.video.probe import probe_video
-from vidcnn.video.timeline import Timing, read_timeline
+from vidcnn.video.timeline import FrameMatching, read_timeline
 
 LONG = 260
 STILL = X264 | {"x264-params": "scenecut=0"}
@@ -29,7 +29,7 @@ def _short_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline, "INDEX_MIN_FRAMES", LONG)
 
 
-def read(path: Path) -> tuple[FrameTimes, Timing]:
+def read(path: Path) -> tuple[FrameTimes, FrameMatching]:
     with open_video(str(path)) as video:
         return read_timeline(video, str(path))
 

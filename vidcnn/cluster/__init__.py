@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from vidcnn.cluster.environment import attach_to_cluster, is_attached, prepare_environment
-from vidcnn.cluster.resources import Machine, Shares, share_resources
+from vidcnn.cluster.resources import Machine, ResourcePlan, plan_resources
 
 __all__ = [
     "Machine",
-    "Shares",
+    "ResourcePlan",
     "attach_to_cluster",
     "is_attached",
     "open_ray",
+    "plan_resources",
     "prepare_environment",
-    "share_resources",
 ]
 
 

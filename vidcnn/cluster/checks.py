@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidcnn.cluster.lines import Place
+from vidcnn.cluster.lines import KeyPath
 
 PROVIDERS = ("aws", "azure", "gcp", "aliyun", "vsphere", "local", "external")
 """Providers whose machines are reached over SSH."""
 
-Found = tuple[Place, str]
+Found = tuple[KeyPath, str]
 """A problem: where, and what."""
 
 _OTHER_PROVIDERS = ("kuberay", "kubernetes", "readonly", "spark", "fake_multinode", "fake_multinode_docker")
@@ -88,7 +88,7 @@ def _as_ray_completes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(error: Any) -> Iterator[Found]:
-    place: Place = tuple(error.absolute_path)
+    place: KeyPath = tuple(error.absolute_path)
     name, rule, value = _shown(place), error.validator_value, error.instance
     if error.validator == "required":
         for key in rule:
@@ -113,7 +113,7 @@ def _in_words(error: Any) -> Iterator[Found]:
         yield place, f"{name}: {error.message}"
 
 
-def _placeholders(value: Any, place: Place) -> Iterator[Found]:
+def _placeholders(value: Any, place: KeyPath) -> Iterator[Found]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not str(key).endswith("_commands"):
@@ -234,7 +234,7 @@ def _provider_type(config: Mapping[str, Any]) -> str:
     return str(provider.get("type", "")) if isinstance(provider, Mapping) else ""
 
 
-def _shown(place: Place) -> str:
+def _shown(place: KeyPath) -> str:
     return ".".join(map(str, place))
 
 

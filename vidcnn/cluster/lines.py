@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 _MAX_PLACES = 100_000
 
@@ -48,9 +48,9 @@ class Document:
     """
 
     value: Any
-    lines: Mapping[Place, int]
+    lines: Mapping[KeyPath, int]
 
-    def line(self, place: Place) -> int:
+    def line(self, place: KeyPath) -> int:
         """Return the line of a place, or of the nearest thing around it that is written out."""
         while place and place not in self.lines:
             place = place[:-1]
@@ -85,10 +85,10 @@ class _Reader:
     """Goes through the nodes of a text and notes their lines."""
 
     def __init__(self) -> None:
-        self.lines: dict[Place, int] = {}
+        self.lines: dict[KeyPath, int] = {}
         self.problems: list[Problem] = []
 
-    def read(self, node: Any, place: Place, above: tuple[int, ...]) -> None:
+    def read(self, node: Any, place: KeyPath, above: tuple[int, ...]) -> None:
         import yaml
 
         line = node.start_mark.line + 1
@@ -102,7 +102,7 @@ class _Reader:
         elif isinstance(node, yaml.MappingNode):
             self._read_mapping(node, place, above)
 
-    def _read_mapping(self, node: Any, place: Place, above: tuple[int, ...]) -> None:
+    def _read_mapping(self, node: Any, place: KeyPath, above: tuple[int, ...]) -> None:
         import yaml
 
         own: dict[str, int] = {}
@@ -124,5 +124,5 @@ class _Reader:
                 self.read(value, (*place, key.value), above)
 
 
-def _shown(place: Place) -> str:
+def _shown(place: KeyPath) -> str:
     return ".".join(map(str, place))

@@ -22,7 +22,7 @@ _NUM_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Way:
+class ClusterTarget:
     """How a command is run on a cluster.
 
     Attributes:
@@ -38,7 +38,7 @@ class Way:
     show_progress: bool
 
 
-def run_on_cluster(submission: Submission, way: Way) -> None:
+def run_on_cluster(submission: Submission, target: ClusterTarget) -> None:
     """Submit a job and follow it to its end.
 
     Raises:
@@ -46,13 +46,13 @@ def run_on_cluster(submission: Submission, way: Way) -> None:
         JobFailedError: It ended with another exit code than 0; it has said why.
         RunInterruptedError: It was interrupted.
     """
-    with reach(way.place, up=way.up) as server:
+    with connect(target.place, up=target.up) as server:
         job_id = submit(server, submission)
-        if not way.wait:
+        if not target.wait:
             print(job_id)
             return
-        _say(f"job {job_id} on {hide_logins(way.place)}", way.show_progress)
-        end(_follow(server, job_id, way))
+        _say(f"job {job_id} on {hide_logins(target.place)}", target.show_progress)
+        end(_follow(server, job_id, target))
 
 
 def submit(server: JobServer, submission: Submission) -> str:
@@ -111,7 +111,7 @@ def end(state: JobState) -> None:
 
 
 @contextmanager
-def reach(place: str, *, up: bool = False) -> Iterator[JobServer]:
+def connect(place: str, *, up: bool = False) -> Iterator[JobServer]:
     """Connect to the job server of a cluster for the time of the block.
 
     Args:
@@ -133,7 +133,7 @@ def reach(place: str, *, up: bool = False) -> Iterator[JobServer]:
         yield JobServer(tunnel.address, read_token(launcher.token_path), mend=tunnel.check)
 
 
-def _follow(server: JobServer, job_id: str, way: Way) -> JobState:
+def _follow(server: JobServer, job_id: str, target: ClusterTarget) -> JobState:
     """Follow a job to its end; after Ctrl-C, ask what is to become of it.
 
     Raises:
@@ -141,7 +141,7 @@ def _follow(server: JobServer, job_id: str, way: Way) -> JobState:
     """
     while True:
         try:
-            return follow(server, job_id, show_progress=way.show_progress)
+            return follow(server, job_id, show_progress=target.show_progress)
         except KeyboardInterrupt:
             wish = ask_what_next(job_id)
         if wish == "stop":
@@ -149,7 +149,7 @@ def _follow(server: JobServer, job_id: str, way: Way) -> JobState:
         elif wish == "detach":
             raise RunInterruptedError(
                 f"no longer following job {job_id}, which goes on",
-                f"vidcnn jobs logs {job_id} --follow --cluster {hide_logins(way.place)} follows it, "
+                f"vidcnn jobs logs {job_id} --follow --cluster {hide_logins(target.place)} follows it, "
                 "vidcnn jobs stop ends it",
             )
 

@@ -40,7 +40,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Shares:
+class ResourcePlan:
     """How a pipeline's stages share a cluster.
 
     Attributes:
@@ -70,14 +70,14 @@ class Shares:
     decoders_yield: bool
 
 
-def share_resources(
+def plan_resources(
     machine: Machine,
     *,
     use_gpus: bool,
     actors: tuple[int, int] | None = None,
     num_decoders: int | None = None,
     num_clips: int | None = None,
-) -> Shares:
+) -> ResourcePlan:
     """Decide how the stages of a pipeline share a cluster.
 
     With GPUs, each actor has one, and the processors decode. Without, both stages need the same processors, and which
@@ -115,7 +115,7 @@ def share_resources(
         decoders = num_decoders or max(1, int(cpus))
         decoder_cpus = 0.4 * min(cpus / decoders, node_cpus)
         threads = max(1, int(min(cpus // high, node_cpus)))
-    return Shares(
+    return ResourcePlan(
         min_actors=low,
         max_actors=high,
         actor_cpus=reserved,

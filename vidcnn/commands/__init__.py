@@ -35,7 +35,7 @@ Trial = Literal["--dry-run", "--estimate"]
 """What is said of an inference job instead of doing it."""
 
 
-def ran_on_cluster(
+def submit_if_remote(
     spec: Spec,
     cluster: str | None,
     *,
@@ -65,10 +65,10 @@ def ran_on_cluster(
 
             attach_to_cluster()
         return False
-    from vidcnn.cluster.remote import Way, run_on_cluster
+    from vidcnn.cluster.remote import ClusterTarget, run_on_cluster
     from vidcnn.cluster.submission import Submission
 
     arguments = [flag for flag, given in (("--json", as_json), ("--quiet", quiet), ("--debug", debug)) if given]
     arguments += [trial] if trial else []
-    run_on_cluster(Submission.of(spec, arguments), Way(cluster, up, not no_wait, not quiet))
+    run_on_cluster(Submission.of(spec, arguments), ClusterTarget(cluster, up, not no_wait, not quiet))
     return True

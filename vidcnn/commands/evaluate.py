@@ -12,7 +12,7 @@ from vidcnn.commands import (
     NoWaitOption,
     QuietOption,
     UpOption,
-    ran_on_cluster,
+    submit_if_remote,
 )
 from vidcnn.commands.options import takes_spec
 from vidcnn.config import EvaluateSpec
@@ -32,7 +32,7 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Measure a bundle on labelled videos: over clips, and over whole videos with several views of each."""
-    if not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
+    if not submit_if_remote(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
         run_evaluate(spec, as_json=as_json, quiet=quiet)
 
 

@@ -15,7 +15,7 @@ from vidcnn.commands import (
     QuietOption,
     Trial,
     UpOption,
-    ran_on_cluster,
+    submit_if_remote,
 )
 from vidcnn.commands.options import takes_spec
 from vidcnn.config import InferSpec
@@ -53,7 +53,7 @@ def infer(
     The same command again does only what is new, changed or not finished.
     """
     trial = choose_trial(dry_run=dry_run, estimate=estimate)
-    if not ran_on_cluster(
+    if not submit_if_remote(
         spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial
     ):
         run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)

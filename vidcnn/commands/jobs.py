@@ -38,10 +38,10 @@ app = typer.Typer(
 @app.command("list")
 def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """List the jobs, the newest first."""
-    from vidcnn.cluster.remote import reach
+    from vidcnn.cluster.remote import connect
     from vidcnn.reporting.summaries import table_text
 
-    with reach(cluster) as server:
+    with connect(cluster) as server:
         jobs = server.jobs()
     if as_json:
         show(json.dumps([_values(job) for job in jobs]))
@@ -56,9 +56,9 @@ def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: Debug
 @app.command()
 def status(job: JobArgument, *, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Say how a job is doing."""
-    from vidcnn.cluster.remote import reach
+    from vidcnn.cluster.remote import connect
 
-    with reach(cluster) as server:
+    with connect(cluster) as server:
         state = server.find(job)
     if as_json:
         show(json.dumps(_values(state)))
@@ -79,10 +79,10 @@ def logs(
 ) -> None:
     """Show what a job says: results on stdout, the rest on stderr."""
     from vidcnn.cluster import follow as following
-    from vidcnn.cluster.remote import end, reach
+    from vidcnn.cluster.remote import connect, end
     from vidcnn.reporting.progress import LiveLine
 
-    with reach(cluster) as server:
+    with connect(cluster) as server:
         if follow:
             end(following.follow(server, job, show_progress=True))
             return
@@ -94,9 +94,9 @@ def logs(
 @app.command()
 def stop(job: JobArgument, *, cluster: PlaceOption, debug: DebugOption = False) -> None:
     """Stop a job in good order: what was committed stays, and the same command goes on."""
-    from vidcnn.cluster.remote import reach
+    from vidcnn.cluster.remote import connect
 
-    with reach(cluster) as server:
+    with connect(cluster) as server:
         was_running = server.stop(job)
     show(f"{job}: {'stopping' if was_running else 'had ended before'}")
 

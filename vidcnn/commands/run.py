@@ -14,7 +14,7 @@ from vidcnn.commands import (
     NoWaitOption,
     QuietOption,
     UpOption,
-    ran_on_cluster,
+    submit_if_remote,
 )
 from vidcnn.commands.infer import DryRunOption, EstimateOption, choose_trial, run_infer
 from vidcnn.errors import UsageError
@@ -50,7 +50,7 @@ def run(
     trial = choose_trial(dry_run=dry_run, estimate=estimate)
     if trial and not isinstance(spec, InferSpec):
         raise UsageError(f"{trial} is for jobs of infer, and '{job}' is another", "leave it out")
-    if ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial):
+    if submit_if_remote(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial):
         return
     match spec:
         case InferSpec():

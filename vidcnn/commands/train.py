@@ -13,7 +13,7 @@ from vidcnn.commands import (
     NoWaitOption,
     QuietOption,
     UpOption,
-    ran_on_cluster,
+    submit_if_remote,
 )
 from vidcnn.commands.options import takes_job
 from vidcnn.config import TrainSpec
@@ -37,7 +37,7 @@ def train(
 
     The same command again goes on where it stopped. JOB.yaml is a job spec, whose values the options override.
     """
-    if not ran_on_cluster(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
+    if not submit_if_remote(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
         run_train(spec, as_json=as_json, quiet=quiet)
 
 

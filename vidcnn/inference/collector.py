@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from vidcnn.inference.scoring import Piece
+from vidcnn.inference.scoring import SegmentRows
 from vidcnn.sources.keys import SegmentKey
 
 
@@ -53,7 +53,7 @@ class SegmentCollector:
     def __init__(self) -> None:
         self._attempts: dict[SegmentKey, dict[str, _Attempt]] = {}
 
-    def add(self, piece: Piece) -> pa.Table | None:
+    def add(self, piece: SegmentRows) -> pa.Table | None:
         """Take a piece.
 
         Returns:
@@ -82,7 +82,7 @@ class _Attempt:
         self._delivered = 0
         self._rows: list[pa.Table] = []
 
-    def take(self, piece: Piece) -> None:
+    def take(self, piece: SegmentRows) -> None:
         clips = [0 if clip is None else clip - piece.first_clip for clip in piece.rows["clip"].to_pylist()]
         if any(not 0 <= clip < piece.num_clips for clip in clips):
             raise ValueError(f"{piece.segment} has {piece.num_clips} clips, but rows of {clips} arrived")

@@ -1,6 +1,6 @@
 """From batches of decoded clips to rows of the predictions table.
 
-In goes a `ClipBatch`, out come `Piece`s: rows of one segment, possibly not all of them, since a batch holds clips of
+In goes a `ClipBatch`, out come `SegmentRows`: rows of one segment, possibly not all of them, as a batch holds clips of
 several segments and a segment's clips fall into several batches. `vidcnn.inference.collector` puts the pieces together.
 """
 
@@ -40,7 +40,7 @@ class Scores(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class SegmentRows:
     """Rows of one segment, from one attempt at decoding it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Undone:
     reason: str
 
 
-News = Piece | Undone
+News = SegmentRows | Undone
 """What becomes of a segment, or of a part of it."""
 
 
@@ -124,7 +124,7 @@ def video_without_plan(video: VideoKey, error: VideoError | StorageError, schema
     if error.kind == "changed":
         video = replace(video, size_bytes=-1, mtime_ns=-1)  # no version that it may have later: it is done again then
     rows = error_rows(schema, video.name, kind=error.kind, message=error.message)
-    return Piece(SegmentKey(video, 0, 1), 0, 1, "", rows)
+    return SegmentRows(SegmentKey(video, 0, 1), 0, 1, "", rows)
 
 
 def _predictions(
@@ -165,5 +165,5 @@ def _failure(planned: PlannedSegment, clip: int, error: VideoError, schema: pa.S
     )
 
 
-def _piece(planned: PlannedSegment, attempt: str, rows: pa.Table) -> Piece:
-    return Piece(planned.key, planned.segment.first_clip, planned.segment.num_clips, attempt, rows)
+def _piece(planned: PlannedSegment, attempt: str, rows: pa.Table) -> SegmentRows:
+    return SegmentRows(planned.key, planned.segment.first_clip, planned.segment.num_clips, attempt, rows)

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vidcnn.cluster import Shares
+from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import StorageError, VidcnnError
 from vidcnn.inference.collector import SegmentCollector
-from vidcnn.inference.scoring import News, Piece, Undone
+from vidcnn.inference.scoring import News, SegmentRows, Undone
 from vidcnn.pipelines.dataset import StageSettings, score_videos
-from vidcnn.pipelines.todo import Todo, not_done, tables_apart
+from vidcnn.pipelines.pending import Pending, not_done, tables_apart
 from vidcnn.predictions.output import Output
 from vidcnn.reporting.progress import ProgressDisplay, RunProgress
 from vidcnn.sources import SourceVideo
@@ -55,7 +55,7 @@ class Committer:
         """
         for news in arriving:
             for one in news:
-                if isinstance(one, Piece):
+                if isinstance(one, SegmentRows):
                     self._take_piece(one)
                 else:
                     self._take_undone(one)
@@ -65,11 +65,11 @@ class Committer:
         self._output.commit()
         self._collector.clear()  # what did not become whole now never will
 
-    def lost(self, todo: Todo) -> list[SourceVideo]:
+    def lost(self, pending: Pending) -> list[SourceVideo]:
         """Return the videos of which neither all rows are committed nor is known why they are not."""
-        return [video for video in not_done(todo, self._output) if video.name not in self.undone.keys() | self._gone]
+        return [video for video in not_done(pending, self._output) if video.name not in self.undone.keys() | self._gone]
 
-    def _take_piece(self, piece: Piece) -> None:
+    def _take_piece(self, piece: SegmentRows) -> None:
         rows = self._collector.add(piece)
         if rows is None:
             return
@@ -103,7 +103,9 @@ class Committer:
             )
 
 
-def redo_lost(output: Output, settings: StageSettings, shares: Shares, todo: Todo, committer: Committer) -> None:
+def redo_lost(
+    output: Output, settings: StageSettings, resources: ResourcePlan, pending: Pending, committer: Committer
+) -> None:
     """Do again what was lost because its process died, each segment apart, for as long as that gives rows.
 
     Raises:
@@ -111,12 +113,12 @@ def redo_lost(output: Output, settings: StageSettings, shares: Shares, todo: Tod
     """
     apart = replace(settings, max_unit_frames=1)
     num_rounds_without = 0
-    lost = committer.lost(todo)
+    lost = committer.lost(pending)
     while lost:
         num_before = committer.num_segments
-        committer.take(score_videos(tables_apart(lost, output), apart, shares))
+        committer.take(score_videos(tables_apart(lost, output), apart, resources))
         num_rounds_without = num_rounds_without + 1 if committer.num_segments == num_before else 0
-        lost = committer.lost(todo)
+        lost = committer.lost(pending)
         if lost and num_rounds_without >= _MAX_ROUNDS_WITHOUT_ROWS:
             names = ", ".join(video_text(video.name) for video in lost[:_NUM_SHOWN])
             raise VidcnnError(

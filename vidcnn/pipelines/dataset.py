@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from vidcnn.clips.segments import MAX_SEGMENT_FRAMES
-from vidcnn.cluster import Shares
+from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import VidcnnError, is_debugging
 from vidcnn.inference.scoring import News, RowFormat
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
@@ -56,14 +56,14 @@ class StageSettings:
 
 
 def score_videos(
-    videos: Sequence[pa.Table], settings: StageSettings, shares: Shares, meter: Meter | None = None
+    videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
 ) -> Generator[list[News], None, None]:
     """Plan, decode and classify videos.
 
     Args:
         videos: Tables of `vidcnn.pipelines.stages.video_table`, each planned by one task.
         settings: What the stages depend on.
-        shares: How the stages share the cluster.
+        resources: How the stages share the cluster.
         meter: Takes what the stages measure of themselves.
 
     Yields:
@@ -72,16 +72,16 @@ def score_videos(
     Raises:
         VidcnnError: The model cannot be loaded or gives no numbers, or a stage failed through no fault of a video.
     """
-    planned = _plan(videos, settings.plan, settings.row_format.schema, shares, settings.max_unit_frames)
-    dataset = _decode(planned, settings, shares).map_batches(
+    planned = _plan(videos, settings.plan, settings.row_format.schema, resources, settings.max_unit_frames)
+    dataset = _decode(planned, settings, resources).map_batches(
         ScoreStage,
         fn_constructor_args=(settings.classifier, settings.row_format),
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ActorPoolStrategy(min_size=shares.min_actors, max_size=shares.max_actors),
-        num_cpus=shares.actor_cpus,
-        num_gpus=shares.actor_gpus or None,
+        compute=ActorPoolStrategy(min_size=resources.min_actors, max_size=resources.max_actors),
+        num_cpus=resources.actor_cpus,
+        num_gpus=resources.actor_gpus or None,
         ray_remote_args_fn=_actor_retries,
     )
     for block in _blocks(dataset):
@@ -92,28 +92,28 @@ def score_videos(
 
 
 def plan_videos(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
     """Plan videos, and go no further.
 
     Yields:
         Planned segments, and what is to be said of videos that have none.
     """
-    dataset = _plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES)
+    dataset = _plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)
     for block in _blocks(dataset):
         for unit, news in zip(block["unit"], block["news"], strict=True):
             yield pickle.loads(unit.as_py()) if unit.is_valid else [], _news(news) if news.is_valid else []
 
 
 def count_plans(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, shares: Shares
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[PlanCounts]:
     """Plan videos, and count what they would give.
 
     Yields:
         Counts for a table of `videos`. There are none for a table whose process died.
     """
-    for block in _blocks(_plan(videos, settings, schema, shares, MAX_SEGMENT_FRAMES, CountStage)):
+    for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
         for packed in block["counts"]:
             counts = pickle.loads(packed.as_py())
             if isinstance(counts, Exception):
@@ -125,7 +125,7 @@ def _plan(
     videos: Sequence[pa.Table],
     settings: PlanSettings,
     schema: pa.Schema,
-    shares: Shares,
+    resources: ResourcePlan,
     max_unit_frames: int,
     stage: type[PlanStage] | None = None,
 ) -> Dataset:
@@ -134,20 +134,20 @@ def _plan(
         (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames),
         batch_size=None,
         batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=shares.num_planners),
-        num_cpus=shares.planner_cpus,
+        compute=TaskPoolStrategy(size=resources.num_planners),
+        num_cpus=resources.planner_cpus,
         ray_remote_args_fn=_task_retries,
     )
 
 
-def _decode(planned: Dataset, settings: StageSettings, shares: Shares) -> Dataset:
+def _decode(planned: Dataset, settings: StageSettings, resources: ResourcePlan) -> Dataset:
     return planned.map_batches(
-        DecodeStage(settings.decode, low_priority=shares.decoders_yield),
+        DecodeStage(settings.decode, low_priority=resources.decoders_yield),
         batch_size=1,
         batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=shares.num_decoders),
-        num_cpus=shares.decoder_cpus,
-        memory=shares.decoder_memory_bytes,
+        compute=TaskPoolStrategy(size=resources.num_decoders),
+        num_cpus=resources.decoder_cpus,
+        memory=resources.decoder_memory_bytes,
         ray_remote_args_fn=_no_retries,
     )
 

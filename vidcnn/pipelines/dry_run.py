@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vidcnn.cluster import share_resources
+from vidcnn.cluster import plan_resources
 from vidcnn.config import InferSpec
 from vidcnn.pipelines.counting import count_source
 from vidcnn.pipelines.prepare import prepare
@@ -21,15 +21,15 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     """
     hint = "what was committed stays; the same command continues"
     with prepare(spec, look_at, hint=hint, computes=False) as prepared:
-        job, todo = prepared.job, prepared.todo
+        job, pending = prepared.job, prepared.pending
         counts: list[PlanCounts] = []
-        if todo.num_videos:
-            shares = share_resources(prepared.machine, use_gpus=False)
-            counts = list(count_source(todo, job.plan, job.schema, shares))
+        if pending.num_videos:
+            resources = plan_resources(prepared.machine, use_gpus=False)
+            counts = list(count_source(pending, job.plan, job.schema, resources))
         return SourcePlan(
-            num_videos=todo.num_listed,
-            num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
-            num_videos_waiting=todo.num_waiting,
+            num_videos=pending.num_listed,
+            num_videos_done=pending.num_listed - pending.num_videos - pending.num_waiting,
+            num_videos_waiting=pending.num_waiting,
             num_videos_planned=sum(count.num_videos for count in counts),
             num_clips=sum(count.num_clips for count in counts),
             seconds=math.fsum(count.seconds for count in counts),

@@ -15,16 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.cluster import Machine, Shares, share_resources
+from vidcnn.cluster import Machine, ResourcePlan, plan_resources
 from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
-from vidcnn.inference.scoring import Piece
+from vidcnn.inference.scoring import SegmentRows
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
+from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.prepare import InferenceJob, prepare
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
-from vidcnn.pipelines.todo import Todo
 from vidcnn.predictions.places import look_at
-from vidcnn.reporting.bottleneck import Meter, find_limits
+from vidcnn.reporting.bottleneck import Meter, find_bottleneck
 from vidcnn.reporting.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
 from vidcnn.reporting.results import Estimate
 from vidcnn.sources import SourceVideo
@@ -65,27 +65,27 @@ def estimate_source(spec: InferSpec) -> Estimate:
     """
     began = time.monotonic()
     with prepare(spec, look_at, hint="nothing was written", computes=True) as prepared:
-        job, todo, machine = prepared.job, prepared.todo, prepared.machine
-        if not todo.num_videos:
-            return _nothing_to_do(todo, machine)
-        strata, rows = _choose(todo)
+        job, pending, machine = prepared.job, prepared.pending, prepared.machine
+        if not pending.num_videos:
+            return _nothing_to_do(pending, machine)
+        strata, rows = _choose(pending)
         planning = time.monotonic()
-        sample = _plan(job, rows, share_resources(machine, use_gpus=False))
+        sample = _plan(job, rows, plan_resources(machine, use_gpus=False))
         began += time.monotonic() - planning  # a run does this while it goes on
         clips = estimate_clips(strata, sample.num_clips)
         runtime = prepared.choose_runtime(int(clips.best))
-        shares = prepared.share_resources(int(clips.best))
+        resources = prepared.plan_resources(int(clips.best))
         is_gpu = prepared.device == "cuda"
         try:
-            trial = _Trial(sample, prepared.stage_settings(runtime, shares), shares, is_gpu=is_gpu)
+            trial = _Trial(sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
         except CompileError:  # then a run does the same
             runtime = replace(runtime, compiled=False)
-            trial = _Trial(sample, prepared.stage_settings(runtime, shares), shares, is_gpu=is_gpu)
+            trial = _Trial(sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
         starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
         is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
         return Estimate(
-            num_videos=todo.num_videos,
-            num_videos_done=todo.num_listed - todo.num_videos - todo.num_waiting,
+            num_videos=pending.num_videos,
+            num_videos_done=pending.num_listed - pending.num_videos - pending.num_waiting,
             num_sampled=len(sample.videos),
             num_bad=sample.num_bad,
             num_clips_sampled=trial.num_clips,
@@ -93,7 +93,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
             seconds=estimate_seconds(clips, starting_seconds=starting, arrivals=trial.arrivals, is_whole=is_whole),
             num_machines=machine.num_nodes,
             clips_per_second=trial.clips_per_second,
-            limits=trial.limits,
+            bottleneck=trial.bottleneck,
         )
 
 
@@ -104,29 +104,29 @@ class _Trial:
         arrivals: When rows arrived, in seconds of `time.monotonic`, and for how many clips.
         num_clips: Clips that were classified, or could not be decoded.
         is_complete: Whether all of these segments were done in the time.
-        limits: What limited it.
+        bottleneck: What limited it.
     """
 
-    def __init__(self, sample: _Sample, settings: StageSettings, shares: Shares, *, is_gpu: bool) -> None:
+    def __init__(self, sample: _Sample, settings: StageSettings, resources: ResourcePlan, *, is_gpu: bool) -> None:
         self.arrivals: list[tuple[float, int]] = []
         self.is_complete = False
         meter = Meter()
         tables = list(_trial_tables(sample))
         if tables:
-            with closing(score_videos(tables, settings, shares, meter)) as arriving:
+            with closing(score_videos(tables, settings, resources, meter)) as arriving:
                 for news in arriving:
                     now = time.monotonic()
-                    self.arrivals.append((now, sum(one.rows.num_rows for one in news if isinstance(one, Piece))))
+                    self.arrivals.append((now, sum(one.rows.num_rows for one in news if isinstance(one, SegmentRows))))
                     if now - self.arrivals[0][0] > MAX_SECONDS:
                         break
                 else:
                     self.is_complete = True
         self.num_clips = sum(num_clips for _, num_clips in self.arrivals)
-        figures = meter.figures(elapsed_seconds=0.0, num_decoders=shares.num_decoders, uses_gpus=is_gpu)
-        self.limits = None
+        figures = meter.figures(elapsed_seconds=0.0, num_decoders=resources.num_decoders, uses_gpus=is_gpu)
+        self.bottleneck = None
         if figures is not None:
             steady = replace(figures, elapsed_seconds=figures.steady_seconds, starting_seconds=0.0)
-            self.limits = find_limits(steady)
+            self.bottleneck = find_bottleneck(steady)
 
     @property
     def first_rows(self) -> float:
@@ -140,23 +140,23 @@ class _Trial:
         return (self.num_clips - self.arrivals[0][1]) / seconds if seconds > 1.0 else None
 
 
-def _choose(todo: Todo) -> tuple[list[Stratum], list[bytes]]:
+def _choose(pending: Pending) -> tuple[list[Stratum], list[bytes]]:
     """Choose videos from all over the source by size, as rows of `pack_video`."""
-    sizes = [video.size_bytes for table in todo.videos for video in unpack_videos(table)]
+    sizes = [video.size_bytes for table in pending.videos for video in unpack_videos(table)]
     strata = cut_strata(sizes, NUM_SAMPLED)
-    starts = np.cumsum([0, *(table.num_rows for table in todo.videos)])
+    starts = np.cumsum([0, *(table.num_rows for table in pending.videos)])
     rows = []
     for stratum in strata:
         table = int(np.searchsorted(starts, stratum.index, side="right")) - 1
-        rows.append(todo.videos[table]["video"][stratum.index - int(starts[table])].as_py())
+        rows.append(pending.videos[table]["video"][stratum.index - int(starts[table])].as_py())
     return strata, rows
 
 
-def _plan(job: InferenceJob, rows: Sequence[bytes], shares: Shares) -> _Sample:
+def _plan(job: InferenceJob, rows: Sequence[bytes], resources: ResourcePlan) -> _Sample:
     videos = [video for video, _ in unpack_rows(rows)]
     segments: dict[str, list[PlannedSegment]] = {}
     num_bad = 0
-    for unit, news in plan_videos([video_table([row]) for row in rows], job.plan, job.schema, shares):
+    for unit, news in plan_videos([video_table([row]) for row in rows], job.plan, job.schema, resources):
         num_bad += len(news)
         for planned in unit:
             segments.setdefault(planned.video.name, []).append(planned)
@@ -179,6 +179,8 @@ def _trial_tables(sample: _Sample) -> Iterator[pa.Table]:
         yield video_table([pack_video(video, (count, frozenset(range(count)) - taken))])
 
 
-def _nothing_to_do(todo: Todo, machine: Machine) -> Estimate:
+def _nothing_to_do(pending: Pending, machine: Machine) -> Estimate:
     nothing = Range(0.0, 0.0, 0.0)
-    return Estimate(0, todo.num_listed - todo.num_waiting, 0, 0, 0, nothing, nothing, machine.num_nodes, None, None)
+    return Estimate(
+        0, pending.num_listed - pending.num_waiting, 0, 0, 0, nothing, nothing, machine.num_nodes, None, None
+    )

@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from vidcnn.annotations import Annotations, LabelledVideo, Split, read_annotations
 from vidcnn.clips.segments import ClipSpec
-from vidcnn.cluster import Machine, Shares, open_ray, share_resources
+from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
 from vidcnn.interrupts import interruptible
@@ -181,17 +181,19 @@ def _score(
 ) -> Iterator[tuple[int, Any]]:
     """Yield the index of each video with float32 (n, K) scores of its clips, or why there are none."""
     num_views = len(samples) * spec.clips * views.num_crops
-    shares = share_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
-    load = ray.remote(_load).options(num_cpus=shares.decoder_cpus, memory=shares.decoder_memory_bytes, max_retries=1)
-    options = {"num_cpus": shares.actor_cpus, "num_gpus": shares.actor_gpus or None, "max_restarts": 2}
+    resources = plan_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
+    load = ray.remote(_load).options(
+        num_cpus=resources.decoder_cpus, memory=resources.decoder_memory_bytes, max_retries=1
+    )
+    options = {"num_cpus": resources.actor_cpus, "num_gpus": resources.actor_gpus or None, "max_restarts": 2}
     reference = ray.put(bundle)
     actors = [
-        _Scorer.options(**options, max_task_retries=2).remote(reference, _classifier(spec, device, shares))  # type: ignore[attr-defined]
-        for _ in range(shares.max_actors)
+        _Scorer.options(**options, max_task_retries=2).remote(reference, _classifier(spec, device, resources))  # type: ignore[attr-defined]
+        for _ in range(resources.max_actors)
     ]
 
     def start(video: int, actor: Any) -> Any:
-        return actor.score.remote(load.remote(samples[video], views, shares.decoders_yield))
+        return actor.score.remote(load.remote(samples[video], views, resources.decoders_yield))
 
     yield from _pump(range(len(samples)), actors, start)
 
@@ -205,12 +207,12 @@ def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[st
     return precision, spec.batch_size or default_batch_size(bundle, device)
 
 
-def _classifier(spec: EvaluateSpec, device: str, shares: Shares) -> dict[str, Any]:
+def _classifier(spec: EvaluateSpec, device: str, resources: ResourcePlan) -> dict[str, Any]:
     return {
         "device": device,
         "precision": spec.precision,
         "batch_size": spec.batch_size,
-        "num_threads": shares.actor_threads,
+        "num_threads": resources.actor_threads,
     }
 
 

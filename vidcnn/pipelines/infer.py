@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from vidcnn.cluster import Shares
+from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
 from vidcnn.inference.runtime import Runtime
@@ -19,7 +19,7 @@ from vidcnn.pipelines.counting import estimate_clips
 from vidcnn.pipelines.dataset import score_videos
 from vidcnn.pipelines.prepare import PreparedJob, prepare
 from vidcnn.predictions.places import open_storage
-from vidcnn.reporting.bottleneck import Meter, find_limits
+from vidcnn.reporting.bottleneck import Meter, find_bottleneck
 from vidcnn.reporting.progress import ProgressDisplay, RunProgress, describe
 from vidcnn.reporting.results import InferReport
 from vidcnn.reporting.run_report import RunRecord
@@ -42,21 +42,21 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     record = record or RunRecord()
     hint = "what was committed stays; the same command continues"
     with prepare(spec, open_storage, hint=hint, computes=True, run_id=record.run_id) as prepared:
-        job, output, todo, runtime = prepared.job, prepared.output, prepared.todo, prepared.recorded
-        progress = RunProgress(todo.num_videos, todo.size_bytes)
-        record.num_listed, record.num_waiting, record.progress = todo.num_listed, todo.num_waiting, progress
+        job, output, pending, runtime = prepared.job, prepared.output, prepared.pending, prepared.recorded
+        progress = RunProgress(pending.num_videos, pending.size_bytes)
+        record.num_listed, record.num_waiting, record.progress = pending.num_listed, pending.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
-        if todo.num_videos:
+        if pending.num_videos:
             uses_gpus = prepared.device == "cuda"  # Ray runs from here on
-            num_clips = estimate_clips(todo, job.plan)
+            num_clips = estimate_clips(pending, job.plan)
             if runtime is None:
                 runtime = prepared.choose_runtime(num_clips)
                 record.settings = job.settings(runtime)
                 output.use_settings(record.settings)
-            shares = prepared.share_resources(num_clips)
+            resources = prepared.plan_resources(num_clips)
             if spec.compile == "on" and runtime.precision == "exact":
                 record.notice("exact precision is not compiled")
-            run = partial(_run, prepared, shares, record, num_clips, show_progress=show_progress)
+            run = partial(_run, prepared, resources, record, num_clips, show_progress=show_progress)
             try:
                 meter = run(runtime)
             except CompileError as error:
@@ -77,16 +77,16 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             assert record.progress is not None
             progress = record.progress
             figures = meter.figures(
-                elapsed_seconds=time.monotonic() - began, num_decoders=shares.num_decoders, uses_gpus=uses_gpus
+                elapsed_seconds=time.monotonic() - began, num_decoders=resources.num_decoders, uses_gpus=uses_gpus
             )
-            record.limits = find_limits(figures) if figures else None
+            record.bottleneck = find_bottleneck(figures) if figures else None
         output.publish()
         record.summary = output.summary()
         return InferReport(
             summary=record.summary,
-            num_videos=todo.num_listed,
+            num_videos=pending.num_listed,
             num_videos_done=progress.num_videos_done,
-            num_videos_waiting=todo.num_waiting,
+            num_videos_waiting=pending.num_waiting,
             undone=tuple(sorted((video_text(name), reason) for name, reason in record.undone.items())),
             num_clips_done=progress.num_clips,
             elapsed_seconds=time.monotonic() - began,
@@ -95,14 +95,14 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             empty_sources=tuple(job.listing.empty_sources),
             unused_columns=dict(job.listing.unused_columns),
             runtime=runtime,
-            limits=record.limits,
+            bottleneck=record.bottleneck,
             notices=tuple(record.notices),
         )
 
 
 def _run(
     prepared: PreparedJob,
-    shares: Shares,
+    resources: ResourcePlan,
     record: RunRecord,
     num_clips: int,
     runtime: Runtime,
@@ -117,16 +117,16 @@ def _run(
     Raises:
         CompileError: The model cannot be compiled where it is to run. If nothing was committed, nothing is.
     """
-    output, todo, meter = prepared.output, prepared.todo, Meter()
-    record.progress = progress = RunProgress(todo.num_videos, todo.size_bytes)
+    output, pending, meter = prepared.output, prepared.pending, Meter()
+    record.progress = progress = RunProgress(pending.num_videos, pending.size_bytes)
     progress.expect(num_clips)
-    settings = prepared.stage_settings(runtime, shares)
+    settings = prepared.stage_settings(runtime, resources)
     with ProgressDisplay(partial(describe, progress), enabled=show_progress) as display:
         committer = Committer(output, progress, display)
         record.undone = committer.undone
         try:
-            committer.take(score_videos(todo.videos, settings, shares, meter))
-            redo_lost(output, settings, shares, todo, committer)
+            committer.take(score_videos(pending.videos, settings, resources, meter))
+            redo_lost(output, settings, resources, pending, committer)
         except BaseException as error:
             if not (isinstance(error, CompileError) and output.is_empty):
                 output.commit()  # what is finished stays, whatever ended the run

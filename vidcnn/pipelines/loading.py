@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayTaskError
 
-from vidcnn.cluster import Shares
+from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import DataError, VidcnnError
 from vidcnn.processes import lower_priority
 from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
@@ -27,17 +27,17 @@ class RayLoader:
 
     Args:
         data: Reference to the `TrainingData`, in a list, so that Ray hands on the reference instead of the object.
-        shares: How the stages share the cluster.
+        resources: How the stages share the cluster.
     """
 
-    def __init__(self, data: list[Any], shares: Shares) -> None:
+    def __init__(self, data: list[Any], resources: ResourcePlan) -> None:
         self._data = data
         options = {
-            "num_cpus": shares.decoder_cpus,
-            "memory": shares.decoder_memory_bytes,
+            "num_cpus": resources.decoder_cpus,
+            "memory": resources.decoder_memory_bytes,
             "max_retries": _NUM_RETRIES,
         }
-        self._yields = shares.decoders_yield
+        self._yields = resources.decoders_yield
         self._samples = ray.remote(_load_samples).options(**options)
         self._views = ray.remote(_load_views).options(**options)
 

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from vidcnn.clips.segments import MAX_SEGMENT_FRAMES, ClipSpec
-from vidcnn.cluster import Machine, Shares, open_ray, share_resources
+from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import UsageError
 from vidcnn.inference.runtime import Runtime, choose_runtime
@@ -29,7 +29,7 @@ from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.dataset import StageSettings
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
-from vidcnn.pipelines.todo import Todo, list_todo
+from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.places import OutputStorage
@@ -99,7 +99,7 @@ class PreparedJob:
     Attributes:
         recorded: How the model ran when the output was written, so that rows do not depend on an interruption; None
             for a new output.
-        todo: What is left to do.
+        pending: What is left to do.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class PreparedJob:
         if output.recorded_settings is not None:
             self.recorded = Runtime.from_settings(output.recorded_settings, job.spec)
             output.use_settings(job.settings(self.recorded))
-        self.todo: Todo = list_todo(job.listing, output, job.spec.limit, job.spec.settle)
+        self.pending: Pending = list_pending(job.listing, output, job.spec.limit, job.spec.settle)
         self._start_ray = start_ray
         self._machine = machine
 
@@ -139,14 +139,14 @@ class PreparedJob:
             choose_runtime, self.job.bundle, self.job.spec, self.device, num_clips, device=self.device
         )
 
-    def share_resources(self, num_clips: int) -> Shares:
+    def plan_resources(self, num_clips: int) -> ResourcePlan:
         """Return how the model and the decoders share the machine.
 
         Args:
             num_clips: As for `choose_runtime`.
         """
         spec = self.job.spec
-        return share_resources(
+        return plan_resources(
             self.machine,
             use_gpus=self.device == "cuda",
             actors=parse_pool(spec.actors) if spec.actors else None,
@@ -154,7 +154,7 @@ class PreparedJob:
             num_clips=num_clips,
         )
 
-    def stage_settings(self, runtime: Runtime, shares: Shares) -> StageSettings:
+    def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
         """Return what the stages depend on; the model goes into Ray's object store."""
         from vidcnn.inference.classifier import default_batch_size
 
@@ -175,7 +175,7 @@ class PreparedJob:
                 "precision": runtime.precision,
                 "compile": "on" if runtime.compiled else "off",
                 "batch_size": batch_size,
-                "num_threads": shares.actor_threads,
+                "num_threads": resources.actor_threads,
             },
             row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),
             max_unit_frames=MAX_SEGMENT_FRAMES,

@@ -64,7 +64,7 @@ def run_training(
                 planning = pool.submit(_plan, spec, annotations, place)
                 if is_new:  # torch and Ray Train load while Ray's processes start
                     prepare_environment()
-                    pool.submit(importlib.import_module, "vidcnn.pipelines.crew")
+                    pool.submit(importlib.import_module, "vidcnn.pipelines.worker_group")
                 machine = start_ray() if is_new else None
                 plan, num_workers, device = planning.result()
         check_record(place.directory, plan.record, has_begun=place.newest_step() > 0)
@@ -75,14 +75,14 @@ def run_training(
         store = CheckpointStore(place.directory / CHECKPOINTS, plan.run.num_best)
         state, num_steps_done = None, 0
         if not _is_done(store, plan.recipe.num_steps):
-            from vidcnn.pipelines.crew import Crew
+            from vidcnn.pipelines.worker_group import WorkerGroup
 
-            crew = Crew(plan, machine or start_ray(), num_workers, device, place.newest_step)
-            with ProgressDisplay(crew.describe, enabled=show_progress) as display:
-                crew.run(display, place.check)
-            state = crew.state
+            group = WorkerGroup(plan, machine or start_ray(), num_workers, device, place.newest_step)
+            with ProgressDisplay(group.describe, enabled=show_progress) as display:
+                group.run(display, place.check)
+            state = group.state
             place.pull()
-            num_steps_done = plan.recipe.num_steps - crew.first_step
+            num_steps_done = plan.recipe.num_steps - group.first_step
         return _report(plan, place, store, num_steps_done, time.monotonic() - began, state)
 
 

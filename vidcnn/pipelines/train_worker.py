@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vidcnn.cluster import Shares
+from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import VidcnnError
-from vidcnn.pipelines.board import is_told
 from vidcnn.pipelines.loading import RayLoader
+from vidcnn.pipelines.status_actor import is_told
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.state import RunSettings
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class WorkerConfig:
     """What a worker is given.
 
     Attributes:
@@ -22,16 +22,16 @@ class Job:
         data: Reference to the `TrainingData`, in a list.
         recipe: How the network is trained.
         run: How the run goes on.
-        shares: How trainers and decoders share the cluster.
-        board: The `Board`.
+        resources: How trainers and decoders share the cluster.
+        status_actor: The `StatusActor`.
     """
 
     bundle: list[Any]
     data: list[Any]
     recipe: Recipe
     run: RunSettings
-    shares: Shares
-    board: Any
+    resources: ResourcePlan
+    status_actor: Any
 
 
 def work(config: dict[str, Any]) -> None:
@@ -43,24 +43,24 @@ def work(config: dict[str, Any]) -> None:
     from vidcnn.training.mirror import working_copy
     from vidcnn.training.run import run_worker
 
-    job: Job = config["job"]
+    job: WorkerConfig = config["job"]
     context = ray.train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    if job.shares.actor_threads is not None:
-        torch.set_num_threads(job.shares.actor_threads)
-    stop = job.board.wait_for_stop.remote()
+    if job.resources.actor_threads is not None:
+        torch.set_num_threads(job.resources.actor_threads)
+    stop = job.status_actor.wait_for_stop.remote()
     try:
         with working_copy(job.run, writes=worker.rank == 0) as copy:
             run_worker(
                 ray.get(job.bundle[0]),
                 job.recipe,
                 ray.get(job.data[0]),
-                RayLoader(job.data, job.shares),
+                RayLoader(job.data, job.resources),
                 copy.run,
                 worker,
-                watch=job.board.post.remote,
+                watch=job.status_actor.post.remote,
                 must_stop=lambda: is_told(stop) or copy.is_cut_off(),
             )
     except VidcnnError as error:
         # Starting the workers again would not help: so for Ray Train, this is the end of the work.
-        ray.get(job.board.fail.remote(error))
+        ray.get(job.status_actor.fail.remote(error))

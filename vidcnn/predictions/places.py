@@ -30,7 +30,7 @@ from vidcnn.logins import hide_logins
 from vidcnn.storage.atomic import open_new
 from vidcnn.storage.locks.file_lock import FileLock
 from vidcnn.storage.locks.file_lock import look as look_at_lock
-from vidcnn.storage.locks.heartbeat import USUAL, Timing
+from vidcnn.storage.locks.heartbeat import USUAL, LeaseTiming
 from vidcnn.storage.locks.lease import Lease
 from vidcnn.storage.locks.lease import look as look_at_lease
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem, public_location, split_uri
@@ -99,7 +99,7 @@ class OutputStorage(Protocol):
         """Give the lock back, and remove the hidden directory unless parts are left in it."""
 
 
-def open_storage(out: str, timing: Timing = USUAL) -> OutputStorage:
+def open_storage(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
     """Take hold of an output: lock it, see that it can be written, clear away half-written files.
 
     Args:
@@ -113,7 +113,7 @@ def open_storage(out: str, timing: Timing = USUAL) -> OutputStorage:
     return _ObjectStorage(out, timing) if is_remote(out) else _LocalStorage(local_path(out), timing)
 
 
-def look_at(out: str, timing: Timing = USUAL) -> OutputStorage:
+def look_at(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
     """Look at an output without changing anything: it is neither locked nor made, and nothing is cleared away.
 
     Args:
@@ -196,7 +196,7 @@ class _LocalFiles:
 class _LocalStorage(_LocalFiles):
     is_view = False
 
-    def __init__(self, out: str, timing: Timing) -> None:
+    def __init__(self, out: str, timing: LeaseTiming) -> None:
         super().__init__(out)
         with _explained(self.out):
             self._lock = FileLock.acquire(self.hidden, out, timing)
@@ -290,7 +290,7 @@ class _Objects:
 class _ObjectStorage(_Objects):
     is_view = False
 
-    def __init__(self, out: str, timing: Timing) -> None:
+    def __init__(self, out: str, timing: LeaseTiming) -> None:
         super().__init__(out)
         with _explained(self.out):
             self._lock = Lease.acquire(self.filesystem, self.hidden, self.out, timing)

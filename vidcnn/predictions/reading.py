@@ -241,8 +241,8 @@ class TableFile:
         return OutputError(f"{self.path} is damaged, or vidcnn did not write it: {reason}", HINT_ASIDE)
 
 
-def _place(file: pq.ParquetFile) -> section.Place:
-    return section.Place.decode(file.metadata.metadata[_PLACE])
+def _place(file: pq.ParquetFile) -> section.LedgerLocation:
+    return section.LedgerLocation.decode(file.metadata.metadata[_PLACE])
 
 
 def _foreign(path: str) -> OutputError:

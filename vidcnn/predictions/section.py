@@ -43,7 +43,7 @@ _COPY_BYTES = 2**20
 StoredEntry = tuple[str, int, int, int, str | None, int]
 
 
-class Place(NamedTuple):
+class LedgerLocation(NamedTuple):
     """Where the ledger of a file is, and what it counts.
 
     Attributes:
@@ -63,7 +63,7 @@ class Place(NamedTuple):
         return json.dumps(self._asdict())
 
     @classmethod
-    def decode(cls, text: bytes) -> Place:
+    def decode(cls, text: bytes) -> LedgerLocation:
         """Read what `encode` wrote.
 
         Raises:
@@ -112,7 +112,7 @@ class LedgerWriter:
         if len(self._pending) == GROUP_VIDEOS:
             self._flush()
 
-    def copy_to(self, sink: IO[bytes]) -> Place:
+    def copy_to(self, sink: IO[bytes]) -> LedgerLocation:
         """End the ledger, and put it into a file where that is now."""
         self._flush()
         self._writer.close()
@@ -121,7 +121,7 @@ class LedgerWriter:
         offset = sink.tell()
         while block := self._spool.read(_COPY_BYTES):
             sink.write(block)
-        return Place(offset, length, self.num_videos, self.num_rows)
+        return LedgerLocation(offset, length, self.num_videos, self.num_rows)
 
     def __enter__(self) -> LedgerWriter:
         return self
@@ -171,7 +171,7 @@ def in_tables(entries: Iterable[StoredEntry]) -> Iterator[pa.Table]:
         yield table_of(piece)
 
 
-def open_ledger(source: Any, place: Place) -> pq.ParquetFile:
+def open_ledger(source: Any, place: LedgerLocation) -> pq.ParquetFile:
     """Open the ledger inside of an open file.
 
     Raises:
@@ -190,7 +190,7 @@ def open_ledger(source: Any, place: Place) -> pq.ParquetFile:
 class _Window:
     """A part of an open file, as a file by itself."""
 
-    def __init__(self, source: Any, place: Place) -> None:
+    def __init__(self, source: Any, place: LedgerLocation) -> None:
         self._source, self._place, self._position = source, place, 0
         self.closed = False
 

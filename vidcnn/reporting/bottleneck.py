@@ -17,7 +17,7 @@ from typing import Literal
 
 from vidcnn.video.stopwatch import StageTimes
 
-LimitKind = Literal["model", "decode", "source", "start", "mixed"]
+BottleneckKind = Literal["model", "decode", "source", "start", "mixed"]
 
 _BUSY = 0.85
 """A model that is busy for this share of the time limits the run: what is left goes into handing over."""
@@ -51,7 +51,7 @@ class RunFigures:
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bottleneck:
     """What limited a run.
 
     Attributes:
@@ -63,7 +63,7 @@ class Limits:
         more_cpus: About how many more processors would keep the GPUs busy; None where that is not the question.
     """
 
-    kind: LimitKind
+    kind: BottleneckKind
     text: str
     model_idle: float
     decoders_idle: float
@@ -115,7 +115,7 @@ class Meter:
         )
 
 
-def find_limits(figures: RunFigures) -> Limits | None:
+def find_bottleneck(figures: RunFigures) -> Bottleneck | None:
     """Say what limited a run.
 
     Returns:
@@ -133,29 +133,29 @@ def find_limits(figures: RunFigures) -> Limits | None:
             f"{figures.starting_seconds:.0f} of {figures.elapsed_seconds:.0f} s went into starting; "
             "a longer run is faster per clip"
         )
-        return Limits("start", f"start-bound: {text}", model_idle, decoders_idle)
+        return Bottleneck("start", f"start-bound: {text}", model_idle, decoders_idle)
     if figures.steady_seconds < _MIN_STEADY_SECONDS:
         return None
     who = "GPUs" if figures.uses_gpus else "the model"
     was = "were" if figures.uses_gpus else "was"
     if model_idle <= 1 - _BUSY:
         text = f"model-bound: {who} {was} busy {1 - model_idle:.0%} of the time; decoders waited {decoders_idle:.0%}"
-        return Limits("model", text, model_idle, decoders_idle)
+        return Bottleneck("model", text, model_idle, decoders_idle)
     idle = f"{who} idle {model_idle:.0%}"
     reading = _reading_share(times)
     if decoders_idle > 1 - _DECODERS_BUSY:
         text = f"mixed: {idle}, decoders idle {decoders_idle:.0%}; more videos at once would use them better"
-        return Limits("mixed", text, model_idle, decoders_idle)
+        return Bottleneck("mixed", text, model_idle, decoders_idle)
     if reading >= _READING:
         text = f"source-bound: decoders waited for reads {reading:.0%} of their time; {idle}"
-        return Limits("source", text, model_idle, decoders_idle)
+        return Bottleneck("source", text, model_idle, decoders_idle)
     if not figures.uses_gpus:
         text = f"decode-bound: {idle}; decoding had the processors; more of them make it faster"
-        return Limits("decode", text, model_idle, decoders_idle)
+        return Bottleneck("decode", text, model_idle, decoders_idle)
     more = more_cpus(times, figures.steady_seconds, figures.num_decoders)
     noun = "CPU" if more == 1 else "CPUs"
     text = f"decode-bound: {idle}; about {more:,} more {noun} would fill them"
-    return Limits("decode", text, model_idle, decoders_idle, more)
+    return Bottleneck("decode", text, model_idle, decoders_idle, more)
 
 
 def more_cpus(times: StageTimes, steady_seconds: float, num_decoders: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vidcnn.inference.runtime import Runtime
 from vidcnn.predictions import Summary
-from vidcnn.reporting.bottleneck import Limits
+from vidcnn.reporting.bottleneck import Bottleneck
 from vidcnn.reporting.estimating import Range
 
 
@@ -28,7 +28,7 @@ class InferReport:
         empty_sources: Folders of the source, among several, that hold no video.
         unused_columns: Columns of lists of the source that are not used.
         runtime: How the model ran; None where nothing was left to do.
-        limits: What limited this run; None where that cannot be told.
+        bottleneck: What limited this run; None where that cannot be told.
         notices: What the user was told of how it ran, in plain words.
     """
 
@@ -44,7 +44,7 @@ class InferReport:
     empty_sources: tuple[str, ...]
     unused_columns: dict[str, tuple[str, ...]]
     runtime: Runtime | None
-    limits: Limits | None = None
+    bottleneck: Bottleneck | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -91,7 +91,7 @@ class Estimate:
         seconds: Wall time that it takes on this machine or cluster, start included.
         num_machines: Machines that this takes.
         clips_per_second: How fast the sample was classified; None where it was too small to tell.
-        limits: What limits the run; None where that cannot be told.
+        bottleneck: What limits the run; None where that cannot be told.
     """
 
     num_videos: int
@@ -103,4 +103,4 @@ class Estimate:
     seconds: Range
     num_machines: int
     clips_per_second: float | None
-    limits: Limits | None
+    bottleneck: Bottleneck | None

@@ -32,7 +32,7 @@ from vidcnn.errors import Failure, describe_failure
 
 if TYPE_CHECKING:
     from vidcnn.predictions import Summary
-    from vidcnn.reporting.bottleneck import Limits
+    from vidcnn.reporting.bottleneck import Bottleneck
     from vidcnn.reporting.progress import RunProgress
 
 
@@ -48,7 +48,7 @@ class RunRecord:
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
-        limits: What limited the run; None where that cannot be told.
+        bottleneck: What limited the run; None where that cannot be told.
         notices: What the user was told of how it runs, in plain words.
     """
 
@@ -59,7 +59,7 @@ class RunRecord:
     progress: RunProgress | None = None
     settings: Mapping[str, Any] | None = None
     summary: Summary | None = None
-    limits: Limits | None = None
+    bottleneck: Bottleneck | None = None
     notices: list[str] = field(default_factory=list)
 
     def notice(self, text: str) -> None:
@@ -117,7 +117,7 @@ def report_values(
         "error_rows": dict(sorted(progress.errors.items())) if progress else {},
         "bad_videos": progress.num_bad_videos if progress else 0,
         "clips_per_second": None if speed is None else round(speed, 3),
-        "limited_by": record.limits and record.limits.text,
+        "limited_by": record.bottleneck and record.bottleneck.text,
         "precision": record.settings and record.settings["precision"],
         "compiled": record.settings and record.settings["compiled"],
         "notices": list(record.notices),

@@ -16,7 +16,7 @@ from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.storage.uris import public_location
 
 if TYPE_CHECKING:
-    from vidcnn.reporting.bottleneck import Limits
+    from vidcnn.reporting.bottleneck import Bottleneck
     from vidcnn.reporting.results import Estimate, InferReport, SourcePlan
 
 _NUM_SHOWN = 5
@@ -36,8 +36,8 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
             f"this run: {count(report.num_videos_done, 'video')}, {count(report.num_clips_done, 'clip')} "
             f"in {duration_text(report.elapsed_seconds)}{speed}"
         )
-        if report.limits:
-            lines.append(report.limits.text)
+        if report.bottleneck:
+            lines.append(report.bottleneck.text)
     elif report.undone:
         lines.append("this run: no video done")
     elif report.num_videos_waiting:
@@ -90,7 +90,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "ignored_files": report.ignored,
             "empty_sources": list(report.empty_sources),
             "unused_columns": {name: list(columns) for name, columns in report.unused_columns.items()},
-            "limits": limits_json(report.limits),
+            "limits": bottleneck_json(report.bottleneck),
             "precision": report.runtime and report.runtime.precision,
             "compiled": report.runtime and report.runtime.compiled,
             "notices": list(report.notices),
@@ -98,16 +98,16 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
     }
 
 
-def limits_json(limits: Limits | None) -> dict[str, Any] | None:
+def bottleneck_json(bottleneck: Bottleneck | None) -> dict[str, Any] | None:
     """Return what limited a run as JSON values; None where that cannot be told."""
-    if limits is None:
+    if bottleneck is None:
         return None
     return {
-        "kind": limits.kind,
-        "text": limits.text,
-        "model_idle": round(limits.model_idle, 3),
-        "decoders_idle": round(limits.decoders_idle, 3),
-        "more_cpus": limits.more_cpus,
+        "kind": bottleneck.kind,
+        "text": bottleneck.text,
+        "model_idle": round(bottleneck.model_idle, 3),
+        "decoders_idle": round(bottleneck.decoders_idle, 3),
+        "more_cpus": bottleneck.more_cpus,
     }
 
 
@@ -174,8 +174,8 @@ def estimate_text(estimate: Estimate) -> str:
     ]
     if estimate.num_machines > 1:
         lines.append(f"{seconds.best * estimate.num_machines / 3600:.1f} machine-hours")
-    if estimate.limits:
-        lines.append(estimate.limits.text)
+    if estimate.bottleneck:
+        lines.append(estimate.bottleneck.text)
     bad = f", {count(estimate.num_bad, 'bad video')} among them" if estimate.num_bad else ""
     lines.append(
         f"from {count(estimate.num_sampled, 'video')}{bad}; {count(estimate.num_clips_sampled, 'clip')} classified"
@@ -194,7 +194,7 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
         "machine_hours": {name: round(value * per_hour, 4) for name, value in estimate.seconds._asdict().items()},
         "machines": estimate.num_machines,
         "clips_per_second": estimate.clips_per_second and round(estimate.clips_per_second, 3),
-        "limits": limits_json(estimate.limits),
+        "limits": bottleneck_json(estimate.bottleneck),
         "sample": {
             "videos": estimate.num_sampled,
             "bad_videos": estimate.num_bad,

@@ -31,7 +31,7 @@ _SECONDS_PER_CLIP = 120.0
 _LOOK_SECONDS = 300.0
 
 
-class Piece(NamedTuple):
+class SegmentRows(NamedTuple):
     """What is loaded in one go.
 
     Attributes:
@@ -91,7 +91,7 @@ def _find_no_sample_each(data: Sequence[TrainingData]) -> Iterator[DataError | N
     yield from map(find_no_sample, data)
 
 
-def load_each(pieces: Sequence[Piece], data: TrainingData | None) -> Iterator[LoadedClips]:
+def load_each(pieces: Sequence[SegmentRows], data: TrainingData | None) -> Iterator[LoadedClips]:
     """Load pieces in a process of their own, which `vidcnn.video.cell` can kill.
 
     Args:
@@ -135,9 +135,9 @@ class CellLoader:
             StorageError: The storage fails again and again.
         """
         if len(samples) == 1:
-            return self._load(Piece("samples", samples))
+            return self._load(SegmentRows("samples", samples))
         try:
-            return retrying(lambda: self._load_once(Piece("samples", samples)), policy=self._policy)
+            return retrying(lambda: self._load_once(SegmentRows("samples", samples)), policy=self._policy)
         except CellError:
             return _joined([self.start_samples(samples[n : n + 1]) for n in range(len(samples))])
 
@@ -147,17 +147,17 @@ class CellLoader:
         Raises:
             StorageError: The storage fails again and again.
         """
-        return self._load(Piece("views", range(video, video + 1)))
+        return self._load(SegmentRows("views", range(video, video + 1)))
 
     def finish(self, started: LoadedClips) -> LoadedClips:
         """Return what was loaded."""
         return started
 
-    def _load(self, piece: Piece) -> LoadedClips:
+    def _load(self, piece: SegmentRows) -> LoadedClips:
         loaded = attempt(lambda: self._load_once(piece), self._policy)
         return self._failed(loaded) if isinstance(loaded, VideoError) else loaded
 
-    def _load_once(self, piece: Piece) -> LoadedClips:
+    def _load_once(self, piece: SegmentRows) -> LoadedClips:
         generation = self._cell.generation
         data = None if generation == self._known_to else self._data
         arguments: tuple[Any, ...] = (data,)
@@ -166,7 +166,7 @@ class CellLoader:
         loaded: LoadedClips = values[0]
         return loaded
 
-    def _allowed_seconds(self, piece: Piece) -> float:
+    def _allowed_seconds(self, piece: SegmentRows) -> float:
         num_clips = len(piece.numbers) if piece.kind == "samples" else self._data.num_val_clips
         return DEFAULT_TIMEOUT_SECONDS + _SECONDS_PER_CLIP * num_clips
 

@@ -32,7 +32,7 @@ from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import PlannedSegment, read_times
-from vidcnn.video.timeline import Timing
+from vidcnn.video.timeline import FrameMatching
 
 _MAX_CACHED_BYTES = 256 * 2**20
 """Videos of more are not kept as a whole: they would be decoded in one piece, in memory."""
@@ -92,7 +92,7 @@ class ClipReader:
         self._cache = cache
         self._num_uses = num_uses
         self._not_kept: set[SourceVideo] = set()
-        self._known = _Memory[SourceVideo, tuple[FrameTimes, Timing]]()
+        self._known = _Memory[SourceVideo, tuple[FrameTimes, FrameMatching]]()
         self._entries = _Memory[LabelledVideo, _Entry]()
 
     def load_samples(
@@ -174,7 +174,9 @@ class ClipReader:
             return [frames[np.searchsorted(numbers, clip)] for clip in segment.frames]
         return self._decode_file(video.video, segment, timing)
 
-    def _decode_file(self, video: SourceVideo, segment: Segment, timing: Timing) -> list[UInt8Array | VideoError]:
+    def _decode_file(
+        self, video: SourceVideo, segment: Segment, timing: FrameMatching
+    ) -> list[UInt8Array | VideoError]:
         settings = self._settings
         planned = PlannedSegment.of(video, timing, segment)
         request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, uncropped=True)
@@ -190,7 +192,7 @@ class ClipReader:
         return clips
 
     def _kept_frames(
-        self, video: LabelledVideo, times: FrameTimes, timing: Timing
+        self, video: LabelledVideo, times: FrameTimes, timing: FrameMatching
     ) -> tuple[npt.NDArray[np.int64], UInt8Array] | None:
         """Return all frames that clips of a video can take, and their numbers; None where they are not kept."""
         if self._cache is None or video.video in self._not_kept:
@@ -233,7 +235,7 @@ class ClipReader:
             return None
         return plan_clips_at(times, replace(step, num_frames=num_positions), [0.0], interval=_interval(video))
 
-    def _times(self, video: SourceVideo) -> tuple[FrameTimes, Timing]:
+    def _times(self, video: SourceVideo) -> tuple[FrameTimes, FrameMatching]:
         known = self._known.get(video)
         if known is None:
             with plain_errors():

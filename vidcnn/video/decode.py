@@ -22,7 +22,7 @@ from vidcnn.video.files import file_version
 from vidcnn.video.frame_folders import decode_images, folder_frames
 from vidcnn.video.pixels import FrameConverter
 from vidcnn.video.reader import SegmentReader
-from vidcnn.video.timeline import Timing
+from vidcnn.video.timeline import FrameMatching
 
 __all__ = ["DecodeRequest", "DecodedClip", "decode_segment"]
 
@@ -47,7 +47,7 @@ class DecodeRequest:
     location: str
     segment: Segment
     is_frame_folder: bool = False
-    timing: Timing = "pts"
+    timing: FrameMatching = "pts"
     preprocessing: Preprocessing | None = None
     exact: bool = False
     uncropped: bool = False

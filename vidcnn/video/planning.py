@@ -21,7 +21,7 @@ from vidcnn.video.cell_status import at
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import DecodeRequest
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
-from vidcnn.video.probe import Timing, probe_video
+from vidcnn.video.probe import FrameMatching, probe_video
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 500_000
@@ -46,11 +46,11 @@ class PlannedSegment:
     video: VideoKey
     location: str
     is_frame_folder: bool
-    timing: Timing
+    timing: FrameMatching
     segment: Segment
 
     @classmethod
-    def of(cls, video: SourceVideo, timing: Timing, segment: Segment) -> PlannedSegment:
+    def of(cls, video: SourceVideo, timing: FrameMatching, segment: Segment) -> PlannedSegment:
         """Put a segment together with its video."""
         return cls(video_key(video), video.location, video.is_frame_folder, timing, segment)
 
@@ -155,7 +155,7 @@ def plan_video(
     return [PlannedSegment.of(video, timing, segment) for segment in segments]
 
 
-def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tuple[FrameTimes, Timing]:
+def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tuple[FrameTimes, FrameMatching]:
     """Find out when a video's frames are shown.
 
     Raises:

@@ -23,9 +23,9 @@ from vidcnn.video.container import (
 from vidcnn.video.encryption import find_encryption, packet_encryption, reason_of
 from vidcnn.video.files import file_version, read_at
 from vidcnn.video.structure import is_animated_webp
-from vidcnn.video.timeline import Timing, read_timeline
+from vidcnn.video.timeline import FrameMatching, read_timeline
 
-__all__ = ["Timing", "VideoInfo", "probe_video"]
+__all__ = ["FrameMatching", "VideoInfo", "probe_video"]
 
 _MAX_PACKETS = 8
 """How many packets are tried for the first frame."""
@@ -49,7 +49,7 @@ class VideoInfo:
     """
 
     times: FrameTimes
-    timing: Timing
+    timing: FrameMatching
     width: int
     height: int
     rotation: int

@@ -28,7 +28,7 @@ from vidcnn.video.missing import entries_cut_off, has_index, with_lost_duration,
 from vidcnn.video.packets import frame_counter
 from vidcnn.video.structure import explain_cut
 
-Timing = Literal["pts", "order"]
+FrameMatching = Literal["pts", "order"]
 """How a decoded frame is matched to its place: by its presentation time, or by counting from the first keyframe."""
 
 INDEX_MIN_FRAMES = 2048
@@ -44,7 +44,7 @@ _MAX_TIME = 2**61
 """Times beyond this, in any unit, are nonsense, and would overflow in arithmetic."""
 
 
-def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, Timing]:
+def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMatching]:
     """Find out when each frame of a video is shown.
 
     Args:
@@ -226,7 +226,7 @@ def _without_start(times: FrameTimes, num_lost: int) -> FrameTimes:
     return FrameTimes(times.pts[num_lost:] - shift, times.end - shift, times.time_base, keyframes)
 
 
-def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, Timing]:
+def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, FrameMatching]:
     """Put frames in the order of presentation, or settle for counting them."""
     stream = video.stream
     rate = _nominal_rate(stream)

@@ -14,7 +14,7 @@ import pytest
 
 from vidcnn.errors import OutputBusyError, OutputError
 from vidcnn.storage.locks.file_lock import FileLock, look
-from vidcnn.storage.locks.heartbeat import Timing
+from vidcnn.storage.locks.heartbeat import LeaseTiming
 from vidcnn.storage.locks.holder import this_process
 
 HOLDER = """
@@ -23,10 +23,10 @@ from vidcnn.storage.locks.file_lock import FileLock
 lock = FileLock.acquire(sys.argv[1], 'out')
 {}
 """
-QUICK = Timing(renew_seconds=0.1, dead_seconds=2)
+QUICK = LeaseTiming(renew_seconds=0.1, dead_seconds=2)
 
 
-def acquire(directory: Path | str, timing: Timing = QUICK) -> FileLock:
+def acquire(directory: Path | str, timing: LeaseTiming = QUICK) -> FileLock:
     return FileLock.acquire(str(directory), "preds", timing)
 
 

@@ -22,13 +22,13 @@ from tests.predictions.cases import open_output, rows_of, segment
 from tests.s3 import Server
 from vidcnn.errors import OutputBusyError, OutputError
 from vidcnn.predictions.places import open_storage
-from vidcnn.storage.locks.heartbeat import USUAL, Timing
+from vidcnn.storage.locks.heartbeat import USUAL, LeaseTiming
 from vidcnn.storage.locks.holder import State, this_process
 from vidcnn.storage.locks.lease import Lease, look
 from vidcnn.storage.uris import open_filesystem
 
 DIRECTORY = "bkt/night/.preds.vidcnn"
-QUICK = Timing(renew_seconds=0.3, lost_seconds=60, dead_seconds=4, retry_seconds=0.05, num_attempts=100)
+QUICK = LeaseTiming(renew_seconds=0.3, lost_seconds=60, dead_seconds=4, retry_seconds=0.05, num_attempts=100)
 """Others are dead soon, and a busy machine makes nobody lose the lease."""
 STRICT = replace(QUICK, lost_seconds=1.5)
 
@@ -56,7 +56,7 @@ def storage(s3: Server) -> pafs.FileSystem:
     return open_filesystem(f"s3://bkt{s3.query}")[0]
 
 
-def acquire(storage: Any, timing: Timing = QUICK) -> Lease:
+def acquire(storage: Any, timing: LeaseTiming = QUICK) -> Lease:
     return Lease.acquire(storage, DIRECTORY, "preds", timing)
 
 
@@ -74,7 +74,7 @@ def put(storage: pafs.FileSystem, state: State, token: str = "theirs", **changed
 
 
 @contextmanager
-def process(s3: Server, timing: Timing) -> Iterator[subprocess.Popen[str]]:
+def process(s3: Server, timing: LeaseTiming) -> Iterator[subprocess.Popen[str]]:
     """Hold the lease in another process until it is lost."""
     line = [sys.executable, "-c", PROGRAM, f"s3://bkt{s3.query}", DIRECTORY, str(timing.lost_seconds)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment()) as started:

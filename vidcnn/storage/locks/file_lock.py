@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from vidcnn.errors import OutputBusyError, OutputError
 from vidcnn.storage.atomic import open_new
-from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, Timing
+from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, busy, decode, this_process
 
 _NAME = "lock"
@@ -41,7 +41,7 @@ class FileLock:
         timing: When its holder shows that it lives.
     """
 
-    def __init__(self, directory: str, out: str, file: int, timing: Timing) -> None:
+    def __init__(self, directory: str, out: str, file: int, timing: LeaseTiming) -> None:
         self._directory = directory
         self._path = os.path.join(directory, _NAME)
         self._out = out
@@ -53,7 +53,7 @@ class FileLock:
         self._heartbeat: Heartbeat | None = Heartbeat(self._touch, timing.renew_seconds)
 
     @classmethod
-    def acquire(cls, directory: str, out: str, timing: Timing = USUAL) -> FileLock:
+    def acquire(cls, directory: str, out: str, timing: LeaseTiming = USUAL) -> FileLock:
         """Create a directory and lock it, without waiting.
 
         Args:
@@ -136,7 +136,7 @@ class FileLock:
 _LOST = "what was committed stays; the same command continues"
 
 
-def look(directory: str, out: str, timing: Timing = USUAL) -> None:
+def look(directory: str, out: str, timing: LeaseTiming = USUAL) -> None:
     """See that nobody holds the lock of a directory, without taking it: as far as can be told, changing nothing.
 
     Args:
@@ -211,7 +211,7 @@ def _is_at(file: int, path: str) -> bool:
         return False
 
 
-def _check_elsewhere(file: int, directory: str, out: str, timing: Timing) -> None:
+def _check_elsewhere(file: int, directory: str, out: str, timing: LeaseTiming) -> None:
     """See that no process of another machine holds a lock that this machine's kernel does not know of.
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Timing:
+class LeaseTiming:
     """When a holder shows that it lives, and when it is taken for dead, in seconds.
 
     Attributes:
@@ -26,7 +26,7 @@ class Timing:
     num_attempts: int = 20
 
 
-USUAL = Timing()
+USUAL = LeaseTiming()
 
 
 class Heartbeat:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputBusyError, OutputError
-from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, Timing
+from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, State, busy, decode, this_process
 
 PREFIX = "lock-"
@@ -46,7 +46,7 @@ class Lease:
         timing: When holders show that they live, and when they are dead.
     """
 
-    def __init__(self, filesystem: pafs.FileSystem, directory: str, out: str, timing: Timing) -> None:
+    def __init__(self, filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming) -> None:
         self._filesystem = filesystem
         self._directory = directory
         self._out = out
@@ -59,7 +59,7 @@ class Lease:
         self._heartbeat: Heartbeat | None = None
 
     @classmethod
-    def acquire(cls, filesystem: pafs.FileSystem, directory: str, out: str, timing: Timing = USUAL) -> Lease:
+    def acquire(cls, filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming = USUAL) -> Lease:
         """Take the lease, without waiting for a holder.
 
         Args:
@@ -236,7 +236,7 @@ class Lease:
             self._filesystem.delete_file(path)
 
 
-def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: Timing = USUAL) -> None:
+def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming = USUAL) -> None:
     """See that nobody holds the lease, without taking it: as far as this machine's clock tells, changing nothing.
 
     Args:

@@ -1,4 +1,4 @@
-"""The board on which workers say how far they are and why they cannot go on, and the driver that they are to stop."""
+"""The actor to which workers report how far they are and why they cannot go on, and which tells them to stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vidcnn.training.state import RunState
 
 
 @ray.remote
-class Board:
+class StatusActor:
     """Where the first worker says how far the run is, any worker why it cannot go on, and the driver to stop.
 
     It holds nothing that a run cannot do without: if its process dies, Ray starts it again, empty.
@@ -46,21 +46,21 @@ class Board:
         await self._stop.wait()
 
 
-def open_board() -> Any:
-    """Put up a board on the node of this process: what takes the one takes the other.
+def start_status_actor() -> Any:
+    """Start the status actor on the node of this process: what takes the one takes the other.
 
-    On any other node, a board would be lost with that node although the run can go on without it.
+    On any other node, it would be lost with that node although the run can go on without it.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-    return Board.options(**options).remote()  # type: ignore[attr-defined]
+    return StatusActor.options(**options).remote()  # type: ignore[attr-defined]
 
 
 def is_told(stop: Any) -> bool:
     """Tell whether the driver wants a run to stop.
 
     Args:
-        stop: What `Board.wait_for_stop` returned: a board that was lost has told nothing.
+        stop: What `StatusActor.wait_for_stop` returned: an actor that was lost has said nothing.
     """
     if not ray.wait([stop], timeout=0)[0]:
         return False

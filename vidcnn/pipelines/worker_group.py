@@ -18,12 +18,12 @@ from ray.exceptions import RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from vidcnn.cluster import Machine, share_resources
+from vidcnn.cluster import Machine, plan_resources
 from vidcnn.errors import RunInterruptedError, VidcnnError
-from vidcnn.pipelines.board import open_board
 from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.loading import find_no_sample
-from vidcnn.pipelines.train_worker import Job, work
+from vidcnn.pipelines.status_actor import start_status_actor
+from vidcnn.pipelines.train_worker import WorkerConfig, work
 from vidcnn.reporting.progress import ProgressDisplay
 from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.plan import TrainingPlan
@@ -45,7 +45,7 @@ _STOP_SECONDS = 10.0
 """Time that workers have to save a run that is interrupted."""
 
 
-class Crew:
+class WorkerGroup:
     """The workers of a run, as the driver sees them.
 
     Args:
@@ -67,20 +67,20 @@ class Crew:
         self.state: RunState | None = None
         self.first_step = 0
         self._num_workers, self._device, self._newest_step = num_workers, device, newest_step
-        shares = share_resources(
+        resources = plan_resources(
             machine, use_gpus=device == "cuda", actors=(num_workers, num_workers), num_decoders=plan.spec.decoders
         )
-        self._worker_cpus = shares.actor_cpus
-        self._board = open_board()
+        self._worker_cpus = resources.actor_cpus
+        self._status_actor = start_status_actor()
         self._data = ray.put(plan.data)
         self._looking = ray.remote(find_no_sample).options(num_cpus=0, max_retries=1).remote(self._data)
-        self._job = Job(
+        self._job = WorkerConfig(
             bundle=[ray.put(plan.bundle)],
             data=[self._data],
             recipe=plan.recipe,
             run=plan.run,
-            shares=shares,
-            board=self._board,
+            resources=resources,
+            status_actor=self._status_actor,
         )
         self._storage, root = open_filesystem(plan.run.mirror or str(plan.run.directory))
         self._records = f"{root}/{_RAY_DIRECTORY}"
@@ -130,9 +130,9 @@ class Crew:
             if time.monotonic() - checked > _CHECK_SECONDS:
                 check()
                 checked = time.monotonic()
-            self._read_board()
+            self._read_status()
             display.update()
-        failure = self._read_board()
+        failure = self._read_status()
         self._remove_records()
         if failure is not None:
             raise failure
@@ -172,9 +172,9 @@ class Crew:
         deadline = time.monotonic() + _STOP_SECONDS
         is_over = fitting is None
         while fitting is not None and not is_over:
-            self._board.stop.remote()  # again each time: a board that was lost begins anew
+            self._status_actor.stop.remote()  # again each time: one that was lost begins anew
             is_over = fitting.ended.wait(_POLL_SECONDS) or time.monotonic() > deadline
-            self._read_board()
+            self._read_status()
             if self.state is None:
                 break  # they have not begun, and have nothing to save
             if self.state.phase in ("stopped", "done"):
@@ -185,11 +185,11 @@ class Crew:
         with suppress(OSError):
             self._storage.delete_dir(self._records)
 
-    def _read_board(self) -> VidcnnError | None:
+    def _read_status(self) -> VidcnnError | None:
         """Take in how far the workers are, and return why they cannot go on."""
         state: RunState | None
         failure: VidcnnError | None
-        state, failure = ray.get(self._board.read.remote())
+        state, failure = ray.get(self._status_actor.read.remote())
         if self.state is None and state is not None:
             self.first_step = state.first_step
         self.state = state or self.state

@@ -1,4 +1,4 @@
-"""Puts up boards on a cluster of several nodes, and says on which node each is.
+"""Puts up actors on a cluster of several nodes, and says on which node each is.
 
 It is a process of its own, so that a test's own Ray stays apart.
 """
@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 NUM_NODES = 3
-NUM_BOARDS = 6
+NUM_ACTORS = 6
 
 
 def _serve() -> None:
@@ -19,7 +19,7 @@ def _serve() -> None:
     import ray
     from ray.cluster_utils import Cluster
 
-    from vidcnn.pipelines.board import open_board
+    from vidcnn.pipelines.status_actor import start_status_actor
 
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "dashboard_agent_listen_port": 0}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
@@ -28,9 +28,9 @@ def _serve() -> None:
     cluster.wait_for_nodes()
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        boards = [open_board() for _ in range(NUM_BOARDS)]
-        nodes = ray.get([board.__ray_call__.remote(_node) for board in boards])
-        print(json.dumps({"driver": ray.get_runtime_context().get_node_id(), "boards": nodes}), file=answers)
+        actors = [start_status_actor() for _ in range(NUM_ACTORS)]
+        nodes = ray.get([status_actor.__ray_call__.remote(_node) for status_actor in actors])
+        print(json.dumps({"driver": ray.get_runtime_context().get_node_id(), "actors": nodes}), file=answers)
     finally:
         ray.shutdown()
         cluster.shutdown()

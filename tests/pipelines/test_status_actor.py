@@ -12,10 +12,10 @@ import pytest
 import ray
 
 from tests.commands import PROJECT, environment
-from tests.pipelines.boards import NUM_BOARDS
+from tests.pipelines.status_actors import NUM_BOARDS
 from vidcnn.cluster.embedded import local_ray
 from vidcnn.errors import DataError
-from vidcnn.pipelines.board import is_told, open_board
+from vidcnn.pipelines.status_actor import is_told, start_status_actor
 from vidcnn.training.state import RunState
 
 pytestmark = pytest.mark.ray
@@ -25,17 +25,17 @@ PATIENCE_SECONDS = 300
 
 def test_a_board_whose_process_is_killed_comes_back_empty_and_has_told_nobody_to_stop() -> None:
     with local_ray(num_gpus=0):
-        board = open_board()
-        stop = board.wait_for_stop.remote()
+        status_actor = start_status_actor()
+        stop = status_actor.wait_for_stop.remote()
         state, failure = RunState(step=3, seconds=1.0, first_step=0), DataError("no", "videos")
-        ray.get([board.post.remote(state), board.fail.remote(failure)])
-        found, told = ray.get(board.read.remote())
+        ray.get([status_actor.post.remote(state), status_actor.fail.remote(failure)])
+        found, told = ray.get(status_actor.read.remote())
         assert (found, str(told)) == (state, str(failure))
-        process = ray.get(board.__ray_call__.remote(_process))
+        process = ray.get(status_actor.__ray_call__.remote(_process))
         os.kill(process, signal.SIGKILL)
-        assert ray.get(board.read.remote(), timeout=PATIENCE_SECONDS) == (None, None)
+        assert ray.get(status_actor.read.remote(), timeout=PATIENCE_SECONDS) == (None, None)
         assert not is_told(stop)
-        board.stop.remote()
+        status_actor.stop.remote()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_told(stop):
             assert time.monotonic() < deadline
@@ -45,7 +45,7 @@ def test_a_board_whose_process_is_killed_comes_back_empty_and_has_told_nobody_to
 @pytest.mark.slow
 def test_a_board_is_on_the_node_of_the_driver() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "tests.pipelines.boards"],
+        [sys.executable, "-m", "tests.pipelines.status_actors"],
         cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

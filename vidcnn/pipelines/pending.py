@@ -31,7 +31,7 @@ _PACKED_VIDEOS = 16_384
 
 
 @dataclass(frozen=True)
-class Todo:
+class Pending:
     """What is left to do of a source.
 
     Attributes:
@@ -51,7 +51,7 @@ class Todo:
     sample: tuple[SourceVideo, ...]
 
 
-def list_todo(listing: Listing, output: Output, limit: int | None, settle_seconds: float) -> Todo:
+def list_pending(listing: Listing, output: Output, limit: int | None, settle_seconds: float) -> Pending:
     """List the source, and leave out what is done, and what was written within the last `settle_seconds`."""
     packed = [video_table([])]
     left: list[bytes] = []  # not in a table yet
@@ -79,12 +79,14 @@ def list_todo(listing: Listing, output: Output, limit: int | None, settle_second
             packed.append(video_table(left))
             left = []
     blocks = _cut(pa.concat_tables([*packed, video_table(left)]))
-    return Todo(blocks, num_listed, num_waiting, num_videos, size_bytes, (*sample, *(video for *_, video in largest)))
+    return Pending(
+        blocks, num_listed, num_waiting, num_videos, size_bytes, (*sample, *(video for *_, video in largest))
+    )
 
 
-def not_done(todo: Todo, output: Output) -> list[SourceVideo]:
+def not_done(pending: Pending, output: Output) -> list[SourceVideo]:
     """Return the videos that should be committed by now, and are not."""
-    return [video for table in todo.videos for video in unpack_videos(table) if not output.is_done(video_key(video))]
+    return [video for table in pending.videos for video in unpack_videos(table) if not output.is_done(video_key(video))]
 
 
 def tables_apart(videos: list[SourceVideo], output: Output) -> list[pa.Table]:

@@ -89,8 +89,8 @@ def test_workers_that_die_more_often_than_may_be_in_a_row_do_not_end_a_run_that_
             killed.add(worker)
             num_kills += 1
             if num_kills == 2:
-                (board,) = processes(process, "Board")
-                os.kill(board, signal.SIGKILL)
+                (status_actor,) = processes(process, "StatusActor")
+                os.kill(status_actor, signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, stderr
     assert f"trained {num_steps:,} steps" in stdout

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vidcnn.pipelines import todo
+from vidcnn.pipelines import pending
 from vidcnn.pipelines.stages import unpack_videos
 from vidcnn.sources import SourceVideo
 
@@ -18,12 +18,12 @@ def videos(number: int) -> list[SourceVideo]:
 def test_every_video_that_is_left_is_in_one_table_and_tables_stay_few(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(todo, "_PACKED_VIDEOS", 10)
-    monkeypatch.setattr(todo, "_MAX_BLOCK_VIDEOS", 16)
-    monkeypatch.setattr(todo, "_MAX_BLOCKS", 100)
+    monkeypatch.setattr(pending, "_PACKED_VIDEOS", 10)
+    monkeypatch.setattr(pending, "_MAX_BLOCK_VIDEOS", 16)
+    monkeypatch.setattr(pending, "_MAX_BLOCKS", 100)
     output: Any = SimpleNamespace(is_done=lambda key: key.name.startswith("1"), partly_done=lambda key: None)
     listing: Any = videos(number)
-    found = todo.list_todo(listing, output, None, 0.0)
+    found = pending.list_pending(listing, output, None, 0.0)
     left = [video for video in videos(number) if not video.name.startswith("1")]
     assert [video for table in found.videos for video in unpack_videos(table)] == left
     assert (found.num_listed, found.num_videos) == (number, len(left))

@@ -24,8 +24,8 @@ import av
 import cv2
 import numpy as np
 
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.probe import probe_video
 

@@ -158,9 +158,9 @@ def decode_rate(source: Path, arguments: argparse.Namespace) -> float:
 
 def decode_alone(job: tuple[str, str, float, int]) -> float:
     """Decode videos over and over in this process."""
-    from vidcnn.clips.segments import ClipSpec
     from vidcnn.config import InferSpec
     from vidcnn.models.registry import architecture
+    from vidcnn.sampling.segments import ClipSpec
     from vidcnn.sources import Listing
     from vidcnn.video.batching import DecodeSettings, decode_unit
     from vidcnn.video.planning import PlanSettings, plan_video

@@ -29,7 +29,7 @@ MARKER = "VIDCNN_BENCHMARK_MARKER"
 def plans(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once: int) -> Iterator[list[Plan]]:
     """Plan as if every video were ten seconds long, without opening any."""
     import vidcnn.video.planning
-    from vidcnn.clips.segments import FrameTimes
+    from vidcnn.sampling.segments import FrameTimes
 
     times = FrameTimes(np.arange(250, dtype=np.int64), 250, Fraction(1, 25), np.arange(0, 250, 50, dtype=np.int64))
     vidcnn.video.planning.read_times = lambda *_, **__: (times, "pts")

@@ -12,8 +12,8 @@ import pytest
 from tests.pipelines.crashing import faulty_batches
 from tests.video.decoding import WHOLE_FRAME
 from tests.videos import write_video
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import ERROR_KINDS, VideoError
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing
 from vidcnn.video.attempts import decode_in_cell, plan_in_cell
 from vidcnn.video.batching import DecodeSettings

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from vidcnn.clips.segments import Sampling
 from vidcnn.config.base import (
     Spec,
     as_text,
@@ -17,6 +16,7 @@ from vidcnn.config.base import (
     override_sampling,
     positive,
 )
+from vidcnn.sampling.segments import Sampling
 
 
 class Example(Spec):

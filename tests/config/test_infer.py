@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.config.base import read_spec
 from vidcnn.errors import UsageError
+from vidcnn.sampling.segments import ClipSpec, Sampling
 
 
 def spec(**values: object) -> InferSpec:

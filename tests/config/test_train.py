@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from vidcnn.clips.segments import Sampling
 from vidcnn.config import EvaluateSpec, Spec, TrainSpec
 from vidcnn.config.base import read_spec
 from vidcnn.config.train import parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
+from vidcnn.sampling.segments import Sampling
 
 
 @pytest.mark.parametrize(

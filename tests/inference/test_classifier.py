@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vidcnn.clips.segments import Sampling
 from vidcnn.errors import ModelError
 from vidcnn.inference.classifier import Classifier, compiling_pays, default_batch_size
 from vidcnn.inference.network import Precision
 from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
+from vidcnn.sampling.segments import Sampling
 
 Clips = NDArray[np.uint8]
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone, score_rows, video_without_plan
 from vidcnn.predictions import prediction_schema
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.sources.keys import VideoKey
 from vidcnn.video.batching import ClipBatch, ClipRef
 from vidcnn.video.planning import PlannedSegment

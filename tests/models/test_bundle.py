@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from vidcnn import __version__
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import Sampling
 from vidcnn.errors import BundleError
 from vidcnn.models.bundle import Bundle, Provenance, read_shapes
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import Sampling
 
 WEIGHTS = save({"classifier.weight": torch.ones(2, 5), "classifier.bias": torch.zeros(2)})
 

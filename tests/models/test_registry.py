@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import Sampling
 from vidcnn.errors import ModelError
 from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import Sampling
 
 TORCHVISION = [entry for entry in ARCHITECTURES.values() if entry.weights]
 

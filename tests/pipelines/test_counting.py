@@ -10,14 +10,14 @@ import pytest
 import ray
 from ray.exceptions import RayTaskError
 
-from vidcnn.clips.grid import Sampling
-from vidcnn.clips.segments import ClipSpec
 from vidcnn.cluster import Machine, plan_resources
 from vidcnn.errors import SourceError, VidcnnError
 from vidcnn.pipelines import counting
 from vidcnn.pipelines.counting import count_source, estimate_clips
 from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.stages import PlanCounts, pack_video, unpack_videos, video_table
+from vidcnn.sampling.grid import Sampling
+from vidcnn.sampling.segments import ClipSpec
 from vidcnn.sources import SourceVideo
 from vidcnn.video.planning import PlanSettings
 

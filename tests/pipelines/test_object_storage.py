@@ -10,10 +10,10 @@ import pytest
 
 from tests.s3 import Server
 from tests.videos import number_of, write_video
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import VideoError
 from vidcnn.predictions import Output, error_rows, prediction_schema
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import open_filesystem
 from vidcnn.video.batching import DecodeSettings, decode_unit

@@ -14,12 +14,12 @@ import pytest
 from tests.pipelines import crashing
 from tests.video.decoding import WHOLE_FRAME
 from tests.videos import number_of, write_video
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import InternalError, ModelError
 from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone
 from vidcnn.pipelines import stages
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips, pack_video, video_table
 from vidcnn.predictions import prediction_schema
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.keys import VideoKey
 from vidcnn.video.batching import DecodeSettings

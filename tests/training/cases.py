@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips.segments import Sampling
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
+from vidcnn.sampling.segments import Sampling
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.recipe import Recipe
 

@@ -10,9 +10,9 @@ from typing import Any
 from tests.training.cases import NUM_CLASSES, recipe, tiny_bundle
 from tests.videos import write_video
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import Sampling
 from vidcnn.models.bundle import Bundle
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import Sampling
 from vidcnn.sources import SourceVideo
 from vidcnn.training.augment import Augmentation, FlipRule
 from vidcnn.training.clips import ClipSettings

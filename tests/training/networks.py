@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidcnn.clips.segments import Sampling
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import make_bundle
+from vidcnn.sampling.segments import Sampling
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.loop import Trainer
 from vidcnn.training.recipe import Recipe

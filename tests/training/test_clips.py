@@ -13,8 +13,8 @@ import pytest
 from tests.training.footage import FULL_SIZE, broken, clip_settings, film, labelled
 from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import ClipSpec, Sampling
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.training import clips as module
 from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.training.footage import broken, clip_settings, film, training_data
-from vidcnn.clips.segments import Sampling
+from vidcnn.sampling.segments import Sampling
 from vidcnn.training import first_samples as module
 from vidcnn.training.first_samples import find_no_sample
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from vidcnn.annotations import Annotations, LabelledVideo
-from vidcnn.clips.segments import Sampling
 from vidcnn.config import TrainSpec
 from vidcnn.errors import ModelError, UsageError, VidcnnError
 from vidcnn.models.resolve import make_bundle
+from vidcnn.sampling.segments import Sampling
 from vidcnn.sources import SourceVideo
 from vidcnn.training.data import read_data
 from vidcnn.training.mixing import Mixing

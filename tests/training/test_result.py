@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.training.cases import batch, recipe, share, tiny_bundle
-from vidcnn.clips.segments import Sampling
 from vidcnn.inference.classifier import Classifier
 from vidcnn.models.bundle import Bundle
+from vidcnn.sampling.segments import Sampling
 from vidcnn.training.batch import Worker
 from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.loop import Trainer

@@ -10,9 +10,9 @@ import pytest
 from tests.training.footage import FULL_SIZE, broken, film
 from tests.videos import number_of
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import VideoError
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.training.views import ViewSettings, load_views, three_crops
 from vidcnn.video.planning import PlanSettings
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tests.videos import number_of
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import ClipSpec, Sampling, Segment, plan_segments
 from vidcnn.errors import ErrorKind, VideoError
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import ClipSpec, Sampling, Segment, plan_segments
 from vidcnn.video.decode import DecodedClip, DecodeRequest, decode_segment
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.probe import VideoInfo, probe_video

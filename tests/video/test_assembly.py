@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 
-from tests.clips.test_segments import frame_times, specs
-from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_segments
+from tests.sampling.test_segments import frame_times, specs
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_segments
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 

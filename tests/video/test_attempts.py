@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clips.test_segments import constant_rate
 from tests.inference.test_scoring import Scores
+from tests.sampling.test_segments import constant_rate
 from tests.video.decoding import WHOLE_FRAME
-from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.inference.collector import SegmentCollector
 from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone, score_rows
 from vidcnn.predictions import prediction_schema
+from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey
 from vidcnn.storage.retrying import RetryPolicy

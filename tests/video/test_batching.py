@@ -8,7 +8,7 @@ import pytest
 from tests.video.decoding import WHOLE_FRAME
 from tests.video.test_frame_folders import write_folder
 from tests.videos import number_of, write_video
-from vidcnn.clips.segments import ClipSpec, Sampling
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing
 from vidcnn.video.batching import ClipBatch, DecodeSettings, clips_per_task, decode_unit
 from vidcnn.video.planning import PlannedSegment, PlanSettings, plan_video

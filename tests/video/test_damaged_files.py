@@ -15,8 +15,8 @@ import pytest
 from tests.video.decoding import decode_clips, frame_numbers, plan
 from tests.video.test_decode import WITH_B, X264, X265
 from tests.videos import number_of, write_video
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import ERROR_KINDS, VideoError
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.video.pixels import UInt8Array
 
 NUM_FRAMES = 60

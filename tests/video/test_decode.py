@@ -24,8 +24,8 @@ from tests.video.decoding import (
 )
 from tests.video.interlaced import write_fields
 from tests.videos import number_of, numbered_frame, write_video
-from vidcnn.clips.segments import ClipSpec, Sampling, Segment
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import ClipSpec, Sampling, Segment
 from vidcnn.video import decode
 from vidcnn.video.decode import DecodeRequest, decode_segment
 

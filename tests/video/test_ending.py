@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.video.decoding import frame_numbers
 from tests.video.test_decode import X264
 from tests.videos import write_video
-from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
+from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.video.container import open_video
 from vidcnn.video.ending import DeclaredEnd, declared_end, end_of_last
 from vidcnn.video.probe import probe_video

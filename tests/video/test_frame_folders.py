@@ -8,8 +8,8 @@ import pytest
 
 from tests.video.decoding import in_order
 from tests.videos import number_of, numbered_frame
-from vidcnn.clips.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
 from vidcnn.video.container import MAX_PIXELS
 from vidcnn.video.decode import DecodedClip, DecodeRequest, decode_segment
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times

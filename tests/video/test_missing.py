@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.videos import write_video
-from vidcnn.clips.grid import FrameTimes
+from vidcnn.sampling.grid import FrameTimes
 from vidcnn.video.missing import entries_cut_off, has_index, with_lost_entries
 from vidcnn.video.probe import probe_video
 

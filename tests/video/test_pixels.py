@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.video.decoding import PREPROCESSING, mean_difference
-from vidcnn.clips.preprocessing import Interpolation, Preprocessing, resize_and_crop
+from vidcnn.sampling.preprocessing import Interpolation, Preprocessing, resize_and_crop
 from vidcnn.video import pixels
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clips.test_segments import constant_rate, frame_times
+from tests.sampling.test_segments import constant_rate, frame_times
 from tests.video.test_frame_folders import write_folder
 from tests.videos import write_video
-from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.errors import InternalError, StorageError, VideoError
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.keys import VideoKey
 from vidcnn.video import planning

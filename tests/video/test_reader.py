@@ -15,7 +15,7 @@ import pytest
 from tests.video.decoding import PREPROCESSING, frame_numbers, in_order, numbers_in, plan, shown_numbers
 from tests.video.test_decode import OPEN, X264
 from tests.videos import write_video
-from vidcnn.clips.segments import ClipSpec, Sampling, Segment
+from vidcnn.sampling.segments import ClipSpec, Sampling, Segment
 from vidcnn.video import reader
 from vidcnn.video.decode import DecodeRequest, decode_segment
 from vidcnn.video.pixels import FrameConverter

@@ -11,8 +11,8 @@ import pytest
 
 from tests.video.decoding import ONE_BY_ONE, decode_clips, plan
 from tests.videos import decode_all
-from vidcnn.clips.segments import ClipSpec, Sampling
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.video.probe import VideoInfo, probe_video
 
 pytestmark = pytest.mark.real

@@ -13,8 +13,8 @@ import pytest
 from tests.video.decoding import frame_numbers
 from tests.video.test_decode import OPEN, UNEVEN, WITH_B, X264
 from tests.videos import decode_all, number_of, write_video
-from vidcnn.clips.segments import FrameTimes
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import FrameTimes
 from vidcnn.video import timeline
 from vidcnn.video.container import open_video
 from vidcnn.video.probe import probe_video

@@ -10,7 +10,7 @@ from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins
 
 if TYPE_CHECKING:
-    from vidcnn.clips.segments import Sampling
+    from vidcnn.sampling.segments import Sampling
 
 Precision = Literal["auto", "bf16", "fp32", "exact"]
 Switch = Literal["auto", "on", "off"]
@@ -101,7 +101,7 @@ def override_sampling(own: Sampling, num_frames: int | None, stride: int | None,
     Raises:
         ValueError: The values do not fit together.
     """
-    from vidcnn.clips.segments import Sampling
+    from vidcnn.sampling.segments import Sampling
 
     if stride is None and fps is None:
         stride, fps = own.stride, own.fps

@@ -23,7 +23,7 @@ from vidcnn.config.base import (
 from vidcnn.errors import ALL_KINDS, ERROR_KINDS
 
 if TYPE_CHECKING:
-    from vidcnn.clips.segments import ClipSpec, Sampling
+    from vidcnn.sampling.segments import ClipSpec, Sampling
 
 
 class InferSpec(Spec):
@@ -180,7 +180,7 @@ class InferSpec(Spec):
         Raises:
             ValueError: The values do not fit together.
         """
-        from vidcnn.clips.segments import ClipSpec
+        from vidcnn.sampling.segments import ClipSpec
 
         return ClipSpec(
             override_sampling(sampling, self.num_frames, self.stride, self.fps),

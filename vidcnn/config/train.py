@@ -21,7 +21,7 @@ from vidcnn.config.base import (
 )
 
 if TYPE_CHECKING:
-    from vidcnn.clips.segments import Sampling
+    from vidcnn.sampling.segments import Sampling
 
 
 def parse_range(text: str) -> tuple[float, float]:

@@ -25,13 +25,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcnn.clips.preprocessing import resize_and_crop_tensor
 from vidcnn.errors import BundleError, CompileError, ModelError
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.models.table import count_multiply_adds
+from vidcnn.sampling.preprocessing import resize_and_crop_tensor
 
 CPU_BATCH_SIZE = 2
 """Clips in a batch on the CPU: of 1, 2, 4 and 8 the smallest that is as fast as any, in bfloat16 as in float32.

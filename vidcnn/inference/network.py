@@ -19,11 +19,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vidcnn.clips.preprocessing import Preprocessing
 from vidcnn.errors import ModelError
 from vidcnn.models.build import build_model, split_head
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
+from vidcnn.sampling.preprocessing import Preprocessing
 
 Precision = Literal["exact", "fp32", "bf16"]
 

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn import __version__
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import Sampling
 from vidcnn.errors import BundleError, VidcnnError
 from vidcnn.models.registry import architecture
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import Sampling
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, public_values
 
 FORMAT_VERSION = 1

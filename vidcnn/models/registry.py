@@ -11,9 +11,9 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import Sampling
 from vidcnn.errors import ModelError
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import Sampling
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from ray.data._internal.execution.operators import map_operator
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from vidcnn.clips.segments import MAX_SEGMENT_FRAMES
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import VidcnnError, is_debugging
 from vidcnn.inference.scoring import News, RowFormat
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
 from vidcnn.reporting.bottleneck import Meter
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.video.batching import DecodeSettings
 from vidcnn.video.planning import PlannedSegment, PlanSettings
 

@@ -15,7 +15,6 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from vidcnn.annotations import Annotations, LabelledVideo, Split, read_annotations
-from vidcnn.clips.segments import ClipSpec
 from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
@@ -25,6 +24,7 @@ from vidcnn.models.registry import architecture
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.processes import lower_priority
 from vidcnn.reporting.progress import ProgressDisplay
+from vidcnn.sampling.segments import ClipSpec
 from vidcnn.storage.uris import public_location
 from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.data import split_settings

@@ -17,7 +17,6 @@ from typing import Any
 
 import ray
 
-from vidcnn.clips.segments import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import UsageError
@@ -33,6 +32,7 @@ from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.places import OutputStorage
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
 from vidcnn.video.batching import DecodeSettings, clips_per_task

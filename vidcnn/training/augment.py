@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidcnn.clips.preprocessing import Interpolation
+from vidcnn.sampling.preprocessing import Interpolation
 
 if TYPE_CHECKING:
     from torch import Tensor

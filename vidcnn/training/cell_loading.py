@@ -31,7 +31,7 @@ _SECONDS_PER_CLIP = 120.0
 _LOOK_SECONDS = 300.0
 
 
-class SegmentRows(NamedTuple):
+class LoadRequest(NamedTuple):
     """What is loaded in one go.
 
     Attributes:
@@ -91,23 +91,23 @@ def _find_no_sample_each(data: Sequence[TrainingData]) -> Iterator[DataError | N
     yield from map(find_no_sample, data)
 
 
-def load_each(pieces: Sequence[SegmentRows], data: TrainingData | None) -> Iterator[LoadedClips]:
-    """Load pieces in a process of their own, which `vidcnn.video.cell` can kill.
+def load_each(requests: Sequence[LoadRequest], data: TrainingData | None) -> Iterator[LoadedClips]:
+    """Load requests in a process of their own, which `vidcnn.video.cell` can kill.
 
     Args:
-        pieces: What to load.
+        requests: What to load.
         data: The videos; None takes those of the call before.
     """
     global _loader
     if data is not None:
         _loader = DirectLoader(data)
     assert _loader is not None
-    for position, piece in enumerate(pieces):
+    for position, request in enumerate(requests):
         at(position)
-        if piece.kind == "samples":
-            yield _loader.start_samples(piece.numbers)
+        if request.kind == "samples":
+            yield _loader.start_samples(request.numbers)
         else:
-            yield _loader.start_views(piece.numbers[0])
+            yield _loader.start_views(request.numbers[0])
 
 
 _loader: DirectLoader | None = None
@@ -135,9 +135,9 @@ class CellLoader:
             StorageError: The storage fails again and again.
         """
         if len(samples) == 1:
-            return self._load(SegmentRows("samples", samples))
+            return self._load(LoadRequest("samples", samples))
         try:
-            return retrying(lambda: self._load_once(SegmentRows("samples", samples)), policy=self._policy)
+            return retrying(lambda: self._load_once(LoadRequest("samples", samples)), policy=self._policy)
         except CellError:
             return _joined([self.start_samples(samples[n : n + 1]) for n in range(len(samples))])
 
@@ -147,27 +147,27 @@ class CellLoader:
         Raises:
             StorageError: The storage fails again and again.
         """
-        return self._load(SegmentRows("views", range(video, video + 1)))
+        return self._load(LoadRequest("views", range(video, video + 1)))
 
     def finish(self, started: LoadedClips) -> LoadedClips:
         """Return what was loaded."""
         return started
 
-    def _load(self, piece: SegmentRows) -> LoadedClips:
-        loaded = attempt(lambda: self._load_once(piece), self._policy)
+    def _load(self, request: LoadRequest) -> LoadedClips:
+        loaded = attempt(lambda: self._load_once(request), self._policy)
         return self._failed(loaded) if isinstance(loaded, VideoError) else loaded
 
-    def _load_once(self, piece: SegmentRows) -> LoadedClips:
+    def _load_once(self, request: LoadRequest) -> LoadedClips:
         generation = self._cell.generation
         data = None if generation == self._known_to else self._data
         arguments: tuple[Any, ...] = (data,)
-        values = list(self._cell.run(load_each, [piece], *arguments, seconds=self._allowed_seconds))
+        values = list(self._cell.run(load_each, [request], *arguments, seconds=self._allowed_seconds))
         self._known_to = generation
         loaded: LoadedClips = values[0]
         return loaded
 
-    def _allowed_seconds(self, piece: SegmentRows) -> float:
-        num_clips = len(piece.numbers) if piece.kind == "samples" else self._data.num_val_clips
+    def _allowed_seconds(self, request: LoadRequest) -> float:
+        num_clips = len(request.numbers) if request.kind == "samples" else self._data.num_val_clips
         return DEFAULT_TIMEOUT_SECONDS + _SECONDS_PER_CLIP * num_clips
 
     def _failed(self, error: VideoError) -> LoadedClips:

@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips.grid import Grid
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
 from vidcnn.errors import StorageError, VideoError
+from vidcnn.sampling.grid import Grid
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache

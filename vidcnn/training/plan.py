@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidcnn.annotations import Annotations, LabelledVideo
-from vidcnn.clips.preprocessing import Preprocessing
 from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
 from vidcnn.models.build import build_network
 from vidcnn.models.bundle import Bundle, Provenance
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
+from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.storage.uris import is_remote
 from vidcnn.training.augment import Augmentation
 from vidcnn.training.clips import ClipSettings

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.clips.preprocessing import Preprocessing
 from vidcnn.errors import StorageError, VideoError
+from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import PlanSettings, plan_video

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips.segments import Segment
 from vidcnn.errors import StorageError, VideoError
+from vidcnn.sampling.segments import Segment
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 
 

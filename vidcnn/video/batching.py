@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidcnn.clips.preprocessing import Preprocessing
 from vidcnn.errors import InternalError, StorageError, VideoError
+from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
 from vidcnn.video.decode import decode_segment

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import Segment
 from vidcnn.errors import StorageError, VideoError
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import Segment
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.container import MAX_PIXELS, open_video, plain_errors
 from vidcnn.video.files import file_version

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidcnn.clips.grid import IntArray
+from vidcnn.sampling.grid import IntArray
 from vidcnn.video.container import OpenVideo
 
 _UNDECLARED = ("mpegts", "mpeg", "nut")

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips.segments import FrameTimes
 from vidcnn.errors import StorageError, VideoError
+from vidcnn.sampling.segments import FrameTimes
 from vidcnn.sources.names import media_kind, numbered_frames
 from vidcnn.storage.faults import video_fault
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.clips.grid import FrameTimes, IntArray
+from vidcnn.sampling.grid import FrameTimes, IntArray
 from vidcnn.video.container import OpenVideo
 from vidcnn.video.files import read_at
 from vidcnn.video.structure import declared_size

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidcnn.clips.preprocessing import Preprocessing, resize_and_crop
+from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
 from vidcnn.video.side_data import display_matrix
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from vidcnn.clips.preprocessing import Preprocessing
-from vidcnn.clips.segments import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan_segments
 from vidcnn.errors import InternalError, StorageError, VideoError
+from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import SegmentKey, VideoKey, video_text
 from vidcnn.video.cell_status import at

@@ -11,8 +11,8 @@ from itertools import islice
 
 import av.error
 
-from vidcnn.clips.segments import FrameTimes
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import FrameTimes
 from vidcnn.video.container import (
     MAX_PIXELS,
     OpenVideo,

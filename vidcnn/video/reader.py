@@ -15,8 +15,8 @@ from typing import Any, Literal
 import av.error
 import av.logging
 
-from vidcnn.clips.segments import Segment
 from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import Segment
 from vidcnn.video.assembly import ClipAssembler, DecodedClip
 from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import OpenVideo, read_from_keyframe

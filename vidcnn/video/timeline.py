@@ -17,8 +17,8 @@ import av.error
 import av.format
 import numpy as np
 
-from vidcnn.clips.grid import FrameTimes, IntArray
 from vidcnn.errors import VideoError
+from vidcnn.sampling.grid import FrameTimes, IntArray
 from vidcnn.video.container import OpenVideo, open_video, read_from_keyframe
 from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.ending import declared_end, end_of_last

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.clips.test_segments import constant_rate, frame_times
-from vidcnn.clips.grid import Grid
-from vidcnn.clips.segments import FrameTimes, Sampling
+from tests.sampling.test_segments import constant_rate, frame_times
 from vidcnn.errors import VideoError
+from vidcnn.sampling.grid import Grid
+from vidcnn.sampling.segments import FrameTimes, Sampling
 
 FRAMES = Sampling(1, stride=1)
 samplings = st.one_of(

@@ -24,8 +24,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidcnn.clips.grid import FloatArray, FrameTimes, Grid, IntArray, Interval, Sampling
 from vidcnn.errors import VideoError
+from vidcnn.sampling.grid import FloatArray, FrameTimes, Grid, IntArray, Interval, Sampling
 
 __all__ = ["ClipSpec", "FrameTimes", "Sampling", "Segment", "ShortClips", "plan_clips_at", "plan_segments"]
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.clips.grid import Grid
-from vidcnn.clips.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_clips_at, plan_segments
 from vidcnn.errors import VideoError
+from vidcnn.sampling.grid import Grid
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_clips_at, plan_segments
 
 
 def constant_rate(num_frames: int, *, rate: int = 30, start: int = 0, keyframes: list[int] | None = None) -> FrameTimes:

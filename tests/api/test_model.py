@@ -1,0 +1,91 @@
+"""A model in this process gives the rows of the command, and takes arrays as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import vidcnn
+from tests.commands import vidcnn as run
+from vidcnn.errors import ModelError, SourceError, StorageError, UsageError, VidcnnError
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> vidcnn.Model:
+    return vidcnn.load(bundle, device="cpu", precision="fp32")
+
+
+@pytest.mark.ray
+def test_rows_are_those_that_the_command_writes(
+    model: vidcnn.Model, bundle: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    options = ("--precision", "fp32", "--compile", "off", "--probabilities", "--embedding", "--step", "16")
+    done = run("infer", videos, "--out", out, "--model", bundle, *options, "--max-error-fraction", "1", "--quiet")
+    assert done.returncode == 0, done.stderr
+    table = model.classify(videos, step=16, probabilities=True, embedding=True)
+    assert table.equals(pq.read_table(out, schema=table.schema))
+    assert table["error_kind"].to_pylist().count("unreadable") == 1
+    assert table.num_rows > 8
+
+
+def test_one_video_or_several_may_be_given_as_paths(model: vidcnn.Model, videos: Path) -> None:
+    one = model.classify(videos / "0.mp4", num_clips=2)
+    assert one["clip"].to_pylist() == [0, 1]
+    two = model.classify([videos / "1.mp4", str(videos / "0.mp4")], num_clips=2, top_k=1)
+    assert two["video"].to_pylist() == ["0.mp4", "0.mp4", "1.mp4", "1.mp4"]
+    assert all(len(labels) == 1 for labels in two["top_labels"].to_pylist())
+    assert two.slice(0, 2)["score"].equals(one["score"])
+
+
+def test_clips_in_memory_give_the_scores_of_the_same_clips_in_files(model: vidcnn.Model, videos: Path) -> None:
+    sampling, crop = model.bundle.sampling, model.bundle.preprocessing.crop
+    pixels = np.random.default_rng(0).integers(0, 256, (5, sampling.num_frames, *crop, 3), np.uint8)
+    table = model.classify(pixels, probabilities=True)
+    assert table.column_names == ["clip", "label", "score", "top_labels", "top_scores", "probabilities"]
+    logits = model.logits(pixels)
+    assert (logits.shape, logits.dtype) == ((5, len(model.labels)), np.float32)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert np.allclose(np.array(table["probabilities"].to_pylist(), np.float32), probabilities, atol=1e-3)
+    assert table["label"].to_pylist() == [model.labels[index] for index in logits.argmax(1)]
+    assert model.classify(pixels[2]).equals(model.classify(pixels[2:3]))
+
+
+def test_embeddings_are_a_column_of_their_own(model: vidcnn.Model, videos: Path) -> None:
+    table = model.embed(videos / "0.mp4", num_clips=2)
+    assert "label" not in table.column_names
+    assert table.schema.field("embedding").type == pa.list_(pa.float16(), model.bundle.embedding_size)
+    assert all(np.isfinite(table["embedding"].to_pylist()).all(axis=1))
+
+
+def test_what_cannot_be_is_an_error_of_vidcnn(
+    model: vidcnn.Model, bundle: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="num-clips"):
+        model.classify(videos, num_clips=0)
+    with pytest.raises(UsageError):
+        model.classify(videos, colour="red")
+    with pytest.raises(UsageError, match="no out"):
+        model.classify(videos, out="preds.parquet")
+    with pytest.raises(UsageError, match="num_frames"):
+        model.classify(videos, num_frames=3)
+    with pytest.raises(SourceError):
+        model.classify(videos / "gone.mp4")
+    with pytest.raises(ValueError, match="uint8"):
+        model.classify(np.zeros((2, 3), np.uint8))
+    with pytest.raises(VidcnnError):
+        vidcnn.load("r3d_81")
+    with pytest.raises(ModelError):
+        vidcnn.load(bundle, device="cuda:99")
+
+    monkeypatch.setattr("vidcnn.api.model.plan_in_cell", lambda *_: iter([(0, StorageError("it cannot be read"))]))
+    with pytest.raises(StorageError, match=r"'0\.mp4': it cannot be read"):
+        model.classify(videos / "0.mp4")
+
+
+def test_a_model_says_what_it_is(model: vidcnn.Model) -> None:
+    assert repr(model) == f"<vidcnn.Model simple3d: {len(model.labels)} classes, 16 frames, fp32 on cpu>"

@@ -1,0 +1,229 @@
+"""A classifier in this process: videos or arrays in, rows out. No Ray, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vidcnn.api.runs import Location, source_texts
+from vidcnn.config import InferSpec
+from vidcnn.config.base import read_spec
+from vidcnn.errors import StorageError, UsageError, VideoError
+from vidcnn.inference.collector import SegmentCollector
+from vidcnn.inference.scoring import News, RowFormat, Undone, score_rows, video_without_plan
+from vidcnn.models.bundle import Bundle
+from vidcnn.models.ranking import top_classes
+from vidcnn.models.registry import architecture
+from vidcnn.models.resolve import resolve_model
+from vidcnn.predictions.rows import prediction_rows, prediction_schema
+from vidcnn.sources import Listing
+from vidcnn.video.attempts import decode_in_cell, plan_in_cell
+from vidcnn.video.batching import DecodeSettings, clips_per_task
+from vidcnn.video.cell import this_cell
+from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, video_key
+
+if TYPE_CHECKING:
+    from vidcnn.inference.classifier import Classifier
+
+Item = TypeVar("Item")
+
+_NOT_OF_ARRAYS = ("video", "start_seconds", "end_seconds", "error", "error_kind")
+_WRITING = ("source", "out", "model", "weights", "labels", "seed", "precision", "device", "compile", "batch_size")
+
+
+class Model:
+    """A network with its weights, labels, sampling and preprocessing, ready to run. `load` makes one.
+
+    Attributes:
+        labels: Names of the K classes.
+        bundle: All that it consists of.
+        classifier: What runs it.
+    """
+
+    def __init__(self, bundle: Bundle, classifier: Classifier) -> None:
+        self.bundle = bundle
+        self.classifier = classifier
+        self.labels = bundle.labels
+
+    def __repr__(self) -> str:
+        """Return what it is and how it runs."""
+        classifier = self.classifier
+        return (
+            f"<vidcnn.Model {self.bundle.architecture}: {len(self.labels)} classes, "
+            f"{self.bundle.sampling.num_frames} frames, {classifier.precision} on {classifier.device}>"
+        )
+
+    def classify(self, videos: Location | Sequence[Location] | NDArray[np.uint8], **options: Any) -> pa.Table:
+        """Classify videos, or clips that are in memory.
+
+        All rows are kept in memory; for more videos than that is sensible for, use `vidcnn.infer`.
+
+        Args:
+            videos: Folders, files, globs, lists or URIs; or one clip, uint8 (T, H, W, 3) RGB, or several, (N, T, H, W,
+                3), with T the frames of the model's clips, which are resized and cropped as the model wants it.
+            **options: Options of ``vidcnn infer`` that say which clips are taken and which columns there are:
+                ``num_clips=10``, ``top_k=1``, ``probabilities=True``.
+
+        Returns:
+            A row for each clip and each bad video, with the columns that docs/predictions.md explains, by video and
+            clip. An array has neither name nor times nor errors: these columns are left out.
+
+        Raises:
+            UsageError: An option is unknown, or its value impossible.
+            SourceError: There is no such video.
+            StorageError: A video cannot be read now, through no fault of its own.
+            ValueError: The array has another type or shape.
+        """
+        if isinstance(videos, np.ndarray):
+            return self._classify_array(videos, self._spec((".",), options))
+        return self._classify_videos(self._spec(source_texts(videos), options))
+
+    def embed(self, videos: Location | Sequence[Location] | NDArray[np.uint8], **options: Any) -> pa.Table:
+        """Return the input of the network's last layer for each clip, as the column ``embedding`` of half floats (E,).
+
+        Otherwise as `classify`, without the columns of classes.
+        """
+        table = self.classify(videos, **{**options, "embedding": True, "top_k": 1})
+        return table.drop_columns(["label", "score", "top_labels", "top_scores"])
+
+    def logits(self, clips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the scores of clips before softmax or sigmoid.
+
+        Args:
+            clips: uint8 (N, T, H, W, 3) RGB.
+
+        Returns:
+            float32 (N, K).
+
+        Raises:
+            ValueError: `clips` has another type or shape.
+        """
+        scores: NDArray[np.float32] = self.classifier.logits(clips).numpy()
+        return scores
+
+    def _spec(self, source: tuple[str, ...], options: dict[str, Any]) -> InferSpec:
+        for name in options:
+            if name in _WRITING:
+                raise UsageError(f"classify takes no {name}", "give it to vidcnn.load, or use vidcnn.infer")
+        return read_spec(InferSpec, {"source": source, "out": "none.parquet", **options})
+
+    def _format(self, spec: InferSpec) -> RowFormat:
+        schema = prediction_schema(
+            num_classes_for_probabilities=len(self.labels) if spec.probabilities else None,
+            embedding_size=self.bundle.embedding_size if spec.embedding else None,
+        )
+        return RowFormat(schema, self.labels, spec.top_k)
+
+    def _classify_array(self, clips: NDArray[np.uint8], spec: InferSpec) -> pa.Table:
+        scores = self.classifier.predict(clips[None] if clips.ndim == 4 else clips)
+        number, row_format = len(scores.probabilities), self._format(spec)
+        top_indices, top_scores = top_classes(scores.probabilities, spec.top_k)
+        rows = prediction_rows(
+            row_format.schema,
+            "",
+            clips=np.arange(number),
+            start_seconds=np.zeros(number),
+            end_seconds=np.zeros(number),
+            labels=self.labels,
+            top_indices=top_indices,
+            top_scores=top_scores,
+            probabilities=scores.probabilities if spec.probabilities else None,
+            embedding=scores.embeddings if spec.embedding else None,
+        )
+        return rows.drop_columns(list(_NOT_OF_ARRAYS))
+
+    def _classify_videos(self, spec: InferSpec) -> pa.Table:
+        clips = _usable(lambda: spec.clip_spec(self.bundle.sampling))
+        architecture(self.bundle.architecture).check_input(clips.sampling, self.bundle.preprocessing)
+        if clips.sampling.num_frames != self.bundle.sampling.num_frames:
+            raise UsageError("num_frames is the model's own here", "vidcnn.infer takes another")
+        row_format, collector = self._format(spec), SegmentCollector()
+        tables: list[pa.Table] = [row_format.schema.empty_table()]
+        for news in self._news(
+            spec, PlanSettings(clips, spec.image_fps, spec.max_pixels, spec.decode_timeout), row_format
+        ):
+            if isinstance(news, Undone):
+                raise StorageError(f"'{news.video.name}': {news.reason}")
+            whole = collector.add(news)
+            if whole is not None:
+                tables.append(whole)
+        return pa.concat_tables(tables).sort_by([("video", "ascending"), ("clip", "ascending")])
+
+    def _news(self, spec: InferSpec, settings: PlanSettings, row_format: RowFormat) -> Iterator[News]:
+        videos = list(Listing(spec.source))[: spec.limit]
+        planned: list[PlannedSegment] = []
+        cell = this_cell(yields=False)
+        for index, plan in plan_in_cell(videos, settings, cell):
+            if isinstance(plan, VideoError | StorageError):
+                yield video_without_plan(video_key(videos[index]), plan, row_format.schema)
+            else:
+                planned += plan
+        decode = DecodeSettings(
+            self.bundle.preprocessing,
+            self.classifier.precision == "exact",
+            clips_per_task(self.classifier.batch_size),
+            spec.max_pixels,
+            spec.decode_timeout,
+        )
+        units = group_segments(planned)
+        for batch in _ahead(batch for unit in units for batch, _ in decode_in_cell(unit, decode, cell)):
+            scores = self.classifier.predict(batch.pixels) if batch.clips else None
+            yield from score_rows(batch, scores, row_format)
+
+
+def load(
+    model: Location,
+    *,
+    weights: str | None = None,
+    labels: str | None = None,
+    device: str = "auto",
+    precision: Literal["auto", "bf16", "fp32", "exact"] = "auto",
+    compile: Literal["on", "off"] = "off",
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Model:
+    """Load a model.
+
+    Args:
+        model: A name from ``vidcnn models``, or a bundle: a directory or a URI.
+        weights: For a name: ``kinetics400``, a checkpoint, or ``random``; None is the model's own.
+        labels: For a name: a file with a class on each line.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``exact`` is the reference; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
+        compile: ``on`` compiles the network first, which pays for many clips.
+        batch_size: Clips that the network takes at once; None chooses it for the device.
+        seed: Of random weights.
+
+    Raises:
+        ModelError: There is no such model, device, or weights.
+        BundleError: The directory is not a whole bundle.
+        UsageError: `weights` or `labels` were given with a bundle.
+    """
+    from vidcnn.inference.classifier import Classifier
+
+    bundle = resolve_model(os.fspath(model), weights=weights, labels=labels, seed=seed)
+    classifier = Classifier(bundle, device=device, precision=precision, compile=compile, batch_size=batch_size)
+    return Model(bundle, classifier)
+
+
+def _usable(make: Any) -> Any:
+    try:
+        return make()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items, and make the next one in a thread meanwhile."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, iterator, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, iterator, None)
+            yield item

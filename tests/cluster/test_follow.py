@@ -8,7 +8,7 @@ import pytest
 from vidcnn.cluster import follow as following
 from vidcnn.cluster.follow import JobPrinter, follow
 from vidcnn.cluster.jobserver import JobState, LostConnectionError
-from vidcnn.reporting.progress import LiveLine
+from vidcnn.reporting.live import LiveLine
 from vidcnn.reporting.relay import marked
 
 

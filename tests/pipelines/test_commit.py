@@ -16,7 +16,8 @@ from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.stages import pack_video, video_table
 from vidcnn.predictions.output import Output
-from vidcnn.reporting.progress import ProgressDisplay, RunProgress
+from vidcnn.reporting.live import ProgressDisplay
+from vidcnn.reporting.progress import RunProgress
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey
 

@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from tests.commands import PROJECT, environment
-from tests.pipelines.status_actors import NUM_BOARDS
+from tests.pipelines.status_actors import NUM_ACTORS
 from vidcnn.cluster.embedded import local_ray
 from vidcnn.errors import DataError
 from vidcnn.pipelines.status_actor import is_told, start_status_actor
@@ -50,7 +50,7 @@ def test_a_board_is_on_the_node_of_the_driver() -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found["boards"] == [found["driver"]] * NUM_BOARDS
+    assert found["boards"] == [found["driver"]] * NUM_ACTORS
 
 
 def _process(_: Any) -> int:

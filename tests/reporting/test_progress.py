@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vidcnn.reporting.progress import RunProgress, bar, duration_text, progress_line
+from vidcnn.reporting.progress import RunProgress, duration_text, progress_line
 
 
 class Clock:
@@ -64,8 +64,3 @@ def test_the_line_says_what_matters() -> None:
 )
 def test_times_are_written_as_people_do(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
-
-
-def test_the_bar_fills_up() -> None:
-    assert bar(0.5, 4) == "━━──  50%"
-    assert bar(1.0, 4) == "━━━━ 100%"

@@ -51,7 +51,7 @@ REPORT = InferReport(
 def test_the_summary_says_what_there_is_and_what_is_bad() -> None:
     assert infer_text(SPEC, REPORT).splitlines() == [
         "preds.parquet: 1,200 videos, 33,990 predictions, 12 error rows",
-        "this run: 1,200 videos, 34,000 clips in 1 min 15 s (512.2 clips/s)",
+        "this run: 1,200 videos, 34,000 clips in 1 min 15 s (512.2 clips/s after the start)",
         "3 bad videos (rows: 10 corrupt_frames, 2 unreadable)",
         "  a.mp4: the file is empty",
         "  and 2 more: rows where error is not null",
@@ -100,12 +100,12 @@ def test_videos_that_could_not_be_read_are_counted_and_end_with_an_error() -> No
 def test_one_line_says_what_there_is_and_what_the_run_did() -> None:
     assert infer_line(SPEC, REPORT) == (
         "preds.parquet: 1,200 videos, 33,990 predictions, 12 error rows; "
-        "this run: 1,200 videos, 34,000 clips in 1 min 15 s (512.2 clips/s); 3 bad videos"
+        "this run: 1,200 videos, 34,000 clips in 1 min 15 s (512.2 clips/s after the start); 3 bad videos"
     )
     good = replace(
         REPORT, num_videos_waiting=2, summary=replace(SUMMARY, num_errors={}, num_bad_videos=0, bad_videos=())
     )
-    assert infer_line(SPEC, good).endswith("(512.2 clips/s); 2 waiting")
+    assert infer_line(SPEC, good).endswith("(512.2 clips/s after the start); 2 waiting")
 
 
 def test_the_counts_for_programs_are_those_of_the_table() -> None:

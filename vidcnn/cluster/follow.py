@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TextIO, TypeVar
 
 from vidcnn.cluster.jobserver import JobServer, JobState, LostConnectionError
-from vidcnn.reporting.progress import LiveLine
+from vidcnn.reporting.live import LiveLine
 from vidcnn.reporting.relay import Kind, LineReader
 
 Result = TypeVar("Result")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from vidcnn.commands import (
     ClusterOption,
@@ -39,12 +38,13 @@ def evaluate(
 def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:
     """Run an evaluation, and print what was reached."""
     from vidcnn.pipelines.evaluate import run_evaluation
+    from vidcnn.reporting.live import say
     from vidcnn.training.report import evaluate_json, evaluate_line, evaluate_text, notice_lines, write_json
 
     result = run_evaluation(
         spec,
         show_progress=not quiet,
-        announce=lambda notices: None if quiet else print(*notice_lines(notices), sep="\n", file=sys.stderr),
+        announce=lambda notices: None if quiet else say("\n".join(notice_lines(notices))),
     )
     text = evaluate_line if quiet else evaluate_text
     show(json.dumps(evaluate_json(result)) if as_json else text(result))

@@ -80,7 +80,7 @@ def logs(
     """Show what a job says: results on stdout, the rest on stderr."""
     from vidcnn.cluster import follow as following
     from vidcnn.cluster.remote import connect, end
-    from vidcnn.reporting.progress import LiveLine
+    from vidcnn.reporting.live import LiveLine
 
     with connect(cluster) as server:
         if follow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from vidcnn.commands import (
@@ -44,12 +43,13 @@ def train(
 def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:
     """Run a training job, and print how it ended."""
     from vidcnn.pipelines.train import run_training
+    from vidcnn.reporting.live import say
     from vidcnn.training.report import plan_text, train_json, train_line, train_text
 
     result = run_training(
         spec,
         show_progress=not quiet,
-        announce=lambda plan: None if quiet else print(plan_text(plan), file=sys.stderr),
+        announce=lambda plan: None if quiet else say(plan_text(plan)),
     )
     show(json.dumps(train_json(result)) if as_json else (train_line if quiet else train_text)(result))
     if result.failure is not None:

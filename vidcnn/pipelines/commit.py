@@ -18,7 +18,8 @@ from vidcnn.inference.scoring import News, SegmentRows, Undone
 from vidcnn.pipelines.dataset import StageSettings, score_videos
 from vidcnn.pipelines.pending import Pending, not_done, tables_apart
 from vidcnn.predictions.output import Output
-from vidcnn.reporting.progress import ProgressDisplay, RunProgress
+from vidcnn.reporting.live import ProgressDisplay
+from vidcnn.reporting.progress import RunProgress
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey, video_text
 

@@ -23,7 +23,7 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.processes import lower_priority
-from vidcnn.reporting.progress import ProgressDisplay
+from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.sampling.segments import ClipSpec
 from vidcnn.storage.uris import public_location
 from vidcnn.training.cell_loading import load_views_in_cell
@@ -59,6 +59,7 @@ def run_evaluation(
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(interruptible("nothing is kept of an evaluation"))
+        stack.enter_context(LiveLine(enabled=show_progress)).begin("starting: reading the data and the model")
         _check_writable(spec.out)
         bundle = Bundle.load(spec.model)
         split, samples, notices = _samples(spec, bundle)

@@ -20,7 +20,8 @@ from vidcnn.pipelines.dataset import score_videos
 from vidcnn.pipelines.prepare import PreparedJob, prepare
 from vidcnn.predictions.places import open_storage
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck
-from vidcnn.reporting.progress import ProgressDisplay, RunProgress, describe
+from vidcnn.reporting.live import LiveLine, ProgressDisplay
+from vidcnn.reporting.progress import RunProgress, describe
 from vidcnn.reporting.results import InferReport
 from vidcnn.reporting.run_report import RunRecord
 from vidcnn.sources.keys import video_text
@@ -41,7 +42,10 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     began = time.monotonic()
     record = record or RunRecord()
     hint = "what was committed stays; the same command continues"
-    with prepare(spec, open_storage, hint=hint, computes=True, run_id=record.run_id) as prepared:
+    with (
+        LiveLine(enabled=show_progress) as line,
+        prepare(spec, open_storage, hint=hint, computes=True, run_id=record.run_id, tell=line.begin) as prepared,
+    ):
         job, output, pending, runtime = prepared.job, prepared.output, prepared.pending, prepared.recorded
         progress = RunProgress(pending.num_videos, pending.size_bytes)
         record.num_listed, record.num_waiting, record.progress = pending.num_listed, pending.num_waiting, progress

@@ -190,6 +190,7 @@ def prepare(
     hint: str,
     computes: bool,
     run_id: str | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[PreparedJob]:
     """Prepare an inference job.
 
@@ -200,6 +201,7 @@ def prepare(
         hint: What becomes of the work that is done where the block is interrupted.
         computes: Whether the model is going to run, on a GPU if there is one.
         run_id: The run's name, if it writes.
+        tell: Is told what is being done, for people.
 
     Raises:
         VidcnnError: The job cannot be done, or the block was interrupted.
@@ -209,10 +211,12 @@ def prepare(
         Listing(spec.source)  # a source that does not exist is told first
         storage = open_storage(spec.out)
         stack.callback(storage.close)
+        tell("starting: loading the model, and Ray")
         start_ray = partial(stack.enter_context, open_ray(use_gpus=computes and spec.device != "cpu"))
         machine, bundle = _start_and_load(spec, start_ray, loads_torch=computes)
         job = InferenceJob(spec, bundle)
         output = stack.enter_context(job.open_output(storage, run_id))
+        tell("starting: listing the source")
         yield PreparedJob(job, output, start_ray, machine)
 
 

@@ -20,7 +20,7 @@ from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.hardware import ask_there
-from vidcnn.reporting.progress import ProgressDisplay
+from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data
 from vidcnn.training.place import RunPlace, hold_run
 from vidcnn.training.record import check_record
@@ -49,6 +49,7 @@ def run_training(
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(interruptible("the run goes on from its last checkpoint with the same command"))
+        stack.enter_context(LiveLine(enabled=show_progress)).begin("starting: reading the data and the model")
         annotations = read_data(spec)
         flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
         assert spec.out is not None, "`read_data` has seen to it"

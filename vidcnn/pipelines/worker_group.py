@@ -24,7 +24,7 @@ from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.loading import find_no_sample
 from vidcnn.pipelines.status_actor import start_status_actor
 from vidcnn.pipelines.train_worker import WorkerConfig, work
-from vidcnn.reporting.progress import ProgressDisplay
+from vidcnn.reporting.live import ProgressDisplay
 from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line

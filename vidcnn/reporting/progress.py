@@ -1,25 +1,17 @@
 """What a person sees while a run goes on: counts, speed and the time that remains.
 
-`RunProgress` is arithmetic over what an inference run has committed; `ProgressDisplay` shows it, or anything else, on
-stderr.
+Arithmetic over what an inference run has committed; `vidcnn.reporting.live` shows it.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Self
 
 from vidcnn.reporting.forecast import Forecast
-from vidcnn.reporting.relay import is_marked, marked
 
 _RATE_WINDOW_SECONDS = 30.0
-_PLAIN_INTERVAL_SECONDS = 30.0
-_LIVE_INTERVAL_SECONDS = 0.25
-_RELAY_INTERVAL_SECONDS = 2.0
 
 
 class RunProgress:
@@ -133,77 +125,6 @@ class RunProgress:
         return 0.0 if self.num_videos_done >= self.num_videos else self._forecast.seconds(self._now())
 
 
-class LiveLine:
-    """A line on stderr that says how far something is. Use it as a context manager.
-
-    On a terminal it is one line that changes; elsewhere a line is printed now and then, and on a cluster it is sent to
-    the command that follows.
-
-    Args:
-        enabled: False shows nothing.
-    """
-
-    def __init__(self, *, enabled: bool = True) -> None:
-        self._enabled = enabled
-        self._is_live = enabled and sys.stderr.isatty()
-        self._last = time.monotonic()
-        self._has_line = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.clear()
-
-    def is_due(self) -> bool:
-        """Tell whether it is time for another line."""
-        if self._is_live:
-            interval = _LIVE_INTERVAL_SECONDS
-        else:
-            interval = _RELAY_INTERVAL_SECONDS if is_marked() else _PLAIN_INTERVAL_SECONDS
-        return self._enabled and time.monotonic() - self._last >= interval
-
-    def show(self, line: str) -> None:
-        """Show a line, if it is time to."""
-        if not self.is_due():
-            return
-        self._last = time.monotonic()
-        if self._is_live:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            self._has_line = True
-        else:
-            sys.stderr.write(marked("progress", line) + "\n" if is_marked() else f"{line}\n")
-        sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Make room for something else."""
-        if self._has_line:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._has_line = False
-
-
-class ProgressDisplay(LiveLine):
-    """Shows how far something is, whenever it is told that this may have changed.
-
-    Args:
-        describe: Returns the share of the work that is done, in [0, 1], and the state in one line.
-        enabled: False shows nothing.
-    """
-
-    def __init__(self, describe: Callable[[], tuple[float, str]], *, enabled: bool = True) -> None:
-        super().__init__(enabled=enabled)
-        self._describe = describe
-
-    def update(self) -> None:
-        """Show the present state, if it is time to."""
-        if self.is_due():
-            fraction, line = self._describe()
-            self.show(f"{bar(fraction)} {line}" if self._is_live or is_marked() else line)
-
-
 def describe(progress: RunProgress) -> tuple[float, str]:
     """Return the share of an inference run that is done, and its state in one line."""
     return progress.fraction, progress_line(progress)
@@ -225,12 +146,6 @@ def progress_line(progress: RunProgress) -> str:
     elif progress.fraction < 1:
         parts.append(f"{duration_text(remaining)} left")
     return " · ".join(part for part in parts if part)
-
-
-def bar(fraction: float, width: int = 20) -> str:
-    """Return a bar of `width` characters, filled to `fraction` in [0, 1]."""
-    filled = round(fraction * width)
-    return "━" * filled + "─" * (width - filled) + f" {fraction:4.0%}"
 
 
 def duration_text(seconds: float) -> str:

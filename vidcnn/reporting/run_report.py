@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn import __version__
 from vidcnn.config import InferSpec
 from vidcnn.errors import Failure, describe_failure
+from vidcnn.reporting.live import say
 
 if TYPE_CHECKING:
     from vidcnn.predictions import Summary
@@ -66,7 +67,7 @@ class RunRecord:
         """Tell the user something about how the run goes on, once."""
         if text not in self.notices:
             self.notices.append(text)
-            print(f"vidcnn: {text}", file=sys.stderr, flush=True)
+            say(f"vidcnn: {text}")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
         + (f", {count(sum(summary.num_errors.values()), 'error row')}" if summary.num_errors else ""),
     ]
     if report.num_videos_done:
-        speed = f" ({report.clips_per_second:.1f} clips/s)" if report.clips_per_second else ""
+        speed = f" ({report.clips_per_second:.1f} clips/s after the start)" if report.clips_per_second else ""
         lines.append(
             f"this run: {count(report.num_videos_done, 'video')}, {count(report.num_clips_done, 'clip')} "
             f"in {duration_text(report.elapsed_seconds)}{speed}"

@@ -9,7 +9,7 @@ from vidcnn.training.state import RunState
 
 def progress_line(plan: TrainingPlan, state: RunState) -> str:
     """Return the state of a training run in one line."""
-    epoch = state.step / plan.steps_per_epoch
+    epoch = plan.spec.epochs * state.step / plan.recipe.num_steps
     parts = [f"epoch {epoch:.1f}/{plan.spec.epochs}", f"step {state.step:,}/{plan.recipe.num_steps:,}"]
     if state.loss is not None:
         parts.append(f"loss {state.loss:.3f}")

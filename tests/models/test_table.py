@@ -1,21 +1,15 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from vidcnn.models.build import build_network
+from tests.commands import PROJECT
 from vidcnn.models.registry import ARCHITECTURES
-from vidcnn.models.table import NUM_CLASSES, count_multiply_adds, model_rows
+from vidcnn.models.table import model_rows
 
 PUBLISHED = [entry.name for entry in ARCHITECTURES.values() if entry.weights]
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_multiply_adds_of_sixteen_frames_are_those_that_torchvision_publishes(name: str) -> None:
-    from torchvision.models import get_model_weights
-
-    entry = ARCHITECTURES[name]
-    counted = count_multiply_adds(build_network(entry, NUM_CLASSES), 16, entry.preprocessing.crop)
-    assert counted / 1e9 == pytest.approx(get_model_weights(name)["KINETICS400_V1"].meta["_ops"], abs=6e-4)
 
 
 def test_the_table_lists_every_architecture_with_its_parameters() -> None:
@@ -29,3 +23,11 @@ def test_the_table_lists_every_architecture_with_its_parameters() -> None:
     assert rows["s3d"].input == "128x224x224 at 15 fps"
     assert rows["s3d"].gflops == pytest.approx(143.8, abs=0.1)
     assert rows["simple3d"].weights == ()
+
+
+def test_the_command_loads_no_torch() -> None:
+    code = (
+        "from vidcnn.cli import app; app(['models'], standalone_mode=False); import sys; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert done.stdout.endswith("False\n")

@@ -29,8 +29,8 @@ from vidcnn.errors import BundleError, CompileError, ModelError
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
 from vidcnn.models.bundle import Bundle
+from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
-from vidcnn.models.table import count_multiply_adds
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
 
 CPU_BATCH_SIZE = 2

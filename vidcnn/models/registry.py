@@ -28,6 +28,8 @@ class Architecture:
             its place the network returns the embedding, ``(N, D)``.
         sampling: Clips that it was made for.
         preprocessing: Frames that it was made for.
+        num_parameters: Learned values, for the 400 classes of Kinetics.
+        multiply_adds: What one of its clips takes, for as many classes (`vidcnn.models.cost` counts both).
         weights: Names of published weights, the default first; empty if there are none.
         arguments: Names of the builder's arguments that a user may set.
         min_frames: Least T that its layers can take.
@@ -43,6 +45,8 @@ class Architecture:
     head: str
     sampling: Sampling
     preprocessing: Preprocessing
+    num_parameters: int
+    multiply_adds: int
     weights: tuple[str, ...] = ("kinetics400",)
     arguments: tuple[str, ...] = ()
     min_frames: int = 1
@@ -92,26 +96,29 @@ _KINETICS: tuple[_Channels, _Channels] = (0.43216, 0.394666, 0.37645), (0.22803,
 _HALF: tuple[_Channels, _Channels] = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
 
+_Cost = tuple[int, int]
+
+
 def _torchvision(
-    name: str, head: str, sampling: Sampling, preprocessing: Preprocessing, **limits: int | bool
+    name: str, head: str, sampling: Sampling, preprocessing: Preprocessing, cost: _Cost, **limits: int | bool
 ) -> Architecture:
     builder = f"torchvision.models.video:{name}"
-    return Architecture(name, builder, head, sampling, preprocessing, **limits)  # type: ignore[arg-type]
+    return Architecture(name, builder, head, sampling, preprocessing, *cost, **limits)  # type: ignore[arg-type]
 
 
-def _resnet(name: str) -> Architecture:
+def _resnet(name: str, cost: _Cost) -> Architecture:
     preprocessing = Preprocessing((128, 171), (112, 112), *_KINETICS)
-    return _torchvision(name, "fc", Sampling(16, fps=15), preprocessing)
+    return _torchvision(name, "fc", Sampling(16, fps=15), preprocessing, cost)
 
 
-def _mvit(name: str) -> Architecture:
+def _mvit(name: str, cost: _Cost) -> Architecture:
     preprocessing = Preprocessing(256, (224, 224), *_HALF)
-    return _torchvision(name, "head.1", Sampling(16, fps=7.5), preprocessing, fixed_input=True, compiles=False)
+    return _torchvision(name, "head.1", Sampling(16, fps=7.5), preprocessing, cost, fixed_input=True, compiles=False)
 
 
-def _swin(name: str) -> Architecture:
+def _swin(name: str, cost: _Cost) -> Architecture:
     preprocessing = Preprocessing(256, (224, 224), *_IMAGENET)
-    return _torchvision(name, "head", Sampling(32, fps=15), preprocessing, compiles=False)
+    return _torchvision(name, "head", Sampling(32, fps=15), preprocessing, cost, compiles=False)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -125,6 +132,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             # Nearly the whole frame, at a size that a laptop's CPU can train from scratch: a third of the
             # arithmetic of 112x112.
             Preprocessing((72, 72), (64, 64), *_KINETICS),
+            415_120,
+            1_528_958_976,
             weights=(),
             arguments=(
                 "channels",
@@ -138,22 +147,23 @@ ARCHITECTURES: dict[str, Architecture] = {
             ),
             front="front",
         ),
-        _resnet("r3d_18"),
-        _resnet("mc3_18"),
-        _resnet("r2plus1d_18"),
+        _resnet("r3d_18", (33_371_472, 40_696_553_472)),
+        _resnet("mc3_18", (11_695_440, 43_342_635_008)),
+        _resnet("r2plus1d_18", (31_505_325, 40_519_080_960)),
         _torchvision(
             "s3d",
             "classifier.1",
             Sampling(128, fps=15),
             Preprocessing((256, 256), (224, 224), *_KINETICS),
+            (8_320_048, 143_833_038_848),
             min_frames=14,
             min_size=224,
         ),
-        _mvit("mvit_v1_b"),
-        _mvit("mvit_v2_s"),
-        _swin("swin3d_t"),
-        _swin("swin3d_s"),
-        _swin("swin3d_b"),
+        _mvit("mvit_v1_b", (36_610_672, 70_599_407_808)),
+        _mvit("mvit_v2_s", (34_537_744, 64_223_815_872)),
+        _swin("swin3d_t", (28_158_070, 87_764_152_320)),
+        _swin("swin3d_s", (49_816_678, 165_682_262_016)),
+        _swin("swin3d_b", (88_048_984, 281_332_826_112)),
     )
 }
 """Every architecture by its name, in the order in which they are listed."""

@@ -58,7 +58,10 @@ def ended_with() -> int:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["infre"], 2, "No such command 'infre'"),
+        (["infre"], 2, "vidcnn: there is no command 'infre'\n        did you mean infer?"),
+        (["classify"], 2, "the commands are infer, train,"),
+        (["infer", ".", "--out", "rows.csv"], 2, "--out (rows.csv) must be a .parquet file or a folder"),
+        (["run", "wrong.yaml"], 2, "vidcnn: wrong.yaml:3: modle is not known\n        did you mean model?"),
         (["infer"], 2, "Missing argument"),
         (["infer", "x", "--stride", "0"], 2, "vidcnn: --stride (0) must be > 0"),
         (["infer", "x", "--stride", "2", "--fps", "3"], 2, "vidcnn: --stride and --fps exclude each other"),
@@ -72,7 +75,7 @@ def ended_with() -> int:
         (["train", "--data", "."], 2, "vidcnn: where the run goes is not said\n        give --out RUN_DIR"),
         (["train", "--data", ".", "--out", "r", "--labels", "absent.txt"], 1, "absent.txt"),
         (["train", "--data", "absent", "--out", "r"], 1, "absent"),
-        (["train", "--lr", "0"], 2, "vidcnn: --lr (0.0) Input should be greater than 0"),
+        (["train", "--lr", "0"], 2, "vidcnn: --lr (0.0) must be greater than 0"),
         (["train", "infer.yaml"], 2, "is a job of the command infer, not train\n        vidcnn run infer.yaml does it"),
         (["evaluate"], 2, "Missing argument"),
         (["evaluate", ".", "--model", "no/such/bundle"], 1, "no/such/bundle"),
@@ -89,6 +92,7 @@ def test_what_is_wrong_is_said_in_a_line_and_an_exit_code(
 ) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "infer.yaml").write_text("command: infer\nsource: [.]\n")
+    (tmp_path / "wrong.yaml").write_text("command: infer\nsource: [.]\nmodle: r3d_18\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["vidcnn", *arguments])
     assert ended_with() == code

@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import traceback
@@ -16,7 +17,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from vidcnn import __version__, interrupts
-from vidcnn.errors import DEBUG_VARIABLE, JobFailedError, OutputError, RayDiedError, VidcnnError, describe_failure
+from vidcnn.errors import (
+    DEBUG_VARIABLE,
+    JobFailedError,
+    OutputError,
+    RayDiedError,
+    UsageError,
+    VidcnnError,
+    describe_failure,
+)
 from vidcnn.logins import hide_logins
 from vidcnn.streams import show, stdout_fault, unwritten
 
@@ -57,6 +66,10 @@ class LazyGroup(TyperGroup):
 
             interrupts.begin()
             return args[0], command, optional_values.complete(args[1:])
+        if args and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+            raise UsageError(f"there is no command '{args[0]}'", hint)
         return super().resolve_command(ctx, args)
 
 
@@ -66,6 +79,7 @@ app = typer.Typer(
     help="Classify and train on more video than one machine can watch.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )

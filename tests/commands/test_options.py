@@ -108,8 +108,8 @@ def test_without_a_default_job_the_defaults_are_left(here: Path) -> None:
     [
         ("command: infer\nsource: x\n", "is a job of the command infer, not train"),
         ("data: a\n", "must have a key command"),
-        ("command: train\nephocs: 3\n", r"--ephocs \(3\) Extra inputs are not permitted"),
-        ("command: train\nepochs: 0\n", r"--epochs \(0\) must be > 0"),
+        ("command: train\nephocs: 3\n", r":2: ephocs is not known"),
+        ("command: train\nepochs: 0\n", r":2: epochs \(0\) must be > 0"),
     ],
 )
 def test_a_job_that_cannot_be_meant_is_refused(here: Path, text: str, message: str) -> None:

@@ -50,9 +50,11 @@ def test_a_job_has_the_options_of_its_command(tmp_path: Path) -> None:
         ("source: [a]\n", "must have a key command, one of infer, train, evaluate, not None"),
         ("command: fly\n", "must have a key command, one of infer, train, evaluate, not 'fly'"),
         ("- a\n", "must have a key command"),
-        ("command: infer\nsource: [a]\nstirde: 2\n", r"--stirde \(2\) Extra inputs"),
+        ("command: infer\nsource: [a]\nstirde: 2\n", r"job.yaml:3: stirde is not known"),
+        ("command: infer\nsource: [a]\nout: p\ntop_k: x\n", r"job.yaml:4: top_k \(x\) must be a valid integer$"),
         ("command: infer\n", "--source .* Field required"),
-        ("a: [\n", "is not YAML"),
+        ("a: [\n", "job.yaml:2: not YAML"),
+        ("command: infer\nsource: [a]\ntop_k: 1\ntop_k: 2\n", r"job.yaml:4: top_k is there twice, first in line 3"),
     ],
 )
 def test_a_job_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -85,7 +87,8 @@ def test_on_and_off_may_be_written_without_quotes(tmp_path: Path, text: str, fli
 def test_only_what_a_job_says_is_read_from_it(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text("command: train\nepochs: 3\n")
-    assert read_values(job, "train") == {"epochs": 3}
+    values, name = read_values(job, "train")
+    assert (values, name("epochs"), name("lr")) == ({"epochs": 3}, f"{job}:2: epochs", "--lr")
 
 
 def test_a_job_of_another_command_is_refused_with_the_way_to_run_it(tmp_path: Path) -> None:
@@ -144,15 +147,15 @@ def test_variables_that_are_not_set_are_named_with_their_keys_and_the_file(
         read_job(job)
     assert "${NAME:-default}" in caught.value.hint
     assert read_job(job, ["source=a", "out=b"]) == InferSpec(source=("a",), out="b")
-    assert read_values(job, "infer", without=["source", "out"]) == {}
+    assert read_values(job, "infer", without=["source", "out"])[0] == {}
 
 
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
         ("out: ${A", r"job.yaml', out \(\$\{A\): \$\{ must begin", ""),
-        ("source: [${A}]", "is not YAML", "needs quotes"),
-        ("limit: ${A:-ten}", r"--limit \(ten\) Input should be a valid integer", ""),
+        ("source: [${A}]", "not YAML", "needs quotes"),
+        ("limit: ${A:-ten}", r"limit \(ten\) must be a valid integer", ""),
     ],
 )
 def test_variables_that_cannot_be_meant_are_refused(job: Path, text: str, message: str, hint: str) -> None:
@@ -194,9 +197,9 @@ def test_settings_of_training_are_written_as_its_options_are(job: Path) -> None:
     [
         ("limit", "--set 'limit' must be name=value"),
         ("=3", "--set '=3' must be name=value"),
-        ("stirde=2", r"--stirde \(2\) Extra inputs"),
+        ("stirde=2", r"--stirde is not known"),
         ("limit=0", r"--limit \(0\) must be > 0"),
-        ("limit=many", r"--limit \(many\) Input should be a valid integer"),
+        ("limit=many", r"--limit \(many\) must be a valid integer"),
         ("command=train", "would make it another job"),
     ],
 )
@@ -240,5 +243,5 @@ def test_what_is_wrong_with_it_is_said_all_the_same(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("BUCKET", raising=False)
     job = tmp_path / "job.yaml"
     job.write_text("command: infer\nsource: s3://${BUCKET}/v\nstride: 0\n")
-    with pytest.raises(UsageError, match=r"--stride \(0\) must be > 0"):
+    with pytest.raises(UsageError, match=r"job.yaml:3: stride \(0\) must be > 0"):
         read_needs(job)

@@ -28,7 +28,7 @@ from vidcnn.config.plain_yaml import load, scalar
 )
 def test_a_scalar_is_what_people_mean_alone_and_in_a_document(text: str, value: object) -> None:
     assert scalar(text) == value
-    assert load(f"key: {text}\n") == {"key": value}
+    assert load(f"key: {text}\n").value == {"key": value}
 
 
 @pytest.mark.parametrize(

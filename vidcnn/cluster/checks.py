@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidcnn.cluster.lines import KeyPath
+from vidcnn.config.yaml_lines import KeyPath
 
 PROVIDERS = ("aws", "azure", "gcp", "aliyun", "vsphere", "local", "external")
 """Providers whose machines are reached over SSH."""

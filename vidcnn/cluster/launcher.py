@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.cluster.checks import find_problems
-from vidcnn.cluster.lines import Document, Problem, YamlError, read_yaml
+from vidcnn.config.yaml_lines import Document, Problem, YamlError, read_yaml
 from vidcnn.errors import UsageError
 
 DASHBOARD_PORT = 8265

@@ -77,14 +77,15 @@ def takes_job(
         def run(context: typer.Context, job: Path | None = None, **values: Any) -> None:
             fields = {name: values.pop(name) for name in spec_type.model_fields}
             given = {name for name in fields if _is_given(context, name)}
+            name_of: Callable[[str], str] = option_name
             if job is None and not given and default.is_file():
                 job = default
             if job is not None:
                 from vidcnn.config.job_files import read_values
 
-                recorded = read_values(job, command, without=given)
+                recorded, name_of = read_values(job, command, without=given)
                 fields = {**recorded, **{name: fields[name] for name in given}}
-            run_command(read_spec(spec_type, fields), **values)
+            run_command(read_spec(spec_type, fields, name_of), **values)
 
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [context, job, *signature.parameters.values()]
@@ -108,9 +109,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     extra: Any = field.json_schema_extra or {}
     if field.is_required():
         is_list = get_origin(field.annotation) is tuple
-        option: Any = typer.Argument(
-            help=field.description, metavar=name.upper() + ("..." if is_list else ""), show_default=False
-        )
+        option: Any = typer.Argument(help=field.description, metavar=name.upper(), show_default=False)
         annotation: Any = list[str] if is_list else field.annotation
         default: Any = inspect.Parameter.empty
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -108,19 +110,35 @@ def override_sampling(own: Sampling, num_frames: int | None, stride: int | None,
     return Sampling(num_frames or own.num_frames, stride=stride, fps=fps)
 
 
-def read_spec(spec_type: type[SpecType], values: dict[str, Any]) -> SpecType:
+def read_spec(
+    spec_type: type[SpecType], values: Mapping[str, Any], name: Callable[[str], str] = option_name
+) -> SpecType:
     """Make a spec from the values of its fields.
 
+    Args:
+        spec_type: The spec.
+        values: The values.
+        name: How a field is called where the values are from; by default, as an option.
+
     Raises:
-        UsageError: A value is impossible; the message names the option.
+        UsageError: A field is unknown, or its value impossible; all that is wrong is said.
     """
     try:
         return spec_type(**values)
     except ValidationError as error:
-        problems = [_problem(dict(item)) for item in error.errors()]
-        raise UsageError("; ".join(problems)) from None
+        found = [_problem(dict(item), spec_type, name) for item in error.errors()]
+        problems, hints = (list(filter(None, texts)) for texts in zip(*found, strict=True))
+        raise UsageError("; ".join(problems), "; ".join(hints)) from None
 
 
-def _problem(item: dict[str, Any]) -> str:
+def _problem(item: dict[str, Any], spec_type: type[Spec], name: Callable[[str], str]) -> tuple[str, str]:
+    """Return what is wrong with a field, and what may be meant instead."""
+    if not item["loc"]:
+        return hide_logins(str(item["msg"]).removeprefix("Value error, ")), ""
+    field = str(item["loc"][0])
+    if item["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(field, spec_type.model_fields, n=1)
+        return f"{name(field)} is not known", f"did you mean {close[0]}?" if close else ""
     text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
-    return f"{option_name(str(item['loc'][0]))} ({hide_logins(str(item['input']))}) {text}" if item["loc"] else text
+    text = text.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
+    return f"{name(field)} ({hide_logins(str(item['input']))}) {text}", ""

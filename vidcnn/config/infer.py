@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from vidcnn.sampling.segments import ClipSpec, Sampling
 
 
+_OTHER_TABLES = (
+    *("arrow", "avro", "csv", "db", "duckdb", "feather", "h5", "hdf5", "json", "jsonl", "ndjson", "npy", "npz", "orc"),
+    *("pickle", "pkl", "pq", "sqlite", "tsv", "txt", "xlsx"),
+)
+"""Endings of files that people may expect of a table."""
+
+
 class InferSpec(Spec):
     """Classify videos clip by clip."""
 
@@ -138,6 +145,14 @@ class InferSpec(Spec):
     _rates = field_validator("fps", "image_fps")(frame_rate)
     _fraction = field_validator("max_error_fraction")(fraction)
     _text = field_validator("actors", mode="before")(as_text)
+
+    @field_validator("out")
+    @classmethod
+    def _is_table(cls, value: str) -> str:
+        ending = value.rpartition("/")[2].partition("?")[0].rpartition(".")[2].lower()
+        if ending in _OTHER_TABLES:
+            raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
+        return value
 
     @field_validator("redo_errors", mode="before")
     @classmethod

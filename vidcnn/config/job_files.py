@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections import ChainMap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, plain_yaml
+from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, option_name, plain_yaml
 from vidcnn.config.base import read_spec
 from vidcnn.config.substitution import is_variable, private_values, substitute, variables
+from vidcnn.config.yaml_lines import YamlError
 from vidcnn.errors import UsageError
 
 SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
@@ -56,9 +57,10 @@ def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
         UsageError: The file is missing or is not YAML, names no command, has an unknown key or an impossible value, or
             needs a variable of the environment that is not set; a setting is not ``name=value``.
     """
-    command, written = _read(path)
+    command, written, lines = _read(path)
     given = _read_settings(settings, SPECS[command])
-    return read_spec(SPECS[command], _fill(path, command, written, without=given) | given)
+    values = _fill(path, command, written, without=given) | given
+    return read_spec(SPECS[command], values, _names(path, lines, given))
 
 
 def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
@@ -71,7 +73,7 @@ def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
     Raises:
         UsageError: As `read_job` does, but for variables that are not set.
     """
-    command, written = _read(path)
+    command, written, lines = _read(path)
     given = _read_settings(settings, SPECS[command])
     names: dict[str, bool] = {}
     open_fields: dict[str, Any] = {}
@@ -87,12 +89,14 @@ def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
     required = {key: value for key, value in open_fields.items() if key in fields and fields[key].is_required()}
     if isinstance(required.get("source"), str):
         required["source"] = [required["source"]]
-    spec = read_spec(SPECS[command], {**required, **values, **given})
+    spec = read_spec(SPECS[command], {**required, **values, **given}, _names(path, lines, given))
     needed = tuple(name for name in names if names[name])
     return JobNeeds(spec, needed, tuple(name for name in names if not names[name]), open_fields)
 
 
-def read_values(path: Path, command: str, *, without: Collection[str] = ()) -> dict[str, Any]:
+def read_values(
+    path: Path, command: str, *, without: Collection[str] = ()
+) -> tuple[dict[str, Any], Callable[[str], str]]:
     """Read the fields that a job spec of one command gives.
 
     Args:
@@ -100,35 +104,48 @@ def read_values(path: Path, command: str, *, without: Collection[str] = ()) -> d
         command: The command that it has to be of.
         without: Fields that are not asked for, so that what they need need not be there.
 
+    Returns:
+        The values of the fields, and how each is called in messages.
+
     Raises:
         UsageError: The file is missing or is not YAML, or is of another command, or needs a variable of the environment
             that is not set.
     """
-    found, written = _read(path)
+    found, written, lines = _read(path)
     if found != command:
         raise UsageError(f"'{path}' is a job of the command {found}, not {command}", f"vidcnn run {path} does it")
-    return _fill(path, command, written, without=without)
+    return _fill(path, command, written, without=without), _names(path, lines, without)
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read a job's command and its other keys, as they are written."""
-    import yaml
+def _names(path: Path, lines: Mapping[str, int], given: Collection[str]) -> Callable[[str], str]:
+    """Return what fields are called: those of the file with its line, those that override them as options."""
 
+    def name(field: str) -> str:
+        return option_name(field) if field in given or field not in lines else f"{path}:{lines[field]}: {field}"
+
+    return name
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any], dict[str, int]]:
+    """Read a job's command, its other keys as they are written, and the line of each."""
     text = ""
     try:
         text = path.read_text()
-        values = plain_yaml.load(text)
+        document = plain_yaml.load(text)
     except OSError as error:
         raise UsageError(f"cannot read the job spec '{path}': {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"'{path}' is not YAML: it is not text in UTF-8") from error
+    except YamlError as error:
         hint = "inside [ ] and { }, ${...} needs quotes" if "${" in text else ""
-        raise UsageError(f"'{path}' is not YAML: {' '.join(str(error).split())}", hint) from error
+        raise UsageError("; ".join(f"{path}:{line}: {message}" for line, message in error.problems), hint) from error
+    values = document.value
     if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
         raise UsageError(f"'{path}' must have names of options for its keys")
     command = values.pop("command", None) if isinstance(values, dict) else None
     if command not in SPECS:
         raise UsageError(f"'{path}' must have a key command, one of {', '.join(SPECS)}, not {command!r}")
-    return command, values
+    return command, values, {key: document.line((key,)) for key in values}
 
 
 def _fill(path: Path, command: str, written: Mapping[str, Any], *, without: Collection[str]) -> dict[str, Any]:

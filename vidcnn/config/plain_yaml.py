@@ -9,6 +9,8 @@ import re
 from functools import cache
 from typing import Any
 
+from vidcnn.config.yaml_lines import Document, read_yaml
+
 _KINDS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -18,15 +20,13 @@ _LEFT_OUT = {"bool", "int", "float", "timestamp", "value"}
 """Kinds of scalars that YAML 1.1 sees elsewhere than people do."""
 
 
-def load(text: str) -> Any:
-    """Read a document.
+def load(text: str) -> Document:
+    """Read a document, with the lines of its values.
 
     Raises:
-        yaml.YAMLError: It is not YAML.
+        YamlError: It is not YAML, or has a key twice.
     """
-    import yaml
-
-    return yaml.load(text, _loader())
+    return read_yaml(text, _loader())
 
 
 def scalar(text: str) -> Any:

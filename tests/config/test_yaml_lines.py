@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.cluster.lines import Problem, YamlError, read_yaml
+from vidcnn.config.yaml_lines import Problem, YamlError, read_yaml
 
 TEXT = """\
 # a comment

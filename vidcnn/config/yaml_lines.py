@@ -43,7 +43,7 @@ class Document:
     """What a text says, and where.
 
     Attributes:
-        value: Its value, as PyYAML's safe loader has it.
+        value: Its value, as the loader has it.
         lines: The line of each place, from 1; for a value of a mapping, that of its key.
     """
 
@@ -57,22 +57,27 @@ class Document:
         return self.lines.get(place, 1)
 
 
-def read_yaml(text: str) -> Document:
+def read_yaml(text: str, loader: Any = None) -> Document:
     """Read a text.
+
+    Args:
+        text: The text.
+        loader: A loader of PyYAML; None is its safe one, as Ray takes it.
 
     Raises:
         YamlError: It is not YAML, has a key twice, or contains itself.
     """
     import yaml
 
+    loader = loader or yaml.SafeLoader
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, loader)
         reader = _Reader()
         if root is not None:
             reader.read(root, (), ())
         if reader.problems:
             raise YamlError(sorted(reader.problems))
-        return Document(yaml.safe_load(text), reader.lines)
+        return Document(yaml.load(text, loader), reader.lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)

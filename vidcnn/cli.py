@@ -39,6 +39,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of job specs, by which editors complete and check them.",
     "schedule": "Write what runs a job again and again: lines for cron, units of systemd, or a CronJob of Kubernetes.",
     "jobs": "List, follow and stop the jobs of a cluster.",
+    "runs": "List the runs of an output: what each did, how it ended, what limited it.",
     "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",
 }
 """Name and first line of each command."""
@@ -151,6 +152,20 @@ def _tell(error: BaseException, *, is_debug: bool) -> int:
     return failure.exit_code
 
 
+def _versions() -> list[str]:
+    """Return the versions of what vidcnn runs on, without loading it."""
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import platform, python_version
+
+    found = []
+    for name in ("torch", "torchvision", "ray", "av", "pyarrow"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} is not installed")
+    return [f"Python {python_version()} on {platform()}", *found]
+
+
 def _is_usage(error: BaseException) -> bool:
     """Tell whether arguments are wrong; Click's own types are left out, as above."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
@@ -169,7 +184,8 @@ def _tell_usage(error: Any) -> int:
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="With --version: those of what it runs on, too.")] = False,
 ) -> None:
     if version:
-        show(f"vidcnn {__version__}")
+        show("\n".join([f"vidcnn {__version__}", *(_versions() if debug else ())]))
         raise typer.Exit

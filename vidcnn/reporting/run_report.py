@@ -20,7 +20,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidcnn import __version__
 from vidcnn.config import InferSpec
-from vidcnn.errors import Failure, describe_failure
+from vidcnn.errors import Failure, OutputError, describe_failure
 from vidcnn.reporting.live import say
 
 if TYPE_CHECKING:
@@ -147,6 +147,48 @@ def reports_location(out: str) -> str:
         uri = split_uri(out)
         return uri.location_of(_runs(uri.path))
     return _runs(os.path.realpath(local_path(out)))
+
+
+def read_reports(out: str) -> list[dict[str, Any]]:
+    """Read the reports of the runs of an output, the oldest first. What is no report is left out.
+
+    Raises:
+        OutputError: There is none, or they cannot be read.
+    """
+    from vidcnn.storage.uris import failure_text
+
+    folder = reports_location(out)
+    try:
+        texts = _read_all(folder)
+    except FileNotFoundError as error:
+        hint = "runs leave reports with --report, or report: true in a job"
+        raise OutputError(f"there are no reports of runs of '{_public(out)}'", hint) from error
+    except OSError as error:
+        raise OutputError(f"the reports of '{_public(out)}' {failure_text(error)}") from error
+    found = []
+    for text in texts:
+        with suppress(ValueError):
+            report = json.loads(text)
+            if isinstance(report, dict) and "started" in report and "exit_code" in report:
+                found.append(report)
+    return sorted(found, key=lambda report: str(report["started"]))
+
+
+def _read_all(folder: str) -> list[bytes]:
+    """Return the content of the JSON files of a folder."""
+    from pyarrow.fs import FileSelector, FileType
+
+    from vidcnn.storage.uris import is_remote, open_filesystem
+
+    if not is_remote(folder):
+        return [path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.suffix == ".json"]
+    filesystem, path = open_filesystem(folder)
+    contents = []
+    for info in filesystem.get_file_info(FileSelector(path)):
+        if info.type == FileType.File and info.path.endswith(".json"):
+            with filesystem.open_input_stream(info.path) as stream:
+                contents.append(stream.read())
+    return contents
 
 
 def _runs(path: str) -> str:

@@ -6,7 +6,7 @@ committed table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidcnn.config import InferSpec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vidcnn.reporting.results import Estimate, InferReport, SourcePlan
 
 _NUM_SHOWN = 5
+_MAX_REASON = 40
 
 
 def infer_text(spec: InferSpec, report: InferReport) -> str:
@@ -255,6 +256,42 @@ def _left_out(report: InferReport | SourcePlan) -> list[str]:
     if report.ignored:
         lines.append(f"ignored: {left_out_text(report.ignored, _NUM_SHOWN)}")
     return lines
+
+
+def runs_text(reports: Sequence[dict[str, Any]]) -> str:
+    """Return a table of runs, from their reports.
+
+    Args:
+        reports: What `vidcnn.reporting.run_report.read_reports` returned.
+    """
+    rows = []
+    for report in reports:
+        speed = report.get("clips_per_second")
+        rows.append(
+            (
+                str(report["started"])[:19].replace("T", " "),
+                duration_text(float(report.get("seconds") or 0.0)),
+                f"{report.get('videos_done') or 0:,}",
+                f"{report.get('clips') or 0:,}",
+                "" if speed is None else f"{speed:.1f}",
+                _ended(report),
+                str(report.get("limited_by") or "").partition(":")[0],
+            )
+        )
+    heading = ("started (UTC)", "took", "videos", "clips", "clips/s", "ended", "limited by")
+    return table_text(heading, rows, right=("videos", "clips", "clips/s"))
+
+
+def _ended(report: Mapping[str, Any]) -> str:
+    """Say in a few words how a run ended."""
+    words = {0: "done", 3: "too many bad videos", 75: "another run held it", 130: "interrupted"}
+    code = report["exit_code"]
+    if code in words:
+        return words[code]
+    message = str((report.get("error") or {}).get("message") or "")
+    if len(message) > _MAX_REASON:
+        message = message[:_MAX_REASON] + "..."
+    return f"failed ({code})" + (f": {message}" if message else "")
 
 
 def table_text(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, right: tuple[str, ...] = ()) -> str:

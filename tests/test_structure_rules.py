@@ -6,10 +6,12 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from vidcnn.cli import COMMANDS, load_command
 from vidcnn.config.job_files import SPECS
@@ -135,6 +137,27 @@ def test_the_docs_name_only_options_that_there_are() -> None:
     for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", OTHER_PROGRAMS.sub("", path.read_text())))
         assert named - known <= NOT_OURS, path.name
+
+
+def test_machines_of_a_cluster_get_what_vidcnn_depends_on_from_where_it_can_be_had() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    commands = yaml.safe_load((DOCS.parent / "cluster.yaml").read_text())["setup_commands"]
+    (install,) = [command for command in commands if "pip install" in command]
+    wanted = {text for text in project["dependencies"] if not text.startswith("ray[")}
+    assert wanted <= set(re.findall(r'"([^"]*)"', install))
+    assert "ray[data,default,train]==" in install
+    for path in [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), DOCS.parent / "cluster.yaml", *PACKAGE.rglob("*.py")]:
+        assert "pip install vidcnn" not in path.read_text(), f"{path.name}: there is no such package to install"
+
+
+def test_the_dockerfile_copies_what_there_is_and_what_is_let_through() -> None:
+    let_through = (DOCS.parent / ".dockerignore").read_text()
+    copied = re.findall(r"^COPY (.*) \S+$", (DOCS.parent / "Dockerfile").read_text(), re.MULTILINE)
+    names = [name for line in copied for name in line.split()]
+    assert "vidcnn" in names
+    for name in names:
+        assert (DOCS.parent / name).exists()
+        assert f"!{name}\n" in let_through
 
 
 def test_the_glossary_has_the_words_of_training() -> None:

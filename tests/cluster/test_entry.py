@@ -38,7 +38,7 @@ def test_what_is_not_installed_there_is_named(tmp_path: Path) -> None:
     done = start(folder, "/videos", python_flags=["-S"])  # without what is installed besides Python itself
     assert done.returncode == 1
     assert "the cluster has no module 'av'" in done.stderr
-    assert "pip install vidcnn" in done.stderr
+    assert "the setup_commands of cluster.yaml" in done.stderr
     assert "Traceback" not in done.stderr
 
 

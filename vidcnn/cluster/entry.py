@@ -38,7 +38,7 @@ def main() -> None:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         _refuse(
             f"the cluster has no module '{missing[0]}'",
-            "install what it depends on on all its machines, as the setup_commands of cluster.yaml and the Dockerfile do",
+            "install what it needs on all machines, as the setup_commands of cluster.yaml and the Dockerfile do",
         )
     if launch["parcel"] is not None:
         _take_secrets(launch["parcel"])

@@ -126,6 +126,13 @@ def test_what_is_no_bundle_is_told_apart(saved: Path, tmp_path: Path) -> None:
         Bundle.load(tmp_path / "absent")
 
 
+def test_a_folder_of_something_else_is_no_bundle_to_copy_again(tmp_path: Path) -> None:
+    (tmp_path / "classes" / "fall").mkdir(parents=True)
+    with pytest.raises(BundleError, match=r"is no model bundle: it has neither model\.json nor") as caught:
+        Bundle.load(tmp_path / "classes")
+    assert "vidcnn models" in caught.value.hint
+
+
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
 def test_a_missing_file_is_named(name: str, saved: Path) -> None:
     (saved / name).unlink()

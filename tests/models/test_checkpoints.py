@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ class Trap:
 
     def __reduce__(self) -> Any:
         return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_plain_pickle_is_refused_with_what_torch_found(protocol: int, tmp_path: Path) -> None:
+    path, proof = tmp_path / "model.pkl.pth", tmp_path / "proof"
+    path.write_bytes(pickle.dumps({"state_dict": Trap(proof)}, protocol=protocol))
+    wanted = "holds Python objects" if protocol == 2 else "is a pickle that torch did not write"
+    with pytest.raises(ModelError, match=wanted) as caught:
+        read_weights(path)
+    assert "save only the weights" in caught.value.hint
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize("new_format", [True, False])

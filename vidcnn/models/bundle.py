@@ -152,6 +152,11 @@ class Bundle:
             raise BundleError(
                 f"'{shown}' is not a directory", f"a bundle is a directory with {CARD_FILE} and {WEIGHTS_FILE}"
             )
+        if not any(_has(location, name) for name in (CARD_FILE, WEIGHTS_FILE)):
+            raise BundleError(
+                f"'{shown}' is no model bundle: it has neither {CARD_FILE} nor {WEIGHTS_FILE}",
+                "vidcnn train leaves one in RUN_DIR/bundle, vidcnn bundle makes one, and vidcnn models lists names",
+            )
         card = _parse_card(_read(location, CARD_FILE), f"{shown}/{CARD_FILE}")
         recorded = card.pop("weights_sha256", None)
         bundle = _validate(card, _read(location, WEIGHTS_FILE), shown)
@@ -208,6 +213,17 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _has(directory: str, name: str) -> bool:
+    """Tell whether a directory has a file; if it cannot be told, reading the file will say why."""
+    from pyarrow.fs import FileType
+
+    try:
+        filesystem, path = open_filesystem(directory)
+        return bool(filesystem.get_file_info(f"{path}/{name}").type == FileType.File)
+    except (OSError, ValueError):
+        return True
 
 
 def _read(directory: str, name: str) -> bytes:

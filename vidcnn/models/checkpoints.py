@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,19 +107,28 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        forbidden = _FORBIDDEN.search(str(error))
-        if forbidden is None:
-            raise ModelError(f"'{path}' is not a torch checkpoint, or is damaged") from error
-        raise ModelError(
-            f"'{path}' holds Python objects ({forbidden[1]}), which could run code when loaded",
-            "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')",
-        ) from error
+        hint = "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')"
+        if forbidden := _FORBIDDEN.search(str(error)):
+            what = f"'{path}' holds Python objects ({forbidden[1]}), which could run code when loaded"
+            raise ModelError(what, hint) from error
+        if _is_plain_pickle(path):
+            raise ModelError(f"'{path}' is a pickle that torch did not write, which could run code", hint) from error
+        raise ModelError(f"'{path}' is not a torch checkpoint, or is damaged") from error
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {error.strerror or error}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise ModelError(f"'{path}' is not a torch checkpoint, or is damaged") from error
+
+
+def _is_plain_pickle(path: Path) -> bool:
+    """Tell whether a file begins as pickles of a later protocol than torch's do."""
+    with open(path, "rb") as file:
+        head = file.read(2)
+    return len(head) == 2 and head[0] == 0x80 and 3 <= head[1] <= pickle.HIGHEST_PROTOCOL
 
 
 def _find_state(content: Any, depth: int = 3) -> dict[str, Tensor]:

@@ -208,7 +208,7 @@ def prepare(
     """
     with ExitStack() as stack:
         stack.enter_context(interruptible(hint))
-        Listing(spec.source)  # a source that does not exist is told first
+        _check_source(Listing(spec.source))
         storage = open_storage(spec.out)
         stack.callback(storage.close)
         tell("starting: loading the model, and Ray")
@@ -218,6 +218,16 @@ def prepare(
         output = stack.enter_context(job.open_output(storage, run_id))
         tell("starting: listing the source")
         yield PreparedJob(job, output, start_ray, machine)
+
+
+def _check_source(listing: Listing) -> None:
+    """Raise for a source on this machine that holds no video, before anything is loaded: its first video shows it.
+
+    Raises:
+        SourceError: It does not exist, or holds no video.
+    """
+    if listing.is_local:
+        next(iter(listing), None)
 
 
 def load_bundle(spec: InferSpec) -> Bundle:

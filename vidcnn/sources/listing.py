@@ -99,6 +99,11 @@ class Listing:
         self.unused_columns: dict[str, tuple[str, ...]] = {}
         self._num_faults = 0
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all sources are on this machine, where looking for the first video costs next to nothing."""
+        return all(isinstance(source.tree, LocalTree) for source in self._sources)
+
     def __iter__(self) -> Iterator[SourceVideo]:
         """List the videos: first those that are named one by one, then those of folders."""
         self.ignored.clear()

@@ -159,7 +159,7 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
     """Write the table that a stubbed run would have left, but for the last few videos."""
     from vidcnn.inference.runtime import Runtime
     from vidcnn.predictions.ledger import Entry
-    from vidcnn.predictions.places import open_storage
+    from vidcnn.predictions.output_storage import open_storage
     from vidcnn.predictions.section import LedgerWriter
     from vidcnn.video.planning import video_key
 

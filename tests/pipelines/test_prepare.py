@@ -18,7 +18,7 @@ from vidcnn.inference.runtime import Runtime
 from vidcnn.inference.scoring import SegmentRows, video_without_plan
 from vidcnn.pipelines import prepare as preparing
 from vidcnn.pipelines.prepare import prepare
-from vidcnn.predictions.places import look_at, open_storage
+from vidcnn.predictions.output_storage import look_at, open_storage
 from vidcnn.sources.keys import VideoKey
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.predictions.cases import SCHEMA, SETTINGS, segment, video, write
 from vidcnn.predictions.committed import Committed, column_settings
-from vidcnn.predictions.places import look_at, open_storage
+from vidcnn.predictions.output_storage import look_at, open_storage
 
 
 @contextmanager

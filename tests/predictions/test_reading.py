@@ -20,7 +20,7 @@ from vidcnn.errors import OutputError
 from vidcnn.predictions import reading
 from vidcnn.predictions.files import read_columns, read_ledger, read_rows, write_file
 from vidcnn.predictions.output import Output
-from vidcnn.predictions.places import look_at
+from vidcnn.predictions.output_storage import look_at
 from vidcnn.predictions.reading import TableFile
 from vidcnn.predictions.section import LedgerWriter
 

@@ -15,7 +15,7 @@ from vidcnn.storage import patience
 from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.mirror import Mirror, working_copy
-from vidcnn.training.place import hold_run
+from vidcnn.training.run_directory import hold_run
 from vidcnn.training.state import RunSettings
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from vidcnn.cluster import parcel
+from vidcnn.cluster.address import parse_cluster
 from vidcnn.cluster.follow import follow
 from vidcnn.cluster.jobserver import JobServer, JobState, read_token
-from vidcnn.cluster.place import parse_place
 from vidcnn.cluster.submission import ENTRYPOINT, Submission, is_of, next_id
 from vidcnn.errors import JobFailedError, OutputBusyError, RunInterruptedError, VidcnnError
 from vidcnn.logins import hide_logins
@@ -26,13 +26,13 @@ class ClusterTarget:
     """How a command is run on a cluster.
 
     Attributes:
-        place: What ``--cluster`` says.
+        cluster: What ``--cluster`` says.
         up: Whether to start the cluster if it is not there.
         wait: Whether to follow the job to its end.
         show_progress: Whether to show on stderr how far it is.
     """
 
-    place: str
+    cluster: str
     up: bool
     wait: bool
     show_progress: bool
@@ -46,12 +46,12 @@ def run_on_cluster(submission: Submission, target: ClusterTarget) -> None:
         JobFailedError: It ended with another exit code than 0; it has said why.
         RunInterruptedError: It was interrupted.
     """
-    with connect(target.place, up=target.up) as server:
+    with connect(target.cluster, up=target.up) as server:
         job_id = submit(server, submission)
         if not target.wait:
             print(job_id)
             return
-        _say(f"job {job_id} on {hide_logins(target.place)}", target.show_progress)
+        _say(f"job {job_id} on {hide_logins(target.cluster)}", target.show_progress)
         end(_follow(server, job_id, target))
 
 
@@ -111,17 +111,17 @@ def end(state: JobState) -> None:
 
 
 @contextmanager
-def connect(place: str, *, up: bool = False) -> Iterator[JobServer]:
+def connect(cluster: str, *, up: bool = False) -> Iterator[JobServer]:
     """Connect to the job server of a cluster for the time of the block.
 
     Args:
-        place: What ``--cluster`` says.
+        cluster: What ``--cluster`` says.
         up: Whether to start the cluster of a launcher file.
 
     Raises:
         VidcnnError: It cannot be reached.
     """
-    target = parse_place(place)
+    target = parse_cluster(cluster)
     if isinstance(target, str):
         yield JobServer(target, read_token())
         return
@@ -149,7 +149,7 @@ def _follow(server: JobServer, job_id: str, target: ClusterTarget) -> JobState:
         elif wish == "detach":
             raise RunInterruptedError(
                 f"no longer following job {job_id}, which goes on",
-                f"vidcnn jobs logs {job_id} --follow --cluster {hide_logins(target.place)} follows it, "
+                f"vidcnn jobs logs {job_id} --follow --cluster {hide_logins(target.cluster)} follows it, "
                 "vidcnn jobs stop ends it",
             )
 

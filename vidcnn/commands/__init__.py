@@ -55,7 +55,7 @@ def submit_if_remote(
         VidcnnError: It cannot be run there.
         JobFailedError: It failed there.
     """
-    from vidcnn.cluster.place import AUTO
+    from vidcnn.cluster.address import AUTO
 
     if cluster is None or cluster == AUTO:
         if up or no_wait:

@@ -9,7 +9,7 @@ from vidcnn.config import InferSpec
 from vidcnn.pipelines.counting import count_source
 from vidcnn.pipelines.prepare import prepare
 from vidcnn.pipelines.stages import PlanCounts
-from vidcnn.predictions.places import look_at
+from vidcnn.predictions.output_storage import look_at
 from vidcnn.reporting.results import SourcePlan
 
 

@@ -23,7 +23,7 @@ from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
 from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.prepare import InferenceJob, prepare
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
-from vidcnn.predictions.places import look_at
+from vidcnn.predictions.output_storage import look_at
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck
 from vidcnn.reporting.estimating import Range, Stratum, cut_strata, estimate_clips, estimate_seconds
 from vidcnn.reporting.results import Estimate

@@ -18,7 +18,7 @@ from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.counting import estimate_clips
 from vidcnn.pipelines.dataset import score_videos
 from vidcnn.pipelines.prepare import PreparedJob, prepare
-from vidcnn.predictions.places import open_storage
+from vidcnn.predictions.output_storage import open_storage
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck
 from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.reporting.progress import RunProgress, describe

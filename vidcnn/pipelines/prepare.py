@@ -31,7 +31,7 @@ from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.output import Output
-from vidcnn.predictions.places import OutputStorage
+from vidcnn.predictions.output_storage import OutputStorage
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path

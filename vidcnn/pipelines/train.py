@@ -22,9 +22,9 @@ from vidcnn.interrupts import interruptible
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data
-from vidcnn.training.place import RunPlace, hold_run
 from vidcnn.training.record import check_record
 from vidcnn.training.report import TrainReport
+from vidcnn.training.run_directory import RunDirectory, hold_run
 from vidcnn.training.state import CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -53,38 +53,38 @@ def run_training(
         annotations = read_data(spec)
         flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
         assert spec.out is not None, "`read_data` has seen to it"
-        place = stack.enter_context(hold_run(spec.out))
+        run_directory = stack.enter_context(hold_run(spec.out))
         start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
         machine: Machine | None
         if is_attached():
             machine = start_ray()
-            plan, num_workers, device = _plan(spec, annotations, place, int(machine.num_gpus))
+            plan, num_workers, device = _plan(spec, annotations, run_directory, int(machine.num_gpus))
         else:
-            is_new = not (place.directory / "bundle").exists()
+            is_new = not (run_directory.directory / "bundle").exists()
             with ThreadPoolExecutor(1) as pool:
-                planning = pool.submit(_plan, spec, annotations, place)
+                planning = pool.submit(_plan, spec, annotations, run_directory)
                 if is_new:  # torch and Ray Train load while Ray's processes start
                     prepare_environment()
                     pool.submit(importlib.import_module, "vidcnn.pipelines.worker_group")
                 machine = start_ray() if is_new else None
                 plan, num_workers, device = planning.result()
-        check_record(place.directory, plan.record, has_begun=place.newest_step() > 0)
-        place.push()
+        check_record(run_directory.directory, plan.record, has_begun=run_directory.newest_step() > 0)
+        run_directory.push()
         announce(plan)
         from vidcnn.training.checkpoints import CheckpointStore
 
-        store = CheckpointStore(place.directory / CHECKPOINTS, plan.run.num_best)
+        store = CheckpointStore(run_directory.directory / CHECKPOINTS, plan.run.num_best)
         state, num_steps_done = None, 0
         if not _is_done(store, plan.recipe.num_steps):
             from vidcnn.pipelines.worker_group import WorkerGroup
 
-            group = WorkerGroup(plan, machine or start_ray(), num_workers, device, place.newest_step)
+            group = WorkerGroup(plan, machine or start_ray(), num_workers, device, run_directory.newest_step)
             with ProgressDisplay(group.describe, enabled=show_progress) as display:
-                group.run(display, place.check)
+                group.run(display, run_directory.check)
             state = group.state
-            place.pull()
+            run_directory.pull()
             num_steps_done = plan.recipe.num_steps - group.first_step
-        return _report(plan, place, store, num_steps_done, time.monotonic() - began, state)
+        return _report(plan, run_directory, store, num_steps_done, time.monotonic() - began, state)
 
 
 def _is_done(store: CheckpointStore, num_steps: int) -> bool:
@@ -97,21 +97,21 @@ def _is_done(store: CheckpointStore, num_steps: int) -> bool:
 
 
 def _plan(
-    spec: TrainSpec, annotations: Annotations, place: RunPlace, num_gpus: int | None = None
+    spec: TrainSpec, annotations: Annotations, run_directory: RunDirectory, num_gpus: int | None = None
 ) -> tuple[TrainingPlan, int, str]:
     """Work out the job, and how many workers train on what.
 
     Args:
         spec: The job.
         annotations: Its data.
-        place: Where the run goes.
+        run_directory: Where the run goes.
         num_gpus: GPUs that there are; None looks for those of this machine.
     """
     from vidcnn.training.plan import plan_training
 
     num_workers, device = _workers(spec, num_gpus)
     precision = spec.precision if spec.precision != "auto" else ask_there(_fastest_precision, device, device=device)
-    plan = plan_training(spec, annotations, place.directory, num_workers=num_workers, precision=precision)
+    plan = plan_training(spec, annotations, run_directory.directory, num_workers=num_workers, precision=precision)
     return plan, num_workers, device
 
 
@@ -142,7 +142,7 @@ def _fastest_precision(device: str) -> Any:
 
 def _report(
     plan: TrainingPlan,
-    place: RunPlace,
+    run_directory: RunDirectory,
     store: CheckpointStore,
     num_steps_done: int,
     seconds: float,
@@ -155,19 +155,19 @@ def _report(
     found = store.load_best()
     assert found is not None
     best, weights = found
-    notes = [note for note in read_journal(place.directory) if note["kind"] == "validation"]
+    notes = [note for note in read_journal(run_directory.directory) if note["kind"] == "validation"]
     reached: dict[str, Any] = next((note for note in reversed(notes) if note["step"] == best.step), {})
     validation = {name: value for name, value in reached.items() if name not in ("kind", "step")}
     failure: VidcnnError | None = None
     try:
-        trained_bundle(plan.bundle, weights, validation).save(place.directory / "bundle")
-        place.push()
+        trained_bundle(plan.bundle, weights, validation).save(run_directory.directory / "bundle")
+        run_directory.push()
     except VidcnnError as error:  # what was reached is told all the same
         hint = "the checkpoints are whole: the same command writes the bundle, without training anew"
         failure = type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
     return TrainReport(
         plan=plan,
-        directory=place.shown,
+        directory=run_directory.shown,
         best_step=best.step,
         validation=validation,
         num_steps_done=num_steps_done,

@@ -20,7 +20,7 @@ from vidcnn.predictions import section
 from vidcnn.predictions.index import Held, Index, hashes
 from vidcnn.predictions.ledger import Entry, Ledger
 from vidcnn.predictions.merging import Source
-from vidcnn.predictions.places import OutputStorage
+from vidcnn.predictions.output_storage import OutputStorage
 from vidcnn.predictions.reading import Footer, TableFile
 
 _NUM_READERS = 8

@@ -41,7 +41,7 @@ from vidcnn.predictions.files import (
 )
 from vidcnn.predictions.ledger import Entry
 from vidcnn.predictions.merging import merged_entries, merged_rows
-from vidcnn.predictions.places import OutputStorage, open_storage
+from vidcnn.predictions.output_storage import OutputStorage, open_storage
 from vidcnn.predictions.redo import Redo, videos_with_errors
 from vidcnn.predictions.rows import Summary, summarize
 from vidcnn.predictions.section import LedgerWriter
@@ -97,7 +97,7 @@ class Output:
         """Read what is committed in an output that is held already; it is given back with this one, or on failure.
 
         Args:
-            storage: What `vidcnn.predictions.places.open_storage` returned.
+            storage: What `vidcnn.predictions.output_storage.open_storage` returned.
             schema: As for `open`.
             settings: As for `open`.
             run_id: As for `open`.

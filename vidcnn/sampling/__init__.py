@@ -1,1 +1,1 @@
-"""From the times of frames to clips: pure arithmetic, and what is done to each frame."""
+"""From the times of frames to clips, in pure arithmetic (`grid`, `segments`); what is done to each (`preprocessing`)."""

@@ -5,7 +5,7 @@ that it keeps, and normalisation, which the `Classifier` applies on the model's 
 model bundle.
 
 `resize_and_crop` is the geometry's reference in tensors: bit for bit what torchvision's video presets
-compute. It serves clips that no decoder of ours has prepared.
+compute. It serves exact decoding, and clips that no decoder of ours has prepared.
 
 Letters: N clips, T frames, H height, W width, C = 3 channels (RGB); h and w are the crop's height and width.
 """

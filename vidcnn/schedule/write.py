@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from vidcnn.cluster.place import AUTO, parse_place
+from vidcnn.cluster.address import AUTO, parse_cluster
 from vidcnn.config import ScheduleSpec
 from vidcnn.config.job_files import JobNeeds, read_needs
 from vidcnn.config.schedule import check_kubernetes_name, default_name
@@ -218,7 +218,7 @@ def _read_cluster(spec: ScheduleSpec) -> str | None:
     """Return the address or the absolute path of the cluster's launcher file."""
     if spec.cluster == AUTO:
         raise UsageError("--cluster auto is for the jobs of a cluster", "name its address or its launcher file")
-    place = None if spec.cluster is None else parse_place(spec.cluster)
+    place = None if spec.cluster is None else parse_cluster(spec.cluster)
     if spec.up and not isinstance(place, Path):
         raise UsageError("--up is for the cluster of a launcher file", "give the file with --cluster")
     if spec.target == "kubernetes" and isinstance(place, Path):

@@ -21,7 +21,7 @@ from tests.commands import environment
 from tests.predictions.cases import open_output, rows_of, segment
 from tests.s3 import Server
 from vidcnn.errors import OutputBusyError, OutputError
-from vidcnn.predictions.places import open_storage
+from vidcnn.predictions.output_storage import open_storage
 from vidcnn.storage.locks.heartbeat import USUAL, LeaseTiming
 from vidcnn.storage.locks.holder import State, this_process
 from vidcnn.storage.locks.lease import Lease, look

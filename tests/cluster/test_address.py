@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcnn.cluster.place import parse_place
+from vidcnn.cluster.address import parse_cluster
 from vidcnn.errors import UsageError
 
 
@@ -21,7 +21,7 @@ from vidcnn.errors import UsageError
     ],
 )
 def test_addresses_are_completed(text: str, url: str) -> None:
-    assert parse_place(text) == url
+    assert parse_cluster(text) == url
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_addresses_are_completed(text: str, url: str) -> None:
 def test_what_is_neither_is_refused(text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=message):
-        parse_place(text)
+        parse_cluster(text)
 
 
 def test_a_launcher_file_is_told_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yml"
     path.write_text("cluster_name: x\n")
-    assert parse_place(str(path)) == path
+    assert parse_cluster(str(path)) == path

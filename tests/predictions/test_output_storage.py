@@ -18,7 +18,7 @@ from tests.predictions.cases import open_output, rows_of, segment, video, write
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
 from vidcnn.predictions.ledger import digest, entry_of
 from vidcnn.predictions.output import Output
-from vidcnn.predictions.places import look_at, open_storage
+from vidcnn.predictions.output_storage import look_at, open_storage
 
 # Local
 

@@ -20,7 +20,7 @@ from vidcnn.training.state import CHECKPOINTS
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class RunDirectory:
     """A run directory that this process holds.
 
     Attributes:
@@ -76,7 +76,7 @@ class RunPlace:
 
 
 @contextmanager
-def hold_run(out: str) -> Iterator[RunPlace]:
+def hold_run(out: str) -> Iterator[RunDirectory]:
     """Keep other runs out of a run directory while this one uses it.
 
     Args:
@@ -96,13 +96,13 @@ def hold_run(out: str) -> Iterator[RunPlace]:
     except OSError as error:
         raise OutputError(f"cannot write to '{directory}': {error.strerror}", "choose another --out") from error
     try:
-        yield RunPlace(directory, str(directory), lock)
+        yield RunDirectory(directory, str(directory), lock)
     finally:
         lock.release()
 
 
 @contextmanager
-def _hold_remote(out: str) -> Iterator[RunPlace]:
+def _hold_remote(out: str) -> Iterator[RunDirectory]:
     shown = public_location(out)
     try:
         filesystem, path = open_filesystem(out)
@@ -116,6 +116,6 @@ def _hold_remote(out: str) -> Iterator[RunPlace]:
         with scratch_directory("vidcnn-run-", Path(tempfile.gettempdir())) as copy:
             mirror = Mirror(out, copy)
             mirror.pull()
-            yield RunPlace(copy, shown, lease, mirror)
+            yield RunDirectory(copy, shown, lease, mirror)
     finally:
         lease.release()

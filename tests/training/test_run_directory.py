@@ -10,7 +10,7 @@ import pytest
 from tests.s3 import Server
 from vidcnn.errors import OutputBusyError, OutputError
 from vidcnn.storage.locks.holder import this_process
-from vidcnn.training.place import hold_run
+from vidcnn.training.run_directory import hold_run
 
 
 def test_two_names_of_a_run_directory_meet_in_one_lock(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ _DEFAULT_PORT = 8265
 _HINT = "--cluster takes a cluster-launcher file (.yaml), or the address of a job server such as http://HOST:8265"
 
 
-def parse_place(text: str) -> str | Path:
+def parse_cluster(text: str) -> str | Path:
     """Tell an address from a launcher file.
 
     Returns:

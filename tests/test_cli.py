@@ -61,7 +61,7 @@ def ended_with() -> int:
         (["infre"], 2, "vidcnn: there is no command 'infre'\n        did you mean infer?"),
         (["classify"], 2, "the commands are infer, train,"),
         (["infer", ".", "--out", "rows.csv"], 2, "--out (rows.csv) must be a .parquet file or a folder"),
-        (["run", "wrong.yaml"], 2, "vidcnn: wrong.yaml:3: modle is not known\n        did you mean model?"),
+        (["run", "wrong.yaml"], 2, "vidcnn: wrong.yaml:3: modle is not known\n        for modle, did you mean model?"),
         (["infer"], 2, "Missing argument"),
         (["infer", "x", "--stride", "0"], 2, "vidcnn: --stride (0) must be > 0"),
         (["infer", "x", "--stride", "2", "--fps", "3"], 2, "vidcnn: --stride and --fps exclude each other"),

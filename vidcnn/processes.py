@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -128,6 +129,20 @@ def waits_for_disk(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] == b"D"
     except (OSError, IndexError):
         return False
+
+
+def run_module(module: str) -> tuple[list[str], dict[str, str]]:
+    """Return how to run a module in a process that finds what this one finds, and nothing in the folder it is run in.
+
+    Returns:
+        The beginning of a command line, to which arguments may be added, and the environment.
+    """
+    found = [entry for entry in sys.path if isinstance(entry, str)]
+    if "" in found:
+        with suppress(OSError):  # the folder may be gone
+            found[found.index("")] = os.getcwd()
+    search = os.pathsep.join(filter(None, found))
+    return [sys.executable, "-P", "-m", module], dict(os.environ) | {"PYTHONPATH": search}
 
 
 def is_ending(pid: int) -> bool:

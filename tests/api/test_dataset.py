@@ -37,6 +37,11 @@ def test_a_sample_is_the_same_whenever_it_is_loaded(data: Path) -> None:
     assert not torch.equal(vidcnn.ClipDataset(data, **OPTIONS, seed=1)[0].pixels, first[0].pixels)
 
 
+def test_an_epoch_can_be_gone_through_and_a_bundle_is_a_model_too(data: Path, bundle: Path) -> None:
+    assert len(list(vidcnn.ClipDataset(data, **OPTIONS))) == 6
+    assert vidcnn.ClipDataset(data, model=bundle, val_fraction=0.0)[0].pixels.shape == (16, 64, 64, 3)
+
+
 def test_a_loader_makes_batches_in_processes_of_its_own(data: Path) -> None:
     dataset = vidcnn.ClipDataset(data, **OPTIONS)
     batches = list(DataLoader(dataset, batch_size=3, num_workers=2))

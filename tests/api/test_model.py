@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,25 @@ def test_what_cannot_be_is_an_error_of_vidcnn(
     monkeypatch.setattr("vidcnn.api.model.plan_in_cell", lambda *_: iter([(0, StorageError("it cannot be read"))]))
     with pytest.raises(StorageError, match=r"'0\.mp4': it cannot be read"):
         model.classify(videos / "0.mp4")
+
+
+def test_threads_take_turns_and_each_gets_its_own_rows(model: vidcnn.Model, videos: Path) -> None:
+    names = [f"{index}.mp4" for index in range(3)]
+    alone = {name: model.classify(videos / name, num_clips=2) for name in names}
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda name: model.classify(videos / name, num_clips=2), names * 3))
+    assert all(table.equals(alone[name]) for name, table in zip(names * 3, found, strict=True))
+
+
+def test_a_process_that_is_forked_leaves_the_reader_of_its_parent_alone(model: vidcnn.Model, videos: Path) -> None:
+    expected = model.classify(videos / "0.mp4", num_clips=2)
+    reader = model._reader
+    child = os.fork()
+    if not child:
+        os._exit(0 if model._own_reader() is not reader else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert model._own_reader() is reader
+    assert model.classify(videos / "0.mp4", num_clips=2).equals(expected)
 
 
 def test_a_model_says_what_it_is(model: vidcnn.Model) -> None:

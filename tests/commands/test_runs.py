@@ -42,6 +42,15 @@ def test_runs_are_listed_with_what_they_did_and_how_they_ended(tmp_path: Path) -
     assert json.loads(last.stdout) == [stopped]
 
 
+def test_what_is_no_report_is_left_out(tmp_path: Path) -> None:
+    wrong = {"videos_done": "x"}, {"error": "boom"}, {"exit_code": [1]}
+    leave(tmp_path / "preds.runs", **{f"w{index}": {**REPORT, **one} for index, one in enumerate(wrong)})
+    (tmp_path / "preds.runs" / "folder.json").mkdir()
+    assert vidcnn("runs", tmp_path / "preds.parquet").returncode == 1
+    (tmp_path / "preds.runs" / "right.json").write_text(json.dumps(REPORT))
+    assert json.loads(vidcnn("runs", tmp_path / "preds.parquet", "--json").stdout) == [REPORT]
+
+
 def test_an_output_without_reports_says_how_to_have_them(tmp_path: Path) -> None:
     done = vidcnn("runs", tmp_path / "preds.parquet")
     assert done.returncode == 1

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -48,3 +50,19 @@ def test_other_pools_are_refused(text: str) -> None:
         return
     with pytest.raises(ValueError, match="must be a number of actors"):
         parse_pool(text)
+
+
+@pytest.mark.parametrize("out", ["json", "results/db", "a.json/", "s3://bucket/csv", "preds.v2", "p.parquet?x=a.csv"])
+def test_a_folder_may_have_the_name_of_a_kind_of_file(out: str) -> None:
+    assert InferSpec(source=("v",), out=out).out == out
+
+
+@pytest.mark.parametrize("out", ["p.csv", "a/p.JSON", "s3://bucket/p.jsonl?endpoint_override=x"])
+def test_a_table_of_another_kind_is_refused(out: str) -> None:
+    with pytest.raises(UsageError, match=r"must be a \.parquet file or a folder"):
+        read_spec(InferSpec, {"source": ("v",), "out": out})
+
+
+def test_a_folder_that_is_there_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "preds.db").mkdir()
+    assert InferSpec(source=("v",), out=str(tmp_path / "preds.db")).out.endswith("preds.db")

@@ -52,7 +52,9 @@ def test_a_job_has_the_options_of_its_command(tmp_path: Path) -> None:
         ("- a\n", "must have a key command"),
         ("command: infer\nsource: [a]\nstirde: 2\n", r"job.yaml:3: stirde is not known"),
         ("command: infer\nsource: [a]\nout: p\ntop_k: x\n", r"job.yaml:4: top_k \(x\) must be a valid integer$"),
-        ("command: infer\n", "--source .* Field required"),
+        ("command: infer\n", r"job.yaml: source is missing$"),
+        ("command: [infer]\n", "must have a key command"),
+        ("source: " + "[" * 3000, "not YAML to read: it is nested too deeply"),
         ("a: [\n", "job.yaml:2: not YAML"),
         ("command: infer\nsource: [a]\ntop_k: 1\ntop_k: 2\n", r"job.yaml:4: top_k is there twice, first in line 3"),
     ],
@@ -88,7 +90,7 @@ def test_only_what_a_job_says_is_read_from_it(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text("command: train\nepochs: 3\n")
     values, name = read_values(job, "train")
-    assert (values, name("epochs"), name("lr")) == ({"epochs": 3}, f"{job}:2: epochs", "--lr")
+    assert (values, name("epochs"), name("lr")) == ({"epochs": 3}, f"{job}:2: epochs", f"{job}: lr")
 
 
 def test_a_job_of_another_command_is_refused_with_the_way_to_run_it(tmp_path: Path) -> None:

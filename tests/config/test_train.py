@@ -49,7 +49,7 @@ def test_training_that_cannot_be_meant_is_refused_by_the_option(values: dict[str
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "--data ({}) Field required"),
+        ({}, "--data is missing"),
         ({"data": "x", "clips": 0}, "--clips (0) must be > 0"),
         ({"data": "x", "crops": "2"}, "--crops (2) must be '1' or '3'"),
         ({"data": "x", "split": "dev"}, "--split (dev) must be 'auto', 'train', 'val', 'test' or 'all'"),

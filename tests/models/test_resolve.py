@@ -150,7 +150,7 @@ def test_what_is_neither_name_nor_bundle_is_explained(tmp_path: Path) -> None:
         resolve_model("r3d18")
     with pytest.raises(BundleError, match=r"absent/bundle' is not a directory"):
         resolve_model(str(tmp_path / "absent" / "bundle"))
-    with pytest.raises(BundleError, match=r"has no model\.json"):
+    with pytest.raises(BundleError, match=r"is no model bundle"):
         resolve_model(str(tmp_path))
 
 

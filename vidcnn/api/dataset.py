@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 from vidcnn.api.runs import Location
 from vidcnn.config import TrainSpec
 from vidcnn.config.base import read_spec
+from vidcnn.models.registry import ARCHITECTURES
 from vidcnn.training.data import read_data
 from vidcnn.training.feed import DirectLoader, one_hot
 from vidcnn.training.plan import plan_training
@@ -52,7 +54,12 @@ class ClipDataset(Dataset[TrainingSample]):
 
     def __init__(self, data: Location, **options: Any) -> None:
         place = {"data": os.fspath(data), "out": os.curdir}
-        spec = read_spec(TrainSpec, {"weights": "random", "batch_size": 1, **options, **place})
+        options = {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()
+        }
+        if options.get("model", "r3d_18") in ARCHITECTURES:
+            options = {"weights": "random", **options}
+        spec = read_spec(TrainSpec, {"batch_size": 1, **options, **place})
         plan = plan_training(spec, read_data(spec), Path(), num_workers=1, precision="fp32")
         self._data = plan.data
         self._loader = DirectLoader(plan.data)
@@ -61,6 +68,10 @@ class ClipDataset(Dataset[TrainingSample]):
     def __len__(self) -> int:
         """Return the number of samples of an epoch."""
         return self._data.order.epoch_size
+
+    def __iter__(self) -> Iterator[TrainingSample]:
+        """Load the samples of the first epoch, one after the other."""
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, number: int) -> TrainingSample:
         """Load a sample.

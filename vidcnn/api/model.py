@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,7 +27,7 @@ from vidcnn.predictions.rows import prediction_rows, prediction_schema
 from vidcnn.sources import Listing
 from vidcnn.video.attempts import decode_in_cell, plan_in_cell
 from vidcnn.video.batching import DecodeSettings, clips_per_task
-from vidcnn.video.cell import this_cell
+from vidcnn.video.cell import Cell
 from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, video_key
 
 if TYPE_CHECKING:
@@ -35,6 +37,27 @@ Item = TypeVar("Item")
 
 _NOT_OF_ARRAYS = ("video", "start_seconds", "end_seconds", "error", "error_kind")
 _WRITING = ("source", "out", "model", "weights", "labels", "seed", "precision", "device", "compile", "batch_size")
+
+
+class _Reader:
+    """The process in which a model's videos are read, which threads share in turns.
+
+    Attributes:
+        owner: The process that may use it.
+        lock: Held by the thread that uses it.
+        cell: The process that reads; it starts when it is used first.
+    """
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.lock = threading.Lock()
+        self.cell = Cell(yields=False)
+        weakref.finalize(self, _close, self.cell, self.owner)
+
+
+def _close(cell: Cell, owner: int) -> None:
+    if os.getpid() == owner:
+        cell.close()
 
 
 class Model:
@@ -50,6 +73,7 @@ class Model:
         self.bundle = bundle
         self.classifier = classifier
         self.labels = bundle.labels
+        self._reader = _Reader()
 
     def __repr__(self) -> str:
         """Return what it is and how it runs."""
@@ -145,20 +169,26 @@ class Model:
             raise UsageError("num_frames is the model's own here", "vidcnn.infer takes another")
         row_format, collector = self._format(spec), SegmentCollector()
         tables: list[pa.Table] = [row_format.schema.empty_table()]
-        for news in self._news(
-            spec, PlanSettings(clips, spec.image_fps, spec.max_pixels, spec.decode_timeout), row_format
-        ):
-            if isinstance(news, Undone):
-                raise StorageError(f"'{news.video.name}': {news.reason}")
-            whole = collector.add(news)
-            if whole is not None:
-                tables.append(whole)
+        settings = PlanSettings(clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
+        reader = self._own_reader()
+        with reader.lock:
+            for news in self._news(spec, settings, row_format, reader.cell):
+                if isinstance(news, Undone):
+                    raise StorageError(f"'{news.video.name}': {news.reason}")
+                whole = collector.add(news)
+                if whole is not None:
+                    tables.append(whole)
         return pa.concat_tables(tables).sort_by([("video", "ascending"), ("clip", "ascending")])
 
-    def _news(self, spec: InferSpec, settings: PlanSettings, row_format: RowFormat) -> Iterator[News]:
+    def _own_reader(self) -> _Reader:
+        """Return what reads this model's videos; a process that was forked gets another."""
+        if self._reader.owner != os.getpid():
+            self._reader = _Reader()
+        return self._reader
+
+    def _news(self, spec: InferSpec, settings: PlanSettings, row_format: RowFormat, cell: Cell) -> Iterator[News]:
         videos = list(Listing(spec.source))[: spec.limit]
         planned: list[PlannedSegment] = []
-        cell = this_cell(yields=False)
         for index, plan in plan_in_cell(videos, settings, cell):
             if isinstance(plan, VideoError | StorageError):
                 yield video_without_plan(video_key(videos[index]), plan, row_format.schema)

@@ -81,11 +81,13 @@ def clips(
     from vidcnn.video.decode import DecodeRequest, decode_segment
     from vidcnn.video.planning import PlanSettings, plan_video
 
+    if errors not in ("raise", "skip"):
+        raise UsageError(f"errors ({errors!r}) must be 'raise' or 'skip'")
     try:
         sampling = Sampling(num_frames, stride=1 if stride is None and fps is None else stride, fps=fps)
         settings = PlanSettings(ClipSpec(sampling, step, num_clips, short_clips), 25.0, MAX_PIXELS)
         preprocessing = None if size is None else Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     for video in Listing(source_texts(videos)):
         try:

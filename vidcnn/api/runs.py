@@ -42,7 +42,7 @@ def infer(
     from vidcnn.reporting.run_report import reported
     from vidcnn.reporting.summaries import check_outcome
 
-    spec = read_spec(InferSpec, {"source": source_texts(source), "out": os.fspath(out), **_texts(options)})
+    spec = read_spec(InferSpec, {"source": source_texts(source), "out": os.fspath(out), **option_texts(options)})
     with reported(spec) as record:
         report = run_inference(spec, show_progress=show_progress, record=record)
         check_outcome(spec, report)
@@ -67,7 +67,7 @@ def train(data: Location, *, out: Location, show_progress: bool = False, **optio
     """
     from vidcnn.pipelines.train import run_training
 
-    spec = read_spec(TrainSpec, {"data": os.fspath(data), "out": os.fspath(out), **_texts(options)})
+    spec = read_spec(TrainSpec, {"data": os.fspath(data), "out": os.fspath(out), **option_texts(options)})
     report = run_training(spec, show_progress=show_progress)
     if report.failure is not None:
         raise report.failure
@@ -92,7 +92,7 @@ def evaluate(data: Location, *, model: Location, show_progress: bool = False, **
     """
     from vidcnn.pipelines.evaluate import run_evaluation
 
-    spec = read_spec(EvaluateSpec, {"data": os.fspath(data), "model": os.fspath(model), **_texts(options)})
+    spec = read_spec(EvaluateSpec, {"data": os.fspath(data), "model": os.fspath(model), **option_texts(options)})
     return run_evaluation(spec, show_progress=show_progress)
 
 
@@ -102,5 +102,6 @@ def source_texts(given: Location | Sequence[Location]) -> tuple[str, ...]:
     return tuple(os.fspath(one) for one in several)
 
 
-def _texts(options: dict[str, Any]) -> dict[str, Any]:
+def option_texts(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with paths as texts."""
     return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in options.items()}

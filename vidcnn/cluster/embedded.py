@@ -16,7 +16,7 @@ from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
 from vidcnn.cluster.watch import MARK, Watch, find_servers
 from vidcnn.cluster.witness import Witness
-from vidcnn.errors import RayDiedError, VidcnnError
+from vidcnn.errors import RayDiedError, UsageError, VidcnnError
 from vidcnn.interrupts import last_hint, uninterrupted
 from vidcnn.processes import end_processes, processes_with
 from vidcnn.storage.scratch import scratch_directory
@@ -45,12 +45,16 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     prepare_environment()
     import ray
 
+    if ray.is_initialized():
+        raise UsageError(
+            "this process uses a Ray of its own already",
+            "call ray.shutdown() first; or classify in this process with vidcnn.load, which takes no Ray",
+        )
     with (
         silence() if quiet else nullcontext(),
         scratch_directory("vidcnn-ray-", _scratch_base(), end_users=_end_users) as scratch,
         Witness(scratch, last_hint()) as witness,
     ):
-        os.environ[MARK] = str(scratch)
         is_dead = False
         try:
             with _start_ray(num_gpus, scratch, witness):
@@ -62,7 +66,8 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
             raise
         finally:
             with uninterrupted():
-                del os.environ[MARK]
+                if not is_dead:
+                    witness.ending()
                 _end_ray(scratch, is_dead=is_dead)
 
 
@@ -97,6 +102,7 @@ def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitSta
         with ExitStack() as stack:
             watch = Watch(partial(_servers_besides, others, scratch), partial(_end_users, scratch))
             stack.enter_context(watch)
+            os.environ[MARK] = str(scratch)  # no longer than it takes: other processes of this one are its own business
             try:
                 init_ray(
                     address="local",
@@ -111,6 +117,8 @@ def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitSta
                     others |= find_servers(str(scratch)).keys()
                     continue
                 raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
+            finally:
+                os.environ.pop(MARK, None)
             watch.has_started()
             witness.watch(_servers_besides(others, scratch))
             return stack.pop_all()

@@ -47,6 +47,10 @@ def prepare_environment(*, embedded: bool = True) -> None:
     Args:
         embedded: Whether a Ray may be started in this process, rather than just asked.
     """
+    if embedded and not _attached:
+        # Ray's processes change their titles, which writes over a part of the environment that /proc shows: now and
+        # then the mark by which they are found would be lost.
+        os.environ["SPT_NOENV"] = "1"
     if "ray" in sys.modules:
         return
     for name, value in QUIET_ENVIRONMENT.items():
@@ -57,9 +61,6 @@ def prepare_environment(*, embedded: bool = True) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.pop("RAY_ADDRESS", None)
-        # Ray's processes change their titles, which writes over a part of the environment that /proc shows: now and
-        # then the mark by which they are found would be lost.
-        os.environ["SPT_NOENV"] = "1"
 
 
 @contextmanager

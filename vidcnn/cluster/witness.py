@@ -23,9 +23,10 @@ from typing import Self
 
 from vidcnn import interrupts
 from vidcnn.cluster.watch import MARK
-from vidcnn.processes import end_processes, is_ending, processes_with
+from vidcnn.processes import end_processes, is_ending, processes_with, run_module
 
 _DONE = "done"
+_ENDING = "ending"
 _ABRUPT = "the command ended abruptly: it was killed, as where memory is short, or a library ended it"
 _END_SECONDS = 5.0
 _BURY_SECONDS = 0.2
@@ -41,7 +42,7 @@ class Witness:
     """
 
     def __init__(self, scratch: Path, hint: str) -> None:
-        self._command = [sys.executable, "-m", "vidcnn.cluster.witness", str(os.getpid()), str(scratch), hint]
+        self._arguments = [str(os.getpid()), str(scratch), hint]
         self._process: subprocess.Popen[str] | None = None
         self._stays = False
 
@@ -49,11 +50,11 @@ class Witness:
         stderr = None
         with suppress(OSError, ValueError):  # a stream of a test or a notebook
             stderr = sys.stderr.fileno()
-        search = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        command, environment = run_module("vidcnn.cluster.witness")
         with suppress(OSError):  # without a witness a run is a run still
             self._process = subprocess.Popen(
-                self._command,
-                env=os.environ | {"PYTHONPATH": search},
+                [*command, *self._arguments],
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -77,6 +78,10 @@ class Witness:
             servers: What each is called, by its number.
         """
         self._say("".join(f"{pid} {name}\n" for pid, name in servers.items()))
+
+    def ending(self) -> None:
+        """Say that the servers end by right from now on."""
+        self._say(f"{_ENDING}\n")
 
     def stay(self) -> None:
         """Keep the witness beyond the block, until the command has written its last line, since its Ray is dead."""
@@ -144,6 +149,13 @@ def _wait(command: int) -> str | None:
         for line in map(bytes.decode, lines):
             if line == _DONE:
                 return None
+            if line == _ENDING:
+                death = ""
+                for descriptor in servers:
+                    with suppress(KeyError):  # it has ended already
+                        poll.unregister(descriptor)
+                servers.clear()
+                continue
             pid, _, name = line.partition(" ")
             try:
                 descriptor = os.pidfd_open(int(pid))

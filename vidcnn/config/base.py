@@ -136,9 +136,11 @@ def _problem(item: dict[str, Any], spec_type: type[Spec], name: Callable[[str], 
     if not item["loc"]:
         return hide_logins(str(item["msg"]).removeprefix("Value error, ")), ""
     field = str(item["loc"][0])
+    if item["type"] == "missing":
+        return f"{name(field)} is missing", ""
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(field, spec_type.model_fields, n=1)
-        return f"{name(field)} is not known", f"did you mean {close[0]}?" if close else ""
+        return f"{name(field)} is not known", f"for {field}, did you mean {close[0]}?" if close else ""
     text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
     text = text.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
     return f"{name(field)} ({hide_logins(str(item['input']))}) {text}", ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -149,8 +150,8 @@ class InferSpec(Spec):
     @field_validator("out")
     @classmethod
     def _is_table(cls, value: str) -> str:
-        ending = value.rpartition("/")[2].partition("?")[0].rpartition(".")[2].lower()
-        if ending in _OTHER_TABLES:
+        ending = os.path.splitext(value.partition("?")[0])[1].removeprefix(".").lower()
+        if ending in _OTHER_TABLES and not os.path.isdir(value):
             raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
         return value
 

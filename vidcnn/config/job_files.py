@@ -121,7 +121,9 @@ def _names(path: Path, lines: Mapping[str, int], given: Collection[str]) -> Call
     """Return what fields are called: those of the file with its line, those that override them as options."""
 
     def name(field: str) -> str:
-        return option_name(field) if field in given or field not in lines else f"{path}:{lines[field]}: {field}"
+        if field in given:
+            return option_name(field)
+        return f"{path}:{lines[field]}: {field}" if field in lines else f"{path}: {field}"
 
     return name
 
@@ -143,7 +145,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any], dict[str, int]]:
     if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
         raise UsageError(f"'{path}' must have names of options for its keys")
     command = values.pop("command", None) if isinstance(values, dict) else None
-    if command not in SPECS:
+    if not isinstance(command, str) or command not in SPECS:
         raise UsageError(f"'{path}' must have a key command, one of {', '.join(SPECS)}, not {command!r}")
     return command, values, {key: document.line((key,)) for key in values}
 

@@ -82,6 +82,8 @@ def read_yaml(text: str, loader: Any = None) -> Document:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)
         raise YamlError([Problem(mark.line + 1 if mark else 1, f"not YAML: {words}")]) from error
+    except RecursionError as error:
+        raise YamlError([Problem(1, "not YAML to read: it is nested too deeply")]) from error
     except (yaml.YAMLError, ValueError) as error:  # a character that YAML forbids; a date that does not exist
         raise YamlError([Problem(1, f"not YAML: {' '.join(str(error).split())}")]) from error
 

@@ -116,7 +116,7 @@ def _read_torch(path: Path) -> Any:
             what = f"'{path}' holds Python objects ({forbidden[1]}), which could run code when loaded"
             raise ModelError(what, hint) from error
         if _is_plain_pickle(path):
-            raise ModelError(f"'{path}' is a pickle that torch did not write, which could run code", hint) from error
+            raise ModelError(f"'{path}' is a pickle of a kind that torch does not load safely", hint) from error
         raise ModelError(f"'{path}' is not a torch checkpoint, or is damaged") from error
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {error.strerror or error}") from error

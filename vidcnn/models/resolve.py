@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vidcnn.errors import BundleError, ModelError, UsageError
 from vidcnn.models.bundle import Bundle, Provenance
 from vidcnn.models.registry import ARCHITECTURES, Architecture, architecture
-from vidcnn.storage.uris import is_remote, public_location
+from vidcnn.storage.uris import is_remote, local_path, public_location
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def resolve_model(model: str, *, weights: str | None = None, labels: str | None 
     if model in ARCHITECTURES:
         return make_bundle(model, weights=weights, labels=labels, seed=seed)
     shown = public_location(model)
-    if not is_remote(model) and not Path(model).is_dir():
+    if not is_remote(model) and not Path(local_path(model)).is_dir():
         if "/" in model or Path(model).exists():
             raise BundleError(f"'{shown}' is not a directory", "give a model's name, or a bundle's directory")
         architecture(model)  # raises, with the closest names

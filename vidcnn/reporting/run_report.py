@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from vidcnn.reporting.progress import RunProgress
 
 
+_REPORT_HINT = "runs leave reports with --report, or report: true in a job"
+
+
 @dataclass
 class RunRecord:
     """What a run has come to so far.
@@ -161,17 +164,28 @@ def read_reports(out: str) -> list[dict[str, Any]]:
     try:
         texts = _read_all(folder)
     except FileNotFoundError as error:
-        hint = "runs leave reports with --report, or report: true in a job"
-        raise OutputError(f"there are no reports of runs of '{_public(out)}'", hint) from error
+        raise OutputError(f"there are no reports of runs of '{_public(out)}'", _REPORT_HINT) from error
     except OSError as error:
         raise OutputError(f"the reports of '{_public(out)}' {failure_text(error)}") from error
     found = []
     for text in texts:
         with suppress(ValueError):
             report = json.loads(text)
-            if isinstance(report, dict) and "started" in report and "exit_code" in report:
+            if _is_report(report):
                 found.append(report)
+    if not found:
+        raise OutputError(f"there are no reports of runs of '{_public(out)}'", _REPORT_HINT)
     return sorted(found, key=lambda report: str(report["started"]))
+
+
+def _is_report(value: Any) -> bool:
+    """Tell whether a JSON value has what is shown of a report, as `report_values` writes it."""
+    if not (isinstance(value, dict) and isinstance(value.get("started"), str) and type(value.get("exit_code")) is int):
+        return False
+    numbers = (value.get(name) for name in ("seconds", "videos_done", "clips", "clips_per_second"))
+    return all(number is None or isinstance(number, int | float) for number in numbers) and isinstance(
+        value.get("error"), dict | None
+    )
 
 
 def _read_all(folder: str) -> list[bytes]:
@@ -181,7 +195,8 @@ def _read_all(folder: str) -> list[bytes]:
     from vidcnn.storage.uris import is_remote, open_filesystem
 
     if not is_remote(folder):
-        return [path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.suffix == ".json"]
+        files = sorted(path for path in Path(folder).iterdir() if path.suffix == ".json" and path.is_file())
+        return [path.read_bytes() for path in files]
     filesystem, path = open_filesystem(folder)
     contents = []
     for info in filesystem.get_file_info(FileSelector(path)):

@@ -1,1 +1,1 @@
-"""From the times of frames to clips, in pure arithmetic (`grid`, `segments`); what is done to them (`preprocessing`)."""
+"""From times of frames to clips, in pure arithmetic (`grid`, `segments`); what is done to frames (`preprocessing`)."""

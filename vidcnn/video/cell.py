@@ -19,14 +19,13 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 from vidcnn.errors import InternalError, StorageError
-from vidcnn.processes import memory_bytes, queue_seconds, waits_for_disk
+from vidcnn.processes import memory_bytes, queue_seconds, run_module, waits_for_disk
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.video.cell_channel import receive, send
 from vidcnn.video.cell_status import STATUS_BYTES, CellStatus
@@ -158,9 +157,10 @@ class _Child:
             os.ftruncate(status_file, STATUS_BYTES)
             self._status = CellStatus(status_file)
             files = (its.fileno(), lifeline, status_file)
+            command, environment = run_module("vidcnn.video.cell_worker")
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "vidcnn.video.cell_worker", *map(str, files), str(int(yields)), module],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+                [*command, *map(str, files), str(int(yields)), module],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 pass_fds=files,
             )

@@ -34,12 +34,12 @@ STRICT = replace(QUICK, lost_seconds=1.5)
 
 PROGRAM = """
 import sys, time
-from vidcnn.storage.locks.heartbeat import Timing
+from vidcnn.storage.locks.heartbeat import LeaseTiming
 from vidcnn.storage.locks.lease import Lease
 from vidcnn.storage.uris import open_filesystem
 
 filesystem, _ = open_filesystem(sys.argv[1])
-lease = Lease.acquire(filesystem, sys.argv[2], "preds", Timing(0.3, float(sys.argv[3]), 4, 0.05, 100))
+lease = Lease.acquire(filesystem, sys.argv[2], "preds", LeaseTiming(0.3, float(sys.argv[3]), 4, 0.05, 100))
 print("held", flush=True)
 while True:
     time.sleep(0.1)

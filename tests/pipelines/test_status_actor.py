@@ -43,14 +43,14 @@ def test_a_board_whose_process_is_killed_comes_back_empty_and_has_told_nobody_to
 
 
 @pytest.mark.slow
-def test_a_board_is_on_the_node_of_the_driver() -> None:
+def test_a_status_actor_is_on_the_node_of_the_driver() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tests.pipelines.status_actors"],
         cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found["boards"] == [found["driver"]] * NUM_ACTORS
+    assert found["actors"] == [found["driver"]] * NUM_ACTORS
 
 
 def _process(_: Any) -> int:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -18,10 +19,10 @@ from vidcnn.config import InferSpec
 from vidcnn.config.base import read_spec
 from vidcnn.errors import StorageError, UsageError, VideoError
 from vidcnn.inference.collector import SegmentCollector
+from vidcnn.inference.runtime import choose_clips
 from vidcnn.inference.scoring import News, RowFormat, Undone, score_rows, video_without_plan
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.ranking import top_classes
-from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.predictions.rows import prediction_rows, prediction_schema
 from vidcnn.sources import Listing
@@ -163,8 +164,7 @@ class Model:
         return rows.drop_columns(list(_NOT_OF_ARRAYS))
 
     def _classify_videos(self, spec: InferSpec) -> pa.Table:
-        clips = _usable(lambda: spec.clip_spec(self.bundle.sampling))
-        architecture(self.bundle.architecture).check_input(clips.sampling, self.bundle.preprocessing)
+        clips = choose_clips(self.bundle, spec)
         if clips.sampling.num_frames != self.bundle.sampling.num_frames:
             raise UsageError("num_frames is the model's own here", "vidcnn.infer takes another")
         row_format, collector = self._format(spec), SegmentCollector()
@@ -187,7 +187,7 @@ class Model:
         return self._reader
 
     def _news(self, spec: InferSpec, settings: PlanSettings, row_format: RowFormat, cell: Cell) -> Iterator[News]:
-        videos = list(Listing(spec.source))[: spec.limit]
+        videos = list(islice(Listing(spec.source), spec.limit))
         planned: list[PlannedSegment] = []
         for index, plan in plan_in_cell(videos, settings, cell):
             if isinstance(plan, VideoError | StorageError):
@@ -240,13 +240,6 @@ def load(
     bundle = resolve_model(os.fspath(model), weights=weights, labels=labels, seed=seed)
     classifier = Classifier(bundle, device=device, precision=precision, compile=compile, batch_size=batch_size)
     return Model(bundle, classifier)
-
-
-def _usable(make: Any) -> Any:
-    try:
-        return make()
-    except ValueError as error:
-        raise UsageError(str(error)) from error
 
 
 def _ahead(items: Iterable[Item]) -> Iterator[Item]:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from vidcnn.config import InferSpec
+from vidcnn.errors import UsageError
 from vidcnn.models.bundle import Bundle
+from vidcnn.models.registry import architecture
+from vidcnn.sampling.segments import ClipSpec
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,21 @@ class Runtime:
         precision = recorded["precision"] if spec.precision == "auto" else spec.precision
         compiled = recorded["compiled"] if spec.compile == "auto" else spec.compile == "on"
         return cls(precision, bool(compiled) and precision != "exact")
+
+
+def choose_clips(bundle: Bundle, spec: InferSpec) -> ClipSpec:
+    """Return how clips are laid over videos: as the model has it, and as the user says otherwise.
+
+    Raises:
+        UsageError: What the user says does not fit together.
+        ModelError: The model cannot take such clips.
+    """
+    try:
+        clips = spec.clip_spec(bundle.sampling)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    architecture(bundle.architecture).check_input(clips.sampling, bundle.preprocessing)
+    return clips
 
 
 def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int) -> Runtime:

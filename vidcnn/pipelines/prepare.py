@@ -19,12 +19,10 @@ import ray
 
 from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import InferSpec, parse_pool
-from vidcnn.errors import UsageError
-from vidcnn.inference.runtime import Runtime, choose_runtime
+from vidcnn.inference.runtime import Runtime, choose_clips, choose_runtime
 from vidcnn.inference.scoring import RowFormat
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle
-from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.dataset import StageSettings
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
@@ -32,7 +30,7 @@ from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.output_storage import OutputStorage
-from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
 from vidcnn.video.batching import DecodeSettings, clips_per_task
@@ -48,7 +46,7 @@ class InferenceJob:
     def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
         self.spec = spec
         self.listing = Listing(spec.source)
-        self.clips = _clip_spec(spec, bundle)
+        self.clips = choose_clips(bundle, spec)
         self.bundle = replace(bundle, sampling=self.clips.sampling)
         self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
         self.schema = prediction_schema(
@@ -249,12 +247,3 @@ def _start_and_load(
         if loads_torch:  # takes as long as Ray's processes take to start
             pool.submit(importlib.import_module, "vidcnn.inference.classifier")
         return start_ray(), loading.result()
-
-
-def _clip_spec(spec: InferSpec, bundle: Bundle) -> ClipSpec:
-    try:
-        clips = spec.clip_spec(bundle.sampling)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    architecture(bundle.architecture).check_input(clips.sampling, bundle.preprocessing)
-    return clips

@@ -127,7 +127,7 @@ def test_another_machine_in_the_heads_place_is_not_trusted(namespace: Namespace)
     change = "pkill -o -x sshd; while ! {start} 2>/dev/null; do sleep 0.1; done"
     restart = change.format(start=f"/usr/sbin/sshd -f {other}")
     try:
-        result = drive(namespace, namespace.launcher(), f"kill_ssh(); os.system({restart!r}); tunnel.check()")
+        result = drive(namespace, namespace.launcher(), f"os.system({restart!r}); kill_ssh(); tunnel.check()")
         assert "shows another host key than it used to: Host key verification failed." in result["error"]
         assert "ssh-keygen -R 127.0.0.1" in result["error"]
     finally:

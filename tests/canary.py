@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from tests.s3 import Server
 
 MARK = b"CANARY"
-LOGIN = "IDOFCANARY:se/cret+ofCANARY=@"
+KEY, SECRET = "IDOFCANARY", "se/cret+ofCANARY="
+LOGIN = f"{KEY}:{SECRET}@"
 """As those of AWS often are: with a slash, a plus, and an equals sign."""
 
 _POLL_SECONDS = 0.1

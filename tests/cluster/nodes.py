@@ -1,16 +1,17 @@
-"""A cluster of three nodes on this machine, with a job server that wants a token.
+"""A cluster of several nodes on this machine, with a job server that wants a token.
 
 It lives in a process of its own, so that a test's own Ray stays apart, and takes its orders from stdin.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -19,6 +20,8 @@ import psutil
 from tests.commands import environment
 
 NUM_NODES = 3
+
+_CPUS = "TEST_CLUSTER_CPUS"
 
 
 @dataclass
@@ -65,11 +68,17 @@ class Nodes:
         assert self._answers.readline().strip() == "done"
 
 
+def three_nodes(**variables: str) -> AbstractContextManager[Nodes]:
+    """Run a cluster of three nodes of one processor each; see `open_nodes`."""
+    return open_nodes(num_cpus=[1] * NUM_NODES, **variables)
+
+
 @contextmanager
-def three_nodes(**variables: str) -> Iterator[Nodes]:
-    """Run a cluster of three nodes of one processor each.
+def open_nodes(*, num_cpus: list[int], **variables: str) -> Iterator[Nodes]:
+    """Run a cluster.
 
     Args:
+        num_cpus: Processors of each node, that of the head first.
         **variables: Environment of all that runs on it.
     """
     token = secrets.token_hex(32)
@@ -85,7 +94,7 @@ def three_nodes(**variables: str) -> Iterator[Nodes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=environment() | settings | variables,
+        env=environment() | settings | variables | {_CPUS: json.dumps(num_cpus)},
         cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
     )
     assert process.stdin is not None
@@ -104,16 +113,18 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     # Agents would all take the same port, and do without their server where another Ray of the machine has it.
-    node = {"num_cpus": 1, "object_store_memory": 300 * 2**20, "dashboard_agent_listen_port": 0}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": True, "dashboard_port": 0})
-    workers = [cluster.add_node(**node) for _ in range(NUM_NODES - 1)]
+    node = {"object_store_memory": 300 * 2**20, "dashboard_agent_listen_port": 0}
+    first, *others = json.loads(os.environ[_CPUS])
+    head = {**node, "num_cpus": first, "include_dashboard": True, "dashboard_port": 0}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    workers = [cluster.add_node(**node, num_cpus=count) for count in others]
     cluster.wait_for_nodes()
     print(f"http://{cluster.webui_url}", file=answers)
     for order in sys.stdin:
         if order.strip() == "remove":
             cluster.remove_node(workers.pop(), allow_graceful=False)
         else:
-            workers.append(cluster.add_node(**node))
+            workers.append(cluster.add_node(**node, num_cpus=1))
             cluster.wait_for_nodes()
         print("done", file=answers)
     cluster.shutdown()

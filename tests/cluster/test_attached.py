@@ -55,11 +55,11 @@ def node(cpus: float, *, alive: bool = True) -> dict[str, Any]:
 def test_a_cluster_offers_what_is_there_and_is_let_go_of(cluster: Cluster) -> None:
     cluster.there = {"CPU": 12.0, "GPU": 2.0, "memory": 5e9}
     cluster.nodes = [node(8), node(4), node(0), node(2, alive=False)]
-    with attached_ray(use_gpus=True) as machine:
+    with attached_ray(use_gpus=True, has_begun=lambda: False) as machine:
         assert cluster.connected == 1
         assert (machine.num_cpus, machine.num_gpus, machine.memory_bytes, machine.node_cpus) == (12, 2, 5e9, 4)
     assert cluster.connected == 0
-    with attached_ray(use_gpus=False) as machine:
+    with attached_ray(use_gpus=False, has_begun=lambda: False) as machine:
         assert machine.num_gpus == 0
 
 
@@ -71,12 +71,12 @@ def test_a_cluster_that_may_grow_offers_what_it_may_grow_to(cluster: Cluster) ->
         SimpleNamespace(resources={"CPU": 16.0}, max_count=10),
         SimpleNamespace(resources={"CPU": 2.0}, max_count=0),
     ]
-    with attached_ray(use_gpus=True) as machine:
+    with attached_ray(use_gpus=True, has_begun=lambda: False) as machine:
         assert (machine.num_cpus, machine.num_gpus, machine.memory_bytes, machine.node_cpus) == (1e5, 8, 5e9, 16)
 
 
 def enter() -> None:
-    with attached_ray(use_gpus=False):
+    with attached_ray(use_gpus=False, has_begun=lambda: False):
         raise AssertionError("there is no cluster")
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,30 @@ def test_the_token_is_found_where_ray_keeps_it(monkeypatch: pytest.MonkeyPatch, 
     assert read_token() == "named"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
     assert read_token() == "given"
+
+
+def test_an_address_that_is_not_rays_is_a_usage_error(tmp_path: Path) -> None:
+    plain = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{plain.server_address[1]}"
+    try:
+        code, text = look(address)
+    finally:
+        plain.shutdown()
+        plain.server_close()
+    assert code == 2
+    assert f"what answers at {address} is no job server of Ray (HTTP 404)" in text
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for _ in range(2):  # the first only looks whether anybody is there
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        code, text = look(address)
+    assert code == 2
+    assert f"what listens at {address} is no job server of Ray: it speaks no HTTP" in text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canary import MARK, holders, holds, location, watched
+from tests.canary import KEY, MARK, SECRET, holders, holds, location, watched
 from tests.cluster.nodes import Nodes, three_nodes
 from tests.commands import environment, make_tiny_bundle, vidcnn
 from tests.s3 import Server
@@ -146,12 +146,24 @@ def test_a_job_of_a_cluster_takes_its_login_along_and_shows_it_nowhere(
         )
         assert failed.returncode == 1
         assert "s3://bkt/absent' does not exist" in failed.stderr
+        login = tmp_path / "login.env"
+        login.write_text(f"# for the storage\nAWS_ACCESS_KEY_ID={KEY}\n\nAWS_SECRET_ACCESS_KEY={SECRET}\n")
+        plain = [f"s3://bkt/videos{storage.query}", "--model", f"s3://bkt/bundle{storage.query}"]
+        target = f"s3://bkt/other.parquet{storage.query}"
+        with_variables = vidcnn(
+            "infer", *plain, "--out", target, *way, "--env-file", str(login), extra=nodes.environment, timeout=TIMEOUT
+        )
+        assert with_variables.returncode == 0, with_variables.stderr
+        assert "s3://bkt/other.parquet: 3 videos" in with_variables.stdout
         shown = {path: page(nodes, path) for path in PAGES}
         stored = store_of(nodes)
         jobs = json.loads(shown["api/jobs/"])
-        assert {job["metadata"]["vidcnn_out"] for job in jobs if job["metadata"]} == {"s3://bkt/preds.parquet"}
+        assert {job["metadata"]["vidcnn_out"] for job in jobs if job["metadata"]} == {
+            "s3://bkt/preds.parquet",
+            "s3://bkt/other.parquet",
+        }
         said = vidcnn("jobs", "list", "--json", *way[:2], extra=nodes.environment)
-    assert MARK.decode() not in "".join(each.stdout + each.stderr for each in (done, failed, said))
+    assert MARK.decode() not in "".join(each.stdout + each.stderr for each in (done, failed, with_variables, said))
     assert [path for path, content in shown.items() if MARK in content] == []
     assert sum(key.startswith(b"gcs://_ray_pkg_") for key, _ in stored) >= 2
     assert [key for key, value in stored if holds(value, key.decode(errors="replace"))] == []

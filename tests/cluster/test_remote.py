@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.cluster.nodes import Nodes, three_nodes
+from tests.cluster.nodes import Nodes, open_nodes, three_nodes
 from tests.commands import command, environment, make_tiny_bundle, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
@@ -151,7 +153,7 @@ def test_a_command_on_a_cluster_gives_the_rows_of_an_embedded_one_and_its_jobs_c
     listed = json.loads(on(nodes, "jobs", "list", "--json").stdout)
     assert (listed[0]["id"], listed[0]["status"], listed[0]["exit_code"]) == (job_id, "SUCCEEDED", 0)
     assert job_id in on(nodes, "jobs", "list").stdout
-    assert on(nodes, "jobs", "status", job_id).stdout.startswith(f"{job_id}: succeeded, exit code 0, started 20")
+    assert on(nodes, "jobs", "status", job_id).stdout.startswith(f"{job_id}: succeeded (exit code 0), started 20")
     assert on(nodes, "jobs", "stop", job_id).stdout == f"{job_id}: had ended before\n"
     unknown = on(nodes, "jobs", "status", "nobody")
     assert (unknown.returncode, f"{nodes.address} knows no job nobody" in unknown.stderr) == (1, True)
@@ -176,8 +178,13 @@ def test_training_across_nodes_gives_the_weights_of_an_embedded_run(nodes: Nodes
 @pytest.mark.slow
 def test_an_error_there_is_told_here_with_its_exit_code(nodes: Nodes, tmp_path: Path) -> None:
     done = on(nodes, "infer", str(tmp_path / "nothing"), "--out", str(tmp_path / "x.parquet"))
+    assert done.returncode == 2
+    host = socket.gethostname()
+    assert f"there is no '{tmp_path}/nothing' on the cluster's head ({host}), nor on {host}" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = on(nodes, "infer", str(tmp_path / "empty"), "--out", str(tmp_path / "x.parquet"))
     assert done.returncode == 1
-    assert "nothing' does not exist" in done.stderr
+    assert "no videos" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
@@ -201,6 +208,27 @@ def test_the_same_job_does_not_run_twice_at_once_and_is_stopped_in_good_order(
 
 
 @pytest.mark.slow
+def test_what_a_job_waits_for_is_said_soon_and_it_goes_on_when_a_machine_comes(
+    source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    with open_nodes(num_cpus=[0]) as nodes:
+        process = start(nodes, infer(source, bundle, out))
+        wait_until(lambda: nodes.processes("vidcnn.cluster.entry"))
+        began = time.monotonic()
+        assert process.stderr is not None
+        said = ""
+        while "waiting: no machine of the cluster has a processor (1 machine is there)\n" not in said:
+            said += process.stderr.readline()
+            assert process.poll() is None, said
+        assert time.monotonic() - began < 40, "15 s on a machine that has nothing else to do"
+        nodes.add_node()
+        _, stderr = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, said + stderr
+    assert rows(out) == expected
+
+
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table(
     source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -213,6 +241,7 @@ def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table
         assert process.poll() is None, "all was done before the last of them was lost"
         _, stderr = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, stderr
+        assert re.search(r"^machine \S+ was lost: what it was doing is done again elsewhere$", stderr, re.MULTILINE)
         assert rows(out) == expected
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,13 @@ import typer
 from typer.testing import CliRunner
 
 from vidcnn.cli import load_command
-from vidcnn.commands import QuietOption
+from vidcnn.commands import QuietOption, RunOptions
 from vidcnn.commands.options import takes_job
 from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec, option_name
 from vidcnn.errors import UsageError
 
 SPECS = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
-OWN = {"dry_run", "estimate", "cluster", "up", "no_wait", "as_json", "quiet", "debug"}
+OWN = {"dry_run", "estimate", *(field.name for field in fields(RunOptions))}
 """Options of commands that are not wishes about the work."""
 
 DEFAULT_JOB = Path("jobs/train.yaml")
@@ -21,10 +22,10 @@ DEFAULT_JOB = Path("jobs/train.yaml")
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_options_of_a_command_are_the_fields_of_its_spec_with_the_same_defaults(name: str) -> None:
-    fields = SPECS[name].model_fields
+    defined = SPECS[name].model_fields
     parameters = {parameter.name: parameter for parameter in load_command(name).params}
-    assert set(parameters) - OWN == set(fields) | ({"job"} if name == "train" else set())
-    for field, info in fields.items():
+    assert set(parameters) - OWN == set(defined) | ({"job"} if name == "train" else set())
+    for field, info in defined.items():
         if info.is_required():
             assert (parameters[field].param_type_name, parameters[field].required) == ("argument", True)
         else:

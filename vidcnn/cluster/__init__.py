@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from vidcnn.cluster.environment import attach_to_cluster, is_attached, prepare_environment
@@ -18,16 +19,19 @@ __all__ = [
 ]
 
 
-def open_ray(*, use_gpus: bool = True) -> AbstractContextManager[Machine]:
+def open_ray(
+    *, use_gpus: bool = True, has_begun: Callable[[], bool] = lambda: False
+) -> AbstractContextManager[Machine]:
     """Start an embedded Ray, or connect to that of the cluster whose job this process is; end it with the block.
 
     Args:
         use_gpus: Whether GPUs may be used.
+        has_begun: Tells whether the job has made any headway; until then, on a cluster, it is said what it waits for.
     """
     if is_attached():
         from vidcnn.cluster.attached import attached_ray
 
-        return attached_ray(use_gpus=use_gpus)
+        return attached_ray(use_gpus=use_gpus, has_begun=has_begun)
     from vidcnn.cluster.embedded import local_ray
 
     return local_ray(num_gpus=None if use_gpus else 0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from vidcnn.cluster import parcel
 from vidcnn.cluster.environment import prepare_environment
+from vidcnn.cluster.nodes import NodeWatch, view_cluster, why_lost
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
@@ -20,11 +22,12 @@ _UNLIMITED = 1e5
 
 
 @contextmanager
-def attached_ray(*, use_gpus: bool) -> Iterator[Machine]:
+def attached_ray(*, use_gpus: bool, has_begun: Callable[[], bool]) -> Iterator[Machine]:
     """Connect to the Ray of the cluster, and let go of it with the block.
 
     Args:
         use_gpus: Whether GPUs may be used.
+        has_begun: Tells whether the job has made any headway; until then it is said what it waits for.
 
     Yields:
         What the cluster offers when it has grown as far as it may.
@@ -35,10 +38,10 @@ def attached_ray(*, use_gpus: bool) -> Iterator[Machine]:
     """
     prepare_environment()
     with silence():
-        yield from _attach(use_gpus)
+        yield from _attach(use_gpus, has_begun)
 
 
-def _attach(use_gpus: bool) -> Iterator[Machine]:
+def _attach(use_gpus: bool, has_begun: Callable[[], bool]) -> Iterator[Machine]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
@@ -50,14 +53,16 @@ def _attach(use_gpus: bool) -> Iterator[Machine]:
         raise VidcnnError(f"there is no Ray at {address}: {error}", _HINT) from error
     try:
         resources = _largest_resources()
-        yield Machine(
-            num_cpus=resources.get("CPU", 1.0),
-            num_gpus=resources.get("GPU", 0.0) if use_gpus else 0.0,
-            memory_bytes=resources.get("memory", 2.0**30),
-            node_cpus=_smallest_cpus(),
-        )
+        with NodeWatch(has_begun, view_cluster, why_lost):
+            yield Machine(
+                num_cpus=resources.get("CPU", 1.0),
+                num_gpus=resources.get("GPU", 0.0) if use_gpus else 0.0,
+                memory_bytes=resources.get("memory", 2.0**30),
+                node_cpus=_smallest_cpus(),
+            )
     finally:
         ray.shutdown()
+        parcel.remove_variables()  # here, too: a command that is interrupted may end without a word to its caller
 
 
 def _largest_resources() -> dict[str, float]:

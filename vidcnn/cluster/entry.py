@@ -40,47 +40,65 @@ def main() -> None:
             f"the cluster has no module '{missing[0]}'",
             "install what it needs on all machines, as the setup_commands of cluster.yaml and the Dockerfile do",
         )
-    if launch["parcel"] is not None:
-        _take_secrets(launch["parcel"])
+    _take_parcels(launch["secrets"])
+    try:
+        _run(spec, launch)
+    finally:
+        from vidcnn.cluster import parcel
+
+        parcel.remove_variables()
+
+
+def _run(spec: Path, launch: dict[str, Any]) -> None:
     from vidcnn import cli
     from vidcnn.config.job_files import read_job
 
-    _go_to(launch["directory"], read_job(spec).model_dump())
+    _stand_where_it_was_given(read_job(spec).model_dump(mode="json"), launch)
     sys.argv = ["vidcnn", "run", str(spec), "--cluster", "auto", *launch["arguments"]]
     cli.main()
 
 
-def _take_secrets(name: str) -> None:
-    """Give the job the locations that were not sent along with it."""
+def _take_parcels(secrets: str | None) -> None:
+    """Give the job what was not sent along with it: locations, and environment variables."""
     from vidcnn.cluster import attach_to_cluster, parcel
     from vidcnn.cluster.environment import prepare_environment
     from vidcnn.config.substitution import private_values
 
+    if secrets is None and parcel.VARIABLES not in os.environ:
+        return
     attach_to_cluster()
     prepare_environment()
-    private_values.update(parcel.take(name))
-    if not private_values:
-        _refuse("the logins of this job are not there any more", "submit it again")
+    if secrets is not None:
+        private_values.update(parcel.take(secrets))
+        if not private_values:
+            _refuse("the logins of this job are not there any more", "submit it again")
+    if not parcel.set_variables(os.environ["RAY_ADDRESS"]):
+        _refuse("the variables of this job (--env) are not there any more", "submit it again")
 
 
-def _go_to(directory: str, values: dict[str, Any]) -> None:
-    """Stand where the command was given, if there is such a folder here."""
+def _stand_where_it_was_given(values: dict[str, Any], launch: dict[str, Any]) -> None:
+    """Go to the folder where the command was given, if it is here, and see that the paths of the job are here, too."""
+    from vidcnn.cluster import sides
+    from vidcnn.errors import UsageError
+
+    directory, seen = launch["directory"], launch["seen"]
     try:
         os.chdir(directory)
     except OSError:
-        relative = [path for path in _paths(values) if not os.path.isabs(path) and "://" not in path]
+        out = sides.local_out(values)
+        given = [*sides.paths_read(values), *([] if out is None else [out])]
+        relative = [path for path in given if not os.path.isabs(path)]
         if relative:
             _refuse(
                 f"the cluster has no folder {directory}, from which '{relative[0]}' is meant",
                 "name a path that the cluster sees, such as a shared folder or s3://BUCKET/KEY",
-                code=2,
+                code=UsageError.exit_code,
             )
-
-
-def _paths(values: dict[str, Any]) -> list[str]:
-    """Return the places that a job reads from and writes to."""
-    given = [values.get(name) for name in ("data", "out", "root", "labels")]
-    return [path for path in (*values.get("source", ()), *given) if path is not None]
+    is_trial = not {"--dry-run", "--estimate"}.isdisjoint(launch["arguments"])
+    try:
+        sides.check(values, seen, writes=not is_trial and not launch["out_on_cluster"])
+    except UsageError as error:
+        _refuse(error.message, error.hint, error.exit_code)
 
 
 def _refuse(message: str, hint: str, code: int = 1) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TextIO, TypeVar
 
 from vidcnn.cluster.jobserver import JobServer, JobState, LostConnectionError
-from vidcnn.reporting.live import LiveLine
+from vidcnn.reporting.live import LiveLine, say
 from vidcnn.reporting.relay import Kind, LineReader
 
 Result = TypeVar("Result")
@@ -18,6 +19,8 @@ _PATIENCE_SECONDS = 120.0
 """How long a connection may be lost before following is given up."""
 _MAX_WAIT_SECONDS = 10.0
 _MAX_LINES_BEFORE = 30
+_START_SECONDS = 12.0
+"""How long a cluster takes at most to start a job that it has room for."""
 
 
 def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
@@ -32,11 +35,7 @@ def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
         VidcnnError: The job server does not answer any more.
     """
     with LiveLine(enabled=show_progress) as live:
-        state = _patiently(server, lambda: server.find(job_id))
-        while state.status == "PENDING":
-            live.show("waiting for the cluster to start it")
-            time.sleep(_POLL_SECONDS)
-            state = _patiently(server, lambda: server.find(job_id))
+        state = _wait_for_start(server, job_id, live)
         printer = JobPrinter(live)
         while not state.is_over:
             printer.restart()
@@ -54,6 +53,20 @@ def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
     return state
 
 
+def _wait_for_start(server: JobServer, job_id: str, live: LiveLine) -> JobState:
+    """Wait until a job is no longer pending; where that takes long, say what the job server says of it."""
+    state = _patiently(server, lambda: server.find(job_id))
+    began, said = time.monotonic(), ""
+    while state.status == "PENDING":
+        live.show("waiting for the cluster to start it")
+        if time.monotonic() - began > _START_SECONDS and state.message != said:
+            said = state.message
+            say(f"job {job_id} is not started yet: {said}")
+        time.sleep(_POLL_SECONDS)
+        state = _patiently(server, lambda: server.find(job_id))
+    return state
+
+
 class JobPrinter:
     """Prints what a job says where it belongs: results on stdout, the rest on stderr.
 
@@ -61,10 +74,12 @@ class JobPrinter:
 
     Args:
         live: Shows the progress.
+        num_lines: Print only so many of the last lines, at the end; None prints all, as they come.
     """
 
-    def __init__(self, live: LiveLine) -> None:
+    def __init__(self, live: LiveLine, num_lines: int | None = None) -> None:
         self._live = live
+        self._kept: deque[tuple[str, TextIO]] | None = None if num_lines is None else deque(maxlen=num_lines)
         self._reader = LineReader()
         self._before: list[str] | None = []
 
@@ -82,6 +97,9 @@ class JobPrinter:
         for kind, line in self._reader.end():
             self._take_line(kind, line)
         self._print_before()
+        kept, self._kept = self._kept or (), None
+        for line, stream in kept:
+            self._print(line, stream)
 
     def _take_line(self, kind: Kind, line: str) -> None:
         if self._before is not None:
@@ -102,8 +120,17 @@ class JobPrinter:
         self._before = None
 
     def _print(self, line: str, stream: TextIO) -> None:
+        if self._kept is not None:
+            self._kept.append((line, stream))
+            return
         self._live.clear()
         print(line, file=stream, flush=True)
+
+
+def last_progress(text: str) -> str | None:
+    """Return how far a job is, by what it has printed; None where it has not said so."""
+    lines = [line for kind, line in LineReader().feed(text) if kind == "progress"]
+    return lines[-1] if lines else None
 
 
 def _patiently(server: JobServer, ask: Callable[[], Result]) -> Result:

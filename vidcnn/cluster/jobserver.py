@@ -19,12 +19,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from vidcnn.cluster.environment import forget_addresses, prepare_environment
-from vidcnn.errors import VidcnnError
+from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsError, UsageError, VidcnnError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 Result = TypeVar("Result")
+
+_OUTCOMES = {
+    UsageError.exit_code: "usage error",
+    TooManyErrorsError.exit_code: "too many errors",
+    OutputBusyError.exit_code: "output busy",
+    RunInterruptedError.exit_code: "stopped",
+}
+"""How a job failed, by the exit code of its command."""
 
 _CONNECT_SECONDS = 10.0
 _START_SECONDS = 180.0
@@ -66,6 +74,13 @@ class JobState:
         """Whether it has ended, well or not."""
         return self.status in ("SUCCEEDED", "FAILED", "STOPPED")
 
+    @property
+    def outcome(self) -> str:
+        """How it is doing, or how it ended, in a word or two: a job that failed has many ways to."""
+        if self.status == "FAILED" and self.exit_code is not None:
+            return _OUTCOMES.get(self.exit_code, "failed")
+        return self.status.lower()
+
 
 class JobServer:
     """The job server of a cluster.
@@ -85,6 +100,7 @@ class JobServer:
         prepare_environment(embedded=False)
         with forget_addresses():
             _knock(address)
+            _check_kind(address)
             with _explained(address):
                 self._client = _connect(address, token)
             _check_version(address, self._ray_version())
@@ -217,6 +233,29 @@ def _knock(address: str) -> None:
             f"no job server answers at {address}: {reason}",
             "the head must run Ray's dashboard there (port 8265), and it must be reachable from here",
         ) from error
+
+
+def _check_kind(address: str) -> None:
+    """See that what listens is Ray's dashboard, or asks for a token as it does.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    import requests
+
+    hint = "name the address of the head's dashboard, as `ray start --head` prints it: http://HEAD:8265"
+    try:
+        answer = requests.get(f"{address}/api/version", timeout=_CONNECT_SECONDS, allow_redirects=False)
+    except requests.Timeout as error:
+        raise LostConnectionError(f"{address} does not answer", "jobs that run there go on; try again") from error
+    except requests.RequestException as error:
+        raise UsageError(f"what listens at {address} is no job server of Ray: it speaks no HTTP", hint) from error
+    if answer.status_code in (401, 403):
+        return
+    if answer.status_code >= 500:
+        raise VidcnnError(f"{address} does not work: HTTP {answer.status_code}", "try again")
+    if answer.status_code != 200 or b'"ray_version"' not in answer.content:
+        raise UsageError(f"what answers at {address} is no job server of Ray (HTTP {answer.status_code})", hint)
 
 
 def _check_version(address: str, theirs: str) -> None:

@@ -1,8 +1,9 @@
 """What only a job itself may know, on its way to it: through the memory of the cluster's head, and nowhere else.
 
 A parcel is left in the store of the head under a name that nobody can guess, over the connection on which the job is
-submitted. The job takes it out as the first thing it does, so that it is there no longer. It touches no disk, no
-environment, no command line, and no record of the job.
+submitted. It touches no disk, no command line, and no record of the job, which holds its name at most. The job takes
+locations out as the first thing it does, so that they are there no longer. Environment variables stay until the job
+ends: each of its processes, on whatever machine, sets them when it starts (`set_variables`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from contextlib import suppress
+from typing import Any
+
+VARIABLES = "VIDCNN_VARIABLES"
+"""Environment variable with the name of the parcel of environment variables."""
 
 _PREFIX, _SUFFIX = "_ray_pkg_", ".zip"
 
@@ -30,11 +36,57 @@ def take(name: str) -> dict[str, str]:
     Returns:
         Its values; none if it is not there any more.
     """
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    values = _read(name, os.environ["RAY_ADDRESS"])
+    _remove(name)
+    return values
 
-    client = GcsClient(address=os.environ["RAY_ADDRESS"])
-    key = f"gcs://{name}".encode()
-    content = client.internal_kv_get(key, None)
-    client.internal_kv_del(key, False, None)
+
+def remove_variables() -> None:
+    """Take the environment variables that were sent along with this job out of the store of the head: it ends."""
+    name = os.environ.get(VARIABLES)
+    if name is not None:
+        with suppress(Exception):  # the head may be what has gone
+            _remove(name)
+
+
+def _remove(name: str) -> None:
+    _client(os.environ["RAY_ADDRESS"]).internal_kv_del(_key(name), False, None)
+
+
+def set_variables(address: str | None = None) -> bool:
+    """Set the environment variables that were sent along with the job that this process belongs to.
+
+    Ray calls this in each process that it starts for the job.
+
+    Args:
+        address: Address of the head; None asks Ray, which must be connected to it.
+
+    Returns:
+        False if there were some, and are not there any more.
+    """
+    name = os.environ.get(VARIABLES)
+    if name is None:
+        return True
+    if address is None:
+        import ray
+
+        address = ray.get_runtime_context().gcs_address
+    values = _read(name, address)
+    os.environ.update(values)
+    return bool(values)
+
+
+def _read(name: str, address: str) -> dict[str, str]:
+    content = _client(address).internal_kv_get(_key(name), None)
     values: dict[str, str] = json.loads(content) if content else {}
     return values
+
+
+def _client(address: str) -> Any:
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    return GcsClient(address=address)
+
+
+def _key(name: str) -> bytes:
+    return f"gcs://{name}".encode()

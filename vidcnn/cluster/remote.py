@@ -76,19 +76,22 @@ def submit(server: JobServer, submission: Submission) -> str:
 
 
 def _send(server: JobServer, job_id: str, submission: Submission) -> bool:
-    """Submit a job under an id; its secrets wait for it, unless it is not taken."""
-    name = parcel.new_name() if submission.secrets else None
+    """Submit a job under an id; its secrets and variables wait for it, unless it is not taken."""
+    contents = (submission.secrets, submission.variables)
+    names = [parcel.new_name() if content else None for content in contents]
     is_taken = False
     try:
-        if name is not None:
-            server.leave(name, parcel.pack(submission.secrets))
+        for name, content in zip(names, contents, strict=True):
+            if name is not None:
+                server.leave(name, parcel.pack(content))
         with tempfile.TemporaryDirectory() as folder:
-            runtime_env = submission.write(Path(folder), name)
+            runtime_env = submission.write(Path(folder), *names)
             is_taken = server.submit(job_id, ENTRYPOINT, runtime_env, submission.metadata)
     finally:
-        if name is not None and not is_taken:
-            with suppress(VidcnnError):
-                server.leave(name, b"")
+        if not is_taken:
+            for name in filter(None, names):
+                with suppress(VidcnnError):
+                    server.leave(name, b"")
     return is_taken
 
 

@@ -5,7 +5,8 @@ the videos, must be there. The name follows from the job alone, so that the same
 
 What is sent lies on the disks of the cluster, and its record is shown to all who may look at it. So locations with a
 login are left out of it (`Submission.secrets`): variables stand in their places, and they travel by a way of their own,
-on which `vidcnn.cluster.parcel` takes them through the memory of the head to the job alone.
+on which `vidcnn.cluster.parcel` takes them through the memory of the head to the job alone. So do the environment
+variables that the user sends along.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import vidcnn
+from vidcnn.cluster import parcel, sides
 from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
@@ -43,6 +45,9 @@ class Submission:
         arguments: Further options of the command.
         directory: Folder that relative paths are meant from.
         secrets: Locations with a login, by the names of the variables that stand for them in `values`.
+        variables: Environment variables for all processes of the job.
+        seen: What this machine sees of the paths of the job (`vidcnn.cluster.sides`).
+        out_on_cluster: Whether the output may be on a disk of the head alone.
     """
 
     command: str
@@ -50,13 +55,32 @@ class Submission:
     arguments: tuple[str, ...]
     directory: str
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    seen: dict[str, Any] = field(default_factory=dict)
+    out_on_cluster: bool = False
 
     @classmethod
-    def of(cls, spec: Spec, arguments: Iterable[str]) -> Submission:
+    def of(
+        cls,
+        spec: Spec,
+        arguments: Iterable[str],
+        *,
+        variables: Mapping[str, str] | None = None,
+        out_on_cluster: bool = False,
+    ) -> Submission:
         """Return what runs a spec as if it were run here."""
         secrets: dict[str, str] = {}
         values = _without_secrets(literal(spec.model_dump(mode="json", exclude_defaults=True)), secrets)
-        return cls(command_of(spec), values, tuple(arguments), os.getcwd(), secrets)
+        return cls(
+            command_of(spec),
+            values,
+            tuple(arguments),
+            os.getcwd(),
+            secrets,
+            dict(variables or {}),
+            sides.look(spec.model_dump(mode="json")),
+            out_on_cluster,
+        )
 
     @property
     def name(self) -> str:
@@ -78,27 +102,37 @@ class Submission:
         values: dict[str, Any] = _replaced(self.values, lambda text: substitute(text, shown))
         return values
 
-    def write(self, folder: Path, parcel: str | None = None) -> dict[str, Any]:
+    def write(
+        self, folder: Path, secrets_parcel: str | None = None, variables_parcel: str | None = None
+    ) -> dict[str, Any]:
         """Write the job into an empty folder, and return the runtime environment that carries it.
 
         Args:
             folder: The folder.
-            parcel: Under which name the secrets wait for the job, if it has any.
+            secrets_parcel: Under which name the secrets wait for the job, if it has any.
+            variables_parcel: Under which name its environment variables wait for its processes, if it has any.
         """
         (folder / SPEC_FILE).write_text(json.dumps({"command": self.command, **self.values}))
         launch = {
             "arguments": self.arguments,
             "directory": self.directory,
             "python": list(sys.version_info[:2]),
-            "parcel": parcel,
+            "secrets": secrets_parcel,
+            "seen": self.seen,
+            "out_on_cluster": self.out_on_cluster,
         }
         (folder / LAUNCH_FILE).write_text(json.dumps(launch))
-        return {
+        environment = {**QUIET_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
+        runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
             "py_modules": [os.path.dirname(os.path.abspath(vidcnn.__file__))],
             "excludes": ["**/__pycache__/"],
-            "env_vars": {**QUIET_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)},
+            "env_vars": environment,
         }
+        if variables_parcel is not None:
+            environment[parcel.VARIABLES] = variables_parcel
+            runtime_env["worker_process_setup_hook"] = f"{parcel.__name__}.{parcel.set_variables.__name__}"
+        return runtime_env
 
 
 ENTRYPOINT = r"""

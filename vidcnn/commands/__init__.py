@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -31,21 +33,56 @@ UpOption = Annotated[
 NoWaitOption = Annotated[
     bool, typer.Option("--no-wait", help="Print the job's id, and leave it to itself.", rich_help_panel="Cluster")
 ]
+OutOnClusterOption = Annotated[
+    bool,
+    typer.Option(
+        "--out-on-cluster", help="Let --out be on a disk of the cluster's head alone.", rich_help_panel="Cluster"
+    ),
+]
+EnvOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        help="A variable for the job on a cluster, with its value here or another; may be repeated. Its value is not "
+        "recorded.",
+        metavar="NAME[=VALUE]",
+        rich_help_panel="Cluster",
+        show_default=False,
+    ),
+]
+EnvFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file",
+        help="Such variables in a file, one per line.",
+        metavar="FILE",
+        rich_help_panel="Cluster",
+        show_default=False,
+    ),
+]
 Trial = Literal["--dry-run", "--estimate"]
 """What is said of an inference job instead of doing it."""
 
 
-def submit_if_remote(
-    spec: Spec,
-    cluster: str | None,
-    *,
-    up: bool,
-    no_wait: bool,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    trial: Trial | None = None,
-) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where a job runs, and how it is shown: options that all commands with a job have.
+
+    Each field is an option (`vidcnn.commands.options.takes_run_options`).
+    """
+
+    cluster: ClusterOption = None
+    up: UpOption = False
+    no_wait: NoWaitOption = False
+    out_on_cluster: OutOnClusterOption = False
+    env: EnvOption = None
+    env_file: EnvFileOption = None
+    as_json: JsonOption = False
+    quiet: QuietOption = False
+    debug: DebugOption = False
+
+
+def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None) -> bool:
     """Run a job on a cluster, if that is wanted.
 
     Returns:
@@ -57,9 +94,9 @@ def submit_if_remote(
     """
     from vidcnn.cluster.address import AUTO
 
+    cluster = options.cluster
     if cluster is None or cluster == AUTO:
-        if up or no_wait:
-            raise UsageError("--up and --no-wait are for clusters", "name one with --cluster")
+        _check_local(options)
         if cluster == AUTO:
             from vidcnn.cluster import attach_to_cluster
 
@@ -67,8 +104,35 @@ def submit_if_remote(
         return False
     from vidcnn.cluster.remote import ClusterTarget, run_on_cluster
     from vidcnn.cluster.submission import Submission
+    from vidcnn.cluster.variables import read_variables
 
-    arguments = [flag for flag, given in (("--json", as_json), ("--quiet", quiet), ("--debug", debug)) if given]
-    arguments += [trial] if trial else []
-    run_on_cluster(Submission.of(spec, arguments), ClusterTarget(cluster, up, not no_wait, not quiet))
+    flags = {"--json": options.as_json, "--quiet": options.quiet, "--debug": options.debug}
+    arguments = [flag for flag, given in flags.items() if given] + ([trial] if trial else [])
+    submission = Submission.of(
+        spec,
+        arguments,
+        variables=read_variables(options.env or (), options.env_file),
+        out_on_cluster=options.out_on_cluster,
+    )
+    run_on_cluster(submission, ClusterTarget(cluster, options.up, not options.no_wait, not options.quiet))
     return True
+
+
+def _check_local(options: RunOptions) -> None:
+    """Refuse options that mean nothing without a cluster.
+
+    Raises:
+        UsageError: There are some.
+    """
+    given = {
+        "--up": options.up,
+        "--no-wait": options.no_wait,
+        "--out-on-cluster": options.out_on_cluster,
+        "--env": options.env,
+        "--env-file": options.env_file,
+    }
+    names = [name for name, value in given.items() if value]
+    if names:
+        raise UsageError(
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} for clusters", "name one with --cluster"
+        )

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import json
 
-from vidcnn.commands import (
-    ClusterOption,
-    DebugOption,
-    JsonOption,
-    NoWaitOption,
-    QuietOption,
-    UpOption,
-    submit_if_remote,
-)
-from vidcnn.commands.options import takes_spec
+from vidcnn.commands import RunOptions, submit_if_remote
+from vidcnn.commands.options import takes_run_options, takes_spec
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import OutputError, describe_reason
 from vidcnn.streams import show
 
 
 @takes_spec(EvaluateSpec)
+@takes_run_options
 def evaluate(
     spec: EvaluateSpec,
     *,
-    cluster: ClusterOption = None,
-    up: UpOption = False,
-    no_wait: NoWaitOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
+    options: RunOptions,
 ) -> None:
     """Measure a bundle on labelled videos: over clips, and over whole videos with several views of each."""
-    if not submit_if_remote(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
-        run_evaluate(spec, as_json=as_json, quiet=quiet)
+    if not submit_if_remote(spec, options):
+        run_evaluate(spec, as_json=options.as_json, quiet=options.quiet)
 
 
 def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:

@@ -7,17 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vidcnn.commands import (
-    ClusterOption,
-    DebugOption,
-    JsonOption,
-    NoWaitOption,
-    QuietOption,
-    Trial,
-    UpOption,
-    submit_if_remote,
-)
-from vidcnn.commands.options import takes_spec
+from vidcnn.commands import RunOptions, Trial, submit_if_remote
+from vidcnn.commands.options import takes_run_options, takes_spec
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError
 from vidcnn.streams import show
@@ -36,27 +27,21 @@ EstimateOption = Annotated[
 
 
 @takes_spec(InferSpec)
+@takes_run_options
 def infer(
     spec: InferSpec,
     *,
     dry_run: DryRunOption = False,
     estimate: EstimateOption = False,
-    cluster: ClusterOption = None,
-    up: UpOption = False,
-    no_wait: NoWaitOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
+    options: RunOptions,
 ) -> None:
     """Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.
 
     The same command again does only what is new, changed or not finished.
     """
     trial = choose_trial(dry_run=dry_run, estimate=estimate)
-    if not submit_if_remote(
-        spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial
-    ):
-        run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)
+    if not submit_if_remote(spec, options, trial):
+        run_infer(spec, as_json=options.as_json, quiet=options.quiet, trial=trial)
 
 
 def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:

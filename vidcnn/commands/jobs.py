@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Annotated, Any
 
@@ -21,6 +22,12 @@ PlaceOption = Annotated[
     ),
 ]
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.", metavar="JOB", show_default=False)]
+LinesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--lines", "-n", help="Only so many of the last lines.", min=0, rich_help_panel="Output", show_default=False
+    ),
+]
 FollowOption = Annotated[
     bool, typer.Option("--follow", "-f", help="Go on until the job ends, and end as it does.", rich_help_panel="Output")
 ]
@@ -47,8 +54,7 @@ def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: Debug
         show(json.dumps([_values(job) for job in jobs]))
         return
     rows = [
-        (job.id, job.status.lower(), _when(job.started), _how_long(job), job.metadata.get("vidcnn_out", ""))
-        for job in jobs
+        (job.id, job.outcome, _when(job.started), _how_long(job), job.metadata.get("vidcnn_out", "")) for job in jobs
     ]
     show(table_text(("job", "status", "started", "took", "output"), rows) if rows else "no jobs")
 
@@ -56,15 +62,23 @@ def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: Debug
 @app.command()
 def status(job: JobArgument, *, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
     """Say how a job is doing."""
+    from vidcnn.cluster.follow import last_progress
     from vidcnn.cluster.remote import connect
 
     with connect(cluster) as server:
         state = server.find(job)
+        progress = last_progress(server.logs(job)) if state.status == "RUNNING" else None
     if as_json:
-        show(json.dumps(_values(state)))
+        show(json.dumps(_values(state) | {"progress": progress}))
         return
-    code = "" if state.exit_code is None else f", exit code {state.exit_code}"
-    show(f"{state.id}: {state.status.lower()}{code}, started {_when(state.started)}, took {_how_long(state)}")
+    text = f"{state.id}: {state.outcome}"
+    if state.exit_code is not None:
+        text += f" (exit code {state.exit_code})"
+    if state.started:
+        text += f", started {_when(state.started)}, {'took' if state.is_over else 'runs for'} {_how_long(state)}"
+    show(text)
+    if progress is not None:
+        show(progress)
     if state.message and state.status not in ("RUNNING", "SUCCEEDED"):
         show(state.message)
 
@@ -75,9 +89,10 @@ def logs(
     *,
     cluster: PlaceOption,
     follow: FollowOption = False,
+    lines: LinesOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a job says: results on stdout, the rest on stderr."""
+    """Show what a job says: results on stdout, the rest on stderr, and how far it is."""
     from vidcnn.cluster import follow as following
     from vidcnn.cluster.remote import connect, end
     from vidcnn.reporting.live import LiveLine
@@ -86,9 +101,12 @@ def logs(
         if follow:
             end(following.follow(server, job, show_progress=True))
             return
-        printer = following.JobPrinter(LiveLine(enabled=False))
-        printer.take(server.logs(job))
+        text = server.logs(job)
+        printer = following.JobPrinter(LiveLine(enabled=False), num_lines=lines)
+        printer.take(text)
         printer.end()
+        if server.find(job).status == "RUNNING" and (progress := following.last_progress(text)) is not None:
+            print(progress, file=sys.stderr)
 
 
 @app.command()
@@ -105,6 +123,7 @@ def _values(job: Any) -> dict[str, Any]:
     return {
         "id": job.id,
         "status": job.status,
+        "outcome": job.outcome,
         "exit_code": job.exit_code,
         "started": job.started,
         "ended": job.ended,

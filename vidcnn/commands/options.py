@@ -1,4 +1,4 @@
-"""Command-line options made from the fields of a job spec, so that each is defined once.
+"""Command-line options made from fields, so that each is defined once: those of a job spec, and `RunOptions`.
 
 `takes_spec` turns ``command(spec, ...)`` into a function with one parameter for each field of the spec, which Typer
 reads as options. Names, defaults, meanings and choices are those of the fields.
@@ -6,17 +6,39 @@ reads as options. Names, defaults, meanings and choices are those of the fields.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 from pydantic.fields import FieldInfo
 
+from vidcnn.commands import RunOptions
 from vidcnn.config import option_name
 from vidcnn.config.base import SpecType, read_spec
+
+
+def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of `RunOptions`, which it takes as its parameter `options`."""
+    hints = get_type_hints(RunOptions, include_extras=True)
+    fields = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in dataclasses.fields(RunOptions)
+    ]
+    own = inspect.signature(command, eval_str=True).parameters.values()
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **values: Any) -> None:
+        options = RunOptions(**{field.name: values.pop(field.name) for field in fields})
+        command(*arguments, **values, options=options)
+
+    _declare(run, [*(parameter for parameter in own if parameter.name != "options"), *fields])
+    return run
 
 
 def takes_spec(spec_type: type[SpecType]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -38,9 +60,7 @@ def takes_spec(spec_type: type[SpecType]) -> Callable[[Callable[..., None]], Cal
             command(read_spec(spec_type, fields), **values)
 
         parameters = [_parameter(name, field) for name, field in spec_type.model_fields.items()]
-        run.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
-        del run.__wrapped__
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *own)}
+        _declare(run, [*parameters, *own])
         return run
 
     return decorate
@@ -87,16 +107,18 @@ def takes_job(
                 fields = {**recorded, **{name: fields[name] for name in given}}
             run_command(read_spec(spec_type, fields, name_of), **values)
 
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [context, job, *signature.parameters.values()]
-        )
-        run.__annotations__ = {
-            parameter.name: parameter.annotation for parameter in (context, job, *signature.parameters.values())
-        }
+        _declare(run, [context, job, *signature.parameters.values()])
         run.__doc__, run.__name__ = run_command.__doc__, run_command.__name__
         return run
 
     return decorate
+
+
+def _declare(command: Any, parameters: Sequence[inspect.Parameter]) -> None:
+    """Let Typer see a function as one with these parameters."""
+    command.__signature__ = inspect.Signature(parameters)
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    vars(command).pop("__wrapped__", None)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

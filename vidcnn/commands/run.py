@@ -7,19 +7,13 @@ from typing import Annotated
 
 import typer
 
-from vidcnn.commands import (
-    ClusterOption,
-    DebugOption,
-    JsonOption,
-    NoWaitOption,
-    QuietOption,
-    UpOption,
-    submit_if_remote,
-)
+from vidcnn.commands import RunOptions, submit_if_remote
 from vidcnn.commands.infer import DryRunOption, EstimateOption, choose_trial, run_infer
+from vidcnn.commands.options import takes_run_options
 from vidcnn.errors import UsageError
 
 
+@takes_run_options
 def run(
     job: Annotated[Path, typer.Argument(help="A job spec, such as jobs/infer.yaml.", show_default=False)],
     *,
@@ -33,12 +27,7 @@ def run(
     ] = None,
     dry_run: DryRunOption = False,
     estimate: EstimateOption = False,
-    cluster: ClusterOption = None,
-    up: UpOption = False,
-    no_wait: NoWaitOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
+    options: RunOptions,
 ) -> None:
     """Run a job spec: the options of a command in a file."""
     from vidcnn.commands.evaluate import run_evaluate
@@ -50,8 +39,9 @@ def run(
     trial = choose_trial(dry_run=dry_run, estimate=estimate)
     if trial and not isinstance(spec, InferSpec):
         raise UsageError(f"{trial} is for jobs of infer, and '{job}' is another", "leave it out")
-    if submit_if_remote(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug, trial=trial):
+    if submit_if_remote(spec, options, trial):
         return
+    as_json, quiet = options.as_json, options.quiet
     match spec:
         case InferSpec():
             run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)

@@ -5,16 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vidcnn.commands import (
-    ClusterOption,
-    DebugOption,
-    JsonOption,
-    NoWaitOption,
-    QuietOption,
-    UpOption,
-    submit_if_remote,
-)
-from vidcnn.commands.options import takes_job
+from vidcnn.commands import RunOptions, submit_if_remote
+from vidcnn.commands.options import takes_job, takes_run_options
 from vidcnn.config import TrainSpec
 from vidcnn.streams import show
 
@@ -22,22 +14,18 @@ DEFAULT_JOB = Path("jobs/train.yaml")
 
 
 @takes_job(TrainSpec, command="train", default=DEFAULT_JOB)
+@takes_run_options
 def train(
     spec: TrainSpec,
     *,
-    cluster: ClusterOption = None,
-    up: UpOption = False,
-    no_wait: NoWaitOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
+    options: RunOptions,
 ) -> None:
     """Train a network on labelled videos, into a bundle that `vidcnn infer` takes.
 
     The same command again goes on where it stopped. JOB.yaml is a job spec, whose values the options override.
     """
-    if not submit_if_remote(spec, cluster, up=up, no_wait=no_wait, as_json=as_json, quiet=quiet, debug=debug):
-        run_train(spec, as_json=as_json, quiet=quiet)
+    if not submit_if_remote(spec, options):
+        run_train(spec, as_json=options.as_json, quiet=options.quiet)
 
 
 def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:

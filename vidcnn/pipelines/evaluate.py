@@ -66,11 +66,11 @@ def run_evaluation(
         if notices:
             announce(notices)
         views = _view_settings(spec, bundle)
-        machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu"))
+        progress = _Progress(len(samples))
+        machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu", has_begun=lambda: progress.num_done > 0))
         device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
         precision, batch_size = ask_there(_choose_runtime, spec, bundle, device, device=device)
         spec = spec.model_copy(update={"precision": precision, "batch_size": batch_size})
-        progress = _Progress(len(samples))
         display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
         numbers: list[np.ndarray] = []
         scores: list[np.ndarray] = []

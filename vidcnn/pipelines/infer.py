@@ -44,7 +44,15 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     hint = "what was committed stays; the same command continues"
     with (
         LiveLine(enabled=show_progress) as line,
-        prepare(spec, open_storage, hint=hint, computes=True, run_id=record.run_id, tell=line.begin) as prepared,
+        prepare(
+            spec,
+            open_storage,
+            hint=hint,
+            computes=True,
+            run_id=record.run_id,
+            tell=line.begin,
+            has_begun=lambda: record.progress is not None and record.progress.has_begun,
+        ) as prepared,
     ):
         job, output, pending, runtime = prepared.job, prepared.output, prepared.pending, prepared.recorded
         progress = RunProgress(pending.num_videos, pending.size_bytes)

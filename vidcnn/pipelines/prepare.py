@@ -189,6 +189,7 @@ def prepare(
     computes: bool,
     run_id: str | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    has_begun: Callable[[], bool] = lambda: False,
 ) -> Iterator[PreparedJob]:
     """Prepare an inference job.
 
@@ -200,6 +201,7 @@ def prepare(
         computes: Whether the model is going to run, on a GPU if there is one.
         run_id: The run's name, if it writes.
         tell: Is told what is being done, for people.
+        has_begun: Tells whether the block has made any headway.
 
     Raises:
         VidcnnError: The job cannot be done, or the block was interrupted.
@@ -210,7 +212,8 @@ def prepare(
         storage = open_storage(spec.out)
         stack.callback(storage.close)
         tell("starting: loading the model, and Ray")
-        start_ray = partial(stack.enter_context, open_ray(use_gpus=computes and spec.device != "cpu"))
+        uses_gpus = computes and spec.device != "cpu"
+        start_ray = partial(stack.enter_context, open_ray(use_gpus=uses_gpus, has_begun=has_begun))
         machine, bundle = _start_and_load(spec, start_ray, loads_torch=computes)
         job = InferenceJob(spec, bundle)
         output = stack.enter_context(job.open_output(storage, run_id))

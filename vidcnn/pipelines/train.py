@@ -28,6 +28,7 @@ from vidcnn.training.run_directory import RunDirectory, hold_run
 from vidcnn.training.state import CHECKPOINTS
 
 if TYPE_CHECKING:
+    from vidcnn.pipelines.worker_group import WorkerGroup
     from vidcnn.training.checkpoints import CheckpointStore
     from vidcnn.training.plan import TrainingPlan
     from vidcnn.training.state import RunState
@@ -54,7 +55,11 @@ def run_training(
         flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
         assert spec.out is not None, "`read_data` has seen to it"
         run_directory = stack.enter_context(hold_run(spec.out))
-        start_ray = partial(stack.enter_context, open_ray(use_gpus=spec.device != "cpu"))
+        groups: list[WorkerGroup] = []
+        ray_opened = open_ray(
+            use_gpus=spec.device != "cpu", has_begun=lambda: any(group.state is not None for group in groups)
+        )
+        start_ray = partial(stack.enter_context, ray_opened)
         machine: Machine | None
         if is_attached():
             machine = start_ray()
@@ -79,6 +84,7 @@ def run_training(
             from vidcnn.pipelines.worker_group import WorkerGroup
 
             group = WorkerGroup(plan, machine or start_ray(), num_workers, device, run_directory.newest_step)
+            groups.append(group)
             with ProgressDisplay(group.describe, enabled=show_progress) as display:
                 group.run(display, run_directory.check)
             state = group.state

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,9 @@ _ASCII = str.maketrans({"━": "#", "─": "-", "·": "|", "…": "~"})
 
 _shown: list[LiveLine] = []
 """The lines that there are, the innermost last."""
+
+_lock = threading.RLock()
+"""Held while something is printed: threads print, too."""
 
 
 class LiveLine:
@@ -73,17 +77,19 @@ class LiveLine:
 
     def clear(self) -> None:
         """Make room for something else."""
-        if self._has_line:
-            _put(_ERASE)
-            self._has_line = False
+        with _lock:
+            if self._has_line:
+                _put(_ERASE)
+                self._has_line = False
 
     def _write(self, line: str) -> None:
-        self._last = time.monotonic()
-        if self.is_live:
-            _put(_ERASE + cut(line, columns()))
-            self._has_line = True
-        else:
-            _put(marked("progress", line) + "\n" if is_marked() else f"{line}\n")
+        with _lock:
+            self._last = time.monotonic()
+            if self.is_live:
+                _put(_ERASE + cut(line, columns()))
+                self._has_line = True
+            else:
+                _put(marked("progress", line) + "\n" if is_marked() else f"{line}\n")
 
 
 class ProgressDisplay(LiveLine):
@@ -111,9 +117,10 @@ class ProgressDisplay(LiveLine):
 
 def say(text: str) -> None:
     """Print a line on stderr, in the place of a live one, which is shown again later."""
-    for line in _shown:
-        line.clear()
-    _put(f"{text}\n")
+    with _lock:
+        for line in _shown:
+            line.clear()
+        _put(f"{text}\n")
 
 
 def with_bar(fraction: float, line: str, num_columns: int) -> str:

@@ -81,6 +81,11 @@ class RunProgress:
         self._forecast.expect(num_clips)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there are any rows yet."""
+        return self._first_rows is not None
+
+    @property
     def num_errors(self) -> int:
         """Rows with an error."""
         return self.errors.total()
@@ -142,7 +147,7 @@ def progress_line(progress: RunProgress) -> str:
         parts.append(f"{progress.num_errors:,} errors")
     remaining = progress.remaining_seconds
     if remaining is None:
-        parts.append("" if progress.num_clips or progress.num_errors else "starting")
+        parts.append("" if progress.has_begun else "starting")
     elif progress.fraction < 1:
         parts.append(f"{duration_text(remaining)} left")
     return " · ".join(part for part in parts if part)

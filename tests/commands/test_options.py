@@ -14,7 +14,7 @@ from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec, option_name
 from vidcnn.errors import UsageError
 
 SPECS = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
-OWN = {"dry_run", "estimate", *(field.name for field in fields(RunOptions))}
+OWN = {"dry_run", "estimate", *(field.name for field in fields(RunOptions) if field.init)}
 """Options of commands that are not wishes about the work."""
 
 DEFAULT_JOB = Path("jobs/train.yaml")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import vidcnn
 from tests.commands.conftest import Call
 
 JOBS = {
@@ -54,3 +55,21 @@ def test_only_jobs_of_infer_can_be_tried(
     ended = call("run", job, trial)
     assert (ended.code, ran) == (2, [])
     assert ended.stderr == f"vidcnn: {trial} is for jobs of infer, and '{job}' is another\n        leave it out\n"
+
+
+def test_a_job_that_cannot_be_read_is_a_failure_that_is_told(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: infer\nsource: [videos]\nnothing: 1\n")
+    told = f'echo "$VIDCNN_EXIT_CODE: $VIDCNN_ERROR" > {tmp_path}/told'
+    done = vidcnn("run", job, "--on-failure", told)
+    assert done.returncode == 2
+    assert (tmp_path / "told").read_text().startswith("2: ")
+    (tmp_path / "told").unlink()
+    done = vidcnn("run", job, extra={"VIDCNN_ON_FAILURE": told})
+    assert (done.returncode, (tmp_path / "told").exists()) == (2, True)
+
+
+def test_a_job_that_is_left_to_itself_tells_nobody(tmp_path: Path) -> None:
+    done = vidcnn("infer", tmp_path, "--cluster=http://127.0.0.1:1", "--no-wait", "--on-failure=true")
+    assert done.returncode == 2
+    assert "--no-wait does not see how the job ends" in done.stderr

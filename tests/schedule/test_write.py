@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,31 @@ def test_the_examples_of_the_page_work_as_they_stand(
     run(*shlex.split(command.partition(" > ")[0])[2:], monkeypatch=monkeypatch)
     printed = capsys.readouterr().out
     assert not shown or printed.splitlines() == shown
+
+
+@pytest.mark.parametrize("target", ["crontab", "systemd", "kubernetes"])
+def test_each_target_hands_on_who_is_told_of_the_end_of_a_run(folder: Path, target: str) -> None:
+    image = {"image": "vidcnn"} if target == "kubernetes" else {}
+    command, url = 'mail -s "it\'s $VIDCNN_EXIT_CODE 100%" me', "https://hooks.example/x?a=1&b=2%20"
+    made = make(
+        "cloud.yaml", target=target, on_failure=command, notify=url, cluster="http://head:8265", out_on_cluster=True,
+        **image,
+    )  # fmt: skip
+    assert made.task.options == ("--out-on-cluster", "--on-failure", command, "--notify", url)
+    assert made.task.command[-6:] == [*made.task.options, "--quiet"]
+    if target == "crontab":
+        line = next(line for line in made.text.splitlines() if line.startswith("0 2"))
+        done = subprocess.run(
+            ["sh", "-c", "printf '%s\\n' " + line.replace("\\%", "%").partition(" run ")[2].partition(" >>")[0]],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.splitlines()[-6:] == [*made.task.options, "--quiet"]
+
+
+def test_a_webhook_with_a_login_stays_out_of_the_schedule(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"--notify .* holds a login") as caught:
+        make("cloud.yaml", notify="https://me:secret@hooks.example/x")
+    assert "secret" not in f"{caught.value}"
+    assert "VIDCNN_NOTIFY=" in caught.value.hint
+    with pytest.raises(UsageError, match="--out-on-cluster is for a job on a cluster"):
+        make("cloud.yaml", out_on_cluster=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,6 +60,31 @@ EnvFileOption = Annotated[
         show_default=False,
     ),
 ]
+OnFailureOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on-failure",
+        help="A command for the shell where the run fails; it gets the exit code in VIDCNN_EXIT_CODE, the error in "
+        "VIDCNN_ERROR, and both as JSON on stdin.",
+        metavar="COMMAND",
+        rich_help_panel="Output",
+        show_default=False,
+        envvar="VIDCNN_ON_FAILURE",
+        show_envvar=False,
+    ),
+]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        help="A URL that gets a JSON object (POST) when the run ends, however it ends; also in VIDCNN_NOTIFY.",
+        metavar="URL",
+        rich_help_panel="Output",
+        show_default=False,
+        envvar="VIDCNN_NOTIFY",
+        show_envvar=False,
+    ),
+]
 Trial = Literal["--dry-run", "--estimate"]
 """What is said of an inference job instead of doing it."""
 
@@ -80,6 +105,10 @@ class RunOptions:
     as_json: JsonOption = False
     quiet: QuietOption = False
     debug: DebugOption = False
+    on_failure: OnFailureOption = None
+    notify: NotifyOption = None
+    about: dict[str, str | None] = field(default_factory=dict, init=False)
+    """What is run, once that is known; no option."""
 
 
 def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None) -> bool:
@@ -93,7 +122,11 @@ def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None
         JobFailedError: It failed there.
     """
     from vidcnn.cluster.address import AUTO
+    from vidcnn.config.job_files import command_of
+    from vidcnn.storage.uris import public_location
 
+    out = getattr(spec, "out", None)
+    options.about.update(command=command_of(spec), out=None if out is None else public_location(out))
     cluster = options.cluster
     if cluster is None or cluster == AUTO:
         _check_local(options)
@@ -102,6 +135,8 @@ def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None
 
             attach_to_cluster()
         return False
+    if options.no_wait and (options.on_failure or options.notify):
+        raise UsageError("--no-wait does not see how the job ends", "leave it out, or --on-failure and --notify")
     from vidcnn.cluster.remote import ClusterTarget, run_on_cluster
     from vidcnn.cluster.submission import Submission
     from vidcnn.cluster.variables import read_variables

@@ -60,6 +60,20 @@ class ScheduleSpec(Spec):
         metavar="FILE|ADDRESS",
     )
     up: bool = option(False, "Start the cluster of a launcher file if need be.", panel="Run")
+    out_on_cluster: bool = option(False, "Let the job's out be on a disk of the cluster's head alone.", panel="Run")
+    on_failure: str | None = option(
+        None,
+        "A command for the shell where a run fails, as that of `vidcnn run`.",
+        panel="Run",
+        metavar="COMMAND",
+    )
+    notify: str | None = option(
+        None,
+        "A URL that gets a JSON object when a run ends. One that is secret belongs into the environment of the run, as "
+        "VIDCNN_NOTIFY.",
+        panel="Run",
+        metavar="URL",
+    )
     timezone: str | None = option(
         None,
         "Whose clock --cron means, such as Europe/Berlin.  \\[default: the machine's; for kubernetes, Etc/UTC]",

@@ -21,6 +21,7 @@ class Task:
         settings: ``name=value``, which override the job.
         cluster: Address or launcher file of the cluster; None runs on the machine itself.
         up: Whether the cluster of a launcher file is started if need be.
+        options: Further options of each run.
         environment: Variables that the job needs, with their values.
         environment_file: Absolute path of a file of further variables, which hold secrets or are not known yet; None
             where there are none.
@@ -35,6 +36,7 @@ class Task:
     settings: tuple[str, ...] = ()
     cluster: str | None = None
     up: bool = False
+    options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_file: str | None = None
     timezone: str | None = None
@@ -43,7 +45,7 @@ class Task:
         """Return the arguments of vidcnn, with the job spec in some place."""
         settings = [argument for setting in self.settings for argument in ("--set", setting)]
         cluster = [] if self.cluster is None else ["--cluster", self.cluster, *(["--up"] if self.up else [])]
-        return ["run", job, *settings, *cluster, "--quiet"]
+        return ["run", job, *settings, *cluster, *self.options, "--quiet"]
 
     @property
     def command(self) -> list[str]:

@@ -97,6 +97,7 @@ def make_schedule(
         settings=tuple(settings),
         cluster=cluster,
         up=spec.up,
+        options=_run_options(spec),
         environment=found.known if spec.target == "kubernetes" else _on_this_machine(found.known, program),
         environment_file=_environment_file(name, found) if spec.target != "kubernetes" else None,
         timezone=spec.timezone,
@@ -214,6 +215,15 @@ def _parse_volumes(spec: ScheduleSpec, volumes: Sequence[str]) -> list[tuple[str
     return mounts
 
 
+def _run_options(spec: ScheduleSpec) -> tuple[str, ...]:
+    """Return the options of `vidcnn run` that the user wants for each run."""
+    if spec.out_on_cluster and spec.cluster is None:
+        raise UsageError("--out-on-cluster is for a job on a cluster", "name one with --cluster")
+    given = {"--on-failure": spec.on_failure, "--notify": spec.notify}
+    flags = ("--out-on-cluster",) if spec.out_on_cluster else ()
+    return (*flags, *(text for name, value in given.items() if value is not None for text in (name, value)))
+
+
 def _read_cluster(spec: ScheduleSpec) -> str | None:
     """Return the address or the absolute path of the cluster's launcher file."""
     if spec.cluster == AUTO:
@@ -239,6 +249,12 @@ def _check_no_login(spec: ScheduleSpec, settings: Sequence[str], job_text: str) 
     for setting in settings:
         if holds_login(setting):
             raise UsageError(f"--set {hide_logins(setting)} holds a login, which the schedule would show", hint)
+    for name, text in (("--notify", spec.notify), ("--on-failure", spec.on_failure)):
+        if text is not None and holds_login(text):
+            raise UsageError(
+                f"{name} {hide_logins(text)} holds a login, which the schedule would show",
+                f"put it into {where}: VIDCNN{name.replace('-', '_')[1:].upper()}=...",
+            )
     if spec.target == "kubernetes" and holds_login(job_text):
         raise UsageError(f"'{spec.job}' holds a login, and a ConfigMap would show it", hint)
 

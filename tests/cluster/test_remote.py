@@ -184,7 +184,7 @@ def test_an_error_there_is_told_here_with_its_exit_code(nodes: Nodes, tmp_path: 
     (tmp_path / "empty").mkdir()
     done = on(nodes, "infer", str(tmp_path / "empty"), "--out", str(tmp_path / "x.parquet"))
     assert done.returncode == 1
-    assert "no videos" in done.stderr
+    assert "holds no video" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 

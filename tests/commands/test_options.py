@@ -11,6 +11,8 @@ from vidcnn.cli import load_command
 from vidcnn.commands import QuietOption, RunOptions
 from vidcnn.commands.options import takes_job
 from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec, option_name
+from vidcnn.config.base import former_names
+from vidcnn.config.job_files import read_job
 from vidcnn.errors import UsageError
 
 SPECS = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
@@ -29,7 +31,8 @@ def test_the_options_of_a_command_are_the_fields_of_its_spec_with_the_same_defau
         if info.is_required():
             assert (parameters[field].param_type_name, parameters[field].required) == ("argument", True)
         else:
-            assert parameters[field].opts == [option_name(field)]
+            former = [option_name(old) for old, new in former_names(SPECS[name]).items() if new == field]
+            assert parameters[field].opts == [option_name(field), *former]
             assert parameters[field].default == info.default, field
             assert parameters[field].help == info.description
 
@@ -121,3 +124,18 @@ def test_a_job_that_cannot_be_meant_is_refused(here: Path, text: str, message: s
 def test_a_job_that_is_not_there_is_refused(here: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the job spec 'absent\.yaml': No such file or directory"):
         run("absent.yaml")
+
+
+def test_options_are_taken_under_their_former_names_too(here: Path) -> None:
+    write(here / "job.yaml", "command: train\ndata: videos\nchunks: 2\nsees: both\n")
+    assert run("job.yaml") == (TrainSpec(data="videos", accumulation_steps=2, input_mode="both"), False)
+    assert run("job.yaml", "--accumulation-steps", "4")[0].accumulation_steps == 4
+    assert run("job.yaml", "--chunks", "8", "--sees", "frames")[0] == TrainSpec(
+        data="videos", accumulation_steps=8, input_mode="frames"
+    )
+    assert TrainSpec(chunks=3) == TrainSpec(accumulation_steps=3)  # type: ignore[call-arg]
+    write(here / "job.yaml", "command: train\ndata: videos\nchunks: 2\naccumulation_steps: 2\n")
+    with pytest.raises(UsageError, match=r"job\.yaml:3: chunks is not known"):
+        run("job.yaml")
+    write(here / "other.yaml", "command: train\ndata: videos\n")
+    assert read_job(here / "other.yaml", ["chunks=5"]).accumulation_steps == 5  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from tests.commands import PROJECT
 from tests.config.test_job_files import JOB_FILES, JOBS
 from vidcnn.config import option_name, plain_yaml
+from vidcnn.config.base import former_names
 from vidcnn.config.job_files import SPECS
 from vidcnn.config.schema import job_schema
 from vidcnn.errors import UsageError
@@ -40,7 +41,9 @@ def test_the_schema_that_ships_is_up_to_date() -> None:
 @pytest.mark.parametrize("command", SPECS)
 def test_every_option_is_in_the_schema_with_its_meaning_and_default(command: str) -> None:
     fields = job_schema()["$defs"][command]["properties"]
-    assert list(fields) == ["command", *SPECS[command].model_fields]
+    former = former_names(SPECS[command])
+    assert list(fields) == ["command", *SPECS[command].model_fields, *former]
+    assert all(fields[name]["deprecated"] for name in former)
     for name, info in SPECS[command].model_fields.items():
         assert fields[name]["description"], name
         assert "\\" not in fields[name]["description"]

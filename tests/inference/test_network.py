@@ -56,7 +56,7 @@ def test_folding_leaves_no_batch_norm_and_the_same_function(name: str) -> None:
 
 
 def test_differences_between_frames_are_not_rounded_to_bf16() -> None:
-    bundle = make_bundle("simple3d", weights="random", num_classes=5, arguments={"sees": "differences"})
+    bundle = make_bundle("simple3d", weights="random", num_classes=5, arguments={"input_mode": "differences"})
     pixels = np.random.default_rng(0).integers(200, 202, (2, 6, 64, 64, 3), np.uint8)  # a change of one level
     exact, rounded = (InferenceNetwork(bundle, precision, CPU) for precision in ("exact", "bf16"))
     with torch.no_grad():

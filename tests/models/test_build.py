@@ -9,7 +9,7 @@ from torch import nn
 from vidcnn.errors import BundleError, ModelError
 from vidcnn.models.build import build_model, build_network, find_misfit, random_state, split_head
 from vidcnn.models.bundle import Bundle
-from vidcnn.models.registry import ARCHITECTURES
+from vidcnn.models.registry import ARCHITECTURES, architecture
 from vidcnn.models.resolve import make_bundle
 
 # The smallest clips, (T, H, W), that each kind of network takes.
@@ -111,3 +111,14 @@ def test_a_misfit_names_the_first_few_and_counts_the_rest() -> None:
     )
     state["hidden.bias"] = torch.empty(9)
     assert find_misfit(network, state) == "shape of hidden.bias is (9,) instead of (256,)"
+
+
+def test_arguments_of_earlier_bundles_are_taken_under_their_former_names() -> None:
+    entry = architecture("simple3d")
+    earlier, now = (build_network(entry, 3, {name: "both"}) for name in ("sees", "input_mode"))
+    assert [tuple(value.shape) for value in earlier.state_dict().values()] == [
+        tuple(value.shape) for value in now.state_dict().values()
+    ]
+    assert next(iter(earlier.parameters())).shape[1] == 5
+    with pytest.raises(ModelError, match="has no argument sight"):
+        build_network(entry, 3, {"sight": "both"})

@@ -77,7 +77,7 @@ def test_gradients_reach_every_weight(downsample: Any) -> None:
         ({"convs_per_block": 0}, "convs_per_block"),
         ({"dropout": 1.0}, "dropout"),
         ({"downsample": "average"}, "downsample"),
-        ({"sees": "flow"}, "sees"),
+        ({"input_mode": "flow"}, "input_mode"),
     ],
 )
 def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
@@ -86,7 +86,7 @@ def test_a_bad_argument_is_named(arguments: dict[str, Any], named: str) -> None:
 
 
 def test_differences_show_motion_and_not_the_scene() -> None:
-    network = Simple3D(num_classes=3, channels=(4,), hidden=5, sees="differences").eval()
+    network = Simple3D(num_classes=3, channels=(4,), hidden=5, input_mode="differences").eval()
     clips = torch.randn(2, 3, 6, 8, 8)
     assert torch.allclose(network(clips), network(clips + torch.randn(2, 3, 1, 8, 8)), atol=1e-5)
     assert not torch.allclose(network(clips), network(clips.flip(2)), atol=1e-5)
@@ -106,6 +106,6 @@ def test_differences_are_those_of_brightness_and_their_magnitudes() -> None:
 
 
 def test_frames_beside_their_differences_show_the_scene() -> None:
-    network = Simple3D(num_classes=3, channels=(4,), hidden=5, sees="both").eval()
+    network = Simple3D(num_classes=3, channels=(4,), hidden=5, input_mode="both").eval()
     clips = torch.randn(2, 3, 6, 8, 8)
     assert not torch.allclose(network(clips), network(clips + torch.randn(2, 3, 1, 8, 8)), atol=1e-5)

@@ -61,7 +61,7 @@ def find_out(trainer: Trainer, given: Any) -> Findings:
 def test_a_label_that_is_no_number_is_found(tmp_path: Path) -> None:
     given = batch(range(8))
     given.targets[3] = np.nan
-    found = find_out(Trainer(tiny_bundle(tmp_path), recipe(num_chunks=2), Worker()), given)
+    found = find_out(Trainer(tiny_bundle(tmp_path), recipe(accumulation_steps=2), Worker()), given)
     assert (found.bad_losses, found.bad_plain_losses) == ((3,), (3,))
     assert (found.is_finite, found.began_finite, found.begins_finite) == (False, False, True)
 

@@ -58,7 +58,9 @@ def train_with_workers(count: int, directory: Path, values: dict[str, Any], num_
 
 RECIPES = [
     pytest.param({}, id="adamw"),
-    pytest.param({"optimizer": "sgd", "clip_norm": 0.5, "num_chunks": 2, "warmup_steps": 5}, id="sgd in chunks"),
+    pytest.param(
+        {"optimizer": "sgd", "clip_norm": 0.5, "accumulation_steps": 2, "warmup_steps": 5}, id="sgd, accumulated"
+    ),
     pytest.param(
         {"mixing": Mixing(mixup_alpha=0.4, cutmix_alpha=1.0), "label_smoothing": 0.1, "ema_decay": 0.9}, id="mixed"
     ),

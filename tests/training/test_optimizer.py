@@ -111,7 +111,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return tiny_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("values", [{"num_chunks": 8}, {"batch_size": 3}, {"batch_size": 1}])
+@pytest.mark.parametrize("values", [{"accumulation_steps": 8}, {"batch_size": 3}, {"batch_size": 1}])
 def test_a_worker_may_have_an_odd_number_of_samples_where_nothing_is_mixed(
     values: dict[str, int], bundle: Bundle
 ) -> None:

@@ -72,12 +72,12 @@ def test_epochs_become_steps_in_the_schedule() -> None:
 
 def test_what_simple3d_is_made_of_goes_into_the_bundle() -> None:
     assert plan().bundle.arguments == {"width": 0.1}
-    found = plan(sees="differences", downsample="strided", batch_norm=True, dropout=0.1)
+    found = plan(input_mode="differences", downsample="strided", batch_norm=True, dropout=0.1)
     assert found.bundle.arguments == {
-        "width": 0.1, "sees": "differences", "downsample": "strided", "batch_norm": True, "dropout": 0.1,
+        "width": 0.1, "input_mode": "differences", "downsample": "strided", "batch_norm": True, "dropout": 0.1,
     }  # fmt: skip
-    with pytest.raises(ModelError, match="r3d_18 has no argument sees"):
-        plan(model="r3d_18", weights="random", width=None, sees="both")
+    with pytest.raises(ModelError, match="r3d_18 has no argument input_mode"):
+        plan(model="r3d_18", weights="random", width=None, input_mode="both")
 
 
 def test_frames_are_resized_as_the_user_says_or_as_the_model_has_it() -> None:
@@ -92,7 +92,7 @@ def test_settings_of_the_recipe_arrive() -> None:
         "weight_decay": 0.01,
         "label_smoothing": 0.2,
         "clip_norm": 3.0,
-        "chunks": 2,
+        "accumulation_steps": 2,
         "seed": 9,
     }
     found = plan(
@@ -105,7 +105,7 @@ def test_settings_of_the_recipe_arrive() -> None:
         0.2,
         3.0,
     )
-    assert (found.num_chunks, found.seed, found.learning_rate, found.backbone_rate) == (2, 9, 0.5, 0.1)
+    assert (found.accumulation_steps, found.seed, found.learning_rate, found.backbone_rate) == (2, 9, 0.5, 0.1)
     assert (found.ema_decay, found.mixing, found.frozen, found.compile) == (
         0.9,
         Mixing(0.3, 0.7),
@@ -137,11 +137,11 @@ def test_a_crop_takes_the_resizing_along_unless_that_is_given_too(values: Any, r
     [
         (
             {"batch_size": 15, "num_workers": 2},
-            "2 workers cannot share a batch of 15 clips in 1 chunks each: make --batch-size a multiple of 2",
+            "2 workers cannot share a batch of 15 clips in 1 parts each: make --batch-size a multiple of 2",
         ),
         (
-            {"batch_size": 12, "num_workers": 2, "chunks": 4},
-            "2 workers cannot share a batch of 12 clips in 4 chunks each: make --batch-size a multiple of 8",
+            {"batch_size": 12, "num_workers": 2, "accumulation_steps": 4},
+            "2 workers cannot share a batch of 12 clips in 4 parts each: make --batch-size a multiple of 8",
         ),
         (
             {"batch_size": 82, "repeats": 2},
@@ -149,12 +149,12 @@ def test_a_crop_takes_the_resizing_along_unless_that_is_given_too(values: Any, r
         ),
         (
             {"batch_size": 6, "num_workers": 2, "mixup": 0.5},
-            "mixup and cutmix take clips in pairs, and a chunk has 3 (6 clips, workers 2, chunks 1): "
+            "mixup and cutmix take clips in pairs, and a part has 3 (6 clips, workers 2, parts 1): "
             "make --batch-size a multiple of 4",
         ),
         (
-            {"batch_size": 4, "chunks": 4, "cutmix": 1.0},
-            "mixup and cutmix take clips in pairs, and a chunk has 1 (4 clips, workers 1, chunks 4): "
+            {"batch_size": 4, "accumulation_steps": 4, "cutmix": 1.0},
+            "mixup and cutmix take clips in pairs, and a part has 1 (4 clips, workers 1, parts 4): "
             "make --batch-size a multiple of 8",
         ),
         ({"crop": "200", "resize": "100"}, "crop (200, 200) does not fit in frames resized to 100"),

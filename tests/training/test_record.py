@@ -62,6 +62,13 @@ def test_another_effect_is_told_in_words() -> None:
     ]
 
 
+def test_a_run_is_the_same_under_the_former_names_of_its_settings() -> None:
+    earlier = record(input_mode="both", accumulation_steps=2)
+    earlier |= {"sees": earlier.pop("input_mode"), "chunks": earlier.pop("accumulation_steps")}
+    assert find_differences(earlier, record(input_mode="both", accumulation_steps=2)) == []
+    assert find_differences(earlier, record(input_mode="both")) == ["--accumulation-steps was 2, now 1"]
+
+
 def test_a_run_of_an_earlier_version_is_compared_by_what_it_recorded() -> None:
     old = {name: value for name, value in record().items() if name not in (*EFFECTS, "downsample")}
     assert find_differences(old, record()) == []

@@ -142,8 +142,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         annotation: Any = list[str] if is_list else field.annotation
         default: Any = inspect.Parameter.empty
     else:
+        former = [option_name(extra["formerly"])] if extra.get("formerly") else []
         option = typer.Option(
             option_name(name) + (f"/--no-{option_name(name)[2:]}" if field.annotation is bool else ""),
+            *former,
             help=field.description,
             metavar=extra.get("metavar"),
             rich_help_panel=extra.get("panel"),

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins
@@ -25,11 +25,24 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        return with_present_names(cls, values) if isinstance(values, dict) else values
+
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
 
-def option(default: Any, description: str, *, panel: str, metavar: str | None = None, **limits: Any) -> Any:
+def option(
+    default: Any,
+    description: str,
+    *,
+    panel: str,
+    metavar: str | None = None,
+    formerly: str | None = None,
+    **limits: Any,
+) -> Any:
     """Define a field that is also an option.
 
     Args:
@@ -37,14 +50,32 @@ def option(default: Any, description: str, *, panel: str, metavar: str | None = 
         description: One line for people.
         panel: Heading under which the option is shown.
         metavar: What stands for its value in the help.
+        formerly: The name that it had in the version before, under which it is still taken.
         **limits: Bounds on the value, as `pydantic.Field` takes them.
     """
-    return Field(default, description=description, json_schema_extra={"panel": panel, "metavar": metavar}, **limits)
+    extra = {"panel": panel, "metavar": metavar, **({"formerly": formerly} if formerly else {})}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
 def option_name(field: str) -> str:
     """Return the command-line option of a field."""
     return "--" + field.replace("_", "-")
+
+
+def former_names(spec_type: type[Spec]) -> dict[str, str]:
+    """Return the names that fields had in the version before, each with the field's name."""
+    found = {}
+    for name, field in spec_type.model_fields.items():
+        extra: Any = field.json_schema_extra or {}
+        if extra.get("formerly") is not None:
+            found[extra["formerly"]] = name
+    return found
+
+
+def with_present_names(spec_type: type[Spec], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of fields by their names, where some are given under former names."""
+    renamed = {old: new for old, new in former_names(spec_type).items() if new not in values}
+    return {renamed.get(name, name): value for name, value in values.items()}
 
 
 def as_text(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, option_name, plain_yaml
-from vidcnn.config.base import read_spec
+from vidcnn.config.base import former_names, read_spec, with_present_names
 from vidcnn.config.substitution import is_variable, private_values, substitute, variables
 from vidcnn.config.yaml_lines import YamlError
 from vidcnn.errors import UsageError
@@ -147,7 +147,8 @@ def _read(path: Path) -> tuple[str, dict[str, Any], dict[str, int]]:
     command = values.pop("command", None) if isinstance(values, dict) else None
     if not isinstance(command, str) or command not in SPECS:
         raise UsageError(f"'{path}' must have a key command, one of {', '.join(SPECS)}, not {command!r}")
-    return command, values, {key: document.line((key,)) for key in values}
+    lines = {key: document.line((key,)) for key in values}
+    return command, with_present_names(SPECS[command], values), with_present_names(SPECS[command], lines)
 
 
 def _fill(path: Path, command: str, written: Mapping[str, Any], *, without: Collection[str]) -> dict[str, Any]:
@@ -197,6 +198,7 @@ def _read_settings(settings: Sequence[str], spec: type[Spec]) -> dict[str, Any]:
     for setting in settings:
         written, separator, text = setting.partition("=")
         name = written.strip().replace("-", "_")
+        name = former_names(spec).get(name, name)
         if not separator or not name:
             raise UsageError(f"--set {setting!r} must be name=value")
         if name == "command":

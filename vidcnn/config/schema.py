@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from vidcnn.config import Spec
-from vidcnn.config.base import as_text, fraction, frame_rate, positive
+from vidcnn.config.base import as_text, former_names, fraction, frame_rate, positive
 from vidcnn.config.job_files import SPECS
 from vidcnn.config.substitution import PATTERN
 from vidcnn.errors import UsageError
 
 _VARIABLE = {"$ref": "#/$defs/variable"}
-_NOT_SHAPE = ("description", "default", "title", "panel", "metavar")
+_NOT_SHAPE = ("description", "default", "title", "panel", "metavar", "formerly")
 _LIMITS: dict[Any, dict[str, Any]] = {
     positive: {"minimum": 1},
     frame_rate: {"minimum": 0.001, "maximum": 1000},
@@ -61,6 +61,8 @@ def _spec_schema(command: str, spec: type[Spec]) -> dict[str, Any]:
         name: _field_schema(field, limits.get(name, {}), is_text=name in texts)
         for name, field in schema["properties"].items()
     }
+    for former, name in former_names(spec).items():
+        fields[former] = {**fields[name], "deprecated": True, "description": f"The former name of {name}."}
     return {
         "description": schema["description"],
         "type": "object",

@@ -84,10 +84,11 @@ class TrainSpec(Spec):
         "How simple3d halves time, height and width; strided is several times faster.  \\[default: max]",
         panel="Main",
     )
-    sees: Literal["frames", "differences", "both"] | None = option(
+    input_mode: Literal["frames", "differences", "both"] | None = option(
         None,
-        "Whether simple3d sees the frames, what changes from frame to frame, or both.  \\[default: frames]",
+        "What simple3d takes: the frames, what changes from frame to frame, or both.  \\[default: frames]",
         panel="Main",
+        formerly="sees",
     )
 
     root: str | None = option(
@@ -153,7 +154,9 @@ class TrainSpec(Spec):
 
     epochs: int = option(20, "How often every video is seen.", panel="Learning")
     batch_size: int = option(16, "Clips in a step, all workers together.", panel="Learning")
-    chunks: int = option(1, "Parts in which a worker computes a step, to save memory.", panel="Learning")
+    accumulation_steps: int = option(
+        1, "Parts in which a worker computes a step, to save memory.", panel="Learning", formerly="chunks"
+    )
     optimizer: Literal["adamw", "sgd"] = option("adamw", "How weights are moved.", panel="Learning")
     lr: float = option(3e-4, "Highest learning rate.", panel="Learning", gt=0)
     backbone_lr: float = option(1.0, "Factor on the learning rate of all layers but the last.", panel="Learning", ge=0)
@@ -206,7 +209,7 @@ class TrainSpec(Spec):
         "repeats",
         "epochs",
         "batch_size",
-        "chunks",
+        "accumulation_steps",
         "val_clips",
         "keep_best",
         "workers",

@@ -28,7 +28,7 @@ def build_network(
     Raises:
         ModelError: An argument is not one of the architecture's, or its value does not suit the builder.
     """
-    arguments = dict(arguments or {})
+    arguments = {entry.former_arguments.get(name, name): value for name, value in (arguments or {}).items()}
     unknown = sorted(set(arguments) - set(entry.arguments))
     if unknown:
         known = f"it takes {', '.join(entry.arguments)}" if entry.arguments else "it takes none"

@@ -9,7 +9,8 @@ model names at once. The sampling and preprocessing of torchvision's networks ar
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from vidcnn.errors import ModelError
 from vidcnn.sampling.preprocessing import Preprocessing
@@ -32,6 +33,7 @@ class Architecture:
         multiply_adds: What one of its clips takes, for as many classes (`vidcnn.models.cost` counts both).
         weights: Names of published weights, the default first; empty if there are none.
         arguments: Names of the builder's arguments that a user may set.
+        former_arguments: Names that some of them had in bundles of an earlier version.
         min_frames: Least T that its layers can take.
         min_size: Least crop, in pixels, that its layers can take.
         front: Path of a part without weights that takes the clips, in float32 whatever the precision; none if empty.
@@ -49,6 +51,7 @@ class Architecture:
     multiply_adds: int
     weights: tuple[str, ...] = ("kinetics400",)
     arguments: tuple[str, ...] = ()
+    former_arguments: Mapping[str, str] = field(default_factory=dict)
     min_frames: int = 1
     min_size: int = 1
     front: str = ""
@@ -143,8 +146,9 @@ ARCHITECTURES: dict[str, Architecture] = {
                 "dropout",
                 "downsample",
                 "batch_norm",
-                "sees",
+                "input_mode",
             ),
+            former_arguments={"sees": "input_mode"},
             front="front",
         ),
         _resnet("r3d_18", (33_371_472, 40_696_553_472)),

@@ -10,8 +10,7 @@ In goes float ``(N, 3, T, H, W)``, out come logits ``(N, K)``::
     dense                                           (N, K)
 
 The first block leaves T alone, as C3D does (Tran et al. 2015): motion is seen at full rate before it is
-averaged. If the network `sees` differences, they are block 1's input, with or without the frames, ``(N, 5 or 2, T - 1,
-H, W)``.
+averaged. Where its `input_mode` has differences, block 1 takes them, with or without the frames: ``(N, 5 or 2, T - 1, H, W)``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 Downsample = Literal["max", "strided"]
-Sees = Literal["frames", "differences", "both"]
+InputMode = Literal["frames", "differences", "both"]
 
 _GAIN = 2.0
 """Differences between frames spread less than the frames themselves, by several times."""
@@ -72,11 +71,11 @@ class Simple3D(nn.Module):
         downsample: ``max`` ends each block with max pooling; ``strided`` gives its last convolution a stride
             instead.
         batch_norm: Whether batch normalisation stands between each convolution and its ReLU.
-        sees: What the first convolution gets: the ``frames``, their ``differences`` alone (`FrameDifferences`: motion
-            without the scene), or ``both``.
+        input_mode: What the first convolution takes: the ``frames``, their ``differences`` alone (`FrameDifferences`:
+            motion without the scene), or ``both``.
 
     Raises:
-        ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` or `sees` is unknown.
+        ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` or `input_mode` is unknown.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Simple3D(nn.Module):
         dropout: float = 0.5,
         downsample: Downsample = "max",
         batch_norm: bool = False,
-        sees: Sees = "frames",
+        input_mode: InputMode = "frames",
     ) -> None:
         super().__init__()
         if min(channels, default=0) < 1 or width <= 0:
@@ -103,10 +102,10 @@ class Simple3D(nn.Module):
         if downsample not in ("max", "strided"):
             raise ValueError(f"downsample ({downsample!r}) must be 'max' or 'strided'")
         widths = [max(1, round(number * width)) for number in channels]
-        if sees not in ("frames", "differences", "both"):
-            raise ValueError(f"sees ({sees!r}) must be 'frames', 'differences' or 'both'")
-        self.front = nn.Identity() if sees == "frames" else FrameDifferences(keeps_frames=sees == "both")
-        num_channels = {"frames": 3, "differences": 2, "both": 5}[sees]
+        if input_mode not in ("frames", "differences", "both"):
+            raise ValueError(f"input_mode ({input_mode!r}) must be 'frames', 'differences' or 'both'")
+        self.front = nn.Identity() if input_mode == "frames" else FrameDifferences(keeps_frames=input_mode == "both")
+        num_channels = {"frames": 3, "differences": 2, "both": 5}[input_mode]
         blocks: list[nn.Module] = []
         for index, (num_in, num_out) in enumerate(zip([num_channels, *widths[:-1]], widths, strict=True)):
             factors = (1, 2, 2) if index == 0 else (2, 2, 2)

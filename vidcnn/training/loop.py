@@ -113,7 +113,7 @@ class Trainer:
         set_rate(self._optimizer, recipe.rate(self.step))
         self._optimizer.zero_grad(set_to_none=True)
         losses, num_correct = [], 0
-        chunks = list(_chunks(batch, recipe.num_chunks))
+        chunks = list(_chunks(batch, recipe.accumulation_steps))
         for index, chunk in enumerate(chunks):
             # Gradients are exchanged once, with the last chunk.
             with self._apart() if index < len(chunks) - 1 else nullcontext():
@@ -161,7 +161,7 @@ class Trainer:
         dropouts = [module for module in network.modules() if isinstance(module, SampleDropout)]
         losses = []
         with ieee_float32():
-            for chunk in _chunks(batch, self._recipe.num_chunks):
+            for chunk in _chunks(batch, self._recipe.accumulation_steps):
                 loss, _ = self._forward_chunk(chunk, lambda clips: network(clips.contiguous()), dropouts)
                 (loss.sum() / len(batch.samples)).backward()  # type: ignore[no-untyped-call]
                 losses.append(loss.detach())
@@ -285,8 +285,8 @@ def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def _chunks(batch: Batch, num_chunks: int) -> Iterator[Batch]:
-    size = len(batch.samples) // num_chunks
+def _chunks(batch: Batch, accumulation_steps: int) -> Iterator[Batch]:
+    size = len(batch.samples) // accumulation_steps
     for start in range(0, len(batch.samples), size):
         part = slice(start, start + size)
         yield Batch(batch.samples[part], batch.pixels[part], batch.targets[part], batch.weights[part])

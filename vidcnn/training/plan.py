@@ -162,7 +162,7 @@ def _starting_bundle(spec: TrainSpec, annotations: Annotations, precision: str) 
         "dropout": spec.dropout,
         "batch_norm": spec.batch_norm or None,
         "downsample": spec.downsample,
-        "sees": spec.sees,
+        "input_mode": spec.input_mode,
     }
     given = {name: value for name, value in options.items() if value is not None}
     found = starting_bundle(spec.model, annotations.labels, weights=spec.weights, arguments=given, seed=spec.seed)
@@ -201,21 +201,23 @@ def _preprocessing(spec: TrainSpec, own: Preprocessing) -> Preprocessing:
 
 
 def _check_sizes(spec: TrainSpec, num_videos: int, num_workers: int) -> None:
-    if spec.batch_size % (num_workers * spec.chunks):
+    parts = num_workers * spec.accumulation_steps
+    if spec.batch_size % parts:
         raise UsageError(
-            f"{num_workers} workers cannot share a batch of {spec.batch_size} clips in {spec.chunks} chunks each",
-            f"make --batch-size a multiple of {num_workers * spec.chunks}",
+            f"{num_workers} workers cannot share a batch of {spec.batch_size} clips in {spec.accumulation_steps} parts "
+            "each",
+            f"make --batch-size a multiple of {parts}",
         )
     if spec.batch_size > num_videos * spec.repeats:
         raise UsageError(
             f"a batch of {spec.batch_size} clips is more than an epoch: {spec.repeats} of each of {num_videos} videos",
             "lower --batch-size, or raise --repeats",
         )
-    if (spec.mixup or spec.cutmix) and spec.batch_size % (2 * num_workers * spec.chunks):
+    if (spec.mixup or spec.cutmix) and spec.batch_size % (2 * parts):
         raise UsageError(
-            f"mixup and cutmix take clips in pairs, and a chunk has {spec.batch_size // (num_workers * spec.chunks)} "
-            f"({spec.batch_size} clips, workers {num_workers}, chunks {spec.chunks})",
-            f"make --batch-size a multiple of {2 * num_workers * spec.chunks}",
+            f"mixup and cutmix take clips in pairs, and a part has {spec.batch_size // parts} "
+            f"({spec.batch_size} clips, workers {num_workers}, parts {spec.accumulation_steps})",
+            f"make --batch-size a multiple of {2 * parts}",
         )
 
 
@@ -230,7 +232,7 @@ def _recipe(
     return Recipe(
         num_steps=num_steps,
         batch_size=spec.batch_size,
-        num_chunks=spec.chunks,
+        accumulation_steps=spec.accumulation_steps,
         optimizer=spec.optimizer,
         learning_rate=spec.lr,
         backbone_rate=spec.backbone_lr,

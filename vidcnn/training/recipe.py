@@ -19,7 +19,7 @@ class Recipe:
     Args:
         num_steps: Steps of the whole run.
         batch_size: Samples of a step, B, all workers together.
-        num_chunks: Parts in which a worker computes its share of a step, one after the other, to save memory.
+        accumulation_steps: Parts in which a worker computes its share of a step, one after the other, to save memory.
         optimizer: ``sgd`` (with Nesterov momentum) or ``adamw``.
         learning_rate: At its highest, for the head and for all layers that `backbone_rate` does not change.
         backbone_rate: Factor on the learning rate of all layers but the head.
@@ -43,7 +43,7 @@ class Recipe:
 
     num_steps: int
     batch_size: int
-    num_chunks: int = 1
+    accumulation_steps: int = 1
     optimizer: Optimizer = "adamw"
     learning_rate: float = 1e-3
     backbone_rate: float = 1.0

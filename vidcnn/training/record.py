@@ -9,6 +9,7 @@ from typing import Any
 
 from vidcnn import __version__
 from vidcnn.config import TrainSpec
+from vidcnn.config.base import with_present_names
 from vidcnn.config.differences import is_same
 from vidcnn.config.train import parse_list, parse_range
 from vidcnn.errors import OutputError, SettingsDifferError, StorageError
@@ -78,6 +79,7 @@ def find_differences(recorded: Mapping[str, Any], record: Mapping[str, Any]) -> 
         recorded: Of the run, perhaps by an earlier version.
         record: Of the command.
     """
+    recorded = with_present_names(TrainSpec, recorded)
     defaults = TrainSpec().model_dump()  # of a setting that was not there when the run was begun
     told_by_effect = {
         name

@@ -53,7 +53,7 @@ def option(
         formerly: The name that it had in the version before, under which it is still taken.
         **limits: Bounds on the value, as `pydantic.Field` takes them.
     """
-    extra = {"panel": panel, "metavar": metavar, **({"formerly": formerly} if formerly else {})}
+    extra: dict[str, Any] = {"panel": panel, "metavar": metavar, **({"formerly": formerly} if formerly else {})}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

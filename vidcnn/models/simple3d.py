@@ -10,7 +10,7 @@ In goes float ``(N, 3, T, H, W)``, out come logits ``(N, K)``::
     dense                                           (N, K)
 
 The first block leaves T alone, as C3D does (Tran et al. 2015): motion is seen at full rate before it is
-averaged. Where its `input_mode` has differences, block 1 takes them, with or without the frames: ``(N, 5 or 2, T - 1, H, W)``.
+averaged. Where its `input_mode` has differences, block 1 takes ``(N, 2, T - 1, H, W)``, or with the frames 5 channels.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from vidcnn.predictions.output_storage import OutputStorage
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
+from vidcnn.streams import STDIN
 from vidcnn.video.batching import DecodeSettings, clips_per_task
 from vidcnn.video.planning import PlanSettings
 
@@ -206,6 +207,8 @@ def prepare(
     """
     with ExitStack() as stack:
         stack.enter_context(interruptible(hint))
+        if STDIN in spec.source:
+            tell("starting: reading the list on standard input")
         _check_source(Listing(spec.source))
         storage = open_storage(spec.out)
         stack.callback(storage.close)

@@ -174,6 +174,19 @@ def test_too_many_bad_videos_among_the_first_ones_end_with_3_and_a_whole_table(
     assert pq.read_table(out)["video"].to_pylist() == ["empty.mp4", "good_0.mp4", "good_0.mp4"]
 
 
+@pytest.mark.slow
+def test_batches_larger_than_the_source_are_made_smaller_with_a_notice(
+    videos: Path, bundle: Path, tmp_path: Path, finished: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    done = vidcnn("infer", videos, "--out", out, "--model", bundle, "--batch-size", "100000", "--json")
+    (notice,) = json.loads(done.stdout)["run"]["notices"]
+    assert re.fullmatch(r"the model takes \d+ clips at once, not 100,000: more would need memory .*", notice)
+    assert f"vidcnn: {notice}" in done.stderr
+    assert done.returncode == 0
+    assert pq.read_table(out, columns=["video"]).num_rows == pq.read_table(finished, columns=["video"]).num_rows
+
+
 def test_dry_run_counts_clips_and_writes_nothing(
     videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path
 ) -> None:

@@ -51,6 +51,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         record.num_listed, record.num_waiting, record.progress = pending.num_listed, pending.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
         if pending.num_videos:
+            from vidcnn.inference.classifier import smaller_batches
+
             uses_gpus = prepared.device == "cuda"  # Ray runs from here on
             num_clips = estimate_clips(pending, job.plan)
             if runtime is None:
@@ -60,6 +62,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             resources = prepared.plan_resources(num_clips)
             if spec.compile == "on" and runtime.precision == "exact":
                 record.notice("exact precision is not compiled")
+            if text := smaller_batches(spec.batch_size, prepared.batch_size):
+                record.notice(text)
             run = partial(_run, prepared, resources, record, num_clips, show_progress=show_progress)
             try:
                 meter = run(runtime)

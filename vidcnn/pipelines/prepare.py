@@ -138,6 +138,13 @@ class PreparedJob:
             choose_runtime, self.job.bundle, self.job.spec, self.device, num_clips, device=self.device
         )
 
+    @cached_property
+    def batch_size(self) -> int:
+        """Clips that go through the model at once."""
+        from vidcnn.inference.classifier import choose_batch_size
+
+        return ask_there(choose_batch_size, self.job.bundle, self.device, self.job.spec.batch_size, device=self.device)
+
     def plan_resources(self, num_clips: int) -> ResourcePlan:
         """Return how the model and the decoders share the machine.
 
@@ -155,16 +162,13 @@ class PreparedJob:
 
     def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
         """Return what the stages depend on; the model goes into Ray's object store."""
-        from vidcnn.inference.classifier import default_batch_size
-
         job, spec = self.job, self.job.spec
-        batch_size = spec.batch_size or ask_there(default_batch_size, job.bundle, self.device, device=self.device)
         return StageSettings(
             plan=job.plan,
             decode=DecodeSettings(
                 job.bundle.preprocessing,
                 runtime.precision == "exact",
-                clips_per_task(batch_size),
+                clips_per_task(self.batch_size),
                 spec.max_pixels,
                 spec.decode_timeout,
             ),
@@ -173,7 +177,7 @@ class PreparedJob:
                 "device": self.device,
                 "precision": runtime.precision,
                 "compile": "on" if runtime.compiled else "off",
-                "batch_size": batch_size,
+                "batch_size": self.batch_size,
                 "num_threads": resources.actor_threads,
             },
             row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import command, environment, make_tiny_bundle, vidcnn
 from tests.reporting.test_summaries import REPORT
 from tests.training.test_report import evaluation
 from vidcnn import __version__
@@ -45,6 +47,59 @@ def test_help_has_an_option_for_every_field_of_a_spec(command: str, spec: type[S
 
 def test_version() -> None:
     assert vidcnn("--version").stdout.strip() == f"vidcnn {__version__}"
+
+
+def completed(*words: str) -> list[str]:
+    """Return what bash is given after some words, of which the last is still being written."""
+    asked = {"_VIDCNN_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(["vidcnn", *words])}
+    done = vidcnn(extra={**asked, "COMP_CWORD": str(len(words))})
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        (["in"], ["infer"]),
+        (["infer", "--pre"], ["--precision"]),
+        (["infer", "videos", "--precision", ""], ["auto", "bf16", "fp32", "exact"]),
+        (["infer", "--precision="], ["auto", "bf16", "fp32", "exact"]),
+        (["train", "--model", "r"], ["r3d_18", "r2plus1d_18"]),
+        (["bundle", "mvit"], ["mvit_v1_b", "mvit_v2_s"]),
+        (["infer", "--redo-errors", "ti"], ["timeout"]),
+        (["jobs", "st"], ["status", "stop"]),
+        (["infer", "--model", "my/bun"], []),  # then the shell itself completes files
+        (["evaluate", "--model", "r"], []),
+        (["infre", "--"], []),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(words: list[str], following: list[str]) -> None:
+    assert completed(*words) == following
+
+
+def test_a_shell_is_given_what_completes_in_it(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "vidcnn"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {" ".join(command())} "$@"\n')
+    program.chmod(0o755)
+    extra = {"HOME": str(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    def bash(script: str) -> str:
+        done = subprocess.run(
+            ["bash", "--norc", "-c", f"{script}; exit $?"],
+            env=environment() | extra,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    shown = bash("vidcnn --show-completion")
+    assert "bash completion installed" in bash("vidcnn --install-completion")
+    assert (tmp_path / ".bash_completions" / "vidcnn.sh").read_text() == shown.rstrip("\n")
+    ask = "COMP_WORDS=(vidcnn infer --dev); COMP_CWORD=2; _vidcnn_completion vidcnn; echo ${COMPREPLY[@]}"
+    assert bash(f"source ~/.bashrc; {ask}") == "--device\n"
 
 
 def ended_with() -> int:

@@ -1,10 +1,13 @@
-"""What a command does when nobody reads its results, or they cannot be written."""
+"""What a command does when nobody reads its results, or they cannot be written; and what it reads itself."""
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -69,3 +72,39 @@ def test_nothing_that_happens_to_stderr_changes_what_a_command_does(closed: str)
         assert done.returncode == code
         assert b"absent" not in done.stdout
     os.close(writer)
+
+
+READ_TWICE = """
+import os, sys
+from vidcnn.streams import open_stdin
+with open_stdin() as first, open_stdin() as second:
+    line = first.readline()
+    assert second.read() == line + first.read()
+    with open_stdin() as third:
+        os.write(1, third.read())
+"""
+
+
+def read_twice(**options: Any) -> subprocess.CompletedProcess[bytes]:
+    code = [sys.executable, "-c", READ_TWICE]
+    return subprocess.run(code, env=environment(), capture_output=True, timeout=120, check=False, **options)
+
+
+def test_standard_input_is_read_once_and_given_from_its_beginning_as_often_as_it_is_asked_for() -> None:
+    given = b"caf\xe9.mp4\n" * 100_000  # more than a pipe holds
+    assert read_twice(input=given).stdout == given
+    assert read_twice(stdin=subprocess.DEVNULL).stdout == b""
+
+
+def test_a_terminal_is_not_waited_for() -> None:
+    terminal, end = os.openpty()
+    try:
+        assert b"a list on standard input, and that is a terminal" in read_twice(stdin=end).stderr
+    finally:
+        os.close(terminal)
+        os.close(end)
+
+
+def test_a_folder_that_cannot_keep_standard_input_is_named() -> None:
+    done = read_twice(input=b"a.mp4\n", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)))
+    assert b"SourceError: the list on standard input cannot be read or kept: " in done.stderr

@@ -21,8 +21,11 @@ from vidcnn.predictions import prediction_schema
 PACKAGE = Path(__file__).parents[1] / "vidcnn"
 DOCS = PACKAGE.parent / "docs"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-NOT_OURS = {"--logdir", "--help", "--user", "--from", "--from-literal", "--now", "--no-cache-dir"}
-"""Options of other programs, and the one that every command has."""
+NOT_OURS = {
+    *("--logdir", "--user", "--from", "--from-literal", "--now", "--no-cache-dir"),
+    *("--help", "--install-completion"),
+}
+"""Options of other programs, the one that every command has, and one of no command."""
 OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*", re.MULTILINE)
 
 

@@ -44,6 +44,9 @@ COMMANDS = {
 }
 """Name and first line of each command."""
 
+_COMPLETE_VARIABLE = "_VIDCNN_COMPLETE"
+"""Is set where a shell asks what may follow; its name is the one that Typer gives it."""
+
 
 class LazyGroup(TyperGroup):
     """A group that knows its commands by name, and imports one when it is called."""
@@ -63,6 +66,8 @@ class LazyGroup(TyperGroup):
         """Return the command that is called."""
         if args and args[0] in COMMANDS:
             command = load_command(args[0])
+            if ctx.resilient_parsing:  # a shell asks what may follow
+                return args[0], command, args[1:]
             from vidcnn.config import optional_values
 
             interrupts.begin()
@@ -79,7 +84,6 @@ app = typer.Typer(
     cls=LazyGroup,
     help="Classify and train on more video than one machine can watch.",
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -112,6 +116,8 @@ def _run(arguments: list[str]) -> int:
     """Run a command, say what goes wrong, and return the exit code."""
     try:
         command = typer.main.get_command(app)
+        if _COMPLETE_VARIABLE in os.environ:
+            return _complete(command)
         with command.make_context("vidcnn", arguments) as context:
             command.invoke(context)
     except typer.Exit as error:
@@ -122,10 +128,23 @@ def _run(arguments: list[str]) -> int:
         fault = stdout_fault()
         if isinstance(error, OSError | SystemExit) and fault is not None:  # Rich makes the one of the other
             return 0 if isinstance(fault, BrokenPipeError) else _tell(unwritten(fault), is_debug=False)
+        if isinstance(error, SystemExit) and not error.code:  # the options that install and show the completion
+            return 0
         if _is_usage(error):
             return _tell_usage(error)
         return _tell(error, is_debug="--debug" in arguments)
     return 0
+
+
+def _complete(command: Any) -> int:
+    """Print what a shell asks for, and return the exit code; nothing follows what is not known."""
+    try:
+        command.main([], prog_name="vidcnn")
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 0
+    except VidcnnError:
+        pass
+    return 1
 
 
 def _flush() -> int:

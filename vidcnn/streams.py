@@ -1,5 +1,7 @@
 """The streams of a command: results on stdout, all else on stderr, and what becomes of either when nobody reads it.
 
+A list on standard input is read once and kept, as it is needed several times.
+
 - A reader of stdout that has left (``| head``) has what it wanted: the rest of the result is dropped, and the command
   ends as it would have.
 - A stdout that was closed before the command began (``>&-``) is one into which nothing is wanted.
@@ -9,12 +11,18 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
+import shutil
 import sys
-from typing import Any, TextIO
+import tempfile
+from typing import IO, Any, TextIO
 
-from vidcnn.errors import OutputError, describe_reason
+from vidcnn.errors import OutputError, SourceError, UsageError, describe_reason
+
+STDIN = "-"
+"""The source that is a list on standard input."""
 
 
 def open_streams() -> None:
@@ -35,6 +43,37 @@ def open_stderr(descriptor: int) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(_Forgiving(descriptor, "w", closefd=False)), errors="backslashreplace", line_buffering=True
     )
+
+
+def open_stdin() -> IO[bytes]:
+    """Open what standard input held, from its beginning; the first call reads it to its end.
+
+    Raises:
+        UsageError: It is a terminal.
+        SourceError: It cannot be read, or not be kept.
+    """
+    return open(f"/proc/self/fd/{_kept_stdin().fileno()}", "rb")  # a position of its own in the same file
+
+
+@functools.cache
+def _kept_stdin() -> IO[bytes]:
+    """Read standard input into a file without a name, which ends with this process."""
+    if os.isatty(0):
+        raise UsageError(
+            f"the source {STDIN} is a list on standard input, and that is a terminal",
+            "pipe a list into it: find videos -name '*.mp4' | vidcnn infer -",
+        )
+    try:
+        kept = tempfile.TemporaryFile(prefix="vidcnn-")  # noqa: SIM115 - it is kept open
+        with open(0, "rb", closefd=False) as given:
+            shutil.copyfileobj(given, kept)
+        kept.flush()
+    except OSError as error:
+        raise SourceError(
+            f"the list on standard input cannot be read or kept: {describe_reason(error)}",
+            "it is kept in the folder of temporary files: make room there, or name another in TMPDIR",
+        ) from error
+    return kept
 
 
 def show(text: str, *, end: str = "\n") -> None:

@@ -110,3 +110,9 @@ def test_a_process_that_is_forked_leaves_the_reader_of_its_parent_alone(model: v
 
 def test_a_model_says_what_it_is(model: vidcnn.Model) -> None:
     assert repr(model) == f"<vidcnn.Model simple3d: {len(model.labels)} classes, 16 frames, fp32 on cpu>"
+
+
+def test_a_batch_that_is_too_large_is_made_smaller_with_a_warning(bundle: Path, videos: Path) -> None:
+    with pytest.warns(UserWarning, match=r"the model takes \d+ clips at once, not 100,000"):
+        large = vidcnn.load(bundle, device="cpu", precision="fp32", batch_size=100_000)
+    assert large.classify(videos / "0.mp4", num_clips=2).num_rows == 2

@@ -12,7 +12,7 @@ from vidcnn.errors import UsageError
 GIB = 2**30
 
 
-@given(st.floats(1, 512), st.one_of(st.none(), st.integers(1, 64)), st.integers(1, 4))
+@given(st.floats(1, 512), st.one_of(st.none(), st.integers(1, 40)), st.integers(1, 4))
 def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int | None, num_actors: int) -> None:
     shares = plan_resources(
         Machine(num_cpus, 0, 8 * GIB), use_gpus=False, actors=(1, num_actors), num_decoders=num_decoders
@@ -59,3 +59,31 @@ def test_with_gpus_each_actor_has_one_and_the_processors_decode(num_cpus: int, n
 def test_more_actors_than_gpus_are_refused() -> None:
     with pytest.raises(UsageError, match="3 model actors on GPUs do not fit on 2 GPUs"):
         plan_resources(Machine(8, 2, GIB), use_gpus=True, actors=(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        (
+            {"actors": (1, 1000)},
+            "1,000 copies of the model do not fit into the 8.0 GiB",
+            "--actors 17 is the most that",
+        ),
+        ({"actors": (1000, 1000), "actors_option": "--workers"}, "1,000 copies of the model do", "--workers 17 is the"),
+        (
+            {"num_decoders": 100_000},
+            "100,000 decoders do not fit into the 8.0 GiB of memory",
+            "--decoders 42 is the most",
+        ),
+    ],
+)
+def test_more_processes_than_there_is_memory_for_are_refused(options: Any, message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        plan_resources(Machine(8, 0, 8 * GIB), use_gpus=False, **options)
+    assert raised.value.message.startswith(message)
+    assert raised.value.hint.startswith(hint)
+
+
+def test_a_wish_that_is_too_large_for_the_processors_alone_is_taken() -> None:
+    shares = plan_resources(Machine(2, 0, 8 * GIB), use_gpus=False, actors=(4, 16), num_decoders=40)
+    assert (shares.min_actors, shares.max_actors, shares.num_decoders) == (4, 16, 40)

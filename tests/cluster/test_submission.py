@@ -9,6 +9,7 @@ from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.submission import Submission, is_of, next_id
 from vidcnn.config import InferSpec
 from vidcnn.config.job_files import read_job
+from vidcnn.errors import UsageError
 
 
 def submission(*arguments: str, **values: object) -> Submission:
@@ -48,3 +49,9 @@ def test_what_is_written_is_the_same_job_and_carries_the_program_but_no_video(tm
     assert Path(runtime_env["py_modules"][0], "cluster", "entry.py").is_file()
     assert runtime_env["working_dir"] == str(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {SPEC_FILE, LAUNCH_FILE}
+
+
+def test_a_list_on_standard_input_does_not_travel() -> None:
+    with pytest.raises(UsageError, match="a list on standard input cannot be sent to a cluster") as raised:
+        Submission.of(InferSpec(source=("videos", "-")), [])
+    assert raised.value.hint == "write it to a file that the cluster sees, and name that"

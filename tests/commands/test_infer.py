@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import command, environment, make_tiny_bundle
 from tests.commands.conftest import Call
+from tests.videos import write_video
 from vidcnn.commands.infer import choose_trial
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError, VidcnnError
@@ -80,3 +86,53 @@ def test_a_dry_run_is_no_estimate() -> None:
     assert choose_trial(dry_run=False, estimate=False) is None
     with pytest.raises(UsageError, match="--dry-run and --estimate exclude each other"):
         choose_trial(dry_run=True, estimate=True)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Callable[..., Any]:
+    """Run a command on what find lists: two of three videos, one with a name that is not UTF-8."""
+    bundle = make_tiny_bundle(tmp_path / "tiny")
+    (tmp_path / "videos").mkdir()
+    for name in (b"a.mp4", b"caf\xe9.mp4", b"not listed.mp4"):
+        write_video(tmp_path / "videos" / os.fsdecode(name), 16)
+
+    def run(*more: str) -> Any:
+        with subprocess.Popen(
+            ["find", "videos", "-name", "[ac]*.mp4"], cwd=tmp_path, stdout=subprocess.PIPE
+        ) as listing:
+            done = subprocess.run(
+                [*command("infer", "-", "--model", bundle, "--out", "preds.parquet", "--json", "--quiet"), *more],
+                cwd=tmp_path,
+                env=environment(),
+                stdin=listing.stdout,
+                capture_output=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.ray
+def test_a_list_on_standard_input_is_planned(pipe: Callable[..., Any]) -> None:
+    planned = pipe("--dry-run")
+    assert (planned["videos"], planned["videos_to_do"], planned["bad_videos"]) == (2, 2, [])
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_list_on_standard_input_is_classified_once(pipe: Callable[..., Any], tmp_path: Path) -> None:
+    assert pipe("--estimate")["videos"] == 2
+    assert pipe()["run"]["videos_done"] == 2
+    names = set(pq.read_table(tmp_path / "preds.parquet")["video"].to_pylist())
+    assert names == {"videos/a.mp4", r"videos/caf\xe9.mp4"}
+    assert pipe()["run"]["videos_done"] == 0
+
+
+def test_a_list_on_standard_input_is_not_sent_to_a_cluster(call: Call) -> None:
+    done = call("infer", "-", "--cluster", "http://localhost:1")
+    assert (done.code, done.stderr.splitlines()[0]) == (
+        2,
+        "vidcnn: a list on standard input cannot be sent to a cluster",
+    )

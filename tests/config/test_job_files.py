@@ -247,3 +247,16 @@ def test_what_is_wrong_with_it_is_said_all_the_same(tmp_path: Path, monkeypatch:
     job.write_text("command: infer\nsource: s3://${BUCKET}/v\nstride: 0\n")
     with pytest.raises(UsageError, match=r"job.yaml:3: stride \(0\) must be > 0"):
         read_needs(job)
+
+
+@pytest.mark.parametrize("source", ["'-'", "[videos/, '-']", "${LIST}"])
+def test_a_job_reads_no_list_on_standard_input(tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIST", "-")
+    job = tmp_path / "job.yaml"
+    job.write_text(f"command: infer\nsource: {source}\n")
+    for read in (read_job, read_needs):
+        with pytest.raises(UsageError, match=r"job\.yaml' cannot have - as a source: standard input is"):
+            read(job)
+    job.write_text("command: infer\nsource: videos/\n")
+    with pytest.raises(UsageError, match="cannot have - as a source"):
+        read_job(job, ["source=-"])

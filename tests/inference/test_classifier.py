@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidcnn.errors import ModelError
-from vidcnn.inference.classifier import Classifier, compiling_pays, default_batch_size
+from vidcnn.inference.classifier import (
+    Classifier,
+    choose_batch_size,
+    compiling_pays,
+    default_batch_size,
+    most_clips,
+    smaller_batches,
+)
 from vidcnn.inference.network import Precision
 from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
@@ -256,6 +263,26 @@ def test_scores_that_are_not_finite_are_an_error_that_names_model_and_precision(
         classifier.predict(clips_of(bundle, 1))
 
 
+def test_a_batch_is_no_larger_than_is_of_use_however_many_clips_are_wanted() -> None:
+    bundle = small_bundle()
+    classifier = Classifier(bundle, batch_size=100_000)
+    assert classifier.batch_size == most_clips(bundle, "cpu") <= 32
+    clips = clips_of(bundle, 3)
+    scores = classifier.predict(clips).probabilities
+    assert np.array_equal(scores, Classifier(bundle, batch_size=classifier.batch_size).predict(clips).probabilities)
+
+
+def test_wishes_that_fit_are_taken_and_long_clips_leave_the_default() -> None:
+    bundle = small_bundle()
+    assert [choose_batch_size(bundle, "cpu", wanted) for wanted in (None, 1, 7)] == [2, 1, 7]
+    assert choose_batch_size(small_bundle(num_frames=100_000), "cpu", 16) == 2
+    assert smaller_batches(None, 2) is None
+    assert smaller_batches(7, 7) is None
+    assert smaller_batches(1000, 32) == (
+        "the model takes 32 clips at once, not 1,000: more would need memory and be no faster"
+    )
+
+
 def test_a_device_without_memory_is_an_error_that_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = small_bundle()
     classifier = Classifier(bundle, batch_size=8)
@@ -354,6 +381,7 @@ def test_a_gpu_computes_what_the_cpu_does(precision: Precision, compile: Any) ->
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
     assert torch.equal(classifier.logits(clips[::-1]), found.flip(0))
     assert default_batch_size(bundle, "cuda") <= 32
+    assert default_batch_size(bundle, "cuda") <= most_clips(bundle, "cuda") == choose_batch_size(bundle, "cuda", 10**6)
 
 
 def test_compiling_is_not_promised_to_pay_where_it_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,12 @@ def test_nothing_is_done_again_where_nothing_is_lost(output: Output, monkeypatch
     taking = committer(output)
     taking.take([[Undone(KEY, "it cannot be read")]])
     assert redo(output, taking, monkeypatch) == 0
+
+
+def test_clips_longer_than_their_video_are_counted_once_they_are_committed(output: Output) -> None:
+    progress = RunProgress(1, 1)
+    taking = Committer(output, progress, ProgressDisplay(lambda: (0.0, ""), enabled=False))
+    taking.take([[replace(piece("a", [0], 2), is_short=True)]])
+    assert progress.num_short_clips == 0
+    taking.take([[replace(one, is_short=number < 3) for number, one in enumerate(whole("b"))]])
+    assert (progress.num_short_clips, progress.num_clips) == (6, 8)

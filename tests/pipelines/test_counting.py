@@ -46,7 +46,7 @@ def planners(monkeypatch: pytest.MonkeyPatch, *lost: set[str]) -> list[list[str]
         rounds.append([block[0] for block in names])
         for block in names:
             if block[0] not in lost[len(rounds) - 1]:
-                yield PlanCounts(block[0], len(block), 3 * len(block), 1.0, ())
+                yield PlanCounts(block[0], len(block), 3 * len(block), 0, 1.0, ())
 
     monkeypatch.setattr(counting, "count_plans", count)
     return rounds

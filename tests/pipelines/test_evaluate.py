@@ -75,3 +75,16 @@ def test_figures_that_cannot_be_written_are_printed_all_the_same(place: Path) ->
     assert json.loads(result.stdout)["num_videos"] == len(list(place.rglob("*.mp4")))
     assert "cannot be written to '/dev/full'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_too_large_is_made_smaller_with_a_note(place: Path) -> None:
+    result = vidcnn(
+        "evaluate", place / "table.csv", "--model", place / "bundle", "--clips=1", "--json", "--device=cpu",
+        "--batch-size=100000", timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    note = found["notices"][-1]
+    assert note.startswith(f"the model takes {found['batch_size']} clips at once, not 100,000")
+    assert f"note: {note}" in result.stderr.splitlines()

@@ -174,6 +174,49 @@ def test_too_many_bad_videos_among_the_first_ones_end_with_3_and_a_whole_table(
     assert pq.read_table(out)["video"].to_pylist() == ["empty.mp4", "good_0.mp4", "good_0.mp4"]
 
 
+def test_clips_longer_than_their_videos_are_said_before_a_run(videos: Path, bundle: Path, tmp_path: Path) -> None:
+    arguments = (
+        "infer",
+        videos / "good_*",
+        "--out",
+        tmp_path / "p.parquet",
+        "--model",
+        bundle,
+        "--num-frames",
+        "10000",
+    )
+    told = vidcnn(*arguments, "--dry-run").stdout.splitlines()
+    assert told[1].startswith(
+        "6 of 6 clips are longer than their videos: the last frame is repeated; --short-clips drop"
+    )
+
+
+@pytest.mark.slow
+def test_clips_longer_than_their_videos_are_counted_by_a_run(videos: Path, bundle: Path, tmp_path: Path) -> None:
+    arguments = ("infer", videos / "good_*", "--out", tmp_path / "p.parquet", "--model", bundle, "--num-frames", "100")
+    result = vidcnn(*arguments, "--json", "--quiet", "--report")
+    run = json.loads(result.stdout)["run"]
+    # The videos have 20, 57, 94, 131, 168 and 205 frames; the tails of the longer three are as usual.
+    assert (run["short_clips"], run["clips_done"]) == (3, 3 + 2 + 2 + 3)
+    assert run["notices"][0].startswith("3 of 10 clips are longer than their videos: the last frame is repeated")
+    (report,) = (tmp_path / "p.runs").iterdir()
+    assert json.loads(report.read_text())["notices"] == run["notices"]
+    assert json.loads(vidcnn(*arguments, "--json", "--quiet").stdout)["run"]["short_clips"] == 0
+
+
+@pytest.mark.slow
+def test_batches_larger_than_the_source_are_made_smaller_with_a_notice(
+    videos: Path, bundle: Path, tmp_path: Path, finished: Path
+) -> None:
+    out = tmp_path / "preds.parquet"
+    done = vidcnn("infer", videos, "--out", out, "--model", bundle, "--batch-size", "100000", "--json")
+    (notice,) = json.loads(done.stdout)["run"]["notices"]
+    assert re.fullmatch(r"the model takes \d+ clips at once, not 100,000: more would need memory .*", notice)
+    assert f"vidcnn: {notice}" in done.stderr
+    assert done.returncode == 0
+    assert pq.read_table(out, columns=["video"]).num_rows == pq.read_table(finished, columns=["video"]).num_rows
+
+
 def test_dry_run_counts_clips_and_writes_nothing(
     videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path
 ) -> None:

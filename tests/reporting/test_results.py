@@ -10,7 +10,7 @@ from tests.reporting.test_summaries import REPORT
 from vidcnn.reporting.estimating import Range
 from vidcnn.reporting.results import Estimate, InferReport, SourcePlan
 
-PLAN = SourcePlan(3, 1, 0, 2, 30, 2.5, (("b.mp4", "the file is empty"),), {"txt": 1}, ("bare",), {})
+PLAN = SourcePlan(3, 1, 0, 2, 30, 1, 2.5, (("b.mp4", "the file is empty"),), {"txt": 1}, ("bare",), {})
 ESTIMATE = Estimate(3, 1, 2, 0, 9, Range(8, 9, 10), Range(1.0, 2.0, 3.0), 2, 4.5, None)
 
 

@@ -18,8 +18,10 @@ from vidcnn.reporting.summaries import (
     infer_json,
     infer_line,
     infer_text,
+    plan_json,
     plan_text,
     rounded,
+    short_clips_text,
     table_text,
 )
 
@@ -124,7 +126,7 @@ def test_the_share_of_bad_videos_is_held_against_the_limit() -> None:
 
 
 def test_a_plan_says_what_would_be_done() -> None:
-    plan = SourcePlan(13, 2, 1, 9, 300, 320.0, (("b.mp4", "the file is empty"),), {}, (), {})
+    plan = SourcePlan(13, 2, 1, 9, 300, 0, 320.0, (("b.mp4", "the file is empty"),), {}, (), {})
     assert plan_text(SPEC.model_copy(update={"settle": 120}), plan).splitlines() == [
         "9 videos to do, 300 clips, 5 min 20 s of video",
         "2 videos done already",
@@ -196,3 +198,18 @@ def test_estimates_are_rounded_to_two_digits(number: float, text: str) -> None:
 def test_tables_are_set_in_columns() -> None:
     text = table_text(("name", "size"), [("a", "10"), ("long", "7")], right=("size",))
     assert text.splitlines() == ["name  size", "────  ────", "a       10", "long     7"]
+
+
+def test_clips_longer_than_their_videos_are_counted_with_what_becomes_of_them() -> None:
+    some = replace(REPORT, num_short_clips=1_200, ignored={}, empty_sources=())
+    advice = "--short-clips drop leaves them out, --num-frames and --stride make clips shorter"
+    line = f"1,200 of 34,000 clips are longer than their videos: the last frame is repeated; {advice}"
+    assert infer_text(SPEC, some).splitlines()[2] == line
+    assert infer_json(SPEC, some)["run"]["short_clips"] == 1_200
+    assert "longer" not in infer_line(SPEC, some)
+    assert "34,000 clips longer than the video" in infer_line(SPEC, replace(some, num_short_clips=34_000))
+    looping = SPEC.model_copy(update={"short_clips": "loop"})
+    plan = SourcePlan(1, 0, 0, 1, 1, 1, 0.5, (), {}, (), {})
+    assert plan_text(looping, plan).splitlines()[1].startswith("1 of 1 clip is longer than its video: the video starts")
+    assert plan_json(plan)["short_clips"] == 1
+    assert short_clips_text(SPEC, 0, 10) == ""

@@ -337,3 +337,19 @@ def test_places_reach_every_whole_clip_of_the_interval_and_no_other(
 @given(st.integers(1, 10**9))
 def test_the_last_place_is_the_last_start_for_any_length(num_starts: int) -> None:
     assert int((1 - 2**-53) * num_starts) == num_starts - 1
+
+
+@pytest.mark.parametrize("short_clips", ["repeat_last", "loop"])
+def test_a_clip_longer_than_its_video_is_marked_and_an_ordinary_tail_is_not(short_clips: Any) -> None:
+    def marks(num_frames: int, sampling: Sampling, **spec: Any) -> list[bool]:
+        segments = plan_segments(constant_rate(num_frames), ClipSpec(sampling, short_clips=short_clips, **spec))
+        return [segment.is_short for segment in segments]
+
+    assert marks(12, Sampling(10_000, stride=1)) == [True]
+    assert marks(6, Sampling(4, stride=2)) == [True]
+    assert marks(7, Sampling(4, stride=2)) == [False]
+    assert marks(10, Sampling(3, stride=2)) == [False]
+    assert marks(3, Sampling(4, stride=1), num_clips=5) == [True]
+    times = constant_rate(40)
+    part = plan_segments(times, ClipSpec(Sampling(16, stride=1), short_clips=short_clips), interval=(0.0, 0.2))
+    assert [segment.is_short for segment in part] == [True]

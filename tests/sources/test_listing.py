@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import environment
 from vidcnn.errors import SourceError
 from vidcnn.sources import Listing, SourceVideo, trees
 from vidcnn.storage.retrying import RetryPolicy
@@ -60,6 +62,43 @@ def test_names_do_not_depend_on_how_a_source_is_written(tmp_path: Path, monkeypa
     for source in (".", "./", "../a", "../a/.", f"/{tmp_path}/a/", f"{tmp_path}//a", uri, "*", "./*.mp4", "b.mp4"):
         (video,) = Listing([source])
         assert (video.name, video.location) == ("b.mp4", str(tmp_path / "a/b.mp4"))
+
+
+NAMES_TWICE = """
+import json
+from vidcnn.sources import Listing
+sources = ["-", "-", *{more}]
+first, again = ([video.name for video in Listing(sources)] for _ in range(2))
+assert first == again
+print(json.dumps(first))
+"""
+
+
+def names_on_stdin(folder: Path, given: bytes, *more: str) -> subprocess.CompletedProcess[bytes]:
+    code = [sys.executable, "-c", NAMES_TWICE.format(more=more)]
+    return subprocess.run(code, cwd=folder, env=environment(), input=given, capture_output=True, check=False)
+
+
+def test_names_of_a_list_on_standard_input_are_relative_to_the_current_folder(tmp_path: Path) -> None:
+    make(tmp_path, "here/a/b.mp4", "here/a/c.mp4", "other/d.mp4")
+    given = f"./a/b.mp4\na\n{tmp_path}/other/d.mp4\na/b.mp4\n".encode()
+    here = json.loads(names_on_stdin(tmp_path / "here", given).stdout)
+    assert here == ["a/b.mp4", "a/c.mp4", f"{tmp_path}/other/d.mp4"]
+    both = json.loads(names_on_stdin(tmp_path / "here", b"a/b.mp4\n", "../other").stdout)
+    assert both == ["here/a/b.mp4", "other/d.mp4"]
+
+
+def test_a_list_on_standard_input_without_entries_is_an_error(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    assert b"SourceError: the list on standard input has no entries" in names_on_stdin(tmp_path, b"\n# none\n").stderr
+
+
+def test_a_file_with_the_name_of_standard_input_is_one_below_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "-")
+    monkeypatch.chdir(tmp_path)
+    assert names_of("./-") == ["-"]
 
 
 def test_two_dots_after_a_link_lead_above_what_it_leads_to(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import environment
 from vidcnn.errors import SourceError
 from vidcnn.sources.lists import is_list, read_list
 
@@ -115,3 +118,21 @@ def test_a_parquet_list_without_a_column_of_text_is_an_error(tmp_path: Path) -> 
 def test_a_list_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"gone\.txt' does not exist"):
         list(read_list(str(tmp_path / "gone.txt")))
+
+
+ENTRIES = "import os, sys; from vidcnn.sources.lists import read_stdin; os.write(1, os.fsencode(repr([*read_stdin()])))"
+
+
+def entries_of(given: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", ENTRIES], env=environment(), input=given, capture_output=True, check=False
+    )
+
+
+def test_a_list_on_standard_input_is_as_one_of_text() -> None:
+    done = entries_of(b"./caf\xe9.mp4\n\n # comment\n b c.mp4 \r\nlast.mp4")
+    assert done.stdout.decode() == repr(["./caf\udce9.mp4", "b c.mp4", "last.mp4"])
+
+
+def test_what_is_no_text_on_standard_input_is_an_error_with_what_it_takes() -> None:
+    assert b"SourceError: the list on standard input cannot be read: it is not text" in entries_of(b"a.mp4\0b").stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -227,7 +228,8 @@ def load(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``exact`` is the reference; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
         compile: ``on`` compiles the network first, which pays for many clips.
-        batch_size: Clips that the network takes at once; None chooses it for the device.
+        batch_size: Clips that the network takes at once; None chooses it for the device. Where more are wanted than
+            fit or are of use, a warning names how many it takes.
         seed: Of random weights.
 
     Raises:
@@ -235,10 +237,12 @@ def load(
         BundleError: The directory is not a whole bundle.
         UsageError: `weights` or `labels` were given with a bundle.
     """
-    from vidcnn.inference.classifier import Classifier
+    from vidcnn.inference.classifier import Classifier, smaller_batches
 
     bundle = resolve_model(os.fspath(model), weights=weights, labels=labels, seed=seed)
     classifier = Classifier(bundle, device=device, precision=precision, compile=compile, batch_size=batch_size)
+    if text := smaller_batches(batch_size, classifier.batch_size):
+        warnings.warn(text, stacklevel=2)
     return Model(bundle, classifier)
 
 

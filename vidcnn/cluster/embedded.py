@@ -12,11 +12,12 @@ from pathlib import Path
 
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.resources import Machine
+from vidcnn.cluster.room import check_room, start_error
 from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
 from vidcnn.cluster.watch import MARK, Watch, find_servers
 from vidcnn.cluster.witness import Witness
-from vidcnn.errors import RayDiedError, UsageError, VidcnnError
+from vidcnn.errors import RayDiedError, UsageError
 from vidcnn.interrupts import last_hint, uninterrupted
 from vidcnn.processes import end_processes, processes_with
 from vidcnn.storage.scratch import scratch_directory
@@ -40,7 +41,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
         What the machine offers.
 
     Raises:
-        VidcnnError: Ray does not start.
+        VidcnnError: Ray does not start, or has no room to.
     """
     prepare_environment()
     import ray
@@ -50,9 +51,11 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
             "this process uses a Ray of its own already",
             "call ray.shutdown() first; or classify in this process with vidcnn.load, which takes no Ray",
         )
+    base = _scratch_base()
+    check_room(base)
     with (
         silence() if quiet else nullcontext(),
-        scratch_directory("vidcnn-ray-", _scratch_base(), end_users=_end_users) as scratch,
+        scratch_directory("vidcnn-ray-", base, end_users=_end_users) as scratch,
         Witness(scratch, last_hint()) as witness,
     ):
         is_dead = False
@@ -116,7 +119,7 @@ def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitSta
                 if num_left and "timed out" in str(error):
                     others |= find_servers(str(scratch)).keys()
                     continue
-                raise VidcnnError(f"Ray does not start on this machine: {error}", "--debug shows more") from error
+                raise start_error(str(error), scratch) from error
             finally:
                 os.environ.pop(MARK, None)
             watch.has_started()

@@ -9,6 +9,10 @@ from vidcnn.errors import UsageError
 
 _ACTOR_BYTES = 1_200_000_000
 """What a model actor on processors takes: torch itself, and a network of the zoo."""
+_LEAST_ACTOR_BYTES = 500_000_000
+"""What it takes at the least: torch itself."""
+_LEAST_DECODER_BYTES = 200_000_000
+"""What a decoding task takes at the least: a process of Ray's, and its child that decodes."""
 _MAX_CPU_ACTORS = 16
 """On a machine; beyond this, actors get more threads instead."""
 _PLANNERS_PER_CPU = 2
@@ -77,6 +81,7 @@ def plan_resources(
     actors: tuple[int, int] | None = None,
     num_decoders: int | None = None,
     num_clips: int | None = None,
+    actors_option: str = "--actors",
 ) -> ResourcePlan:
     """Decide how the stages of a pipeline share a cluster.
 
@@ -92,11 +97,17 @@ def plan_resources(
         actors: Smallest and largest number of actors, if the user wants any.
         num_decoders: Number of decoders, if the user wants any.
         num_clips: Clips of the whole run, as far as that is known.
+        actors_option: The option that says how many actors there are.
 
     Raises:
-        UsageError: GPUs are wanted and there are none, or more than there are.
+        UsageError: GPUs are wanted and there are none, or more than there are; the actors or the decoders do not fit
+            into the memory.
     """
     cpus = max(1.0, machine.num_cpus)
+    if actors is not None and not use_gpus:
+        _check_memory(machine, actors[1], _LEAST_ACTOR_BYTES, "copies of the model", actors_option)
+    if num_decoders is not None:
+        _check_memory(machine, num_decoders, _LEAST_DECODER_BYTES, "decoders", "--decoders")
     if use_gpus:
         available = int(machine.num_gpus)
         low, high = actors or (1, _worthwhile_actors(available, num_clips))
@@ -128,6 +139,17 @@ def plan_resources(
         planner_cpus=min(0.05 * cpus, 0.5),
         decoders_yield=not use_gpus,
     )
+
+
+def _check_memory(machine: Machine, number: int, least_bytes: int, what: str, option: str) -> None:
+    """Refuse more processes than there is memory for, which would end them and others."""
+    most = max(1, int(machine.memory_bytes / least_bytes))
+    if number > most:
+        raise UsageError(
+            f"{number:,} {what} do not fit into the {machine.memory_bytes / 2**30:.1f} GiB of memory there are: each "
+            f"takes {least_bytes / 2**30:.1f} GiB or more",
+            f"{option} {most} is the most that could",
+        )
 
 
 def _cpu_actors(machine: Machine) -> int:

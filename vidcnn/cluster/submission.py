@@ -28,8 +28,10 @@ from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
 from vidcnn.config.job_files import command_of
 from vidcnn.config.substitution import literal, substitute
+from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins, holds_login
 from vidcnn.storage.uris import public_location
+from vidcnn.streams import STDIN
 
 _STOP_SECONDS = 60
 """How long a job may take to end in good order; Ray itself would give it 3 seconds."""
@@ -68,7 +70,16 @@ class Submission:
         variables: Mapping[str, str] | None = None,
         out_on_cluster: bool = False,
     ) -> Submission:
-        """Return what runs a spec as if it were run here."""
+        """Return what runs a spec as if it were run here.
+
+        Raises:
+            UsageError: It reads a list on standard input.
+        """
+        if STDIN in getattr(spec, "source", ()):
+            raise UsageError(
+                "a list on standard input cannot be sent to a cluster",
+                "write it to a file that the cluster sees, and name that",
+            )
         secrets: dict[str, str] = {}
         values = _without_secrets(literal(spec.model_dump(mode="json", exclude_defaults=True)), secrets)
         return cls(

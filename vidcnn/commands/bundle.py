@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.commands.options import complete_model
 from vidcnn.errors import UsageError
 from vidcnn.streams import show
 
 
 def bundle(
-    architecture: Annotated[str, typer.Argument(help="Name from `vidcnn models`.", show_default=False)],
+    architecture: Annotated[
+        str, typer.Argument(help="Name from `vidcnn models`.", show_default=False, autocompletion=complete_model)
+    ],
     *,
     out: Annotated[str, typer.Option(help="Directory of the bundle.", metavar="DIR")],
     weights: Annotated[

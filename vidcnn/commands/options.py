@@ -19,6 +19,26 @@ from pydantic.fields import FieldInfo
 from vidcnn.commands import RunOptions
 from vidcnn.config import option_name
 from vidcnn.config.base import SpecType, read_spec
+from vidcnn.errors import ALL_KINDS, ERROR_KINDS
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of models that begin like this; a shell completes folders itself."""
+    from vidcnn.models.registry import ARCHITECTURES
+
+    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+
+
+def complete_kinds(incomplete: str) -> list[str]:
+    """Return the kinds of errors that begin like this."""
+    return [kind for kind in (ALL_KINDS, *ERROR_KINDS) if kind.startswith(incomplete)]
+
+
+_COMPLETIONS: dict[tuple[str, str | None], Callable[[str], list[str]]] = {
+    ("model", "NAME|BUNDLE"): complete_model,
+    ("redo_errors", "[KIND...]"): complete_kinds,
+}
+"""What a shell may put for the values of fields, by the name and the metavar of the field; choices it knows anyway."""
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -150,6 +170,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
             metavar=extra.get("metavar"),
             rich_help_panel=extra.get("panel"),
             show_default=field.default is not None and field.default is not False,
+            autocompletion=_COMPLETIONS.get((name, extra.get("metavar"))),
         )
         annotation, default = field.annotation, field.default
     return inspect.Parameter(

@@ -39,7 +39,8 @@ class InferSpec(Spec):
 
     source: tuple[str, ...] = Field(
         min_length=1,
-        description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs.",
+        description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs; "
+        "on the command line, - for a list on standard input.",
     )
     out: str = option(
         "preds.parquet",

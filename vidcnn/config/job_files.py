@@ -19,6 +19,7 @@ from vidcnn.config.base import former_names, read_spec, with_present_names
 from vidcnn.config.substitution import is_variable, private_values, substitute, variables
 from vidcnn.config.yaml_lines import YamlError
 from vidcnn.errors import UsageError
+from vidcnn.streams import STDIN
 
 SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
 """The spec of each command that a job may name."""
@@ -55,12 +56,13 @@ def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
 
     Raises:
         UsageError: The file is missing or is not YAML, names no command, has an unknown key or an impossible value, or
-            needs a variable of the environment that is not set; a setting is not ``name=value``.
+            needs a variable of the environment that is not set; a setting is not ``name=value``; a source is standard
+            input.
     """
     command, written, lines = _read(path)
     given = _read_settings(settings, SPECS[command])
     values = _fill(path, command, written, without=given) | given
-    return read_spec(SPECS[command], values, _names(path, lines, given))
+    return _without_stdin(read_spec(SPECS[command], values, _names(path, lines, given)), path)
 
 
 def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
@@ -90,8 +92,19 @@ def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
     if isinstance(required.get("source"), str):
         required["source"] = [required["source"]]
     spec = read_spec(SPECS[command], {**required, **values, **given}, _names(path, lines, given))
+    _without_stdin(spec, path)
     needed = tuple(name for name in names if names[name])
     return JobNeeds(spec, needed, tuple(name for name in names if not names[name]), open_fields)
+
+
+def _without_stdin(spec: Spec, path: Path) -> Spec:
+    """Return a spec, unless it reads standard input, which is not the same when a job runs again."""
+    if isinstance(spec, InferSpec) and STDIN in spec.source:
+        raise UsageError(
+            f"'{path}' cannot have {STDIN} as a source: standard input is for the command line",
+            f"write the list to a file, and name that; ./{STDIN} is a file of this name",
+        )
+    return spec
 
 
 def read_values(

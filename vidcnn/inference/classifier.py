@@ -12,6 +12,7 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -43,6 +44,13 @@ MAX_GPU_BATCH_SIZE = 32
 _MAX_GPU_BATCH_BYTES = 64 * 2**20
 """Pixels of a batch: several batches for each decoder must fit in the object store."""
 
+MOST_CPU_BATCH_SIZE = 32
+"""Clips in a batch on the CPU, whatever is wanted: more take memory and are no faster."""
+_MOST_GPU_BATCH_BYTES = 256 * 2**20
+"""Pixels of a batch on a GPU, whatever is wanted: decoders hand them over in the object store."""
+_ACTIVATION_BYTES = 512
+"""For each pixel of a clip: more than any network of the zoo needs."""
+
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
 
@@ -70,7 +78,8 @@ class Classifier:
             are fast; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
         compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
             it pays is for the caller to decide too, with `compiling_pays`.
-        batch_size: Clips that go through the network at once; by default 2 on the CPU and up to 32 on a GPU.
+        batch_size: Clips that go through the network at once, as far as `most_clips` allows; by default 2 on the CPU
+            and up to 32 on a GPU.
         num_threads: Threads of the CPU, for the whole process; by default as torch has it.
         cache: Where compiled networks are kept; by default the user's cache directory.
 
@@ -118,7 +127,7 @@ class Classifier:
         self._preprocessing = bundle.preprocessing
         self._num_frames = bundle.sampling.num_frames
         self._num_features = bundle.embedding_size
-        self.batch_size = batch_size or default_batch_size(bundle, device)
+        self.batch_size = choose_batch_size(bundle, device, batch_size)
         self.compiled = compile == "on"
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
         self._network = (
@@ -213,6 +222,42 @@ class Classifier:
         return network
 
 
+def choose_batch_size(bundle: Bundle, device: str, wanted: int | None) -> int:
+    """Return how many clips go through the network at once.
+
+    The batch is padded to this size, however few clips there are, so it must not be out of all proportion.
+
+    Args:
+        bundle: The model, with the clips that it is to take.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        wanted: What the user wants, which is taken as far as `most_clips` allows; None for the default.
+    """
+    return default_batch_size(bundle, device) if wanted is None else min(wanted, most_clips(bundle, device))
+
+
+def most_clips(bundle: Bundle, device: str) -> int:
+    """Return the largest batch that is of use and fits, by what never varies on a machine.
+
+    Args:
+        bundle: The model, with the clips that it is to take.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    """
+    resolved = resolve_device(device)
+    clip_pixels = bundle.sampling.num_frames * bundle.preprocessing.crop[0] * bundle.preprocessing.crop[1]
+    if resolved.type == "cuda":
+        memory = torch.cuda.get_device_properties(resolved).total_memory
+        return max(1, min(memory // (_ACTIVATION_BYTES * clip_pixels), _MOST_GPU_BATCH_BYTES // (3 * clip_pixels)))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return max(CPU_BATCH_SIZE, min(MOST_CPU_BATCH_SIZE, memory // (_ACTIVATION_BYTES * clip_pixels)))
+
+
+def smaller_batches(wanted: int | None, taken: int) -> str | None:
+    """Return what to tell a user who wanted a larger batch than `choose_batch_size` took; None where none did."""
+    if wanted is None or wanted <= taken:
+        return None
+    return f"the model takes {taken:,} clips at once, not {wanted:,}: more would need memory and be no faster"
+
+
 def default_batch_size(bundle: Bundle, device: str) -> int:
     """Choose a batch from what never varies on a machine, so that scores do not vary either.
 
@@ -223,9 +268,8 @@ def default_batch_size(bundle: Bundle, device: str) -> int:
     resolved = resolve_device(device)
     if resolved.type != "cuda":
         return CPU_BATCH_SIZE
-    # Half a kilobyte of activations for each pixel of a clip is more than any network of the zoo needs.
     crop = bundle.preprocessing.crop
-    clip_bytes = 512 * bundle.sampling.num_frames * crop[0] * crop[1]
+    clip_bytes = _ACTIVATION_BYTES * bundle.sampling.num_frames * crop[0] * crop[1]
     fitting = torch.cuda.get_device_properties(resolved).total_memory // 2 // clip_bytes
     fitting = min(fitting, _MAX_GPU_BATCH_BYTES // (3 * bundle.sampling.num_frames * crop[0] * crop[1]))
     return min(MAX_GPU_BATCH_SIZE, 1 << max(0, fitting.bit_length() - 1))

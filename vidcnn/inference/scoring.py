@@ -49,6 +49,7 @@ class SegmentRows:
         num_clips: Clips, and so rows, that the whole segment has.
         attempt: Which attempt.
         rows: Some of its rows.
+        is_short: Whether its video is shorter than one clip.
     """
 
     segment: SegmentKey
@@ -56,6 +57,7 @@ class SegmentRows:
     num_clips: int
     attempt: str
     rows: pa.Table
+    is_short: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,4 +168,5 @@ def _failure(planned: PlannedSegment, clip: int, error: VideoError, schema: pa.S
 
 
 def _piece(planned: PlannedSegment, attempt: str, rows: pa.Table) -> SegmentRows:
-    return SegmentRows(planned.key, planned.segment.first_clip, planned.segment.num_clips, attempt, rows)
+    segment = planned.segment
+    return SegmentRows(planned.key, segment.first_clip, segment.num_clips, attempt, rows, segment.is_short)

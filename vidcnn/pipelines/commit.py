@@ -84,11 +84,13 @@ class Committer:
             self._num_segments[key.video] = num_segments
         if self._output.add(key, rows):
             self.num_segments += 1
+            num_clips = rows.num_rows - rows["clip"].null_count
             self._progress.add_segment(
                 key.video.name,
                 key.video.size_bytes,
                 num_segments,
-                num_clips=rows.num_rows - rows["clip"].null_count,
+                num_clips=num_clips,
+                num_short_clips=num_clips if piece.is_short else 0,
                 num_predictions=rows["error"].null_count,
                 errors=Counter(rows["error_kind"].drop_null().to_pylist()),
             )

@@ -32,6 +32,7 @@ def plan_source(spec: InferSpec) -> SourcePlan:
             num_videos_waiting=pending.num_waiting,
             num_videos_planned=sum(count.num_videos for count in counts),
             num_clips=sum(count.num_clips for count in counts),
+            num_short_clips=sum(count.num_short_clips for count in counts),
             seconds=math.fsum(count.seconds for count in counts),
             bad_videos=tuple(sorted(bad for count in counts for bad in count.bad_videos)),
             ignored=dict(job.listing.ignored),

@@ -70,6 +70,9 @@ def run_evaluation(
         machine = stack.enter_context(open_ray(use_gpus=spec.device != "cpu", has_begun=lambda: progress.num_done > 0))
         device = "cuda" if uses_gpus(spec.device, machine) else "cpu"
         precision, batch_size = ask_there(_choose_runtime, spec, bundle, device, device=device)
+        if text := _smaller_batches(spec.batch_size, batch_size):
+            notices = (*notices, text)
+            announce((text,))
         spec = spec.model_copy(update={"precision": precision, "batch_size": batch_size})
         display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
         numbers: list[np.ndarray] = []
@@ -201,11 +204,17 @@ def _score(
 
 def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[str, int]:
     """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
-    from vidcnn.inference.classifier import default_batch_size
+    from vidcnn.inference.classifier import choose_batch_size
     from vidcnn.inference.network import fastest_precision, resolve_device
 
     precision = spec.precision if spec.precision != "auto" else fastest_precision(resolve_device(device))
-    return precision, spec.batch_size or default_batch_size(bundle, device)
+    return precision, choose_batch_size(bundle, device, spec.batch_size)
+
+
+def _smaller_batches(wanted: int | None, taken: int) -> str | None:
+    from vidcnn.inference.classifier import smaller_batches
+
+    return smaller_batches(wanted, taken)
 
 
 def _classifier(spec: EvaluateSpec, device: str, resources: ResourcePlan) -> dict[str, Any]:

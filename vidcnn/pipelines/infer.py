@@ -24,6 +24,7 @@ from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.reporting.progress import RunProgress, describe
 from vidcnn.reporting.results import InferReport
 from vidcnn.reporting.run_report import RunRecord
+from vidcnn.reporting.summaries import short_clips_text
 from vidcnn.sources.keys import video_text
 from vidcnn.storage.uris import public_location
 
@@ -59,6 +60,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         record.num_listed, record.num_waiting, record.progress = pending.num_listed, pending.num_waiting, progress
         record.settings = job.settings(runtime) if runtime else None
         if pending.num_videos:
+            from vidcnn.inference.classifier import smaller_batches
+
             uses_gpus = prepared.device == "cuda"  # Ray runs from here on
             num_clips = estimate_clips(pending, job.plan)
             if runtime is None:
@@ -68,6 +71,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             resources = prepared.plan_resources(num_clips)
             if spec.compile == "on" and runtime.precision == "exact":
                 record.notice("exact precision is not compiled")
+            if text := smaller_batches(spec.batch_size, prepared.batch_size):
+                record.notice(text)
             run = partial(_run, prepared, resources, record, num_clips, show_progress=show_progress)
             try:
                 meter = run(runtime)
@@ -94,6 +99,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             record.bottleneck = find_bottleneck(figures) if figures else None
         output.publish()
         record.summary = output.summary()
+        if text := short_clips_text(spec, progress.num_short_clips, progress.num_clips):
+            record.notices.append(text)  # the summary has it, too
         return InferReport(
             summary=record.summary,
             num_videos=pending.num_listed,
@@ -109,6 +116,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             runtime=runtime,
             bottleneck=record.bottleneck,
             notices=tuple(record.notices),
+            num_short_clips=progress.num_short_clips,
         )
 
 

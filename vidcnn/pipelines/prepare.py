@@ -33,6 +33,7 @@ from vidcnn.predictions.output_storage import OutputStorage
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
+from vidcnn.streams import STDIN
 from vidcnn.video.batching import DecodeSettings, clips_per_task
 from vidcnn.video.planning import PlanSettings
 
@@ -137,6 +138,13 @@ class PreparedJob:
             choose_runtime, self.job.bundle, self.job.spec, self.device, num_clips, device=self.device
         )
 
+    @cached_property
+    def batch_size(self) -> int:
+        """Clips that go through the model at once."""
+        from vidcnn.inference.classifier import choose_batch_size
+
+        return ask_there(choose_batch_size, self.job.bundle, self.device, self.job.spec.batch_size, device=self.device)
+
     def plan_resources(self, num_clips: int) -> ResourcePlan:
         """Return how the model and the decoders share the machine.
 
@@ -154,16 +162,13 @@ class PreparedJob:
 
     def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
         """Return what the stages depend on; the model goes into Ray's object store."""
-        from vidcnn.inference.classifier import default_batch_size
-
         job, spec = self.job, self.job.spec
-        batch_size = spec.batch_size or ask_there(default_batch_size, job.bundle, self.device, device=self.device)
         return StageSettings(
             plan=job.plan,
             decode=DecodeSettings(
                 job.bundle.preprocessing,
                 runtime.precision == "exact",
-                clips_per_task(batch_size),
+                clips_per_task(self.batch_size),
                 spec.max_pixels,
                 spec.decode_timeout,
             ),
@@ -172,7 +177,7 @@ class PreparedJob:
                 "device": self.device,
                 "precision": runtime.precision,
                 "compile": "on" if runtime.compiled else "off",
-                "batch_size": batch_size,
+                "batch_size": self.batch_size,
                 "num_threads": resources.actor_threads,
             },
             row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),
@@ -208,6 +213,8 @@ def prepare(
     """
     with ExitStack() as stack:
         stack.enter_context(interruptible(hint))
+        if STDIN in spec.source:
+            tell("starting: reading the list on standard input")
         _check_source(Listing(spec.source))
         storage = open_storage(spec.out)
         stack.callback(storage.close)

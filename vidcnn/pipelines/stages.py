@@ -130,6 +130,7 @@ class PlanCounts:
         first_name: Name of the first of them.
         num_videos: Those that can be read and have something left to do.
         num_clips: Clips of these that are left to do.
+        num_short_clips: Those that are longer than their video.
         seconds: Their length, as far as these clips cover it.
         bad_videos: Names of those that cannot be read, with the reason.
     """
@@ -137,6 +138,7 @@ class PlanCounts:
     first_name: str
     num_videos: int
     num_clips: int
+    num_short_clips: int
     seconds: float
     bad_videos: tuple[tuple[str, str], ...]
 
@@ -155,15 +157,17 @@ class CountStage(PlanStage):
     def _count(self, videos: pa.Table) -> PlanCounts:
         readable: set[str] = set()
         bad: list[tuple[str, str]] = []
-        num_clips, seconds = 0, 0.0
+        num_clips, num_short_clips, seconds = 0, 0, 0.0
         for item in self._plan_all(videos):
             if isinstance(item, PlannedSegment):
                 readable.add(item.video.name)
                 num_clips += item.segment.num_clips
+                num_short_clips += item.segment.num_clips if item.segment.is_short else 0
                 seconds += float((item.segment.end_seconds - item.segment.start_seconds).sum())
             else:
                 bad.append((video_text(item[0].name), item[1].message))
-        return PlanCounts(next(unpack_videos(videos)).name, len(readable), num_clips, seconds, tuple(bad))
+        first_name = next(unpack_videos(videos)).name
+        return PlanCounts(first_name, len(readable), num_clips, num_short_clips, seconds, tuple(bad))
 
 
 class DecodeStage:

@@ -68,7 +68,11 @@ class WorkerGroup:
         self.first_step = 0
         self._num_workers, self._device, self._newest_step = num_workers, device, newest_step
         resources = plan_resources(
-            machine, use_gpus=device == "cuda", actors=(num_workers, num_workers), num_decoders=plan.spec.decoders
+            machine,
+            use_gpus=device == "cuda",
+            actors=(num_workers, num_workers),
+            num_decoders=plan.spec.decoders,
+            actors_option="--workers",
         )
         self._worker_cpus = resources.actor_cpus
         self._status_actor = start_status_actor()

@@ -29,6 +29,7 @@ class RunProgress:
         self.num_videos = num_videos
         self.num_videos_done = 0
         self.num_clips = 0
+        self.num_short_clips = 0
         self.num_predictions = 0
         self.errors: Counter[str] = Counter()
         self._forecast = Forecast(num_videos, size_bytes)
@@ -50,6 +51,7 @@ class RunProgress:
         num_predictions: int,
         errors: Mapping[str, int],
         video_clips: int | None = None,
+        num_short_clips: int = 0,
     ) -> None:
         """Count a finished segment.
 
@@ -61,9 +63,11 @@ class RunProgress:
             num_predictions: Rows of the segment without an error.
             errors: Its rows with an error, by kind.
             video_clips: Clips of all these segments of the video; None where that is not known.
+            num_short_clips: Clips among `num_clips` that are longer than their video.
         """
         now = self._now()
         self.num_clips += num_clips
+        self.num_short_clips += num_short_clips
         self.num_predictions += num_predictions
         if errors:
             self.errors.update(errors)

@@ -30,6 +30,7 @@ class InferReport:
         runtime: How the model ran; None where nothing was left to do.
         bottleneck: What limited this run; None where that cannot be told.
         notices: What the user was told of how it ran, in plain words.
+        num_short_clips: Those of `num_clips_done` that are longer than their video.
     """
 
     summary: Summary
@@ -46,6 +47,7 @@ class InferReport:
     runtime: Runtime | None
     bottleneck: Bottleneck | None = None
     notices: tuple[str, ...] = ()
+    num_short_clips: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class SourcePlan:
         num_videos_waiting: Those that were written so lately that they wait for the next run.
         num_videos_planned: Those that are left and can be read.
         num_clips: Clips of these.
+        num_short_clips: Those that are longer than their video.
         seconds: Their length, as far as clips cover it.
         bad_videos: Names of those that cannot be read, with the reason.
         ignored: Files that were left out of folders, by extension.
@@ -70,6 +73,7 @@ class SourcePlan:
     num_videos_waiting: int
     num_videos_planned: int
     num_clips: int
+    num_short_clips: int
     seconds: float
     bad_videos: tuple[tuple[str, str], ...]
     ignored: dict[str, int]

@@ -39,6 +39,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
         )
         if report.bottleneck:
             lines.append(report.bottleneck.text)
+        lines += filter(None, [short_clips_text(spec, report.num_short_clips, report.num_clips_done)])
     elif report.undone:
         lines.append("this run: no video done")
     elif report.num_videos_waiting:
@@ -86,6 +87,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "videos_undone": len(report.undone),
             "first_videos_undone": [{"video": name, "reason": reason} for name, reason in report.undone[:_NUM_SHOWN]],
             "clips_done": report.num_clips_done,
+            "short_clips": report.num_short_clips,
             "elapsed_seconds": round(report.elapsed_seconds, 3),
             "clips_per_second": report.clips_per_second and round(report.clips_per_second, 3),
             "ignored_files": report.ignored,
@@ -118,6 +120,8 @@ def infer_line(spec: InferSpec, report: InferReport) -> str:
     parts = [table, this_run]
     if report.num_videos_done and report.num_videos_waiting:
         parts.append(f"{report.num_videos_waiting:,} waiting")
+    if 2 * report.num_short_clips > report.num_clips_done:
+        parts.append(f"{count(report.num_short_clips, 'clip')} longer than the video")
     if report.undone:
         parts.append(f"{len(report.undone):,} undone")
     if report.summary.num_bad_videos:
@@ -131,6 +135,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
         f"{count(plan.num_videos_planned, 'video')} to do, {count(plan.num_clips, 'clip')}, "
         f"{duration_text(plan.seconds)} of video"
     ]
+    lines += filter(None, [short_clips_text(spec, plan.num_short_clips, plan.num_clips)])
     if plan.num_videos_done:
         lines.append(f"{count(plan.num_videos_done, 'video')} done already")
     lines += _waiting(spec, plan.num_videos_waiting)
@@ -150,12 +155,31 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
         "videos_waiting": plan.num_videos_waiting,
         "videos_to_do": plan.num_videos_planned,
         "clips": plan.num_clips,
+        "short_clips": plan.num_short_clips,
         "seconds": round(plan.seconds, 3),
         "bad_videos": [{"video": name, "error": error} for name, error in plan.bad_videos],
         "ignored_files": plan.ignored,
         "empty_sources": list(plan.empty_sources),
         "unused_columns": {name: list(columns) for name, columns in plan.unused_columns.items()},
     }
+
+
+def short_clips_text(spec: InferSpec, num_short_clips: int, num_clips: int) -> str:
+    """Say how many clips are longer than their videos, and what becomes of them; nothing where none is.
+
+    Args:
+        spec: The job.
+        num_short_clips: The clips, one for each video that is shorter than a clip.
+        num_clips: All clips.
+    """
+    if not num_short_clips:
+        return ""
+    verb, whose, them = ("is", "its video", "it") if num_short_clips == 1 else ("are", "their videos", "them")
+    done = {"repeat_last": "the last frame is repeated", "loop": "the video starts over", "drop": ""}[spec.short_clips]
+    return (
+        f"{num_short_clips:,} of {count(num_clips, 'clip')} {verb} longer than {whose}: {done}; --short-clips drop "
+        f"leaves {them} out, --num-frames and --stride make clips shorter"
+    )
 
 
 def estimate_text(estimate: Estimate) -> str:

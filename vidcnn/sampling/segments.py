@@ -87,6 +87,7 @@ class Segment:
         keyframe_pts: int64: the increasing times at which decoding can start, from the one at or before the segment's
             first frame to the last one in it.
         starts_at_beginning: Whether the first of `keyframe_pts` is the beginning of the video.
+        is_short: Whether the video, or the part of it that is covered, is shorter than one clip.
     """
 
     index: int
@@ -99,6 +100,7 @@ class Segment:
     truncated: BoolArray
     keyframe_pts: IntArray
     starts_at_beginning: bool
+    is_short: bool = False
 
     @property
     def num_clips(self) -> int:
@@ -177,6 +179,7 @@ class _LaidClips:
         self._start_seconds = grid.seconds_at(starts)
         ends = np.minimum(starts + spec.sampling.num_frames * grid.stride, bounds.stop)
         self._end_seconds = grid.seconds_at(ends)
+        self._is_short = len(bounds) < _span(spec.sampling.num_frames, grid.stride)
 
     def segment(self, index: int, count: int, clips: slice) -> Segment:
         """Make a segment of some of the clips."""
@@ -196,13 +199,19 @@ class _LaidClips:
             truncated=self.last[clips] >= num_available,
             keyframe_pts=times.pts[keyframes[lowest:highest]],
             starts_at_beginning=bool(lowest == 0),
+            is_short=self._is_short,
         )
+
+
+def _span(num_frames: int, stride: int) -> int:
+    """Return how many positions a clip spans, from its first frame to its last."""
+    return (num_frames - 1) * stride + 1
 
 
 def _check_span(num_positions: int, stride: int, spec: ClipSpec) -> int:
     """Return how many positions a clip spans, and refuse a video that is shorter where short clips are dropped."""
     num_frames = spec.sampling.num_frames
-    span = (num_frames - 1) * stride + 1
+    span = _span(num_frames, stride)
     if num_positions < span and spec.short_clips == "drop":
         raise VideoError(
             "too_short",

@@ -16,6 +16,7 @@ from vidcnn.sources.patterns import Pattern, has_magic, split_glob
 from vidcnn.sources.trees import LocalTree, Tree, open_tree
 from vidcnn.sources.walk import expand
 from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.streams import STDIN
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,13 @@ class Source:
     Attributes:
         kind: How `path` is read.
         tree: The storage that it is in.
-        path: Its path there; for a glob, that of the folder from which the pattern goes down.
+        path: Its path there; for a glob, that of the folder from which the pattern goes down; for a list on standard
+            input, that which it would have in the current folder.
         shown: The source as messages name it.
         pattern: Only for a glob.
     """
 
-    kind: Literal["file", "list", "glob", "folder"]
+    kind: Literal["file", "list", "stdin", "glob", "folder"]
     tree: Tree
     path: str
     shown: str
@@ -79,6 +81,11 @@ def look_up(text: str) -> Source:
     if not tree.status(base).is_folder or next(expand(tree, base, pattern), None) is None:
         raise SourceError(f"nothing matches '{shown}'", "case counts, and only ** goes down into sub-folders")
     return Source("glob", tree, base, shown, pattern)
+
+
+def list_on_stdin() -> Source:
+    """Return the source that is a list on standard input; its paths are relative to the current folder."""
+    return Source("stdin", LocalTree(), os.path.abspath(STDIN), "standard input")
 
 
 def absolute_path(path: str) -> str:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from vidcnn.errors import ErrorKind, SourceError, StorageError
-from vidcnn.sources.arguments import Source, absolute_path, look_up
-from vidcnn.sources.lists import read_list
+from vidcnn.sources.arguments import Source, absolute_path, list_on_stdin, look_up
+from vidcnn.sources.lists import read_list, read_stdin
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
 from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.streams import STDIN
 
 _NUM_LOOKUPS = 16
 """Entries of a list that are looked up at the same time in object storage: each takes a round trip."""
@@ -64,12 +65,12 @@ class Listing:
     """The videos of some sources, each listed once. Every iteration reads the folders anew.
 
     Names are relative to the folder given, to the folder of a file or list, or to the last folder before a
-    glob's first wildcard; with several sources to the deepest folder that has all of these. What lies
-    elsewhere has its absolute path.
+    glob's first wildcard, or for a list on standard input to the current folder; with several sources to the deepest
+    folder that has all of these. What lies elsewhere has its absolute path.
 
     Args:
-        sources: Folders, files, globs, lists and URIs, as a user writes them. What exists under its literal
-            name is not taken for a glob.
+        sources: Folders, files, globs, lists and URIs, as a user writes them; ``-`` is a list on standard input, which
+            is read once. What exists under its literal name is not taken for a glob.
 
     Attributes:
         ignored: What was left out of folders: files that are neither videos nor images, by lower-case extension, and
@@ -81,13 +82,15 @@ class Listing:
         ValueError: There are no sources.
         SourceError: A source does not exist, cannot be listed, or is a glob that matches nothing. From
             iterating: a list is malformed or empty, or there is no video at all.
+        UsageError: From iterating: standard input is a terminal.
         StorageError: From iterating: the storage fails again and again.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
         if not sources:
             raise ValueError("sources is empty")
-        found = {source.key: source for source in map(look_up, sources)}
+        looked_up = (list_on_stdin() if source == STDIN else look_up(source) for source in sources)
+        found = {source.key: source for source in looked_up}
         self._sources = [found[key] for key in sorted(found)]
         self._named = [source for source in self._sources if source.kind != "folder"]
         self._folders = [source for source in self._sources if source.kind == "folder"]
@@ -110,7 +113,7 @@ class Listing:
         self.empty_sources.clear()
         self.unused_columns.clear()
         # Neither one glob nor any folders repeat themselves; only what can repeat has to be remembered.
-        may_repeat = len(self._sources) > 1 or self._sources[0].kind == "list"
+        may_repeat = len(self._sources) > 1 or self._sources[0].kind in ("list", "stdin")
         listed: set[str] = set()
         is_empty = True
         self._num_faults = 0
@@ -132,7 +135,7 @@ class Listing:
             raise self._no_video()
 
     def _find(self, source: Source) -> Iterator[tuple[Tree, Found]]:
-        if source.kind == "list":
+        if source.kind in ("list", "stdin"):
             yield from self._find_in_list(source)
         elif source.pattern is None:
             yield source.tree, Found(source.path, source.tree.status(source.path))
@@ -149,7 +152,8 @@ class Listing:
             if columns:
                 self.unused_columns[source.shown] = tuple(map(shown_name, columns))
 
-        entries = (_resolve(entry, location, folder) for entry in read_list(location, note_unused))
+        written = read_stdin() if source.kind == "stdin" else read_list(location, note_unused)
+        entries = (_resolve(entry, location, folder) for entry in written)
         is_empty = True
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):
@@ -166,7 +170,8 @@ class Listing:
                     if not holds_video:
                         yield tree, Found(path, _NO_VIDEO)
         if is_empty:
-            raise SourceError(f"the list '{source.shown}' has no entries", "it takes one path or URI a line")
+            name = f"'{source.shown}'" if source.kind == "list" else "on standard input"
+            raise SourceError(f"the list {name} has no entries", "it takes one path or URI a line")
 
     def _find_in_folders(self) -> Iterator[tuple[Tree, Found]]:
         for root in sorted({source.tree.root for source in self._folders}):

@@ -1,4 +1,4 @@
-"""Reading lists of videos: ``.txt``, ``.csv``, ``.tsv`` and ``.parquet``.
+"""Reading lists of videos: ``.txt``, ``.csv``, ``.tsv`` and ``.parquet``, and lists on standard input.
 
 The location of a list goes in; its entries come out one by one, as they are written: paths, relative to the
 folder of the list, or URIs. A list is never held in memory as a whole.
@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import IO
@@ -19,6 +19,7 @@ from vidcnn.errors import SourceError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
 from vidcnn.sources.names import extension, media_kind, utf8_name
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
+from vidcnn.streams import open_stdin
 
 LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 """Extensions of the files that are read as lists where they are given as a source."""
@@ -60,14 +61,32 @@ def read_list(location: str, note_unused: NoteColumns = lambda columns: None) ->
             if kind == "parquet":
                 entries = _parquet_entries(file, note_unused)
             elif kind == "txt":
-                entries = (line for line in list_lines(file) if not line.lstrip(_BLANKS).startswith("#"))
+                entries = _text_entries(file)
             else:
                 folder = None if is_remote(location) else os.path.dirname(path)
                 entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder, note_unused)
-            yield from filter(None, (entry.strip(_BLANKS) for entry in entries))
+            yield from _stripped(entries)
     except (OSError, ValueError, csv.Error) as failure:
         what = f"the list '{utf8_name(public_location(location))}' {failure_text(failure)}"
         raise SourceError(what, f"check that it is a .{kind} file with a column 'path'") from failure
+
+
+def read_stdin() -> Iterator[str]:
+    """Read the entries of a list on standard input, which is one as a ``.txt`` is.
+
+    Yields:
+        The entries in their order, without blanks around them.
+
+    Raises:
+        SourceError: It cannot be read, or is no text.
+        UsageError: Standard input is a terminal.
+    """
+    try:
+        with closing(open_stdin()) as file:
+            yield from _stripped(_text_entries(file))
+    except (OSError, ValueError) as failure:
+        what = f"the list on standard input {failure_text(failure)}"
+        raise SourceError(what, "it takes one path or URI a line, as find prints them without -print0") from failure
 
 
 def open_list(location: str) -> IO[bytes]:
@@ -86,6 +105,14 @@ def list_lines(file: IO[bytes]) -> Iterator[str]:
             if "\0" in line:
                 raise ValueError("it is not text in UTF-8")
             yield line
+
+
+def _text_entries(file: IO[bytes]) -> Iterator[str]:
+    return (line for line in list_lines(file) if not line.lstrip(_BLANKS).startswith("#"))
+
+
+def _stripped(entries: Iterable[str]) -> Iterator[str]:
+    return filter(None, (entry.strip(_BLANKS) for entry in entries))
 
 
 def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, note_unused: NoteColumns) -> Iterator[str]:

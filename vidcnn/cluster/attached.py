@@ -10,6 +10,7 @@ from typing import Any
 from vidcnn.cluster import parcel
 from vidcnn.cluster.environment import prepare_environment
 from vidcnn.cluster.nodes import NodeWatch, view_cluster, why_lost
+from vidcnn.cluster.ray_internals import cpus_of_groups, resources_to_come
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.silence import silence
 from vidcnn.cluster.starting import RayStartError, init_ray
@@ -68,21 +69,16 @@ def _attach(use_gpus: bool, has_begun: Callable[[], bool]) -> Iterator[Machine]:
 def _largest_resources() -> dict[str, float]:
     """Return what there is, or what the autoscaler may add to it where that is more."""
     import ray
-    from ray._private.state import state
 
     there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    possible = state.get_max_resources_from_cluster_config() or {}
+    possible = resources_to_come()
     return there | {name: max(there.get(name, 0.0), min(most, _UNLIMITED)) for name, most in possible.items()}
 
 
 def _smallest_cpus() -> float | None:
     """Return the processors of the smallest machine that has any, among those there are and those that may come."""
     import ray
-    from ray._private.state import state
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     there = [node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"]]
-    config = state.get_cluster_config()
-    groups = config.node_group_configs if config is not None else ()
-    possible = [group.resources.get("CPU", 0.0) for group in groups if group.max_count]
-    return min((cpus for cpus in (*there, *possible) if cpus), default=None)
+    return min((cpus for cpus in (*there, *cpus_of_groups()) if cpus), default=None)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from vidcnn.cluster.environment import forget_addresses, prepare_environment
+from vidcnn.cluster.ray_internals import ask_job_server
 from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsError, UsageError, VidcnnError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class JobServer:
 
     def leave(self, name: str, content: bytes) -> None:
         """Leave a parcel (`vidcnn.cluster.parcel`) for a job; one without content takes the place of an earlier one."""
-        answer = self._ask(lambda: self._client._do_request("PUT", f"/api/packages/gcs/{name}", data=content))
+        answer = self._ask(lambda: ask_job_server(self._client, "PUT", f"/api/packages/gcs/{name}", content))
         if answer.status_code != 200:
             raise VidcnnError(f"{self.address} does not take what the job needs: HTTP {answer.status_code}")
 
@@ -176,7 +177,7 @@ class JobServer:
                 raise ConnectionError(_first_line(error)) from error
 
     def _ray_version(self) -> str:
-        answer: Any = self._ask(lambda: self._client._do_request("GET", "/api/version").json())
+        answer: Any = self._ask(lambda: ask_job_server(self._client, "GET", "/api/version").json())
         return str(answer["ray_version"])
 
     def _ask(self, question: Callable[[], Result]) -> Result:

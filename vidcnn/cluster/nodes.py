@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from vidcnn.cluster.ray_internals import cluster_status
 from vidcnn.reporting.live import say
 
 _LOOK_SECONDS = 2.0
@@ -212,10 +213,7 @@ def view_cluster() -> ClusterView:
     Raises:
         Exception: Its head does not answer.
     """
-    import ray
-    from ray.autoscaler.v2.sdk import get_cluster_status
-
-    status: Any = get_cluster_status(ray.get_runtime_context().gcs_address)
+    status = cluster_status()
     waiting = status.resource_demands
     alone = [bundle for demand in waiting.ray_task_actor_demand for bundle in demand.bundles_by_count]
     groups = [

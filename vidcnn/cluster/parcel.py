@@ -12,7 +12,8 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from typing import Any
+
+from vidcnn.cluster.ray_internals import head_address, read_store, remove_from_store
 
 VARIABLES = "VIDCNN_VARIABLES"
 """Environment variable with the name of the parcel of environment variables."""
@@ -50,7 +51,7 @@ def remove_variables() -> None:
 
 
 def _remove(name: str) -> None:
-    _client(os.environ["RAY_ADDRESS"]).internal_kv_del(_key(name), False, None)
+    remove_from_store(os.environ["RAY_ADDRESS"], _key(name))
 
 
 def set_variables(address: str | None = None) -> bool:
@@ -67,25 +68,15 @@ def set_variables(address: str | None = None) -> bool:
     name = os.environ.get(VARIABLES)
     if name is None:
         return True
-    if address is None:
-        import ray
-
-        address = ray.get_runtime_context().gcs_address
-    values = _read(name, address)
+    values = _read(name, address or head_address())
     os.environ.update(values)
     return bool(values)
 
 
 def _read(name: str, address: str) -> dict[str, str]:
-    content = _client(address).internal_kv_get(_key(name), None)
+    content = read_store(address, _key(name))
     values: dict[str, str] = json.loads(content) if content else {}
     return values
-
-
-def _client(address: str) -> Any:
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
-
-    return GcsClient(address=address)
 
 
 def _key(name: str) -> bytes:

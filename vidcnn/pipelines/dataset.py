@@ -17,11 +17,11 @@ import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
-from ray.data._internal.execution.operators import map_operator
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from vidcnn.cluster import ResourcePlan
+from vidcnn.cluster.ray_internals import keep_no_block_statistics
 from vidcnn.errors import VidcnnError, is_debugging
 from vidcnn.inference.scoring import News, RowFormat
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
@@ -201,6 +201,4 @@ def configure_ray_data() -> None:
     if not is_debugging():
         for name in ("ray.data", "ray"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    # More than a kilobyte would stay for each block there ever was, for statistics that nobody reads.
-    if hasattr(map_operator, "to_stats"):
-        map_operator.to_stats = lambda metadata: []
+    keep_no_block_statistics()

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
@@ -19,6 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from vidcnn.cluster import Machine, plan_resources
+from vidcnn.cluster.ray_internals import without_idle_callbacks
 from vidcnn.errors import RunInterruptedError, VidcnnError
 from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.loading import find_no_sample
@@ -33,9 +33,6 @@ from vidcnn.training.state import RunState
 
 _RAY_DIRECTORY = ".ray"
 """Folder of a run in which Ray Train keeps its own records while it runs."""
-
-_IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
-"""Clips do not come from Ray Data here, and what workers reserve is free again when their job has ended."""
 
 _COLLECTIVE_TIMEOUT_SECONDS = 600
 _POLL_SECONDS = 0.2
@@ -141,10 +138,10 @@ class WorkerGroup:
         if failure is not None:
             raise failure
 
-    def _trainer(self) -> _Trainer:
+    def _trainer(self) -> TorchTrainer:
         """Prepare an attempt, which goes on from the newest checkpoint."""
         use_gpu = self._device == "cuda"
-        return _Trainer(
+        trainer: TorchTrainer = without_idle_callbacks(TorchTrainer)(
             work,
             train_loop_config={"job": self._job},
             torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
@@ -161,6 +158,7 @@ class WorkerGroup:
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),  # type: ignore[call-arg]
             ),
         )
+        return trainer
 
     def _check_samples(self) -> None:
         """Tell before the workers start, which takes a while, if there is nothing to train on."""
@@ -207,17 +205,6 @@ def _gave_up(error: BaseException | None, saved: Sequence[int]) -> VidcnnError:
         f"training failed {num_fruitless(saved)} times {since}: {describe_attempt(error)}",
         "the last checkpoint is whole, and the same command goes on; --debug shows more",
     )
-
-
-class _Trainer(TorchTrainer):
-    """Leaves out those of Ray Train's own processes that have nothing to do here, of which each takes seconds to start.
-
-    Without them, a run that trains on few processors begins a tenth sooner; nothing else changes.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]
-        return [callback for callback in callbacks if type(callback).__name__ not in _IDLE_CALLBACKS]
 
 
 class _Fitting(threading.Thread):

@@ -1,0 +1,84 @@
+"""What is used of Ray without a promise works as it is used: a failure here means that Ray has changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.commands import PROJECT, environment
+from vidcnn.cluster import ray_internals
+
+# Runs in a process of its own: it connects to a cluster.
+CONNECTED = """
+import time
+import ray
+from ray.cluster_utils import Cluster
+from vidcnn.cluster import nodes, ray_internals as internals
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 2**20})
+ray.init(address=cluster.address, log_to_driver=False, logging_level="CRITICAL")
+assert internals.head_address() == cluster.address
+assert internals.resources_to_come() == {} and internals.cpus_of_groups() == []
+
+from ray._raylet import GcsClient
+GcsClient(address=cluster.address).internal_kv_put(b"gcs://x", b"value", True, None)
+assert internals.read_store(cluster.address, b"gcs://x") == b"value"
+internals.remove_from_store(cluster.address, b"gcs://x")
+assert internals.read_store(cluster.address, b"gcs://x") is None
+
+view = nodes.view_cluster()
+assert [node.total["CPU"] for node in view.nodes] == [1.0] and view.demands == (), view
+task = ray.remote(num_gpus=1)(int).remote()
+while not (view := nodes.view_cluster()).demands:
+    time.sleep(0.1)
+print(nodes.why_waiting(view))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.ray
+def test_the_state_and_the_store_of_a_cluster_can_be_read() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CONNECTED],
+        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "waiting: no machine of the cluster has a GPU and a processor (1 machine is there)\n"
+
+
+def test_ray_data_can_be_kept_from_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.data._internal.execution.operators import map_operator
+
+    monkeypatch.setattr(map_operator, "to_stats", map_operator.to_stats)  # is put back
+    assert ray_internals.keep_no_block_statistics()
+    assert map_operator.to_stats([object()]) == []
+    monkeypatch.delattr(map_operator, "to_stats")
+    assert not ray_internals.keep_no_block_statistics()
+
+
+def test_a_trainer_has_the_callbacks_that_are_left_out_and_no_others_are() -> None:
+    from ray.train import RunConfig
+    from ray.train.torch import TorchTrainer
+
+    def names(trainer: Any) -> set[str]:
+        made = trainer(lambda: None, run_config=RunConfig(storage_path="/tmp"))
+        return {type(callback).__name__ for callback in made._create_default_callbacks()}
+
+    all_of_them = names(TorchTrainer)
+    assert set(ray_internals._IDLE_CALLBACKS) <= all_of_them
+    assert names(ray_internals.without_idle_callbacks(TorchTrainer)) == all_of_them - set(ray_internals._IDLE_CALLBACKS)
+
+    class Other:
+        pass
+
+    assert ray_internals.without_idle_callbacks(Other) is Other
+
+
+def test_a_job_server_is_asked_with_the_token_of_its_client() -> None:
+    from ray.job_submission import JobSubmissionClient
+
+    assert callable(JobSubmissionClient._do_request)

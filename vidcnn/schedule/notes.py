@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from shlex import quote
+from shutil import which
 
 from vidcnn.config import ScheduleSpec
 from vidcnn.schedule.environment import Variables
 from vidcnn.schedule.task import Task
 
 _NUM_TIMES = 3
+_PROGRAMS = {"crontab": "crontab", "systemd": "systemctl", "kubernetes": "kubectl"}
+"""What takes the files of each target."""
 
 
 def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables, *, job_holds_login: bool) -> Iterator[str]:
@@ -37,8 +40,9 @@ def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables, *, job_hold
 
 
 def how_to_install(spec: ScheduleSpec, task: Task) -> Iterator[str]:
-    """Give the commands that put the files into place."""
+    """Return the commands that put the files into place, after what is missing here to run them."""
     folder = "DIR" if spec.out == "-" else quote(spec.out)
+    yield from _missing_program(spec)
     if spec.out == "-" and spec.target != "crontab":
         yield f"with --out {folder} the files are written to a folder; then:"
     if spec.target == "crontab":
@@ -47,17 +51,31 @@ def how_to_install(spec: ScheduleSpec, task: Task) -> Iterator[str]:
         else:
             yield f"(crontab -l; cat {folder}/{task.name}.crontab) | crontab -"
     elif spec.target == "systemd":
-        systemctl = "sudo systemctl" if spec.system else "systemctl --user"
+        sudo = "sudo " if spec.system and which("sudo") else ""
+        systemctl = f"{sudo}systemctl" if spec.system else "systemctl --user"
         place = "/etc/systemd/system" if spec.system else "~/.config/systemd/user"
+        if spec.system and not sudo:
+            yield "as root:"
         if not spec.system:
             yield f"mkdir -p {place}"
-        yield f"{'sudo ' if spec.system else ''}cp {folder}/{task.name}.service {folder}/{task.name}.timer {place}/"
+        yield f"{sudo}cp {folder}/{task.name}.service {folder}/{task.name}.timer {place}/"
         yield f"{systemctl} daemon-reload && {systemctl} enable --now {task.name}.timer"
         if not spec.system:
             yield "loginctl enable-linger    # it also runs while you are not logged in"
     else:
         yield f"kubectl apply -f {folder}/{task.name}.yaml"
         yield f"kubectl create job --from=cronjob/{task.name} {task.name}-now    # try it at once"
+
+
+def _missing_program(spec: ScheduleSpec) -> Iterator[str]:
+    """Return what to do where the program that takes the files is not on this machine."""
+    program = _PROGRAMS[spec.target]
+    if which(program) is not None:
+        return
+    others = [target for target in ("crontab", "systemd") if target != spec.target and which(_PROGRAMS[target])]
+    other = "".join(f"take --target {target}, or " for target in others if spec.target != "kubernetes")
+    place = "install cron (the package cron or cronie)" if spec.target == "crontab" else f"go where {program} is"
+    yield f"there is no {program} on this machine: {other}{place}; then:"
 
 
 def when_it_runs(task: Task, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""What a person is told who schedules a job: what is missing, how to install it, when it runs."""
+"""What a person who schedules a job needs to know: what is missing, how to install it, when it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROGRAMS = {"crontab": "crontab", "systemd": "systemctl", "kubernetes": "kubect
 
 
 def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables, *, job_holds_login: bool) -> Iterator[str]:
-    """Say what the job needs that is not written."""
+    """Return what the job needs that is not written."""
     if job_holds_login:
         yield f"the job holds a login, which is not copied from it: make it yours alone: chmod 600 {quote(task.job)}"
     if found.known:
@@ -79,7 +79,7 @@ def _missing_program(spec: ScheduleSpec) -> Iterator[str]:
 
 
 def when_it_runs(task: Task, now: datetime) -> str:
-    """Say when the job runs next, by the schedule's own clock."""
+    """Return when the job runs next, by the schedule's own clock."""
     times, moment = [], now
     for _ in range(_NUM_TIMES):
         after = task.cron.next_after(moment)

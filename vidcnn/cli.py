@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run a command, say what goes wrong, and return the exit code."""
+    """Run a command, print what goes wrong, and return the exit code."""
     try:
         command = typer.main.get_command(app)
         if _COMPLETE_VARIABLE in os.environ:
@@ -157,7 +157,7 @@ def _flush() -> int:
 
 
 def _tell(error: BaseException, *, is_debug: bool) -> int:
-    """Say what went wrong, and return the exit code."""
+    """Print what went wrong, and return the exit code."""
     if is_debug and not isinstance(error, KeyboardInterrupt):
         sys.stderr.write(hide_logins("".join(traceback.format_exception(error))))
     failure = describe_failure(error)
@@ -186,7 +186,7 @@ def _versions() -> list[str]:
 
 
 def _is_usage(error: BaseException) -> bool:
-    """Tell whether arguments are wrong; Click's own types are left out, as above."""
+    """Return whether arguments are wrong; Click's own types are left out, as above."""
     return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 

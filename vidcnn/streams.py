@@ -46,7 +46,7 @@ def open_stderr(descriptor: int) -> TextIO:
 
 
 def open_stdin() -> IO[bytes]:
-    """Open what standard input held, from its beginning; the first call reads it to its end.
+    """Open what standard input had, from its beginning; the first call reads it to its end.
 
     Raises:
         UsageError: It is a terminal.
@@ -97,7 +97,7 @@ def stdout_fault() -> OSError | None:
 
 
 def unwritten(fault: OSError) -> OutputError:
-    """Return the error that says so."""
+    """Return the error for that."""
     reason = f"the result cannot be written to stdout: {describe_reason(fault)}"
     return OutputError(reason, "make room, or send it elsewhere")
 

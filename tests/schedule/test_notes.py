@@ -17,6 +17,14 @@ SYSTEMD = ScheduleSpec(job="job.yaml", target="systemd")
 KUBERNETES = ScheduleSpec(job="job.yaml", target="kubernetes", image="x")
 
 
+@pytest.fixture(autouse=True)
+def programs(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The programs of this machine: all that may be named, unless a test takes some away."""
+    there = {"crontab", "systemctl", "kubectl", "sudo"}
+    monkeypatch.setattr(notes, "which", lambda name: f"/usr/bin/{name}" if name in there else None)
+    return there
+
+
 def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables) -> list[str]:
     return list(notes.before_it_runs(spec, task, found, job_holds_login=False))
 
@@ -72,6 +80,46 @@ def test_units_of_a_user_and_of_the_machine_are_installed_in_their_places() -> N
 def test_what_is_only_printed_is_first_written_to_a_folder() -> None:
     assert next(how_to_install(KUBERNETES, make_task())) == ("with --out DIR the files are written to a folder; then:")
     assert list(how_to_install(CRONTAB, make_task())) == ["put these lines at the end of your crontab: crontab -e"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "missing", "advice"),
+    [
+        (
+            CRONTAB,
+            {"crontab"},
+            "there is no crontab on this machine: take --target systemd, or install cron (the package cron or cronie); "
+            "then:",
+        ),
+        (
+            CRONTAB,
+            {"crontab", "systemctl"},
+            "there is no crontab on this machine: install cron (the package cron or cronie); then:",
+        ),
+        (
+            SYSTEMD,
+            {"systemctl"},
+            "there is no systemctl on this machine: take --target crontab, or go where systemctl is; then:",
+        ),
+        (SYSTEMD, {"systemctl", "crontab"}, "there is no systemctl on this machine: go where systemctl is; then:"),
+        (KUBERNETES, {"kubectl"}, "there is no kubectl on this machine: go where kubectl is; then:"),
+    ],
+)
+def test_a_program_that_is_not_there_is_said_before_it_is_named(
+    programs: set[str], spec: ScheduleSpec, missing: set[str], advice: str
+) -> None:
+    spec = spec.model_copy(update={"out": "files"})
+    complete = list(how_to_install(spec, make_task()))
+    programs -= missing
+    assert list(how_to_install(spec, make_task())) == [advice, *complete]
+
+
+def test_what_takes_root_is_said_in_words_where_there_is_no_sudo(programs: set[str]) -> None:
+    programs.remove("sudo")
+    lines = list(how_to_install(SYSTEMD.model_copy(update={"out": "units", "system": True}), make_task()))
+    assert lines[0] == "as root:"
+    assert lines[1].startswith("cp units/")
+    assert not any("sudo" in line for line in lines)
 
 
 def test_the_next_three_times_are_said() -> None:

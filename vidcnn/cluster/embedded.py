@@ -1,4 +1,4 @@
-"""An embedded Ray, which begins and ends with the command, and says nothing."""
+"""An embedded Ray, which begins and ends with the command, and prints nothing."""
 
 from __future__ import annotations
 

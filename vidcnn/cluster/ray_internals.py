@@ -49,8 +49,7 @@ def resources_to_come() -> dict[str, float]:
     """Return the most that the autoscaler of this cluster may bring it to, by Ray's names; empty without one."""
     from ray._private.state import state
 
-    most: dict[str, float] | None = state.get_max_resources_from_cluster_config()
-    return most or {}
+    return dict(state.get_max_resources_from_cluster_config() or {})
 
 
 def cpus_of_groups() -> list[float]:

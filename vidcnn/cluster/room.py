@@ -1,7 +1,7 @@
 """Whether Ray has room to start: without it, a start only times out.
 
-In go the folder of Ray's files and what Ray says; out come errors that name the folder, what is free in it, and what
-moves it.
+In go the folder of Ray's files and Ray's own message; out come errors that name the folder, what is free in it, and
+what moves it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def start_error(reason: str, folder: Path) -> VidcnnError:
     """Return the error of a Ray that does not start.
 
     Args:
-        reason: What Ray says.
+        reason: Ray's own message.
         folder: Where its files go.
     """
     if _free_bytes(folder) < _LITTLE_BYTES:

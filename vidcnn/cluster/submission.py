@@ -155,7 +155,7 @@ exec "${python:-$(command -v python || command -v python3)}" -m vidcnn.cluster.e
 
 
 def _without_secrets(values: Any, secrets: dict[str, str]) -> Any:
-    """Return the values of a job file with variables for locations that hold a login, which are added to `secrets`."""
+    """Return the values of a job file with variables for locations with a login, which are added to `secrets`."""
     names: dict[str, str] = {}
 
     def replace(text: str) -> str:
@@ -194,5 +194,5 @@ def next_id(name: str, ids: Iterable[str]) -> str:
 
 
 def is_of(name: str, job_id: str) -> bool:
-    """Tell whether a job is of a name."""
+    """Return whether a job is of a name."""
     return re.fullmatch(rf"{re.escape(name)}-\d+", job_id) is not None

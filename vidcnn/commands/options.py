@@ -149,7 +149,7 @@ def _declare(command: Any, parameters: Sequence[inspect.Parameter]) -> None:
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
-    """Tell whether the user wrote an option, rather than leaving it at its default."""
+    """Return whether the user wrote an option, rather than leaving it at its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -51,7 +51,7 @@ def read_job(path: Path, settings: Sequence[str] = ()) -> Spec:
 
     Args:
         path: The file.
-        settings: ``name=value``, which override what the file says. A value is read as YAML reads a scalar, unless its
+        settings: ``name=value``, which override the file. A value is read as YAML reads a scalar, unless its
             field is text. The last of several for one name counts; for a list, they are its entries.
 
     Raises:
@@ -234,5 +234,5 @@ def _as_meant(text: str, field: FieldInfo | None) -> Any:
 
 
 def _is_text(annotation: Any) -> bool:
-    """Tell whether a type is text, a choice of words, or a list of texts."""
+    """Return whether a type is text, a choice of words, or a list of texts."""
     return annotation is str or isinstance(annotation, str) or any(map(_is_text, get_args(annotation)))

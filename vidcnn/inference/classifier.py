@@ -57,7 +57,7 @@ _MOST_MULTIPLY_ADDS = 10**12
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a `Classifier` says about N clips.
+    """What a `Classifier` returns for N clips.
 
     Args:
         probabilities: float32 ``(N, K)``; each row sums to 1, unless the model is multi-label.
@@ -252,7 +252,7 @@ def most_clips(bundle: Bundle, device: str) -> int:
 
 
 def smaller_batches(wanted: int | None, taken: int) -> str | None:
-    """Return what to tell a user who wanted a larger batch than `choose_batch_size` took; None where none did."""
+    """Return the notice for a user who wanted a larger batch than `choose_batch_size` took; None where none did."""
     if wanted is None or wanted <= taken:
         return None
     return f"the model takes {taken:,} clips at once, not {wanted:,}: more would need memory and be no faster"

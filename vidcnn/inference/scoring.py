@@ -1,6 +1,6 @@
 """From batches of decoded clips to rows of the predictions table.
 
-In goes a `ClipBatch`, out come `SegmentRows`: rows of one segment, possibly not all of them, as a batch holds clips of
+In goes a `ClipBatch`, out come `SegmentRows`: rows of one segment, possibly not all of them, as a batch has clips of
 several segments and a segment's clips fall into several batches. `vidcnn.inference.collector` puts the pieces together.
 """
 
@@ -23,7 +23,7 @@ from vidcnn.video.planning import PlannedSegment
 
 
 class Scores(Protocol):
-    """What a model says of N clips.
+    """What a model returns for N clips.
 
     Attributes:
         probabilities: float32 (N, K).
@@ -93,11 +93,11 @@ class RowFormat:
 
 
 def score_rows(batch: ClipBatch, scores: Scores | None, row_format: RowFormat) -> Iterator[News]:
-    """Make the rows of a batch, and say of what there are none yet.
+    """Make the rows of a batch, and name what there are none of yet.
 
     Args:
         batch: The clips and the failures.
-        scores: What the model says of the batch's clips, in their order; None where it has no clips.
+        scores: What the model returns for the batch's clips, in their order; None where it has no clips.
         row_format: How rows are made of scores.
     """
     owners = np.array([ref.segment for ref in batch.clips], np.int64)
@@ -120,7 +120,7 @@ def score_rows(batch: ClipBatch, scores: Scores | None, row_format: RowFormat) -
 
 
 def video_without_plan(video: VideoKey, error: VideoError | StorageError, schema: pa.Schema) -> News:
-    """Make the one row of a video that cannot be read; or say that it cannot be read now."""
+    """Return the one row of a video that cannot be read; or that it cannot be read now."""
     if isinstance(error, StorageError):
         return Undone(video, error.message)
     if error.kind == "changed":

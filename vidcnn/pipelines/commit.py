@@ -24,7 +24,7 @@ from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey, video_text
 
 _MAX_UNDONE_IN_A_ROW = 200
-"""Videos left undone, one after the other without a row between them, after which a run does not go on."""
+"""Videos left undone, one after the other without a row between them, after which a run ends."""
 _MAX_ROUNDS_WITHOUT_ROWS = 2
 _NUM_SHOWN = 5
 

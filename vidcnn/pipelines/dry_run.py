@@ -14,7 +14,7 @@ from vidcnn.reporting.results import SourcePlan
 
 
 def plan_source(spec: InferSpec) -> SourcePlan:
-    """Tell what an inference job would do, without doing it.
+    """Return what an inference job would do, without doing it.
 
     Raises:
         VidcnnError: The job could not be done.

@@ -51,7 +51,7 @@ def run_evaluation(
     Args:
         spec: The job.
         show_progress: Whether to show on stderr how far it is.
-        announce: Is told what the user should know of the data, if there is anything, before anything is started.
+        announce: Takes what the user should know of the data and the job, if there is anything.
 
     Raises:
         VidcnnError: It cannot be done.
@@ -122,7 +122,7 @@ def _check_writable(out: str | None) -> None:
 
 
 def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVideo, ...], tuple[str, ...]]:
-    """Return the split and its videos, with labels as indexes of the bundle's, and what to say of the data."""
+    """Return the split and its videos, with labels as indexes of the bundle's, and notices about the data."""
     # Whatever the data does not split stays together, unless the user asks for a part of it.
     fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)

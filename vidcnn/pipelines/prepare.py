@@ -1,6 +1,6 @@
 """What is settled before an inference job runs, is tried on a sample, or is only counted: the same way for all three.
 
-`prepare` turns a spec into a `PreparedJob`: the model, the clips, what the output holds, and what is left to do. Ray
+`prepare` turns a spec into a `PreparedJob`: the model, the clips, what is committed, and what is left to do. Ray
 starts when the first of the three needs it.
 """
 
@@ -205,8 +205,8 @@ def prepare(
         hint: What becomes of the work that is done where the block is interrupted.
         computes: Whether the model is going to run, on a GPU if there is one.
         run_id: The run's name, if it writes.
-        tell: Is told what is being done, for people.
-        has_begun: Tells whether the block has made any headway.
+        tell: Takes what is being done, in words for people.
+        has_begun: Returns whether the block has made any headway.
 
     Raises:
         VidcnnError: The job cannot be done, or the block was interrupted.
@@ -229,10 +229,10 @@ def prepare(
 
 
 def _check_source(listing: Listing) -> None:
-    """Raise for a source on this machine that holds no video, before anything is loaded: its first video shows it.
+    """Raise for a source on this machine that has no video, before anything is loaded: its first video shows it.
 
     Raises:
-        SourceError: It does not exist, or holds no video.
+        SourceError: It does not exist, or has no video.
     """
     if listing.is_local:
         next(iter(listing), None)

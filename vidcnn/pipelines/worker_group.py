@@ -1,7 +1,7 @@
 """The workers of a training run, as the driver sees them: Ray Train starts them, and again when they have failed.
 
-How often is for the driver to say (see `vidcnn.training.restarts`), as Ray Train counts failures and not what was done
-between them.
+How often is for the driver to decide (see `vidcnn.training.restarts`), as Ray Train counts failures and not what was
+done between them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class WorkerGroup:
 
         Args:
             display: Is kept up to date.
-            check: Is called now and then, and raises an error if the workers must not go on.
+            check: Is called now and then, and raises an error if the workers must stop.
 
         Raises:
             VidcnnError: They gave up, or `check` raised it.
@@ -139,7 +139,7 @@ class WorkerGroup:
             raise failure
 
     def _trainer(self) -> TorchTrainer:
-        """Prepare an attempt, which goes on from the newest checkpoint."""
+        """Prepare an attempt, which continues from the newest checkpoint."""
         use_gpu = self._device == "cuda"
         trainer: TorchTrainer = without_idle_callbacks(TorchTrainer)(
             work,
@@ -152,7 +152,7 @@ class WorkerGroup:
                 resources_per_worker={"CPU": self._worker_cpus} | ({"GPU": 1} if use_gpu else {}),
             ),
             run_config=RunConfig(
-                name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would go on by itself
+                name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would continue by itself
                 storage_path=self._records,
                 storage_filesystem=self._storage,
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),  # type: ignore[call-arg]
@@ -161,7 +161,7 @@ class WorkerGroup:
         return trainer
 
     def _check_samples(self) -> None:
-        """Tell before the workers start, which takes a while, if there is nothing to train on."""
+        """Raise before the workers start, which takes a while, if there is nothing to train on."""
         try:
             failure = ray.get(self._looking)
         except RayTaskError as error:
@@ -188,7 +188,7 @@ class WorkerGroup:
             self._storage.delete_dir(self._records)
 
     def _read_status(self) -> VidcnnError | None:
-        """Take in how far the workers are, and return why they cannot go on."""
+        """Take in how far the workers are, and return why they cannot continue."""
         state: RunState | None
         failure: VidcnnError | None
         state, failure = ray.get(self._status_actor.read.remote())
@@ -199,7 +199,7 @@ class WorkerGroup:
 
 
 def _gave_up(error: BaseException | None, saved: Sequence[int]) -> VidcnnError:
-    """Say why workers are not started again."""
+    """Return why workers are not started again."""
     since = f"after step {saved[-1]}" if saved[-1] else "before the first checkpoint"
     return VidcnnError(
         f"training failed {num_fruitless(saved)} times {since}: {describe_attempt(error)}",

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: counts, speed and the time that remains.
+"""What a person sees while a run works: counts, speed and the time that remains.
 
 Arithmetic over what an inference run has committed; `vidcnn.reporting.live` shows it.
 """
@@ -17,7 +17,7 @@ _RATE_WINDOW_SECONDS = 30.0
 class RunProgress:
     """How far a run is.
 
-    The time that remains is told from clips, as `vidcnn.reporting.forecast` learns to count them.
+    The time that remains is worked out from clips, as `vidcnn.reporting.forecast` learns to count them.
 
     Args:
         num_videos: Videos to do.
@@ -81,7 +81,7 @@ class RunProgress:
             self._recent.popleft()
 
     def expect(self, num_clips: int) -> None:
-        """Take what a sample of the source says of the clips that are to do."""
+        """Take the number of clips that are to do, by a sample of the source."""
         self._forecast.expect(num_clips)
 
     @property
@@ -123,14 +123,14 @@ class RunProgress:
 
     @property
     def mean_clips_per_second(self) -> float | None:
-        """Clips per second from the first rows to now; None where that is too short to say anything."""
+        """Clips per second from the first rows to now; None where that is too short."""
         if self._first_rows is None or self._now() - self._first_rows < 1.0:
             return None
         return (self.num_clips - self._first_clips) / (self._now() - self._first_rows)
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Seconds that the rest will take; None before that can be told."""
+        """Seconds that the rest will take; None before that is known."""
         return 0.0 if self.num_videos_done >= self.num_videos else self._forecast.seconds(self._now())
 
 

@@ -23,13 +23,13 @@ class InferReport:
             reason.
         num_clips_done: Rows for clips that this run committed.
         elapsed_seconds: Wall time, start-up included.
-        clips_per_second: Clips of this run per second from its first rows to its last; None where that says nothing.
+        clips_per_second: Clips of this run per second from its first rows to its last; None where that means nothing.
         ignored: Files that were left out of folders, by extension.
         empty_sources: Folders of the source, among several, that hold no video.
         unused_columns: Columns of lists of the source that are not used.
         runtime: How the model ran; None where nothing was left to do.
-        bottleneck: What limited this run; None where that cannot be told.
-        notices: What the user was told of how it ran, in plain words.
+        bottleneck: What limited this run; None where that is not known.
+        notices: What the user should know of how it ran, in plain words.
         num_short_clips: Those of `num_clips_done` that are longer than their video.
     """
 
@@ -94,8 +94,8 @@ class Estimate:
         clips: Clips that are left to do.
         seconds: Wall time that it takes on this machine or cluster, start included.
         num_machines: Machines that this takes.
-        clips_per_second: How fast the sample was classified; None where it was too small to tell.
-        bottleneck: What limits the run; None where that cannot be told.
+        clips_per_second: How fast the sample was classified; None where it was too small.
+        bottleneck: What limits the run; None where that is not known.
     """
 
     num_videos: int

@@ -1,4 +1,4 @@
-"""What a command says at its end, for people and for programs.
+"""What a command prints at its end, for people and for programs.
 
 In go the reports of the pipelines, out come text and JSON values. Nothing is counted here: the counts are those of the
 committed table.
@@ -102,7 +102,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
 
 
 def bottleneck_json(bottleneck: Bottleneck | None) -> dict[str, Any] | None:
-    """Return what limited a run as JSON values; None where that cannot be told."""
+    """Return what limited a run as JSON values; None where that is not known."""
     if bottleneck is None:
         return None
     return {
@@ -165,7 +165,7 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
 
 
 def short_clips_text(spec: InferSpec, num_short_clips: int, num_clips: int) -> str:
-    """Say how many clips are longer than their videos, and what becomes of them; nothing where none is.
+    """Return how many clips are longer than their videos, and what becomes of them; nothing where none is.
 
     Args:
         spec: The job.
@@ -264,7 +264,7 @@ def count(number: int, noun: str) -> str:
 
 
 def _waiting(spec: InferSpec, number: int) -> list[str]:
-    """Say that some videos are left to the next run."""
+    """Return the line for videos that are left to the next run."""
     if not number:
         return []
     when = f"within the last {duration_text(spec.settle)}"
@@ -272,7 +272,7 @@ def _waiting(spec: InferSpec, number: int) -> list[str]:
 
 
 def _left_out(report: InferReport | SourcePlan) -> list[str]:
-    """Say what was given or found and is not in the table."""
+    """Return what was given or found and is not in the table."""
     lines = [f"no video in {source}" for source in report.empty_sources]
     lines += [
         f"columns of {name} that are not used: {', '.join(columns)}" for name, columns in report.unused_columns.items()
@@ -307,7 +307,7 @@ def runs_text(reports: Sequence[dict[str, Any]]) -> str:
 
 
 def _ended(report: Mapping[str, Any]) -> str:
-    """Say in a few words how a run ended."""
+    """Return in a few words how a run ended."""
     words = {0: "done", 3: "too many bad videos", 75: "another run held it", 130: "interrupted"}
     code = report["exit_code"]
     if code in words:

@@ -103,7 +103,7 @@ def absolute_path(path: str) -> str:
 
 def _check_listable(tree: Tree, folder: str, shown: str) -> None:
     if not isinstance(tree, LocalTree):
-        return  # listing costs requests there; iterating tells
+        return  # listing costs requests there; iterating shows it
     try:
         os.scandir(folder).close()
     except OSError as failure:

@@ -32,7 +32,7 @@ _LOCAL = LocalTree()
 _NO_VIDEO = Status(error="is a folder without a video", error_kind="no_video")
 _NUM_IGNORED_SHOWN = 5
 _MAX_FAULTS = 100
-"""Files in a row that the storage says nothing of, after which listing ends."""
+"""Files in a row that cannot be looked at, after which listing ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Reading lists of videos: ``.txt``, ``.csv``, ``.tsv`` and ``.parquet``, and lists on standard input.
 
 The location of a list goes in; its entries come out one by one, as they are written: paths, relative to the
-folder of the list, or URIs. A list is never held in memory as a whole.
+folder of the list, or URIs. A list is never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BLANKS = " \t\r\n"
 
 
 def is_list(path: str) -> bool:
-    """Tell from its name whether a file given as a source is a list."""
+    """Return whether a file given as a source is a list, by its name."""
     return extension(posixpath.basename(path)) in LIST_EXTENSIONS
 
 
@@ -45,7 +45,7 @@ def read_list(location: str, note_unused: NoteColumns = lambda columns: None) ->
     header.
 
     Args:
-        location: Path or URI of the list; its extension tells the format.
+        location: Path or URI of the list; its extension names the format.
         note_unused: Takes note of the other columns of a table, before its first entry.
 
     Yields:
@@ -152,7 +152,7 @@ def _path_column(headings: Sequence[str]) -> int:
 
 
 def _is_entry(cell: str, folder: str | None) -> bool:
-    """Tell whether the first cell of a table without a known column is an entry rather than a heading."""
+    """Return whether the first cell of a table without a known column is an entry rather than a heading."""
     if "/" in cell or media_kind(cell) is not None:
         return True
     return folder is not None and bool(cell) and os.path.lexists(os.path.join(folder, cell))

@@ -129,7 +129,7 @@ def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None
     options.about.update(command=command_of(spec), out=None if out is None else public_location(out))
     cluster = options.cluster
     if cluster is None or cluster == AUTO:
-        _check_local(options)
+        check_local(options)
         if cluster == AUTO:
             from vidcnn.cluster import attach_to_cluster
 
@@ -153,7 +153,7 @@ def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None
     return True
 
 
-def _check_local(options: RunOptions) -> None:
+def check_local(options: RunOptions) -> None:
     """Refuse options that mean nothing without a cluster.
 
     Raises:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.videos import write_video
 from vidcnn.commands.infer import choose_trial
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError, VidcnnError
+from vidcnn.predictions.output_storage import open_storage
 
 
 @pytest.fixture
@@ -136,3 +138,22 @@ def test_a_list_on_standard_input_is_not_sent_to_a_cluster(call: Call) -> None:
         2,
         "vidcnn: a list on standard input cannot be sent to a cluster",
     )
+
+
+def test_a_held_output_is_refused_before_torch_and_ray_are_loaded(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 4)
+    out = tmp_path / "preds.parquet"
+    code = (
+        "import sys\nfrom vidcnn.cli import main\n"
+        f"sys.argv = ['vidcnn', 'infer', {str(tmp_path / 'a.mp4')!r}, '--out', {str(out)!r}]\n"
+        "try:\n    main()\nfinally:\n    print([name for name in ('torch', 'ray') if name in sys.modules])\n"
+    )
+    storage = open_storage(str(out))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+    finally:
+        storage.close()
+    assert (done.returncode, done.stdout) == (75, "[]\n"), done.stderr
+    assert "preds.parquet" in done.stderr

@@ -58,6 +58,7 @@ def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:
 def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | None = None) -> None:
     """Run an inference job, and print how it ended; or say what it would be."""
     from vidcnn.interrupts import interruptible
+    from vidcnn.predictions.output_storage import check_free
     from vidcnn.reporting import summaries as report
     from vidcnn.reporting.run_report import reported
 
@@ -74,6 +75,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
         show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
         return
     with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
+        check_free(spec.out)  # before torch and Ray are loaded
         from vidcnn.pipelines.infer import run_inference
 
         result = run_inference(spec, show_progress=not quiet, record=record)

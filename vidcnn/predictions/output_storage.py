@@ -135,6 +135,17 @@ def look_at(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
     return files
 
 
+def check_free(out: str) -> None:
+    """Refuse an output on this machine that another run holds, at little cost and without taking hold of it.
+
+    Raises:
+        OutputBusyError: Another run holds it.
+        OutputError: It is something else than an output.
+    """
+    if not is_remote(out):
+        look_at(out).close()
+
+
 class _LocalFiles:
     is_view = True
 

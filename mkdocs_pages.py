@@ -22,7 +22,7 @@ AT_THE_TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CH
 _FOLDER = "files"
 """Where the site shows files of the repository."""
 _LINK = re.compile(r"\[([^][]*)\]\((?!\w+:|#)([^)#\s]+)([^)\s]*)\)")
-_LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", "": "docker"}
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "bash", ".json": "json", "": "docker"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,20 @@ def test_reading_a_launcher_file_does_not_import_ray() -> None:
         "read_launcher(Path('cluster.yaml')); import vidcnn.cluster.tunnel; assert 'ray' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
+@pytest.mark.parametrize("name", ["gcp", "azure", "on-premise"])
+def test_the_files_for_other_machines_are_whole(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (".ray/auth_token", ".ssh/id_rsa", ".ssh/id_rsa.pub", ".ssh/id_ed25519"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("key")
+    path = PROJECT / "jobs" / "clusters" / f"{name}.yaml"
+    launcher = read_launcher(path)
+    launcher.check_mounts()
+    assert launcher.name == "vidcnn"
+    text, for_aws = path.read_text(), (PROJECT / "cluster.yaml").read_text()
+    dependencies = for_aws[for_aws.index('    "av>=16"') : for_aws.index("  - grep -q env/bin/activate")]
+    assert set(re.findall(r'"[^"]+"', dependencies)) <= set(re.findall(r'"[^"]+"', text))
+    assert for_aws[for_aws.index("# The dashboard listens") :] in text
+    assert f"--cluster jobs/clusters/{name}.yaml" in text

@@ -21,7 +21,7 @@ from tests.commands import PROJECT, environment, make_tiny_bundle
 from tests.snippets import PAGES, Block, Command, blocks, commands, commands_of
 from tests.videos import write_video
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.ray
 
 LEFT_OUT = {
     "s3://": "there is no object storage of that name",
@@ -139,7 +139,14 @@ def run_block(block: Block, place: Path) -> None:
             assert connection.execute(block.text).fetchall(), block
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if has_steps(page)])
+PAGES_WITH_STEPS = [
+    pytest.param(page, marks=pytest.mark.slow if page == "README.md" else pytest.mark.nightly)
+    for page in PAGES
+    if has_steps(page)
+]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_STEPS)
 def test_a_page_works_from_its_first_line_to_its_last(page: str, place: Path) -> None:
     if page in FIRST:
         done = shell(FIRST[page], place)

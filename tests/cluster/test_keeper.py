@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -51,8 +52,13 @@ def test_when_whoever_asked_is_gone_all_that_the_command_started_ends(tmp_path: 
         started = [psutil.Process(int(pid)) for pid in (tmp_path / "pids").read_text().split()]
         assert process.stdin is not None
         process.stdin.close()  # as the kernel does when whoever held it is killed
-        process.wait(60)
-        assert psutil.wait_procs(started, timeout=30)[1] == []
+        try:
+            process.wait(60)
+            assert psutil.wait_procs(started, timeout=30)[1] == []
+        finally:
+            for one in (process, *started):
+                with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                    one.kill()
 
 
 def test_ctrl_c_is_the_business_of_the_command(tmp_path: Path) -> None:

@@ -43,7 +43,10 @@ def test_quiet_is_one_line_and_json_one_object(call: Call, asked: list[EvaluateS
     assert json.loads(call("evaluate", "videos", "--json").stdout) == {"result": "progress True"}
 
 
-def test_figures_go_to_a_file_only_where_one_is_named(call: Call, asked: list[EvaluateSpec], tmp_path: Path) -> None:
+def test_figures_go_to_a_file_only_where_one_is_named(
+    call: Call, asked: list[EvaluateSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert call("evaluate", "videos", "--out", tmp_path / "f.json").code == 0
     assert (tmp_path / "f.json").read_text() == "progress True"
     assert call("evaluate", "videos").code == 0

@@ -228,3 +228,11 @@ def test_a_bundle_cannot_be_made_inconsistent() -> None:
         replace(make(), labels=("a", "b", "c"))
     with pytest.raises(BundleError, match="unknown model"):
         replace(make(), architecture="x")
+
+
+def test_a_bundle_shows_no_login(tmp_path: Path) -> None:
+    data = "s3://KEY:hu/sh@bucket/clips"
+    make(provenance=Provenance("random", data, {"data": data, "epochs": 3})).save(tmp_path / "mine")
+    card = (tmp_path / "mine" / "model.json").read_text()
+    assert "hu/sh" not in card
+    assert json.loads(card)["provenance"]["data"] == "s3://bucket/clips"

@@ -154,6 +154,20 @@ def test_what_goes_wrong_with_the_model_is_a_value_with_its_traceback(tmp_path: 
     assert "in predict" in failure.__notes__[0]
 
 
+def test_a_fault_of_the_program_in_making_rows_is_not_the_models(
+    tmp_path: Path, scoring: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: Any) -> Any:
+        raise TypeError("unexpected")
+
+    monkeypatch.setattr(stages, "score_rows", faulty)
+    segments, _ = plan(table_of(*write(tmp_path, "a")))
+    (failure,) = scored(segments)
+    assert isinstance(failure, InternalError)
+    assert "making rows" in failure.message
+    assert "in faulty" in "".join(failure.__notes__)
+
+
 def test_news_pass_through_the_stages_as_they_are(scoring: Model) -> None:
     told = pickle.dumps([Undone(VideoKey("a.mp4", 1, 1), "it cannot be read")])
     units = pa.table({"unit": pa.array([None], pa.binary()), "news": [told]})

@@ -27,6 +27,7 @@ from tests.predictions.cases import open_output, rows_of, segment, video, visibl
 from vidcnn import __version__
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
 from vidcnn.predictions.files import metadata, read_ledger, write_file
+from vidcnn.predictions.output_storage import _LocalStorage
 from vidcnn.predictions.rows import prediction_schema
 from vidcnn.predictions.section import LedgerWriter
 from vidcnn.sources.keys import SegmentKey
@@ -423,6 +424,42 @@ def test_what_is_new_is_deleted_only_once_the_table_was_read_back(
     monkeypatch.undo()
     write(out, [])
     assert cases.visible_rows(out) == cases.expected_rows([*cases.OLD, segment("z")])
+
+
+@pytest.mark.parametrize("damage", ["cut short", "overwritten"])
+def test_what_is_new_is_deleted_only_once_what_is_stored_was_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """As on object storage, where what was checked before it was sent need not be what arrived."""
+    out = tmp_path / "preds.parquet"
+    write(out, [segment("z")], publish=False)
+    (part,) = hidden(out).glob("part-*")
+    whole = _LocalStorage.write
+
+    def spoil(self: _LocalStorage, path: str, *arguments: Any) -> None:
+        whole(self, path, *arguments)
+        with open(path, "r+b") as file:
+            if damage == "cut short":
+                file.truncate(100)
+            else:
+                file.seek(4)
+                file.write(bytes(200))
+
+    monkeypatch.setattr(_LocalStorage, "write", spoil)
+    with open_output(out) as output, pytest.raises(OutputError):
+        output.publish()
+    assert part.exists()
+
+
+def test_the_footer_does_not_grow_with_the_videos(out: Path) -> None:
+    def footer(number: int) -> int:
+        write(out, [segment(f"{index:05}") for index in range(number)])
+        (path,) = [out] if out.is_file() else out.glob("part-*")
+        size = pq.read_metadata(path).serialized_size
+        path.unlink()
+        return int(size)
+
+    assert footer(2000) < footer(20) + 2000  # less than a byte for each
 
 
 def test_rows_are_taken_out_of_a_part_only_once_the_rest_was_read_back(

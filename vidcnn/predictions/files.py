@@ -63,23 +63,26 @@ def write_file(
         writer.add_key_value_metadata({**values, "vidcnn.ledger_place": place.encode()})
 
 
-def check_file(open_file: Opener, path: str, ledger: LedgerWriter) -> None:
+def check_file(open_file: Opener, path: str, ledger: LedgerWriter, *, rows: bool) -> None:
     """Read back what was written: the footer, the ledger, and how many rows and videos there are.
 
     Args:
         open_file: Opens files.
         path: The file.
         ledger: What was written into it.
+        rows: Whether to read all rows as well, as before other copies of them are deleted. Pages have checksums.
 
     Raises:
         OutputError: It cannot be read, or holds something else.
     """
     with TableFile(open_file, path) as file:
-        footer = file.footer()
+        num_rows = file.footer().num_rows
         num_videos = sum(table.num_rows for table in file.ledger())
-    if (footer.num_rows, num_videos) != (ledger.num_rows, ledger.num_videos):
+    if rows:
+        num_rows = sum(table.num_rows for table in read_columns(open_file, path, None, without=[]))
+    if (num_rows, num_videos) != (ledger.num_rows, ledger.num_videos):
         raise OutputError(
-            f"{path} was written with {ledger.num_rows} rows of {ledger.num_videos} videos, but {footer.num_rows} of "
+            f"{path} was written with {ledger.num_rows} rows of {ledger.num_videos} videos, but {num_rows} of "
             f"{num_videos} are read back",
             "nothing was deleted; check the storage, and run the same command again",
         )
@@ -106,8 +109,10 @@ def read_rows(open_file: Opener, path: str, *, without: Collection[str]) -> pa.T
         return _without(plain(file.attempt(lambda opened: opened.read())), without)
 
 
-def read_columns(open_file: Opener, path: str, columns: list[str], *, without: Collection[str]) -> Iterator[pa.Table]:
-    """Read some columns, one row group at a time, but for the rows of some videos.
+def read_columns(
+    open_file: Opener, path: str, columns: list[str] | None, *, without: Collection[str]
+) -> Iterator[pa.Table]:
+    """Read some columns, or all, one row group at a time, but for the rows of some videos.
 
     Raises:
         OutputError: The file is damaged.

@@ -289,8 +289,9 @@ class Output:
         sources = self._committed.sources()
         with LedgerWriter() as ledger:
             entries = merged_entries(self._storage.open, sources)
-            self._write(final, ledger, merged_rows(self._storage.open, entries, self._schema, ledger))
-            check_file(self._storage.open, final, ledger)
+            rows = merged_rows(self._storage.open, entries, self._schema, ledger)
+            self._write(final, ledger, rows, replaces=True)
+            check_file(self._storage.open, final, ledger, rows=True)  # on object storage, what has arrived
         self._committed.read_published([source.path for source in sources if source.path != final])
 
     def summary(self) -> Summary:
@@ -327,13 +328,14 @@ class Output:
                 "choose another --out, or the same settings",
             )
 
-    def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table]) -> None:
+    def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table], *, replaces: bool = False) -> None:
+        """Write a file, which may take the place of others: then all of it is read back before."""
         assert self._settings is not None, "use_settings comes first"
         values = metadata(self._settings, self._run_id, self._committed.generation + 1)
         self._storage.write(
             path,
             lambda sink: write_file(sink, tables, self._schema, values, ledger),
-            lambda open_file, written: check_file(open_file, written, ledger),
+            lambda open_file, written: check_file(open_file, written, ledger, rows=replaces),
         )
 
     def _drop(self, replaced: Mapping[str, Entry | None]) -> None:
@@ -352,7 +354,7 @@ class Output:
             kept = {name: entry for name, entry in held.items() if name not in dropped}
             if kept and len(kept) < len(held):
                 with LedgerWriter.of(kept) as ledger:
-                    self._write(path, ledger, [read_rows(self._storage.open, path, without=dropped)])
+                    self._write(path, ledger, [read_rows(self._storage.open, path, without=dropped)], replaces=True)
             elif not kept:
                 self._storage.delete(path)
             for name in dropped:  # one by one: the next file may not be to be written

@@ -34,7 +34,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     load = preparing.load_bundle
 
     @contextmanager
-    def open_ray(*, use_gpus: bool) -> Iterator[Machine]:
+    def open_ray(*, use_gpus: bool, has_begun: Any) -> Iterator[Machine]:
         found.append("start with GPUs" if use_gpus else "start")
         yield Machine(4, 0, 2**32)
         found.append("end")

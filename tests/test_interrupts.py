@@ -195,3 +195,41 @@ def test_a_command_that_is_interrupted_at_any_moment_says_so_and_nothing_else(ar
         else:
             assert process.returncode in (0, 1)
     assert num_interrupted > 0
+
+
+def test_no_lock_of_the_standard_library_is_left_taken() -> None:
+    body = """
+import logging, signal, threading
+class Handler(logging.Handler):
+    def emit(self, record):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+        say("emitted")
+logger = logging.getLogger("x")
+logger.addHandler(Handler())
+def body():
+    say("begun")
+    logger.warning("now")
+    try:
+        time.sleep(60)
+    finally:
+        other = threading.Thread(target=logger.warning, args=["again"])
+        logger.handlers[0].emit = lambda record: None
+        other.start()
+        other.join(5)
+        say(f"stuck: {other.is_alive()}")
+"""
+    assert end(start(body)) == (130, "emitted\nstuck: False\n", TOLD)
+
+
+def test_work_beside_an_interrupted_block_is_not_waited_for() -> None:
+    body = """
+def body():
+    with background() as pool:
+        pool.submit(time.sleep, 600)
+        say("begun")
+        time.sleep(60)
+"""
+    process = start(body + "sys.exit = interrupts.leave\n")  # as the command line does after an interruption
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", TOLD)

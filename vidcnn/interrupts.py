@@ -6,6 +6,9 @@ What the first signal does depends on how far the command is::
     the command works       KeyboardInterrupt is raised in the main thread, as Python does for Ctrl-C
     within `uninterrupted`  it is raised at the end of the block
 
+It is never raised while a lock of the standard library is taken or given back, which would then be held for ever, and
+whoever waits for it would wait for ever: it comes a moment later.
+
 While that exception is on its way out, another signal ends the process at once, together with what it has started: it
 is as safe as SIGKILL. Signals that come within a second of each other are one.
 """
@@ -20,14 +23,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vidcnn.errors import RayDiedError, RunInterruptedError, VidcnnError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 EXIT_CODE = RunInterruptedError.exit_code
 _SAME_SECONDS = 1.0
 _AGAIN_SECONDS = 2.0
 """After this time it is looked whether the exception is on its way: libraries swallow some."""
+_LATER_SECONDS = 0.02
+_MAX_LATER = 50
+"""How often an exception is put off while locks are in use."""
+_LOCKING: dict[str, frozenset[str] | None] = {
+    "logging": None,  # all of it
+    "threading": frozenset(("acquire", "release", "__enter__", "__exit__", "notify", "notify_all", "set", "clear")),
+    "importlib._bootstrap": frozenset(
+        ("acquire", "release", "__enter__", "__exit__", "_get_module_lock", "_lock_unlock_module", "cb")
+    ),
+}
+"""Functions that take locks or give them back, by module."""
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,6 +60,8 @@ class _State:
         raised: What was raised last.
         when: When a signal was last heeded; None before the first.
         asked: What another thread wants to be raised.
+        later: What is put off while locks are in use.
+        num_put_off: How often it was.
         hints: What becomes of the work that is done, for each `interruptible` block.
         last_acts: What is to be done when the last line is written.
     """
@@ -54,6 +74,8 @@ class _State:
         self.raised: BaseException | None = None
         self.when: float | None = None
         self.asked: BaseException | None = None
+        self.later: BaseException | None = None
+        self.num_put_off = 0
         self.hints: list[str] = []
         self.last_acts: list[Callable[[], None]] = []
 
@@ -179,6 +201,27 @@ def uninterrupted() -> Iterator[None]:
             _raise(kept)
 
 
+@contextmanager
+def background() -> Iterator[ThreadPoolExecutor]:
+    """Give a thread for work beside the block; at its end that is waited for, unless the block is interrupted.
+
+    Yields:
+        A pool of one thread.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield pool
+    except (KeyboardInterrupt, SystemExit):
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    except BaseException:
+        pool.shutdown()
+        raise
+    pool.shutdown()
+
+
 def ask_main_thread(error: BaseException) -> None:
     """Raise an exception in the main thread, from another one, unless the main thread ends for another reason already.
 
@@ -217,7 +260,7 @@ def _take_signals() -> dict[int, Any]:
     return taken
 
 
-def _on_signal(number: int, frame: object) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGTERM and _state.asked is not None:
         error, _state.asked = _state.asked, None
         if sys.exception() is not None:
@@ -230,10 +273,34 @@ def _on_signal(number: int, frame: object) -> None:
             end_at_once("interrupted", last_hint(), EXIT_CODE)
         _state.when = now
         error = KeyboardInterrupt()
+    _raise_when_safe(error, frame)
+
+
+def _raise_when_safe(error: BaseException, frame: FrameType | None) -> None:
+    """Raise an exception in the code that a signal came in, now or when that leaves nothing locked for ever."""
     if _state.num_shields:
         _state.kept = error
         return
+    if _state.owns_process and _state.num_put_off < _MAX_LATER and _uses_locks(frame):
+        _state.num_put_off += 1
+        _state.later = error
+        signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)
+        return
+    _state.num_put_off = 0
     _raise(error)
+
+
+def _uses_locks(frame: FrameType | None) -> bool:
+    """Tell whether code takes or gives back a lock of the standard library, or is called by what holds one."""
+    is_innermost = True
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__")).replace("_frozen_importlib", "importlib._bootstrap")
+        if module in _LOCKING:
+            names = _LOCKING[module]
+            if names is None or (is_innermost and frame.f_code.co_name in names):
+                return True
+        frame, is_innermost = frame.f_back, False
+    return False
 
 
 def _raise(error: BaseException) -> NoReturn:
@@ -243,8 +310,12 @@ def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
-def _look_again(number: int, frame: object) -> None:
-    """Raise the exception again if it was swallowed."""
+def _look_again(number: int, frame: FrameType | None) -> None:
+    """Raise an exception that was put off, or again if it was swallowed."""
+    if _state.later is not None:
+        error, _state.later = _state.later, None
+        _raise_when_safe(error, frame)
+        return
     if _state.raised is None or not _state.hints or _is_on_its_way():
         return
     if _state.num_shields:

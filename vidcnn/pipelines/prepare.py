@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.inference.runtime import Runtime, choose_clips, choose_runtime
 from vidcnn.inference.scoring import RowFormat
-from vidcnn.interrupts import interruptible
+from vidcnn.interrupts import background, interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import resolve_model
 from vidcnn.pipelines.dataset import StageSettings
@@ -247,7 +247,7 @@ def _start_and_load(
     spec: InferSpec, start_ray: Callable[[], Machine], *, loads_torch: bool
 ) -> tuple[Machine | None, Bundle]:
     """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
-    with ThreadPoolExecutor(1) as pool:
+    with background() as pool:
         loading = pool.submit(load_bundle, spec)
         wait([loading], timeout=_QUICK_FAILURE_SECONDS)
         is_new = not is_remote(spec.out) and not os.path.exists(local_path(spec.out))

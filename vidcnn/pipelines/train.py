@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from vidcnn.annotations import Annotations
 from vidcnn.cluster import Machine, is_attached, open_ray, prepare_environment
 from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError, VidcnnError
-from vidcnn.interrupts import interruptible
+from vidcnn.interrupts import background, interruptible
 from vidcnn.pipelines.hardware import ask_there
 from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.training.data import flip_rule, read_data
@@ -66,7 +65,7 @@ def run_training(
             plan, num_workers, device = _plan(spec, annotations, run_directory, int(machine.num_gpus))
         else:
             is_new = not (run_directory.directory / "bundle").exists()
-            with ThreadPoolExecutor(1) as pool:
+            with background() as pool:
                 planning = pool.submit(_plan, spec, annotations, run_directory)
                 if is_new:  # torch and Ray Train load while Ray's processes start
                     prepare_environment()

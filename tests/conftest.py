@@ -36,13 +36,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """See that every test belongs to one stage, those without a mark being quick, and keep those with a Ray apart.
-
-    Where tests run beside each other (`--dist loadgroup`), there is one Ray at a time: each takes all processors.
-    """
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    """See that every test belongs to one stage: those without a mark are quick."""
     both = [item.nodeid for item in items if item.get_closest_marker("slow") and item.get_closest_marker("nightly")]
     if both:
         raise pytest.UsageError(f"these are slow and nightly: {', '.join(both)}")

@@ -67,10 +67,9 @@ def cluster_status() -> Any:
     Returns:
         A `ray.autoscaler.v2.schema.ClusterStatus`.
     """
-    import ray
     from ray.autoscaler.v2.sdk import get_cluster_status
 
-    return get_cluster_status(ray.get_runtime_context().gcs_address)
+    return get_cluster_status(head_address())
 
 
 def head_address() -> str:

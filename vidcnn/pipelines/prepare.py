@@ -219,8 +219,8 @@ def prepare(
         storage = open_storage(spec.out)
         stack.callback(storage.close)
         tell("starting: loading the model, and Ray")
-        uses_gpus = computes and spec.device != "cpu"
-        start_ray = partial(stack.enter_context, open_ray(use_gpus=uses_gpus, has_begun=has_begun))
+        may_use_gpus = computes and spec.device != "cpu"
+        start_ray = partial(stack.enter_context, open_ray(use_gpus=may_use_gpus, has_begun=has_begun))
         machine, bundle = _start_and_load(spec, start_ray, loads_torch=computes)
         job = InferenceJob(spec, bundle)
         output = stack.enter_context(job.open_output(storage, run_id))

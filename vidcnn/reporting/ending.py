@@ -15,12 +15,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from vidcnn import __version__
 from vidcnn.errors import JobFailedError, OutputBusyError, UsageError, describe_failure, describe_reason
+from vidcnn.reporting.progress import iso_time
 
 _POST_SECONDS = 10.0
 _PAUSES_SECONDS = (0.0, 1.0, 4.0)
@@ -74,8 +74,8 @@ def ending(
         "error": message,
         "command": about.get("command"),
         "out": about.get("out"),
-        "started": _iso(started),
-        "ended": _iso(ended),
+        "started": iso_time(started),
+        "ended": iso_time(ended),
         "host": host,
         "version": __version__,
     }
@@ -139,7 +139,3 @@ def _run(command: str, content: str, variables: Mapping[str, str]) -> None:
 
 def _warn(text: str) -> None:
     print(f"vidcnn: {text}", file=sys.stderr)
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

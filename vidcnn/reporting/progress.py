@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from vidcnn.reporting.forecast import Forecast
 
@@ -165,3 +166,8 @@ def duration_text(seconds: float) -> str:
             rest = whole % size // smaller_size
             return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{whole} s" if seconds >= 1 or seconds == 0 else f"{seconds:.1f} s"
+
+
+def iso_time(seconds: float) -> str:
+    """Return a moment, in seconds since 1970, as reports have it: ``2026-01-31T02:00:00.000Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -30,6 +30,7 @@ from vidcnn import __version__
 from vidcnn.config import InferSpec
 from vidcnn.errors import Failure, OutputError, describe_failure
 from vidcnn.reporting.live import say
+from vidcnn.reporting.progress import iso_time
 
 if TYPE_CHECKING:
     from vidcnn.predictions import Summary
@@ -107,8 +108,8 @@ def report_values(
     progress, summary = record.progress, record.summary
     speed = progress.mean_clips_per_second if progress else None
     return {
-        "started": _iso(started),
-        "ended": _iso(ended),
+        "started": iso_time(started),
+        "ended": iso_time(ended),
         "seconds": round(ended - started, 3),
         "exit_code": failure.exit_code if failure else 0,
         "error": {"message": failure.message, "hint": failure.hint} if failure else None,
@@ -239,10 +240,6 @@ def _write(folder: str, name: str, content: bytes) -> None:
 
 def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _public(out: str) -> str:

@@ -139,6 +139,12 @@ class InferSpec(Spec):
     )
     decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
     batch_size: int | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
+    in_process: Switch = option(
+        "auto",
+        "Run in the command's own process, without Ray, which takes seconds to start. auto does it for a few videos; "
+        "the rows are the same.",
+        panel="Speed",
+    )
     seed: int = option(0, "Seed of --weights random.", panel="Speed")
 
     _positive = field_validator(

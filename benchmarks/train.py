@@ -176,7 +176,7 @@ def _ceiling(rank: int, arguments: argparse.Namespace) -> None:
     import torch
 
     from vidcnn.config import TrainSpec
-    from vidcnn.inference.network import fastest_precision
+    from vidcnn.inference.devices import fastest_precision
     from vidcnn.training.batch import Batch, Worker
     from vidcnn.training.data import read_data
     from vidcnn.training.loop import Trainer

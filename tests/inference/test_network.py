@@ -8,15 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidcnn.errors import ModelError
-from vidcnn.inference.network import (
-    InferenceNetwork,
-    cpu_features,
-    fold_batch_norm,
-    has_bf16,
-    ieee_float32,
-    resolve_device,
-)
+from vidcnn.inference.network import InferenceNetwork, fold_batch_norm
 from vidcnn.models.build import build_network
 from vidcnn.models.registry import ARCHITECTURES
 from vidcnn.models.resolve import make_bundle
@@ -88,63 +80,3 @@ def test_outputs_are_float32_and_the_head_maps_embeddings_to_logits(precision: A
         assert (logits.dtype, embeddings.dtype) == (torch.float32, torch.float32)
         assert (logits.shape, embeddings.shape) == ((2, 5), (2, 256))
         assert torch.equal(network.head(embeddings), logits)
-
-
-def test_float32_shortcuts_are_off_only_inside() -> None:
-    def settings() -> list[str]:
-        backends: Any = torch.backends
-        return [
-            setting.fp32_precision
-            for setting in (
-                backends.cudnn.conv,
-                backends.cuda.matmul,
-                backends.mkldnn.conv,
-                backends.mkldnn.matmul,
-            )
-        ]
-
-    before = settings()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        allowed = settings()
-        assert allowed != before
-        with ieee_float32():
-            assert settings() == ["ieee"] * 4
-        assert settings() == allowed
-    finally:
-        torch.set_float32_matmul_precision("highest")
-
-
-def test_devices_are_resolved_by_name() -> None:
-    assert resolve_device("cpu") == CPU
-    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ModelError, match="unknown device 'gpu'"):
-        resolve_device("gpu")
-    with pytest.raises(ModelError, match=r"this machine has no device 'cuda:99'"):
-        resolve_device("cuda:99")
-
-
-@pytest.mark.parametrize(
-    ("features", "expected"),
-    [
-        ({"avx2", "avx512_f"}, False),
-        ({"avx2", "avx512_bf16"}, True),
-        ({"amx_tile"}, True),
-        ({"neon", "bf16"}, True),
-    ],
-)
-def test_bf16_is_for_processors_that_multiply_it(
-    features: set[str], expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vidcnn.inference.network.cpu_features", lambda: frozenset(features))
-    assert has_bf16(CPU) == expected
-
-
-def test_features_of_the_processor_are_known_to_older_torch_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    for name, value in (("avx2", True), ("avx512", True), ("avx512_bf16", True), ("amx_tile", False)):
-        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda value=value: value, raising=False)
-    assert cpu_features() == {"avx2", "avx512", "avx512_bf16"}
-    for name in ("avx512_bf16", "amx_tile"):
-        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported")
-    assert cpu_features() == {"avx2", "avx512"}

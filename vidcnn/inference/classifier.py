@@ -28,7 +28,8 @@ from torch import Tensor
 
 from vidcnn.errors import BundleError, CompileError, ModelError
 from vidcnn.inference.compiled import compile_pays, load_or_compile
-from vidcnn.inference.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
+from vidcnn.inference.devices import Precision, ieee_float32, resolve_device
+from vidcnn.inference.network import InferenceNetwork, best_precision
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
@@ -50,6 +51,9 @@ _MOST_GPU_BATCH_BYTES = 256 * 2**20
 """Pixels of a batch on a GPU, whatever is wanted: decoders hand them over in the object store."""
 _ACTIVATION_BYTES = 512
 """For each pixel of a clip: more than any network of the zoo needs."""
+
+UNCOMPILED: frozenset[Precision] = frozenset(("exact", "int8"))
+"""Precisions that are never compiled: one is the reference, the other has kernels of its own."""
 
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
@@ -75,7 +79,8 @@ class Classifier:
         bundle: The model; nothing of its weights' bytes is kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``exact`` is the reference: float32, eager, the layers as published. ``bf16`` and ``fp32``
-            are fast; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
+            are fast, ``int8`` is faster, for a bundle that was quantized; ``auto`` is the fastest of these that the
+            hardware multiplies.
         compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
             it pays is for the caller to decide too, with `compiling_pays`.
         batch_size: Clips that go through the network at once, as far as `most_clips` allows; by default 2 on the CPU
@@ -86,7 +91,7 @@ class Classifier:
     Attributes:
         labels: Names of the K classes.
         device: Name of the device in use.
-        precision: ``exact``, ``fp32`` or ``bf16``.
+        precision: ``exact``, ``fp32``, ``bf16`` or ``int8``.
         batch_size: Clips that go through the network at once.
         compiled: Whether the network in use is a compiled one.
 
@@ -119,7 +124,7 @@ class Classifier:
         self._device = resolve_device(device)
         self.device = str(self._device)
         if precision == "auto":
-            precision = fastest_precision(self._device)
+            precision = best_precision(bundle, self._device)
         self.precision: Precision = precision
         self.labels = bundle.labels
         self._architecture = bundle.architecture
@@ -199,8 +204,8 @@ class Classifier:
 
     def _compile(self, bundle: Bundle, cache: Path | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Return a compiled network that has run once."""
-        if self.precision == "exact":
-            raise CompileError("exact precision is not compiled", "use --compile off")
+        if self.precision in UNCOMPILED:
+            raise CompileError(f"{self.precision} precision is not compiled", "use --compile off")
         shape = (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
         probe = torch.zeros(shape, dtype=torch.uint8, device=self._device)
         try:

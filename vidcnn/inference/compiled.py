@@ -36,7 +36,7 @@ from vidcnn.models.registry import architecture
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidcnn.inference.network import Precision
+    from vidcnn.inference.devices import Precision
 
 MAX_CACHED_PACKAGES = 8
 """Packages kept, the least recently used removed first; one has the size of the network's weights."""
@@ -141,7 +141,7 @@ def _key(bundle: Bundle, precision: Precision, batch_size: int) -> str:
     import torch
     import torchvision
 
-    from vidcnn.inference.network import cpu_features
+    from vidcnn.inference.devices import cpu_features
 
     parts = {
         "weights": bundle.weights_sha256,

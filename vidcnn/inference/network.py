@@ -1,9 +1,10 @@
 """From uint8 clips to logits and embeddings in one module, the same whether it runs eagerly or compiled.
 
-`build_inference_network` turns a bundle into an `InferenceNetwork` of one of three precisions:
+`build_inference_network` turns a bundle into an `InferenceNetwork` of one of four precisions:
 
 - ``exact``: float32 in the layers' published order, contiguous, no TF32; the reference.
 - ``fp32``: float32 with batch normalisation folded into the convolutions, channels last. On CUDA, TF32 is allowed.
+- ``int8``: the same with convolutions on bytes, for a bundle that was quantized (`vidcnn.inference.int8_network`).
 - ``bf16``: the same with convolutions and linear layers in bfloat16; the head, softmax and normalisation layers stay
   float32.
 
@@ -12,20 +13,19 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vidcnn.errors import ModelError
+from vidcnn.inference.devices import Precision, fastest_precision
+from vidcnn.inference.int8_network import integer_network, trace
+from vidcnn.inference.int8_ops import Scale, why_no_int8
 from vidcnn.models.build import build_model, split_head
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import Preprocessing
-
-Precision = Literal["exact", "fp32", "bf16"]
 
 
 class Normalisation(nn.Module):
@@ -56,6 +56,9 @@ class InferenceNetwork(nn.Module):
         bundle: The model.
         precision: How it computes.
         device: Where it computes.
+
+    Raises:
+        ModelError: It cannot compute so: int8 of a bundle that was not quantized, or where there is none.
     """
 
     def __init__(self, bundle: Bundle, precision: Precision, device: torch.device) -> None:
@@ -73,6 +76,8 @@ class InferenceNetwork(nn.Module):
             self.backbone.to(memory_format=torch.channels_last_3d)
         if precision == "bf16":
             _to_bf16(self.backbone)
+        if precision == "int8":
+            self.backbone = _to_int8(self.backbone, bundle, device)
         # What is not convolution or linear (layer norms, position tables) needs float32, and autocast between
         # the two. Without such layers all stays in bfloat16: autocast would pool in float32, at twice the
         # cost.
@@ -95,10 +100,10 @@ class InferenceNetwork(nn.Module):
                 embeddings = self.backbone(pixels).float()
         elif self.precision == "bf16":
             embeddings = self.backbone(pixels.to(torch.bfloat16)).float()
-        elif self.precision == "fp32":
-            embeddings = self.backbone(pixels)
-        else:
+        elif self.precision == "exact":
             embeddings = self.backbone(pixels.contiguous())
+        else:
+            embeddings = self.backbone(pixels)
         return self.head(embeddings), embeddings
 
 
@@ -123,60 +128,22 @@ def _to_bf16(network: nn.Module) -> None:
                 setattr(module, name, _FloatPool(child))
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`; ``auto`` is CUDA where there is one.
-
-    Raises:
-        ModelError: There is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"unknown device '{name}'", "give auto, cpu, cuda or cuda:1") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"this machine has no device '{name}'", "use --device cpu, or check the driver")
-    return device
+def best_precision(bundle: Bundle, device: torch.device) -> Literal["int8", "bf16", "fp32"]:
+    """Return what a bundle is fastest in on a device, of what is good enough for it: what ``auto`` stands for."""
+    if bundle.quantization is not None and device.type == "cpu" and why_no_int8() is None:
+        return "int8"
+    return fastest_precision(device)
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bfloat16 in hardware, so that it is faster than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    return bool(cpu_features() & {"avx512_bf16", "amx_tile", "amx_bf16", "bf16"})
-
-
-def fastest_precision(device: torch.device) -> Literal["bf16", "fp32"]:
-    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` stands for."""
-    return "bf16" if has_bf16(device) else "fp32"
-
-
-def cpu_features() -> frozenset[str]:
-    """Return the names of this CPU's instruction set extensions, as torch calls them."""
-    read = getattr(torch.cpu, "get_capabilities", None)
-    if read is not None:
-        return frozenset(name for name, value in read().items() if value is True)
-    # Older torch tells only about these, and by private names.
-    known = ("avx2", "avx512", "avx512_bf16", "amx_tile")
-    return frozenset(name for name in known if getattr(torch.cpu, f"_is_{name}_supported", bool)())
-
-
-@contextmanager
-def ieee_float32() -> Iterator[None]:
-    """Forbid TF32 and bfloat16 shortcuts in float32 arithmetic, whatever the process has allowed."""
-    backends: Any = torch.backends
-    settings = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
-    before = [setting.fp32_precision for setting in settings]
-    try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
-        yield
-    finally:
-        for setting, value in zip(settings, before, strict=True):
-            setting.fp32_precision = value
+def _to_int8(backbone: nn.Module, bundle: Bundle, device: torch.device) -> nn.Module:
+    """Return the network on int8 convolutions."""
+    if bundle.quantization is None:
+        raise ModelError("the model was not quantized, so it has no int8 form", "vidcnn quantize makes one of a bundle")
+    reason = "int8 networks run on processors, not on GPUs" if device.type != "cpu" else why_no_int8()
+    if reason is not None:
+        raise ModelError(reason, "use --precision bf16 or fp32: the bundle has its float weights, too")
+    scales = {name: Scale(step, zero) for name, (step, zero) in bundle.quantization.scales.items()}
+    return integer_network(trace(backbone, bundle.architecture), scales, bundle.quantization.kept)
 
 
 def fold_batch_norm(network: nn.Module) -> None:

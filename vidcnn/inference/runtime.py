@@ -62,7 +62,7 @@ def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int)
         num_clips: Clips of the whole run, as far as can be told.
     """
     from vidcnn.inference.classifier import compiling_pays
-    from vidcnn.inference.network import fastest_precision, resolve_device
+    from vidcnn.inference.devices import fastest_precision, resolve_device
 
     precision = spec.precision
     if precision == "auto":

@@ -27,6 +27,7 @@ from typing import Any
 
 from vidcnn import __version__
 from vidcnn.errors import BundleError, VidcnnError
+from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import Sampling
@@ -73,6 +74,7 @@ class Bundle:
         multi_label: Whether classes are scored independently (sigmoid) rather than against each other
             (softmax).
         provenance: Where it came from.
+        quantization: How it computes in int8; None if it was not quantized.
 
     Raises:
         BundleError: The architecture is unknown, the weights are not whole, or their head has not one row per
@@ -87,6 +89,7 @@ class Bundle:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     multi_label: bool = False
     provenance: Provenance = field(default_factory=Provenance)
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -171,6 +174,10 @@ class Bundle:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "weights"}
         for name in ("sampling", "preprocessing", "provenance"):
             values[name] = asdict(values[name])
+        if self.quantization is None:
+            del values["quantization"]  # a vidcnn that knows no int8 reads the bundle
+        else:
+            values["quantization"] = asdict(self.quantization)
         values["provenance"] = public_values(values["provenance"])
         return {"format_version": FORMAT_VERSION, **values, "weights_sha256": self.weights_sha256}
 
@@ -258,6 +265,7 @@ def _parse_card(content: bytes, path: str) -> dict[str, Any]:
         (f"{path}: sampling", card.get("sampling"), _names(Sampling)),
         (f"{path}: preprocessing", card.get("preprocessing"), _names(Preprocessing)),
         (f"{path}: provenance", card.get("provenance"), _names(Provenance)),
+        (f"{path}: quantization", card.get("quantization"), _names(Quantization)),
     ):
         unknown = sorted(set(values) - names) if isinstance(values, dict) else []
         if unknown:
@@ -265,7 +273,7 @@ def _parse_card(content: bytes, path: str) -> dict[str, Any]:
     return card
 
 
-def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance]) -> set[str]:
+def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance | Quantization]) -> set[str]:
     return {spec.name for spec in fields(kind)}
 
 

@@ -39,7 +39,6 @@ from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.video.planning import PlannedSegment, PlanSettings
 
-
 _NUM_RETRIES = 1
 """How often planning and scoring are given to another process when their own has died."""
 _NO_RETRIES = 0

@@ -140,7 +140,7 @@ def _workers(spec: TrainSpec, num_gpus: int | None) -> tuple[int, str]:
 
 
 def _fastest_precision(device: str) -> Any:
-    from vidcnn.inference.network import fastest_precision, resolve_device
+    from vidcnn.inference.devices import fastest_precision, resolve_device
 
     return fastest_precision(resolve_device(device))
 

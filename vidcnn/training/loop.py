@@ -24,7 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vidcnn.errors import CompileError, ModelError
-from vidcnn.inference.network import Normalisation, ieee_float32
+from vidcnn.inference.devices import ieee_float32
+from vidcnn.inference.network import Normalisation
 from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture

@@ -1,0 +1,271 @@
+"""The arithmetic of int8 networks on the CPU, and the only place that calls torch's operators for it.
+
+A quantized tensor is a plain uint8 tensor in channels_last_3d, with a `Scale` that gives its values their meaning::
+
+    value = step * (byte - zero)
+
+Convolutions are oneDNN's (``torch.ops.onednn``, the operators that torch's own compiler calls): uint8 activations,
+int8 weights with a step for each output channel, int32 sums. Their sums are exact, so neither the number of threads nor
+what shares a batch changes a bit. A ReLU costs nothing: where `zero` is 0, bytes cannot be negative. Torch's quantized
+tensors (``torch.quint8``), which are to be removed, are not used.
+
+Letters: N clips, C channels, T frames, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vidcnn.inference.devices import cpu_features
+
+MAX_BYTE = 255
+_MAX_WEIGHT = 127
+_CHUNK = 1 << 18
+"""Values that are worked on at a time, so that what is between two steps stays in the processor's cache."""
+_OPERATORS = ("qconv_prepack", "qconv_pointwise")
+_HARDWARE = frozenset(("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the bytes of a quantized tensor mean.
+
+    Attributes:
+        step: Difference in value between two neighbouring bytes.
+        zero: The byte that means 0.
+    """
+
+    step: float
+    zero: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.step < float("inf")) or not 0 <= self.zero <= MAX_BYTE:
+            raise ValueError(f"step ({self.step}) must be positive and zero ({self.zero}) a byte")
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> Scale:
+        """Return the scale whose bytes cover a range of values, and 0."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        step = max((high - low) / MAX_BYTE, 1e-12)
+        return cls(step, min(MAX_BYTE, max(0, round(-low / step))))
+
+
+def why_no_int8() -> str | None:
+    """Return why int8 networks do not run, or are not worth it, in this process; None where they are."""
+    missing = [name for name in _OPERATORS if not hasattr(torch.ops.onednn, name)]
+    if not torch.backends.mkldnn.is_available() or missing:  # type: ignore[no-untyped-call]
+        return f"torch {torch.__version__} has no int8 convolutions ({', '.join(missing) or 'built without oneDNN'})"
+    if not cpu_features() & _HARDWARE:
+        return "the processor does not multiply int8 (it has no VNNI)"
+    return None
+
+
+class IntegerConv3d(nn.Module):
+    """A 3D convolution over bytes.
+
+    Args:
+        conv: The convolution; zeros are what it is padded with.
+        taken: Scale of its input.
+        given: Scale of its output; None gives bfloat16 instead of bytes.
+    """
+
+    def __init__(self, conv: nn.Conv3d, taken: Scale, given: Scale | None) -> None:
+        super().__init__()
+        weight = conv.weight.detach().float()
+        step = (weight.abs().amax(dim=(1, 2, 3, 4)) / _MAX_WEIGHT).clamp(min=1e-12)
+        rounded = (weight / step.view(-1, 1, 1, 1, 1)).round().to(torch.int8)
+        bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach().float()
+        self.taken, self.given = taken, given
+        padding: Any = conv.padding
+        self._stride, self._padding, self._dilation = list(conv.stride), list(padding), list(conv.dilation)
+        self._groups = conv.groups
+        for name, value in (
+            ("step", step),
+            ("bias", bias),
+            ("weight_zero", torch.zeros(len(weight), dtype=torch.long)),
+        ):
+            self.register_buffer(name, value, persistent=False)
+        self._packed = torch.ops.onednn.qconv_prepack(
+            rounded, step, taken.step, taken.zero, self._stride, self._padding, self._dilation, self._groups, None
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map uint8 ``(N, C, T, H, W)`` to uint8 or bfloat16 of the same layout, in channels_last_3d."""
+        given = self.given or Scale(1.0)
+        convolved: Tensor = torch.ops.onednn.qconv_pointwise(
+            values,
+            self.taken.step,
+            self.taken.zero,
+            self._packed,
+            self._step,
+            self._weight_zero,
+            self._bias,
+            self._stride,
+            self._padding,
+            self._dilation,
+            self._groups,
+            given.step,
+            given.zero,
+            torch.bfloat16 if self.given is None else torch.uint8,
+            "none",
+            [],
+            "",
+        )
+        return convolved
+
+
+class Quantize(nn.Module):
+    """From values to bytes.
+
+    Args:
+        scale: What the bytes mean.
+    """
+
+    def __init__(self, scale: Scale) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map a float tensor ``(N, C, T, H, W)`` to uint8."""
+        return _in_chunks(values, [values], torch.uint8, lambda chunks, sums: self._work(chunks[0], sums))
+
+    def _work(self, values: Tensor, sums: Tensor) -> None:
+        sums.copy_(values).mul_(1 / self.scale.step).add_(self.scale.zero)
+
+
+class AddRelu(nn.Module):
+    """The sum of two tensors, without what is below 0, as bytes.
+
+    Args:
+        first: Scale of the first; None where it has float values.
+        second: Scale of the second; None where it has float values.
+        given: Scale of the sum, whose `zero` is 0.
+    """
+
+    def __init__(self, first: Scale | None, second: Scale | None, given: Scale) -> None:
+        super().__init__()
+        self.given = given
+        scales = [scale or Scale(1.0) for scale in (first, second)]
+        self._factors = tuple(scale.step / given.step for scale in scales)
+        self._zeros = sum(scale.zero * factor for scale, factor in zip(scales, self._factors, strict=True))
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Add uint8 or float tensors of one shape ``(N, C, T, H, W)``, and return uint8."""
+        return _in_chunks(first, [first, second], torch.uint8, self._work)
+
+    def _work(self, chunks: Sequence[Tensor], sums: Tensor) -> None:
+        factors = [(scale.step if scale else 1.0) / self.given.step for scale in (self.first, self.second)]
+        zeros = [
+            factor * (scale.zero if scale else 0)
+            for factor, scale in zip(factors, (self.first, self.second), strict=True)
+        ]
+        sums.copy_(chunks[0]).mul_(factors[0])
+        sums.add_(chunks[1].float(), alpha=factors[1])
+        if any(zeros):
+            sums.sub_(sum(zeros))
+
+
+class Dequantize(nn.Module):
+    """From bytes to float values.
+
+    Args:
+        scale: What the bytes mean.
+        dtype: Type of the values.
+    """
+
+    def __init__(self, scale: Scale, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.scale, self.dtype = scale, dtype
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map uint8 ``(N, C, T, H, W)`` to floats."""
+        return _in_chunks(values, [values], self.dtype, self._work)
+
+    def _work(self, chunks: Sequence[Tensor], sums: Tensor) -> None:
+        sums.copy_(chunks[0]).sub_(self.scale.zero).mul_(self.scale.step)
+
+
+class MaxPool(nn.Module):
+    """Maximum pooling of bytes whose `zero` is 0, which torch has for floats alone.
+
+    Args:
+        pool: The pooling layer.
+    """
+
+    def __init__(self, pool: nn.MaxPool3d) -> None:
+        super().__init__()
+        self.sizes, self.strides, self.paddings = (
+            _triple(value) for value in (pool.kernel_size, pool.stride, pool.padding)
+        )
+        self.ceil_mode = pool.ceil_mode
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map uint8 ``(N, C, T, H, W)`` to uint8, one dimension after the other."""
+        for dim, size, stride, padding in zip((2, 3, 4), self.sizes, self.strides, self.paddings, strict=True):
+            if size > 1 or stride > 1:
+                values = self._along(values, dim, size, stride, padding)
+        return values.contiguous(memory_format=torch.channels_last_3d)
+
+    def _along(self, values: Tensor, dim: int, size: int, stride: int, padding: int) -> Tensor:
+        length = values.shape[dim]
+        spare = length + 2 * padding - size
+        count = spare // stride + 1
+        if self.ceil_mode and spare % stride and count * stride < length + padding:
+            count += 1  # the last window begins within the tensor, and reaches past its end
+        reach = (count - 1) * stride + size
+        behind = max(0, reach - padding - length)
+        if padding or behind:
+            padded = [0, 0] * (4 - dim) + [padding, behind]
+            values = nn.functional.pad(values, padded)
+        steps = [values.narrow(dim, first, (count - 1) * stride + 1) for first in range(size)]
+        index = [slice(None)] * 5
+        index[dim] = slice(None, None, stride)
+        windows = [step[tuple(index)] for step in steps]
+        largest = windows[0]
+        for window in windows[1:]:
+            largest = torch.maximum(largest, window)
+        return largest
+
+
+def can_pool(pool: nn.Module) -> bool:
+    """Return whether `MaxPool` does what a layer does."""
+    return isinstance(pool, nn.MaxPool3d) and set(_triple(pool.dilation)) == {1} and not pool.return_indices
+
+
+def _triple(value: Any) -> tuple[int, int, int]:
+    return (value, value, value) if isinstance(value, int) else tuple(value)
+
+
+def _in_chunks(
+    like: Tensor, values: Sequence[Tensor], dtype: torch.dtype, work: Callable[[Sequence[Tensor], Tensor], None]
+) -> Tensor:
+    """Compute a tensor a part at a time.
+
+    Args:
+        like: Gives the shape.
+        values: What it is computed from: tensors of that shape.
+        dtype: Type of the result; uint8 values are rounded, and kept within bytes.
+        work: Takes the parts of `values`, and leaves float32 results in another tensor.
+    """
+    result = torch.empty_like(like, dtype=dtype, memory_format=torch.channels_last_3d)
+    flat = result.permute(0, 2, 3, 4, 1).view(-1)
+    inputs = [
+        value.contiguous(memory_format=torch.channels_last_3d).permute(0, 2, 3, 4, 1).view(-1) for value in values
+    ]
+    sums = torch.empty(min(_CHUNK, len(flat)))
+    whole = torch.empty(len(sums), dtype=torch.int32)
+    for start in range(0, len(flat), _CHUNK):
+        part = flat[start : start + _CHUNK]
+        values_here = sums[: len(part)]
+        work([value[start : start + _CHUNK] for value in inputs], values_here)
+        if dtype == torch.uint8:
+            # By way of int32, which is twice as fast; it is cut off towards 0, so a half is added.
+            part.copy_(whole[: len(part)].copy_(values_here.add_(0.5).clamp_(0, MAX_BYTE + 0.5)))
+        else:
+            part.copy_(values_here)
+    return result

@@ -1,0 +1,42 @@
+"""How a bundle's network computes in int8: what `vidcnn quantize` found, and `vidcnn.inference` runs.
+
+The weights of the bundle stay as they are, in float32; they are rounded when the network is loaded. So one bundle runs
+in int8 where the processor multiplies it, and in bfloat16 or float32 elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The calibration of a network.
+
+    Attributes:
+        scales: Step and zero of each quantized value, by the value's name in the traced network
+            (`vidcnn.inference.int8_ops.Scale`).
+        kept: Names of the convolutions that stay in bfloat16.
+        source: SHA-256 of the weights that it was found for.
+        observer: How ranges were taken from the values that were seen.
+        data: What it was calibrated on.
+        num_clips: Clips that it was calibrated on.
+        measured: What it costs and gives, by name, as `vidcnn quantize` prints it; nothing is computed from it.
+    """
+
+    scales: Mapping[str, tuple[float, int]]
+    kept: tuple[str, ...] = ()
+    source: str = ""
+    observer: str = ""
+    data: str = ""
+    num_clips: int = 0
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of all that scores depend on."""
+        values = asdict(self)
+        return sha256(json.dumps([values["scales"], values["kept"]], sort_keys=True).encode()).hexdigest()

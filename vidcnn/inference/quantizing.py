@@ -1,7 +1,7 @@
 """From a bundle and clips to its quantization: the best of several calibrations, and the layers that stay in bfloat16.
 
-What is best is measured: by how far the int8 network's scores are from those of the float network on the same clips, and
-by how often both have the same class first.
+What is best is measured: by how far the int8 network's scores are from those of the float network on the same clips,
+and by how often both have the same class first.
 """
 
 from __future__ import annotations

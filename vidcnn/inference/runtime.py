@@ -22,11 +22,11 @@ class Runtime:
     """How the model computes.
 
     Attributes:
-        precision: ``bf16``, ``fp32`` (both with the fast way of resizing), or ``exact``.
+        precision: ``int8``, ``bf16``, ``fp32`` (these with the fast way of resizing), or ``exact``.
         compiled: Whether the model is compiled.
     """
 
-    precision: Literal["bf16", "fp32", "exact"]
+    precision: Precision
     compiled: bool
 
     @classmethod
@@ -34,7 +34,7 @@ class Runtime:
         """Take what an output was written with, save for what the user asks for expressly."""
         precision = recorded["precision"] if spec.precision == "auto" else spec.precision
         compiled = recorded["compiled"] if spec.compile == "auto" else spec.compile == "on"
-        return cls(precision, bool(compiled) and precision != "exact")
+        return cls(precision, bool(compiled) and precision not in UNCOMPILED)
 
 
 def choose_clips(bundle: Bundle, spec: InferSpec) -> ClipSpec:
@@ -62,12 +62,12 @@ def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int)
         num_clips: Clips of the whole run, as far as can be told.
     """
     from vidcnn.inference.classifier import compiling_pays
-    from vidcnn.inference.devices import fastest_precision, resolve_device
+    from vidcnn.inference.devices import resolve_device
+    from vidcnn.inference.network import best_precision
 
-    precision = spec.precision
-    if precision == "auto":
-        precision = fastest_precision(resolve_device(device))
+    precision: Precision = best_precision(bundle, resolve_device(device)) if spec.precision == "auto" else spec.precision
+    may_compile = precision not in UNCOMPILED
     compiled = spec.compile == "on" or (
-        spec.compile == "auto" and precision != "exact" and compiling_pays(bundle, device, num_clips)
+        spec.compile == "auto" and may_compile and compiling_pays(bundle, device, num_clips)
     )
-    return Runtime(cast(Any, precision), compiled and precision != "exact")
+    return Runtime(precision, compiled and may_compile)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.cases import recipe
-from vidcnn.training.recipe import Schedule
+from vidcnn.choices import Schedule
 
 
 @given(st.sampled_from(["cosine", "multistep", "constant"]), st.integers(0, 30), st.integers(0, 99))

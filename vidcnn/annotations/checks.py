@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vidcnn.annotations.labelled import SPLITS, LabelledVideo, Split
+from vidcnn.annotations.labelled import SPLITS, LabelledVideo
 from vidcnn.annotations.problems import (
     CONFLICT,
     FEW_CLASSES,
@@ -23,6 +23,7 @@ from vidcnn.annotations.problems import (
     Problems,
     printable,
 )
+from vidcnn.choices import Split
 
 
 @dataclass(frozen=True, slots=True)

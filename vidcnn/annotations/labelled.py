@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+from vidcnn.choices import Split
 from vidcnn.sources import SourceVideo
-
-Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 

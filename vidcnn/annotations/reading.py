@@ -12,11 +12,12 @@ from vidcnn.annotations.checks import Sample, check_classes, check_groups, check
 from vidcnn.annotations.classes import assign_classes, read_class_names
 from vidcnn.annotations.files import check_no_columns_needed, read_file
 from vidcnn.annotations.folders import read_class_folders
-from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, Split, SplitSettings
+from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, SplitSettings
 from vidcnn.annotations.problems import MISSING, NO_MATCH, NO_SPLIT, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, ListFile, split_named
 from vidcnn.annotations.splitting import choose_validation
 from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix, resolve
+from vidcnn.choices import Split
 from vidcnn.errors import DataError, UsageError
 from vidcnn.sources.arguments import Source, look_up
 from vidcnn.sources.lists import is_list

@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vidcnn.annotations.labelled import Split
+from vidcnn.choices import Split
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.names import extension
 from vidcnn.storage.uris import is_remote, split_uri

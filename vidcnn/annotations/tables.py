@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidcnn.annotations.labelled import Split, SplitSettings
+from vidcnn.annotations.labelled import SplitSettings
 from vidcnn.annotations.problems import (
     BAD_INTERVAL,
     BAD_TIME,
@@ -25,6 +25,7 @@ from vidcnn.annotations.problems import (
     printable,
 )
 from vidcnn.annotations.rows import ListFile, Row, split_named
+from vidcnn.choices import Split
 from vidcnn.errors import DataError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
 from vidcnn.sources.lists import COLUMNS

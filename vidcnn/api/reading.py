@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vidcnn.api.runs import Location, source_texts
+from vidcnn.choices import ShortClips
 from vidcnn.errors import OutputError, UsageError, VideoError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def clips(
     fps: float | None = None,
     step: int | None = None,
     num_clips: int | None = None,
-    short_clips: Literal["repeat_last", "loop", "drop"] = "repeat_last",
+    short_clips: ShortClips = "repeat_last",
     size: tuple[int, int] | None = None,
     errors: Literal["raise", "skip"] = "raise",
 ) -> Iterator[Clip]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,11 +13,6 @@ from vidcnn.logins import hide_logins
 
 if TYPE_CHECKING:
     from vidcnn.sampling.segments import Sampling
-
-Precision = Literal["auto", "bf16", "fp32", "exact"]
-Switch = Literal["auto", "on", "off"]
-Device = Literal["auto", "cpu", "cuda"]
-ShortClips = Literal["repeat_last", "loop", "drop"]
 
 
 class Spec(BaseModel):

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
 from vidcnn.config.base import (
-    Device,
-    Precision,
-    ShortClips,
     Spec,
-    Switch,
     as_text,
     exclusive,
     fraction,
@@ -122,12 +119,12 @@ class InferSpec(Spec):
         allow_inf_nan=False,
     )
 
-    precision: Precision = option(
+    precision: PrecisionOption = option(
         "auto",
         "bf16, fp32, or exact: fp32 and torchvision's own resizing. auto takes bf16 where the hardware has it.",
         panel="Speed",
     )
-    compile: Switch = option(
+    compile: AutoSwitch = option(
         "auto", "Compile the model. auto does it where the run is long enough to win by it.", panel="Speed"
     )
     device: Device = option("auto", "Where the model runs.", panel="Speed")

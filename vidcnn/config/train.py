@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from vidcnn.config.base import (
+from vidcnn.choices import (
     Device,
+    Downsample,
+    InputMode,
+    Interpolation,
+    Optimizer,
+    PrecisionOption,
+    Schedule,
     ShortClips,
+    Split,
+    Switch,
+    TrainingPrecisionOption,
+)
+from vidcnn.config.base import (
     Spec,
     as_text,
     exclusive,
@@ -79,12 +90,12 @@ class TrainSpec(Spec):
         None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE"
     )
     batch_norm: bool = option(False, "Give simple3d batch normalisation.", panel="Main")
-    downsample: Literal["max", "strided"] | None = option(
+    downsample: Downsample | None = option(
         None,
         "How simple3d halves time, height and width; strided is several times faster.  \\[default: max]",
         panel="Main",
     )
-    input_mode: Literal["frames", "differences", "both"] | None = option(
+    input_mode: InputMode | None = option(
         None,
         "What simple3d takes: the frames, what changes from frame to frame, or both.  \\[default: frames]",
         panel="Main",
@@ -119,7 +130,7 @@ class TrainSpec(Spec):
     crop: str | None = option(
         None, "Size of frames for the network.  \\[default: the model's]", panel="Clips", metavar="SIDE|HxW"
     )
-    interpolation: Literal["bilinear", "bicubic", "nearest", "area"] | None = option(
+    interpolation: Interpolation | None = option(
         None,
         "How frames are resized; area is without flicker where they become much smaller.  \\[default: the model's]",
         panel="Clips",
@@ -136,7 +147,7 @@ class TrainSpec(Spec):
         panel="Augmentation",
         metavar="LEAST:MOST",
     )
-    flip: Literal["on", "off"] = option("on", "Mirror half of the clips.", panel="Augmentation")
+    flip: Switch = option("on", "Mirror half of the clips.", panel="Augmentation")
     flip_pairs: str | None = option(
         None,
         "Classes that mirroring turns into each other.",
@@ -157,7 +168,7 @@ class TrainSpec(Spec):
     accumulation_steps: int = option(
         1, "Parts in which a worker computes a step, to save memory.", panel="Learning", formerly="chunks"
     )
-    optimizer: Literal["adamw", "sgd"] = option("adamw", "How weights are moved.", panel="Learning")
+    optimizer: Optimizer = option("adamw", "How weights are moved.", panel="Learning")
     lr: float = option(3e-4, "Highest learning rate.", panel="Learning", gt=0)
     backbone_lr: float = option(1.0, "Factor on the learning rate of all layers but the last.", panel="Learning", ge=0)
     freeze: str | None = option(
@@ -165,9 +176,7 @@ class TrainSpec(Spec):
     )
     momentum: float = option(0.9, "Momentum of sgd.", panel="Learning", ge=0, lt=1)
     weight_decay: float = option(0.05, "Weight decay.", panel="Learning", ge=0)
-    schedule: Literal["cosine", "multistep", "constant"] = option(
-        "cosine", "How the learning rate falls.", panel="Learning"
-    )
+    schedule: Schedule = option("cosine", "How the learning rate falls.", panel="Learning")
     warmup_epochs: float = option(1.0, "Epochs in which the learning rate rises.", panel="Learning", ge=0)
     milestones: str | None = option(
         None, "Epochs after which multistep lowers the learning rate.", panel="Learning", metavar="EPOCH[,EPOCH]"
@@ -190,10 +199,8 @@ class TrainSpec(Spec):
         None, "Processes that train together.  \\[default: one for each GPU, or one]", panel="Speed"
     )
     decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
-    precision: Literal["auto", "bf16", "fp32"] = option(
-        "auto", "auto takes bf16 where the hardware has it.", panel="Speed"
-    )
-    compile: Literal["on", "off"] = option("off", "Compile the network.", panel="Speed")
+    precision: TrainingPrecisionOption = option("auto", "auto takes bf16 where the hardware has it.", panel="Speed")
+    compile: Switch = option("off", "Compile the network.", panel="Speed")
     device: Device = option("auto", "Where the network is trained.", panel="Speed")
     cache_gb: float = option(
         8.0, "Disk for decoded frames, on each machine that decodes; 0 keeps none.", panel="Speed", ge=0
@@ -269,7 +276,7 @@ class EvaluateSpec(Spec):
 
     data: str = Field(description="Labelled videos, as `vidcnn train --data` takes them.")
     model: str = option("bundle", "Directory of the model bundle.", panel="Main", metavar="BUNDLE")
-    split: Literal["auto", "train", "val", "test", "all"] = option(
+    split: Literal["auto", Split, "all"] = option(
         "auto", "Which videos; auto takes test or else val where the data gives them, and otherwise all.", panel="Data"
     )
     root: str | None = option(
@@ -289,7 +296,7 @@ class EvaluateSpec(Spec):
     image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Views")
     max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
     out: str | None = option(None, "Write all figures as JSON, with the confusion matrix.", panel="Run", metavar="FILE")
-    precision: Literal["auto", "bf16", "fp32", "exact"] = option("auto", "As in `vidcnn infer`.", panel="Speed")
+    precision: PrecisionOption = option("auto", "As in `vidcnn infer`.", panel="Speed")
     device: Device = option("auto", "Where the model runs.", panel="Speed")
     batch_size: int | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
     decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")

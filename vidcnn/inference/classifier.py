@@ -19,16 +19,16 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidcnn.choices import Precision, PrecisionOption, Switch
 from vidcnn.errors import BundleError, CompileError, ModelError
 from vidcnn.inference.compiled import compile_pays, load_or_compile
-from vidcnn.inference.network import InferenceNetwork, Precision, fastest_precision, ieee_float32, resolve_device
+from vidcnn.inference.network import InferenceNetwork, fastest_precision, ieee_float32, resolve_device
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
@@ -102,8 +102,8 @@ class Classifier:
         bundle: Bundle,
         *,
         device: str = "auto",
-        precision: Precision | Literal["auto"] = "auto",
-        compile: Literal["on", "off"] = "off",
+        precision: PrecisionOption = "auto",
+        compile: Switch = "off",
         batch_size: int | None = None,
         num_threads: int | None = None,
         cache: Path | None = None,

@@ -36,7 +36,7 @@ from vidcnn.models.registry import architecture
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidcnn.inference.network import Precision
+    from vidcnn.choices import Precision
 
 MAX_CACHED_PACKAGES = 8
 """Packages kept, the least recently used removed first; one has the size of the network's weights."""

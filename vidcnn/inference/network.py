@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vidcnn.choices import Precision, TrainingPrecision
 from vidcnn.errors import ModelError
 from vidcnn.models.build import build_model, split_head
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import Preprocessing
-
-Precision = Literal["exact", "fp32", "bf16"]
 
 
 class Normalisation(nn.Module):
@@ -149,7 +148,7 @@ def has_bf16(device: torch.device) -> bool:
     return bool(cpu_features() & {"avx512_bf16", "amx_tile", "amx_bf16", "bf16"})
 
 
-def fastest_precision(device: torch.device) -> Literal["bf16", "fp32"]:
+def fastest_precision(device: torch.device) -> TrainingPrecision:
     """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` stands for."""
     return "bf16" if has_bf16(device) else "fp32"
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+from vidcnn.choices import Precision
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError
 from vidcnn.models.bundle import Bundle
@@ -26,7 +27,7 @@ class Runtime:
         compiled: Whether the model is compiled.
     """
 
-    precision: Literal["bf16", "fp32", "exact"]
+    precision: Precision
     compiled: bool
 
     @classmethod

@@ -16,13 +16,11 @@ averaged. Where its `input_mode` has differences, block 1 takes ``(N, 2, T - 1, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Downsample = Literal["max", "strided"]
-InputMode = Literal["frames", "differences", "both"]
+from vidcnn.choices import Downsample, InputMode
 
 _GAIN = 2.0
 """Differences between frames spread less than the frames themselves, by several times."""

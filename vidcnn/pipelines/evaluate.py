@@ -14,7 +14,8 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from vidcnn.annotations import Annotations, LabelledVideo, Split, read_annotations
+from vidcnn.annotations import Annotations, LabelledVideo, read_annotations
+from vidcnn.choices import Split
 from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError

@@ -19,17 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from vidcnn.choices import ShortClips
 from vidcnn.errors import VideoError
 from vidcnn.sampling.grid import FloatArray, FrameTimes, Grid, IntArray, Interval, Sampling
 
-__all__ = ["ClipSpec", "FrameTimes", "Sampling", "Segment", "ShortClips", "plan_clips_at", "plan_segments"]
+__all__ = ["ClipSpec", "FrameTimes", "Sampling", "Segment", "plan_clips_at", "plan_segments"]
 
-ShortClips = Literal["repeat_last", "loop", "drop"]
 BoolArray = npt.NDArray[np.bool_]
 
 MAX_SEGMENT_FRAMES = 1024

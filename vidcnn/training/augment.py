@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidcnn.sampling.preprocessing import Interpolation
+from vidcnn.choices import Interpolation, Switch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,7 +146,7 @@ class FlipRule:
     mirrored_class: tuple[int, ...]
 
     @classmethod
-    def parse(cls, flip: Literal["on", "off"], pairs: Sequence[str], labels: Sequence[str]) -> FlipRule:
+    def parse(cls, flip: Switch, pairs: Sequence[str], labels: Sequence[str]) -> FlipRule:
         """Read the user's setting.
 
         Args:

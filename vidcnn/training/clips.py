@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
+from vidcnn.choices import ShortClips
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.sampling.grid import Grid
 from vidcnn.sampling.preprocessing import Preprocessing
-from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_clips_at, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache

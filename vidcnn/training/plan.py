@@ -10,9 +10,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vidcnn.annotations import Annotations, LabelledVideo
+from vidcnn.choices import TrainingPrecision
 from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
 from vidcnn.models.build import build_network
@@ -92,7 +93,7 @@ def plan_training(
     directory: Path,
     *,
     num_workers: int,
-    precision: Literal["bf16", "fp32"],
+    precision: TrainingPrecision,
 ) -> TrainingPlan:
     """Work out a training job.
 
@@ -227,7 +228,7 @@ def _check_frozen(bundle: Bundle, frozen: tuple[str, ...]) -> None:
 
 
 def _recipe(
-    spec: TrainSpec, num_steps: int, steps_per_epoch: float, precision: Literal["bf16", "fp32"], *, multi_label: bool
+    spec: TrainSpec, num_steps: int, steps_per_epoch: float, precision: TrainingPrecision, *, multi_label: bool
 ) -> Recipe:
     return Recipe(
         num_steps=num_steps,

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
+from vidcnn.choices import Optimizer, Schedule, TrainingPrecision
 from vidcnn.training.mixing import Mixing
-
-Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["cosine", "multistep", "constant"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Recipe:
     ema_decay: float | None = None
     mixing: Mixing = field(default_factory=Mixing)
     frozen: tuple[str, ...] = ()
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: TrainingPrecision = "fp32"
     sync_batch_norm: bool = False
     compile: bool = False
     multi_label: bool = False

@@ -130,7 +130,7 @@ def ended_with() -> int:
         (["train", "--data", "."], 2, "vidcnn: where the run goes is not said\n        give --out RUN_DIR"),
         (["train", "--data", ".", "--out", "r", "--labels", "absent.txt"], 1, "absent.txt"),
         (["train", "--data", "absent", "--out", "r"], 1, "absent"),
-        (["train", "--lr", "0"], 2, "vidcnn: --lr (0.0) must be greater than 0"),
+        (["train", "--lr", "0"], 2, "vidcnn: --lr (0.0) must be > 0"),
         (["train", "infer.yaml"], 2, "is a job of the command infer, not train\n        vidcnn run infer.yaml does it"),
         (["evaluate"], 2, "Missing argument"),
         (["evaluate", ".", "--model", "no/such/bundle"], 1, "no/such/bundle"),

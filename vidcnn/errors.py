@@ -49,6 +49,9 @@ DEBUG_VARIABLE = "VIDCNN_DEBUG"
 """Set in the environment by ``--debug``, for all processes of a run."""
 
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+CONTINUES = "what was committed stays; the same command continues"
+"""The hint of an error that ends a run of inference."""
+
 ALL_KINDS = "all"
 """Stands for all of them where some are chosen."""
 
@@ -138,9 +141,8 @@ class InternalError(VidcnnError):
             error: The exception, as it was caught.
             doing: What was being done, after ``while``.
         """
-        text = (str(error).splitlines() or [""])[0]
         wrapped = cls(
-            f"unexpected {type(error).__name__} while {doing}: {text}",
+            f"unexpected {type(error).__name__} while {doing}: {first_line(error)}",
             "run it again with --debug, and report what it shows; what was committed stays",
         )
         wrapped.add_note("".join(traceback.format_exception(error)).rstrip())
@@ -226,16 +228,19 @@ def describe_failure(error: BaseException) -> Failure:
     if isinstance(error, VidcnnError):
         return Failure(error.exit_code, hide_logins(error.message), hide_logins(error.hint))
     if isinstance(error, KeyboardInterrupt):
-        hint = "what was committed stays; the same command continues"
-        return Failure(RunInterruptedError.exit_code, "interrupted", hint)
-    text = hide_logins((str(error).splitlines() or [""])[0])
+        return Failure(RunInterruptedError.exit_code, "interrupted", CONTINUES)
     if isinstance(error, OSError) and error.errno is not None:
         name = f"'{error.filename}': " if error.filename is not None else ""
         return Failure(1, hide_logins(f"{name}{describe_reason(error)}"), "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
-    return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)
+    return Failure(1, f"unexpected {type(error).__name__}: {hide_logins(first_line(error))}", hint)
 
 
 def describe_reason(error: OSError) -> str:
     """Return why the operating system refuses something, in its own words."""
     return os.strerror(error.errno).lower() if error.errno is not None else str(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text that is not blank; the name of its type where there is none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

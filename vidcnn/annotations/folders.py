@@ -18,6 +18,7 @@ from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import Source
 from vidcnn.sources.names import extension, media_kind, utf8_name
 from vidcnn.sources.trees import join
+from vidcnn.sources.walk import is_visible
 
 
 def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry], Counter[str]]:
@@ -100,18 +101,14 @@ def _has_splits(tops: set[str], shown: str) -> bool:
 def _class_folders(source: Source, tops: set[str] | None) -> Iterator[tuple[str, ...]]:
     """Return the folders that stand for classes of the training samples, with those that hold nothing."""
     if tops is None:
-        contents = source.tree.read(source.path, _is_nothing, _is_visible)
+        contents = source.tree.read(source.path, _is_nothing, is_visible)
         yield from ((utf8_name(name),) for name in sorted(contents.folders + contents.links))
         return
     for top in sorted(tops):
         if split_named(top) == "train":
-            contents = source.tree.read(join(source.path, top), _is_nothing, _is_visible)
+            contents = source.tree.read(join(source.path, top), _is_nothing, is_visible)
             yield from ((top, utf8_name(name)) for name in sorted(contents.folders + contents.links))
 
 
 def _is_nothing(name: str) -> bool:
     return False
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".")

@@ -16,10 +16,10 @@ from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, Spli
 from vidcnn.annotations.problems import MISSING, NO_MATCH, NO_SPLIT, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, ListFile, split_named
 from vidcnn.annotations.splitting import choose_validation
-from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix, resolve
+from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix
 from vidcnn.choices import Split
 from vidcnn.errors import DataError, UsageError
-from vidcnn.sources.arguments import Source, look_up
+from vidcnn.sources.arguments import Source, look_up, resolve
 from vidcnn.sources.lists import is_list
 from vidcnn.sources.trees import join
 

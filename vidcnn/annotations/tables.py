@@ -28,10 +28,9 @@ from vidcnn.annotations.rows import ListFile, Row, split_named
 from vidcnn.choices import Split
 from vidcnn.errors import DataError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
-from vidcnn.sources.lists import COLUMNS
+from vidcnn.sources.lists import BLANKS, COLUMNS
 from vidcnn.sources.names import utf8_name
 
-_BLANKS = " \t\r\n"
 _KINETICS = ("youtube_id", "time_start", "time_end")
 _NEEDED = (COLUMNS[0], "label")
 _OPTIONAL = ("split", "start_seconds", "end_seconds")
@@ -236,7 +235,7 @@ def _kinetics_name(identifier: str, start: Any, end: Any) -> str | None:
 def _text(value: Any) -> str:
     """Return a cell as text: whole numbers without a point, since a column with gaps is of floats in many tables."""
     if isinstance(value, str):
-        return value.strip(_BLANKS)
+        return value.strip(BLANKS)
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

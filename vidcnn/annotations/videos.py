@@ -17,13 +17,13 @@ from vidcnn.annotations.problems import printable
 from vidcnn.annotations.rows import Entry, Row
 from vidcnn.errors import SourceError, StorageError
 from vidcnn.sources import Listing, SourceVideo
-from vidcnn.sources.arguments import absolute_path
+from vidcnn.sources.arguments import resolve
 from vidcnn.sources.names import media_kind, utf8_name
 from vidcnn.sources.trees import Status, join, open_tree
 from vidcnn.sources.walk import walk
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.patience import patiently
-from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, public_location
 
 MISSING_ERROR = "does not exist"
 
@@ -76,16 +76,6 @@ def check_storage(videos: Iterable[SourceVideo]) -> None:
             f"'{printable(failed[0].name)}' {failed[0].error}{more}",
             "this is no fault of the data: try again when the storage answers",
         )
-
-
-def resolve(path: str, base: str) -> str:
-    """Return the location that a path means, relative to the location of a folder."""
-    if is_remote(path):
-        return path
-    if path.startswith(("file://", "/")) or not is_remote(base):
-        return absolute_path(os.path.join(base, local_path(path)))
-    uri = split_uri(base)
-    return uri.location_of(posixpath.normpath(posixpath.join(uri.path, path)))
 
 
 class RealFiles:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidcnn.config.yaml_lines import KeyPath
+from vidcnn.config.yaml_lines import KeyPath, shown_path
 
 PROVIDERS = ("aws", "azure", "gcp", "aliyun", "vsphere", "local", "external")
 """Providers whose machines are reached over SSH."""
@@ -89,7 +89,7 @@ def _as_ray_completes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_words(error: Any) -> Iterator[Found]:
     place: KeyPath = tuple(error.absolute_path)
-    name, rule, value = _shown(place), error.validator_value, error.instance
+    name, rule, value = shown_path(place), error.validator_value, error.instance
     if error.validator == "required":
         for key in rule:
             if key not in value:
@@ -100,7 +100,7 @@ def _in_words(error: Any) -> Iterator[Found]:
             if key not in known:
                 nearest = difflib.get_close_matches(str(key), known, 1)
                 advice = f": did you mean {nearest[0]}?" if nearest else ""
-                yield (*place, key), f"{_shown((*place, key))} is not a key of {name or 'a launcher file'}{advice}"
+                yield (*place, key), f"{shown_path((*place, key))} is not a key of {name or 'a launcher file'}{advice}"
     elif error.validator == "type":
         kinds = [rule] if isinstance(rule, str) else rule
         wanted = " or ".join(_KINDS.get(kind, kind) for kind in kinds)
@@ -122,7 +122,7 @@ def _placeholders(value: Any, place: KeyPath) -> Iterator[Found]:
         for index, item in enumerate(value):
             yield from _placeholders(item, (*place, index))
     elif isinstance(value, str) and _PLACEHOLDER.search(value):
-        yield place, f"{_shown(place)} is still the example's {value!r}: put your own there"
+        yield place, f"{shown_path(place)} is still the example's {value!r}: put your own there"
 
 
 def _provider_problems(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -162,11 +162,11 @@ def _local_problems(config: Mapping[str, Any]) -> Iterator[Found]:
     for index, address in enumerate(provider["worker_ips"]):
         place = ("provider", "worker_ips", index)
         if not isinstance(address, str):
-            yield place, f"{_shown(place)} must be the name or address of a machine, not {_value(address)}"
+            yield place, f"{shown_path(place)} must be the name or address of a machine, not {_value(address)}"
         elif address in seen:
-            yield place, f"{_shown(place)} is the same machine as {seen[address]}: {address}"
+            yield place, f"{shown_path(place)} is the same machine as {seen[address]}: {address}"
         else:
-            seen[address] = _shown(place)
+            seen[address] = shown_path(place)
 
 
 def _node_type_problems(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -183,9 +183,9 @@ def _node_type_problems(config: Mapping[str, Any]) -> Iterator[Found]:
         place = ("available_node_types", name)
         for key in ("min_workers", "max_workers"):
             if node.get(key, 0) < 0:
-                yield (*place, key), f"{_shown((*place, key))} must be at least 0, not {node[key]}"
+                yield (*place, key), f"{shown_path((*place, key))} must be at least 0, not {node[key]}"
         if high is not None and 0 <= high < low:
-            yield (*place, "min_workers"), f"{_shown(place)} has min_workers {low} above its max_workers {high}"
+            yield (*place, "min_workers"), f"{shown_path(place)} has min_workers {low} above its max_workers {high}"
     wanted = sum(node.get("min_workers", 0) for node in types.values())
     if most is not None and wanted > most:
         yield ("max_workers",), f"max_workers {most} is below the {wanted} that min_workers of all node types ask for"
@@ -232,10 +232,6 @@ def _file_problems(config: Mapping[str, Any]) -> Iterator[Found]:
 def _provider_type(config: Mapping[str, Any]) -> str:
     provider = config.get("provider")
     return str(provider.get("type", "")) if isinstance(provider, Mapping) else ""
-
-
-def _shown(place: KeyPath) -> str:
-    return ".".join(map(str, place))
 
 
 def _value(value: Any) -> str:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from vidcnn.cluster.environment import forget_addresses, prepare_environment
 from vidcnn.cluster.ray_internals import ask_job_server
-from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsError, UsageError, VidcnnError
+from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsError, UsageError, VidcnnError, first_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -123,7 +123,7 @@ class JobServer:
                 if "already" in str(error) and job_id in str(error):
                     return False
                 if "No available agent" not in str(error) or time.monotonic() > deadline:
-                    raise VidcnnError(f"{self.address} refuses the job: {_first_line(error)}") from error
+                    raise VidcnnError(f"{self.address} refuses the job: {first_line(error)}") from error
                 time.sleep(1.0)  # the cluster has just begun
             else:
                 return True
@@ -174,7 +174,7 @@ class JobServer:
             try:
                 yield from _drive(self._client.tail_job_logs(job_id))
             except RuntimeError as error:  # an end of the connection that is not the end of the job
-                raise ConnectionError(_first_line(error)) from error
+                raise ConnectionError(first_line(error)) from error
 
     def _ray_version(self) -> str:
         answer: Any = self._ask(lambda: ask_job_server(self._client, "GET", "/api/version").json())
@@ -187,7 +187,7 @@ class JobServer:
     def _unknown(self, job_id: str, error: RuntimeError) -> VidcnnError:
         if "404" in str(error):
             return VidcnnError(f"{self.address} knows no job {job_id}", "vidcnn jobs list shows what there is")
-        return VidcnnError(f"{self.address} does not tell about {job_id}: {_first_line(error)}")
+        return VidcnnError(f"{self.address} does not tell about {job_id}: {first_line(error)}")
 
 
 def read_token(path: Path | None = None) -> str | None:
@@ -278,7 +278,7 @@ def _explained(address: str) -> Iterator[None]:
         yield
     except (requests.RequestException, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         raise LostConnectionError(
-            f"{address} does not answer: {_first_line(error)}", "jobs that run there go on; try again"
+            f"{address} does not answer: {first_line(error)}", "jobs that run there go on; try again"
         ) from error
 
 
@@ -303,7 +303,3 @@ def _state(details: Any) -> JobState:
         ended=details.end_time and details.end_time / 1000,
         metadata=dict(details.metadata or {}),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

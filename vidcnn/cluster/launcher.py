@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vidcnn.cluster.address import DASHBOARD_PORT
 from vidcnn.cluster.checks import find_problems
 from vidcnn.config.yaml_lines import Document, Problem, YamlError, read_yaml
 from vidcnn.errors import UsageError
-
-DASHBOARD_PORT = 8265
-"""Where Ray's dashboard listens unless told otherwise."""
 
 _TOKEN_ENDING = "/.ray/auth_token"
 _PORT = re.compile(r"--dashboard-port[= ](\d+)")

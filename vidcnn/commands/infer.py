@@ -10,7 +10,7 @@ import typer
 from vidcnn.commands import RunOptions, Trial, submit_if_remote
 from vidcnn.commands.options import takes_run_options, takes_spec
 from vidcnn.config import InferSpec
-from vidcnn.errors import UsageError
+from vidcnn.errors import CONTINUES, UsageError
 from vidcnn.streams import show
 
 DryRunOption = Annotated[
@@ -74,7 +74,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
         found = estimate_source(spec)
         show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
         return
-    with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
+    with reported(spec) as record, interruptible(CONTINUES):
         check_free(spec.out)  # before torch and Ray are loaded
         from vidcnn.pipelines.infer import run_inference
 

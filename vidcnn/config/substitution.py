@@ -16,13 +16,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_PLACE = re.compile(rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{")
+VARIABLE_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+"""A regular expression for the name of a variable of the environment."""
+
+_PLACE = re.compile(
+    rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{VARIABLE_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{"
+)
 
 private_values: dict[str, str] = {}
 """Values of variables that were brought to this process by another way than its environment."""
 
-PATTERN = rf"(^|[^$])\$\{{{_NAME}(:-[^}}]*)?\}}"
+PATTERN = rf"(^|[^$])\$\{{{VARIABLE_NAME}(:-[^}}]*)?\}}"
 """A regular expression, as JSON Schema has them, for text that holds a variable."""
 
 

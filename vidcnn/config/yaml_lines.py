@@ -123,7 +123,7 @@ class _Reader:
                 self.problems.append(Problem(line, "a key must be a plain word"))
             elif key.value in own:
                 self.problems.append(
-                    Problem(line, f"{_shown((*place, key.value))} is there twice, first in line {own[key.value]}")
+                    Problem(line, f"{shown_path((*place, key.value))} is there twice, first in line {own[key.value]}")
                 )
             else:
                 own[key.value] = line
@@ -131,5 +131,6 @@ class _Reader:
                 self.read(value, (*place, key.value), above)
 
 
-def _shown(place: KeyPath) -> str:
+def shown_path(place: KeyPath) -> str:
+    """Write a place as ``provider.type``."""
     return ".".join(map(str, place))

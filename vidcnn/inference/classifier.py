@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcnn.choices import Precision, PrecisionOption, Switch
-from vidcnn.errors import BundleError, CompileError, ModelError
+from vidcnn.errors import BundleError, CompileError, ModelError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.network import InferenceNetwork, fastest_precision, ieee_float32, resolve_device
 from vidcnn.models.bundle import Bundle
@@ -217,8 +217,7 @@ class Classifier:
             raise
         # What torch's compilers raise has no common type; the network itself still works.
         except Exception as error:
-            text = (str(error).splitlines() or [""])[0]
-            raise CompileError(f"compiling failed: {type(error).__name__}: {text}") from error
+            raise CompileError(f"compiling failed: {type(error).__name__}: {first_line(error)}") from error
         return network
 
 

@@ -32,6 +32,7 @@ from vidcnn import __version__
 from vidcnn.errors import CompileError
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
+from vidcnn.storage.disks import cache_directory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +90,7 @@ def load_or_compile(
     """
     if not architecture(bundle.architecture).compiles:
         raise CompileError(f"{bundle.architecture} is not a network that torch compiles correctly")
-    cache = cache or default_cache()
+    cache = cache or cache_directory()
     package = cache / f"{_key(bundle, precision, batch_size)}.pt2"
     if not package.is_file():
         _check_compiler()
@@ -102,11 +103,6 @@ def load_or_compile(
         except OSError as error:
             raise CompileError(f"the network cannot be compiled: {error}") from error
     return _load(package)
-
-
-def default_cache() -> Path:
-    """Return the directory of compiled packages: ``$XDG_CACHE_HOME/vidcnn``, by default ``~/.cache/vidcnn``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn")
 
 
 def compile_package(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:

@@ -22,7 +22,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.cluster.ray_internals import keep_no_block_statistics
-from vidcnn.errors import VidcnnError, is_debugging
+from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import News, RowFormat
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
 from vidcnn.reporting.bottleneck import Meter
@@ -160,10 +160,7 @@ def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
             if block.num_rows:
                 yield block
     except RayError as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise VidcnnError(
-            f"Ray gave up: {type(error).__name__}: {reason}", "what was committed stays; the same command continues"
-        ) from error
+        raise VidcnnError(f"Ray gave up: {type(error).__name__}: {first_line(error)}", CONTINUES) from error
 
 
 def _news(packed: Any) -> list[News]:

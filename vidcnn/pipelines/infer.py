@@ -12,7 +12,7 @@ from functools import partial
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
-from vidcnn.errors import CompileError
+from vidcnn.errors import CONTINUES, CompileError
 from vidcnn.inference.runtime import Runtime
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.counting import estimate_clips
@@ -42,13 +42,12 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     """
     began = time.monotonic()
     record = record or RunRecord()
-    hint = "what was committed stays; the same command continues"
     with (
         LiveLine(enabled=show_progress) as line,
         prepare(
             spec,
             open_storage,
-            hint=hint,
+            hint=CONTINUES,
             computes=True,
             run_id=record.run_id,
             tell=line.begin,

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError
+from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError, first_line
 from vidcnn.inference.scoring import News, RowFormat, score_rows, video_without_plan
 from vidcnn.processes import lower_priority
 from vidcnn.sources import SourceVideo
@@ -258,8 +258,8 @@ def _load_classifier(bundle: Any, **arguments: Any) -> Any:
 def _model_failure(error: Exception) -> VidcnnError:
     if isinstance(error, VidcnnError):
         return error
-    text = (str(error).splitlines() or [""])[0]
-    failure = ModelError(f"the model failed: {type(error).__name__}: {text}", "try --precision fp32 --compile off")
+    text = f"the model failed: {type(error).__name__}: {first_line(error)}"
+    failure = ModelError(text, "try --precision fp32 --compile off")
     failure.add_note("".join(traceback.format_exception(error)).rstrip())
     return failure
 

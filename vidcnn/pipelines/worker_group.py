@@ -20,10 +20,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from vidcnn.cluster import Machine, plan_resources
 from vidcnn.cluster.ray_internals import without_idle_callbacks
 from vidcnn.errors import RunInterruptedError, VidcnnError
-from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.loading import find_no_sample
 from vidcnn.pipelines.status_actor import start_status_actor
 from vidcnn.pipelines.train_worker import WorkerConfig, work
+from vidcnn.pipelines.worker_crashes import describe_attempt, waited_in_vain
 from vidcnn.reporting.live import ProgressDisplay
 from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.plan import TrainingPlan

@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, first_line
 from vidcnn.logins import hide_logins
 from vidcnn.storage.atomic import open_new
 from vidcnn.storage.locks.file_lock import FileLock
@@ -263,7 +263,7 @@ class _Objects:
             self.out = split_uri(out).public
         except (ValueError, OSError) as error:
             raise OutputError(
-                f"{public_location(out)} cannot be an output: {_first_line(error)}", "check the URI"
+                f"{public_location(out)} cannot be an output: {hide_logins(first_line(error))}", "check the URI"
             ) from error
         parent, name = posixpath.split(path)
         if not parent or not name:
@@ -366,9 +366,5 @@ def _explained(out: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         code = getattr(error, "errno", None)
-        reason = os.strerror(code) if code else _first_line(error)
+        reason = os.strerror(code) if code else hide_logins(first_line(error))
         raise OutputError(f"cannot write {out}: {reason}", _HINTS.get(code or 0, "")) from error
-
-
-def _first_line(error: Exception) -> str:
-    return hide_logins((str(error) or type(error).__name__).splitlines()[0])

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, first_line
 from vidcnn.predictions import section
 from vidcnn.predictions.ledger import Ledger, decode
 from vidcnn.storage.uris import failure_text
@@ -232,7 +232,7 @@ class TableFile:
         return None
 
     def _damaged(self, failure: Exception) -> OutputError:
-        reason = (str(failure) or type(failure).__name__).splitlines()[0]
+        reason = first_line(failure)
         if self._footer is not None:
             return OutputError(f"{self.path} is damaged: {reason}", HINT_ASIDE)
         with suppress(OSError, pa.ArrowException), self._open_file(self.path) as source:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from vidcnn.errors import ErrorKind, SourceError, StorageError
-from vidcnn.sources.arguments import Source, absolute_path, list_on_stdin, look_up
+from vidcnn.sources.arguments import Source, list_on_stdin, look_up, resolve
 from vidcnn.sources.lists import read_list, read_stdin
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
-from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, public_location
 from vidcnn.streams import STDIN
 
 _NUM_LOOKUPS = 16
@@ -146,14 +146,14 @@ class Listing:
 
     def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
         location = source.tree.location(source.path)
-        folder = None if is_remote(location) else os.path.dirname(location)
+        folder = source.tree.location(posixpath.dirname(source.path))
 
         def note_unused(columns: Sequence[str]) -> None:
             if columns:
                 self.unused_columns[source.shown] = tuple(map(shown_name, columns))
 
         written = read_stdin() if source.kind == "stdin" else read_list(location, note_unused)
-        entries = (_resolve(entry, location, folder) for entry in written)
+        entries = (resolve(entry, folder) for entry in written)
         is_empty = True
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):
@@ -228,24 +228,6 @@ class Listing:
 
 def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(join(folder, ""))
-
-
-def _resolve(entry: str, list_location: str, folder: str | None) -> str:
-    """Return the location that an entry of a list means.
-
-    Args:
-        entry: As it is written.
-        list_location: Location of the list.
-        folder: The list's folder, where that is a local one.
-    """
-    if is_remote(entry):
-        return entry
-    if folder is not None:
-        return absolute_path(os.path.join(folder, local_path(entry)))
-    if entry.startswith(("file://", "/")):
-        return absolute_path(os.path.join(os.path.dirname(list_location), local_path(entry)))
-    uri = split_uri(list_location)
-    return uri.location_of(posixpath.normpath(posixpath.join(posixpath.dirname(uri.path), entry)))
 
 
 def _entry_status(location: str) -> tuple[Tree, str, Status]:

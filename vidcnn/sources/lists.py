@@ -29,7 +29,7 @@ COLUMNS = ("path", "video")
 
 NoteColumns = Callable[[Sequence[str]], None]
 
-_BLANKS = " \t\r\n"
+BLANKS = " \t\r\n"
 
 
 def is_list(path: str) -> bool:
@@ -108,11 +108,11 @@ def list_lines(file: IO[bytes]) -> Iterator[str]:
 
 
 def _text_entries(file: IO[bytes]) -> Iterator[str]:
-    return (line for line in list_lines(file) if not line.lstrip(_BLANKS).startswith("#"))
+    return (line for line in list_lines(file) if not line.lstrip(BLANKS).startswith("#"))
 
 
 def _stripped(entries: Iterable[str]) -> Iterator[str]:
-    return filter(None, (entry.strip(_BLANKS) for entry in entries))
+    return filter(None, (entry.strip(BLANKS) for entry in entries))
 
 
 def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, note_unused: NoteColumns) -> Iterator[str]:
@@ -120,9 +120,9 @@ def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, not
     first = next(filter(None, rows), None)
     if first is None:
         return
-    if _has_column(first) or not _is_entry(first[0].strip(_BLANKS), folder):
+    if _has_column(first) or not _is_entry(first[0].strip(BLANKS), folder):
         column = _path_column(first)
-        note_unused([heading for index, heading in enumerate(first) if index != column and heading.strip(_BLANKS)])
+        note_unused([heading for index, heading in enumerate(first) if index != column and heading.strip(BLANKS)])
     else:
         column = 0
         rows = chain([first], rows)

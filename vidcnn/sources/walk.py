@@ -116,7 +116,7 @@ def list_frames(location: str) -> list[str]:
         tree, folder = open_tree(location)
     except (OSError, ValueError) as failure:
         raise video_fault(failure, location) from failure
-    contents = tree.read(folder, partial(_keep_media, Counter()), _is_visible)
+    contents = tree.read(folder, partial(_keep_media, Counter()), is_visible)
     if contents.error and contents.error_kind is None:
         raise StorageError(f"it {contents.error}")
     if contents.error:
@@ -140,14 +140,15 @@ def _keep_media(ignored: Counter[str], name: str) -> bool:
 
 def _keep_visible(ignored: Counter[str], name: str) -> bool:
     """Keep folders that are not hidden, and count the others but for those in which runs of vidcnn work."""
-    if _is_visible(name):
+    if is_visible(name):
         return True
     if not name.endswith(".vidcnn"):
         ignored[HIDDEN_FOLDERS] += 1
     return False
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Return whether a name is not that of a hidden file or folder."""
     return not name.startswith(".")
 
 
@@ -159,7 +160,7 @@ def _is_listed(real: str, starts: set[str]) -> bool:
         if parent == above:
             return False
         above = parent
-    return all(map(_is_visible, real[len(above) :].split("/")))
+    return all(map(is_visible, real[len(above) :].split("/")))
 
 
 def _new_folders(folder: str, real: str, names: list[str], starts: set[str]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Which file system a path is on: one that many machines share, or a disk of this machine alone."""
+"""Disks: where caches are, and whether a path is on a file system that many machines share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ _SHARED = frozenset(
 
 _MOUNTS = "/proc/self/mountinfo"
 _BOOT = "/proc/sys/kernel/random/boot_id"
+
+
+def cache_directory() -> Path:
+    """Return the folder for what can be made again: ``$XDG_CACHE_HOME/vidcnn``, by default ``~/.cache/vidcnn``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn")
 
 
 def is_shared(path: str) -> bool:

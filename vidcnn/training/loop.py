@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vidcnn.errors import CompileError, ModelError
+from vidcnn.errors import CompileError, ModelError, first_line
 from vidcnn.inference.network import Normalisation, ieee_float32
 from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
@@ -270,9 +270,8 @@ def _compiler_failures() -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
-        text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise CompileError(
-            f"the network cannot be compiled here: {text.strip()[:300]}",
+            f"the network cannot be compiled here: {first_line(error)[:300]}",
             "train with --compile off into another --out: the run directory goes on with its own settings only",
         ) from error
 

@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcnn.models.ranking import FloatArray, top_classes
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from vidcnn.sampling.grid import IntArray
+from vidcnn.sampling.segments import BoolArray
 
 DECISION_THRESHOLD = 0.5
 """With several labels to a sample, a class is predicted where its probability is above this."""

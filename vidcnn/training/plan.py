@@ -21,6 +21,7 @@ from vidcnn.models.bundle import Bundle, Provenance
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.storage.disks import cache_directory
 from vidcnn.storage.uris import is_remote
 from vidcnn.training.augment import Augmentation
 from vidcnn.training.clips import ClipSettings
@@ -276,8 +277,7 @@ def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:
 def _cache(spec: TrainSpec) -> CacheSettings | None:
     if not spec.cache_gb:
         return None
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn", "frames")
-    directory = Path(os.path.abspath(spec.cache_dir or usual))
+    directory = Path(os.path.abspath(spec.cache_dir or cache_directory() / "frames"))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -21,9 +21,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from vidcnn.sampling.grid import IntArray
 
 _ORDER, _CLASS_ORDER, _SAMPLE = range(3)
 """What random numbers are drawn for, so that no two streams are the same."""

@@ -17,7 +17,7 @@ import av
 import av.error
 import av.logging
 
-from vidcnn.errors import VidcnnError, VideoError
+from vidcnn.errors import VidcnnError, VideoError, first_line
 from vidcnn.video.complaints import tells_of_damage, tells_of_loss
 from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
@@ -253,5 +253,4 @@ def _is_of_library(error: Exception) -> bool:
 
 def _plain(error: BaseException) -> str:
     """Return an error's text without its number and the path, which the table's `video` says already."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0][:200]
+    return (getattr(error, "strerror", None) or first_line(error))[:200]

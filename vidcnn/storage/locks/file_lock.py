@@ -21,7 +21,7 @@ import stat
 import time
 from contextlib import suppress
 
-from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.errors import CONTINUES, OutputBusyError, OutputError
 from vidcnn.storage.atomic import open_new
 from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, busy, decode, this_process
@@ -99,9 +99,9 @@ class FileLock:
         """
         holder = self._named()
         if holder is None:
-            raise OutputError(f"the lock on {self._out} was lost: {self._path} was removed or overwritten", _LOST)
+            raise OutputError(f"the lock on {self._out} was lost: {self._path} was removed or overwritten", CONTINUES)
         if holder.token != self._holder.token:
-            raise OutputBusyError(f"the lock on {self._out} was lost to another run ({holder})", _LOST)
+            raise OutputBusyError(f"the lock on {self._out} was lost to another run ({holder})", CONTINUES)
 
     def release(self) -> None:
         """Unlock, and remove the directory if nothing but the lock is in it. Doing it again does nothing."""
@@ -131,9 +131,6 @@ class FileLock:
         with suppress(OSError):  # what keeps the file from being touched keeps the run from writing
             os.utime(self._file)
         return self._timing.renew_seconds
-
-
-_LOST = "what was committed stays; the same command continues"
 
 
 def look(directory: str, out: str, timing: LeaseTiming = USUAL) -> None:

@@ -23,14 +23,13 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.errors import CONTINUES, OutputBusyError, OutputError, first_line
 from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, State, busy, decode, this_process
 
 PREFIX = "lock-"
 _SEEN = "lock.seen-"
 
-_LOST = "what was committed stays; the same command continues"
 _NUM_READS = 3
 _SIZE_BYTES = 512
 _FAILURES = (OSError, pa.ArrowException)
@@ -186,17 +185,17 @@ class Lease:
                 self._lose("it was removed")
             elif held := [other for other in others if other.state == "held"]:
                 text = f"the lock on {self._out} is held by another run too ({held[0]})"
-                self._lost = OutputBusyError(text, _LOST)
+                self._lost = OutputBusyError(text, CONTINUES)
             elif began - self._renewed <= self._timing.lost_seconds:
                 self._write("held")
                 self._renewed, self._problem = began, ""
         except _FAILURES as error:
-            self._problem = (str(error) or type(error).__name__).splitlines()[0]
+            self._problem = first_line(error)
             return None if self._lost else self._timing.renew_seconds / 4
         return None if self._lost else self._timing.renew_seconds
 
     def _lose(self, why: str) -> None:
-        self._lost = OutputError(f"the lock on {self._out} was lost: {why}", _LOST)
+        self._lost = OutputError(f"the lock on {self._out} was lost: {why}", CONTINUES)
 
     def _busy(self, holder: Holder | str) -> OutputBusyError:
         if isinstance(holder, str) or holder.is_here:

@@ -219,7 +219,7 @@ class Failure(NamedTuple):
 
 
 def is_debugging() -> bool:
-    """Tell whether this command, or the one that started this process, was called with ``--debug``."""
+    """Return whether this command, or the one that started this process, was called with ``--debug``."""
     return bool(os.environ.get(DEBUG_VARIABLE))
 
 

@@ -135,7 +135,7 @@ def _act_last() -> None:
 
 
 def was_interrupted() -> bool:
-    """Tell whether a signal has come: what fails after it may fail because of it."""
+    """Return whether a signal has come: what fails after it may fail because of it."""
     return _state.when is not None
 
 
@@ -291,7 +291,7 @@ def _raise_when_safe(error: BaseException, frame: FrameType | None) -> None:
 
 
 def _uses_locks(frame: FrameType | None) -> bool:
-    """Tell whether code takes or gives back a lock of the standard library, or is called by what holds one."""
+    """Return whether code takes or gives back a lock of the standard library, or is called by what holds one."""
     is_innermost = True
     while frame is not None:
         module = str(frame.f_globals.get("__name__")).replace("_frozen_importlib", "importlib._bootstrap")
@@ -325,7 +325,7 @@ def _look_again(number: int, frame: FrameType | None) -> None:
 
 
 def _is_on_its_way() -> bool:
-    """Tell whether the main thread unwinds because of the last signal, rather than having lost it in a library."""
+    """Return whether the main thread unwinds because of the last signal, rather than having lost it in a library."""
     error = sys.exception()
     while error is not None and error is not _state.raised:
         error = error.__context__

@@ -42,13 +42,13 @@ def hide_logins(text: str) -> str:
 
 
 def holds_login(text: str) -> bool:
-    """Tell whether there is a login in a text; ``anonymous@`` says that there is none."""
+    """Return whether there is a login in a text; ``anonymous@`` says that there is none."""
     text = text.replace("://anonymous@", "://")
     return hide_logins(text) != text
 
 
 def is_signed(text: str) -> bool:
-    """Tell whether a text has options that sign a request, or that are meant for a login."""
+    """Return whether a text has options that sign a request, or that are meant for a login."""
     return bool(_SIGNED.search(text))
 
 

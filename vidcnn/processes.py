@@ -84,7 +84,7 @@ def parent_of(pid: int) -> int | None:
 
 
 def runs(process: ProcessId, word: str) -> bool:
-    """Tell whether a word is in a process's command line."""
+    """Return whether a word is in a process's command line."""
     try:
         with open(f"/proc/{process.pid}/cmdline", "rb") as file:
             return word.encode() in file.read()
@@ -105,7 +105,7 @@ def end_processes(processes: list[ProcessId], *, patience_seconds: float = 2.0) 
 
 
 def queue_seconds(pid: int) -> float:
-    """Return how long a process's first thread has waited for a processor so far; 0 where that cannot be told."""
+    """Return how long a process's first thread has waited for a processor so far; 0 where that is not known."""
     try:
         with open(f"/proc/{pid}/schedstat", "rb") as file:
             return int(file.read().split()[1]) / 1e9
@@ -114,7 +114,7 @@ def queue_seconds(pid: int) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return how much memory a process has resident; 0 where that cannot be told."""
+    """Return how much memory a process has resident; 0 where that is not known."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -123,7 +123,7 @@ def memory_bytes(pid: int) -> int:
 
 
 def waits_for_disk(pid: int) -> bool:
-    """Tell whether the kernel holds a process in a read or write that cannot be interrupted."""
+    """Return whether the kernel holds a process in a read or write that cannot be interrupted."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] == b"D"
@@ -146,7 +146,7 @@ def run_module(module: str) -> tuple[list[str], dict[str, str]]:
 
 
 def is_ending(pid: int) -> bool:
-    """Tell whether a process has ended, or is about to (proc(5), /proc/pid/stat; PF_EXITING in linux/sched.h)."""
+    """Return whether a process has ended, or is about to (proc(5), /proc/pid/stat; PF_EXITING in linux/sched.h)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

@@ -89,7 +89,7 @@ def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
 
 
 def _is_no_pair(one: Sample, other: Sample) -> bool:
-    """Tell whether two samples that overlap are of different times: those of the same are a conflict, or a leak."""
+    """Return whether two samples that overlap are of different times: those of the same are a conflict, or a leak."""
     return (one.start, one.end) != (other.start, other.end)
 
 

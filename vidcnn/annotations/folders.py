@@ -85,7 +85,7 @@ def _without_lone_images(
 
 
 def _has_splits(tops: set[str], shown: str) -> bool:
-    """Tell whether the top folders are those of splits. A class may be called ``train`` beside ``bus`` and ``car``."""
+    """Return whether the top folders are those of splits. A class may be called ``train`` beside ``bus`` and ``car``."""
     splits = {name: split for name in sorted(tops) if (split := split_named(name))}
     if "train" not in splits.values():
         return False

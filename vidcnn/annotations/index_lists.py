@@ -25,7 +25,7 @@ _BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:\s*,\s*\d+)+|(?: +\d+)+)")
 
 
 def is_index_line(line: str) -> bool:
-    """Tell whether a line can be one of an index list."""
+    """Return whether a line can be one of an index list."""
     return _split(line) is not None
 
 

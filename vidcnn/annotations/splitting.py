@@ -74,7 +74,7 @@ class _Choice:
         self.validated: set[int] = set()
 
     def may_take(self, group: str) -> bool:
-        """Tell whether a group is not taken yet and leaves each of its classes a training sample."""
+        """Return whether a group is not taken yet and leaves each of its classes a training sample."""
         return group not in self.taken and all(self.left[label] > size for label, size in self.sizes[group].items())
 
     def gain(self, group: str) -> int:

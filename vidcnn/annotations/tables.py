@@ -64,13 +64,13 @@ class Heading:
 
 
 def is_heading(cells: Sequence[str]) -> bool:
-    """Tell whether the cells of a first line are the names of a table's columns."""
+    """Return whether the cells of a first line are the names of a table's columns."""
     names = {column_name(cell) for cell in cells}
     return not names.isdisjoint((*COLUMNS, _KINETICS[0])) and not any(name.isdigit() for name in names)
 
 
 def is_misspelt_heading(cells: Sequence[str]) -> bool:
-    """Tell whether a first line that is no heading looks like one, with other names of its columns."""
+    """Return whether a first line that is no heading looks like one, with other names of its columns."""
     names = [column_name(cell) for cell in cells]
     return {"path", "label"} <= set(meant_columns(names, ("path", "label")).values()) | set(names)
 

@@ -49,7 +49,7 @@ class ClipDataset(Dataset[TrainingSample]):
 
     Raises:
         UsageError: An option is unknown, or its value impossible.
-        DataError: The data cannot be trained on; all that is wrong is said.
+        DataError: The data cannot be trained on; the message lists all that is wrong.
     """
 
     def __init__(self, data: Location, **options: Any) -> None:

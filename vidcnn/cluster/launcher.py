@@ -85,7 +85,7 @@ def read_launcher(path: Path) -> Launcher:
     """Read and check a launcher file.
 
     Raises:
-        UsageError: It cannot be read, or cannot describe a cluster. All that is wrong is told at once, each with its
+        UsageError: It cannot be read, or cannot describe a cluster. The message lists all that is wrong, each with its
             line.
     """
     try:

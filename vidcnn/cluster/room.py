@@ -1,6 +1,6 @@
 """Whether Ray has room to start: without it, a start only times out.
 
-In go the folder of Ray's files and Ray's own message; out come errors that name the folder, what is free in it, and
+Takes the folder of Ray's files and Ray's own message; returns errors that name the folder, what is free in it, and
 what moves it.
 """
 

@@ -99,7 +99,7 @@ def last_words(output: str) -> str:
 
 
 def is_port_taken(output: str) -> bool:
-    """Tell whether SSH ended since something else listens on the local port."""
+    """Return whether SSH ended since something else listens on the local port."""
     return bool(re.search(r"Address already in use|cannot listen to port", output))
 
 

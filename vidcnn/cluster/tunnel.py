@@ -240,7 +240,7 @@ def _listens(port: int) -> bool:
 
 
 def _answers(port: int) -> bool:
-    """Tell whether an HTTP server answers, be it only that it wants a token."""
+    """Return whether an HTTP server answers, be it only that it wants a token."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_REQUEST_SECONDS)
     try:
         connection.request("GET", "/api/version")

@@ -127,7 +127,7 @@ def read_spec(
         name: How a field is called where the values are from; by default, as an option.
 
     Raises:
-        UsageError: A field is unknown, or its value impossible; all that is wrong is said.
+        UsageError: A field is unknown, or its value impossible; the message lists all that is wrong.
     """
     try:
         return spec_type(**values)

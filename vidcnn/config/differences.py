@@ -33,7 +33,7 @@ _HASH_DIGITS = 8
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two values are one setting; numbers are what they are worth, and None is what is not there."""
+    """Return whether two values are one setting; numbers are what they are worth, and None is what is not there."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(is_same(one.get(name), other.get(name)) for name in one.keys() | other.keys())
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):

@@ -79,6 +79,6 @@ def literal(value: Any) -> Any:
 
 
 def is_variable(text: str) -> bool:
-    """Tell whether a text is one variable and nothing else."""
+    """Return whether a text is one variable and nothing else."""
     place = _PLACE.fullmatch(text.strip())
     return place is not None and place["name"] is not None

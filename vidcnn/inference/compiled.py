@@ -1,6 +1,6 @@
 """Networks compiled ahead of time for the CPU, kept in a cache that later processes load at once.
 
-In goes a bundle with the shape and precision of its batches; out comes a callable with the contract of
+Takes a bundle with the shape and precision of its batches; returns a callable with the contract of
 `InferenceNetwork`. Compiling takes some twenty seconds, 1.3 GB and a C++ compiler; it happens in a child
 process, so that neither the compiler's messages nor its memory reach this one. Loading a cached package takes
 less than a second.

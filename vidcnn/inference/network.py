@@ -140,7 +140,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bfloat16 in hardware, so that it is faster than float32."""
+    """Return whether `device` multiplies bfloat16 in hardware, so that it is faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]

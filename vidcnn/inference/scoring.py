@@ -1,6 +1,6 @@
 """From batches of decoded clips to rows of the predictions table.
 
-In goes a `ClipBatch`, out come `SegmentRows`: rows of one segment, possibly not all of them, as a batch has clips of
+Takes a `ClipBatch`, returns `SegmentRows`: rows of one segment, possibly not all of them, as a batch has clips of
 several segments and a segment's clips fall into several batches. `vidcnn.inference.collector` puts the pieces together.
 """
 

@@ -216,7 +216,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _has(directory: str, name: str) -> bool:
-    """Tell whether a directory has a file; if it cannot be told, reading the file will say why."""
+    """Return whether a directory has a file; if it cannot be told, reading the file will say why."""
     from pyarrow.fs import FileType
 
     try:

@@ -1,6 +1,6 @@
 """Reading weights and labels that users bring: files of other programs, in their many habits.
 
-In goes a path; out come a flat dictionary of float32 tensors under the network's own names, or a tuple of
+Takes a path; returns a flat dictionary of float32 tensors under the network's own names, or a tuple of
 labels. Nothing in a file is trusted: pickled objects other than tensors and plain containers are refused.
 """
 
@@ -125,7 +125,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _is_plain_pickle(path: Path) -> bool:
-    """Tell whether a file begins as pickles of a later protocol than torch's do."""
+    """Return whether a file begins as pickles of a later protocol than torch's do."""
     with open(path, "rb") as file:
         head = file.read(2)
     return len(head) == 2 and head[0] == 0x80 and 3 <= head[1] <= pickle.HIGHEST_PROTOCOL

@@ -1,6 +1,6 @@
 """Published weights: torchvision's, by name, through torch's download cache.
 
-In goes an architecture and a name such as ``kinetics400``; out come the weights and the class names they were
+Takes an architecture and a name such as ``kinetics400``; returns the weights and the class names they were
 trained for. A download that fails leaves nothing behind, and the error names the file that is wanted and
 where to put it.
 """

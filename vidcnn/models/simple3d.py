@@ -1,6 +1,6 @@
 """`Simple3D`: the small convolutional network of the textbooks, in three dimensions.
 
-In goes float ``(N, 3, T, H, W)``, out come logits ``(N, K)``::
+Takes float ``(N, 3, T, H, W)``, returns logits ``(N, K)``::
 
     block 1   conv 3x3x3, ReLU, halve H and W       (N,  32, T,   H/2, W/2)
     block 2   conv 3x3x3, ReLU, halve T, H and W    (N,  64, T/2, H/4, W/4)

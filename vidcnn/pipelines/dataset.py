@@ -1,6 +1,6 @@
 """The inference pipeline as a Ray Data dataset.
 
-In go tables of videos, out come rows of segments, in no particular order, while Ray Data keeps planners, decoders and
+Takes tables of videos, returns rows of segments, in no particular order, while Ray Data keeps planners, decoders and
 model actors busy and holds each back when the next one is behind.
 """
 

@@ -29,7 +29,7 @@ def ask_there(question: Callable[..., Answer], *arguments: Any, device: str) -> 
 
 
 def uses_gpus(device: str, machine: Machine) -> bool:
-    """Tell whether the model runs on GPUs.
+    """Return whether the model runs on GPUs.
 
     Args:
         device: What the user wants: ``auto``, ``cpu`` or ``cuda``.

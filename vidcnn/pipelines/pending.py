@@ -1,6 +1,6 @@
 """What is left to do of a source, packed for the pipeline.
 
-In go the listing and what is committed; out come tables of videos, each row with what is done of its video already.
+Takes the listing and what is committed; returns tables of videos, each row with what is done of its video already.
 """
 
 from __future__ import annotations

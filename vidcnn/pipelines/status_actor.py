@@ -57,7 +57,7 @@ def start_status_actor() -> Any:
 
 
 def is_told(stop: Any) -> bool:
-    """Tell whether the driver wants a run to stop.
+    """Return whether the driver wants a run to stop.
 
     Args:
         stop: What `StatusActor.wait_for_stop` returned: an actor that was lost has said nothing.

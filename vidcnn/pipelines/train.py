@@ -93,7 +93,7 @@ def run_training(
 
 
 def _is_done(store: CheckpointStore, num_steps: int) -> bool:
-    """Tell whether a checkpoint of the last step can be read; those of other steps are left to the workers."""
+    """Return whether a checkpoint of the last step can be read; those of other steps are left to the workers."""
     checkpoints = store.list()
     if not checkpoints or checkpoints[-1].step < num_steps:
         return False

@@ -42,7 +42,7 @@ def describe_attempt(error: BaseException | None) -> str:
 
 
 def waited_in_vain(error: BaseException | None) -> bool:
-    """Tell whether an attempt ended before it began, as the cluster had no room for the workers yet.
+    """Return whether an attempt ended before it began, as the cluster had no room for the workers yet.
 
     A node may be about to start, or another job to end: that is nothing that the workers failed in.
     """

@@ -174,7 +174,7 @@ class Index:
             self._num_whole += newer.is_complete and len(newer.files) == 1
 
     def covers(self, held: Held) -> bool:
-        """Tell whether every segment that a file holds is in this index."""
+        """Return whether every segment that a file holds is in this index."""
         keys = held.keys
         found = np.zeros(len(keys), bool)
         for run in self._runs:

@@ -41,15 +41,15 @@ class Entry(NamedTuple):
         return self.segments == (1 << self.num_segments) - 1
 
     def is_of(self, video: VideoKey) -> bool:
-        """Tell whether this is the given version of the video."""
+        """Return whether this is the given version of the video."""
         return self.size_bytes == video.size_bytes and self.mtime_ns == video.mtime_ns
 
     def is_same_plan(self, other: Entry) -> bool:
-        """Tell whether both are of one version of a video, planned with the same number of segments."""
+        """Return whether both are of one version of a video, planned with the same number of segments."""
         return self[:3] == other[:3]
 
     def fits(self, other: Entry) -> bool:
-        """Tell whether both can hold: they are other segments of the same plan."""
+        """Return whether both can hold: they are other segments of the same plan."""
         return self.is_same_plan(other) and not self.segments & other.segments
 
     def union(self, other: Entry) -> Entry:

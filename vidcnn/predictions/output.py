@@ -1,6 +1,6 @@
 """Write a predictions table so that it is right at any moment: commit, resume, publish.
 
-In go the rows of finished segments, in any order and perhaps twice; out comes the table at ``--out`` with the
+Takes the rows of finished segments, in any order and perhaps twice; returns the table at ``--out`` with the
 rows of each segment exactly once. `Output.add` buffers, `Output.commit` writes what is buffered as one part
 file, written aside and renamed. What is done is read from the files themselves: each carries the ledger of
 the segments whose rows it holds, so there is no second record that could disagree::
@@ -180,7 +180,7 @@ class Output:
         return len(names)
 
     def is_done(self, video: VideoKey) -> bool:
-        """Tell whether every segment of this version of a video is committed."""
+        """Return whether every segment of this version of a video is committed."""
         held = self._held(video)
         return held is not None and held.is_complete
 
@@ -236,7 +236,7 @@ class Output:
         return taken
 
     def should_commit(self, now: float) -> bool:
-        """Tell whether it is time to commit: enough is buffered, or it has waited long enough.
+        """Return whether it is time to commit: enough is buffered, or it has waited long enough.
 
         Args:
             now: What `time.monotonic` says, in seconds.

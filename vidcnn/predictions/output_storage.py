@@ -70,7 +70,7 @@ class OutputStorage(Protocol):
     is_view: bool
 
     def has_final(self) -> bool:
-        """Tell whether the single file exists."""
+        """Return whether the single file exists."""
 
     def list_parts(self) -> list[str]:
         """Return the paths of the part files, sorted.

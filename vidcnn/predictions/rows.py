@@ -1,6 +1,6 @@
 """The predictions table: its columns, the rows of a segment, and the counts of a table.
 
-In go the arrays that a model returns for the clips of one video, or what is wrong with the video; out come
+Takes the arrays that a model returns for the clips of one video, or what is wrong with the video; returns
 Arrow tables with the columns of `prediction_schema`. `vidcnn.predictions.output` commits them.
 
 Letters: N clips, k labels kept for each, K classes, E numbers of an embedding.

@@ -58,7 +58,7 @@ class LiveLine:
         _shown.remove(self)
 
     def is_due(self) -> bool:
-        """Tell whether it is time for another line."""
+        """Return whether it is time for another line."""
         if self.is_live:
             interval = _LIVE_INTERVAL_SECONDS
         else:
@@ -158,7 +158,7 @@ def columns() -> int:
 
 
 def _is_terminal() -> bool:
-    """Tell whether stderr can change a line that is printed."""
+    """Return whether stderr can change a line that is printed."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 

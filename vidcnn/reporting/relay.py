@@ -32,7 +32,7 @@ def say_ready() -> None:
 
 
 def is_marked() -> bool:
-    """Tell whether what this process prints is marked."""
+    """Return whether what this process prints is marked."""
     return _enabled
 
 

@@ -53,7 +53,7 @@ class RunRecord:
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
-        bottleneck: What limited the run; None where that cannot be told.
+        bottleneck: What limited the run; None where that is not known.
         notices: What the user was told of how it runs, in plain words.
     """
 
@@ -180,7 +180,7 @@ def read_reports(out: str) -> list[dict[str, Any]]:
 
 
 def _is_report(value: Any) -> bool:
-    """Tell whether a JSON value has what is shown of a report, as `report_values` writes it."""
+    """Return whether a JSON value has what is shown of a report, as `report_values` writes it."""
     if not (isinstance(value, dict) and isinstance(value.get("started"), str) and type(value.get("exit_code")) is int):
         return False
     numbers = (value.get(name) for name in ("seconds", "videos_done", "clips", "clips_per_second"))

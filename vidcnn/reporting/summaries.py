@@ -1,6 +1,6 @@
 """What a command prints at its end, for people and for programs.
 
-In go the reports of the pipelines, out come text and JSON values. Nothing is counted here: the counts are those of the
+Takes the reports of the pipelines, returns text and JSON values. Nothing is counted here: the counts are those of the
 committed table.
 """
 

@@ -1,6 +1,6 @@
 """What to decode: pure arithmetic from presentation times to clips and segments.
 
-In go the presentation times of a video's frames (`FrameTimes`) and a `ClipSpec`; out come `Segment`s, bounded units of
+Takes the presentation times of a video's frames (`FrameTimes`) and a `ClipSpec`; returns `Segment`s, bounded units of
 work that name the exact frames of a run of consecutive clips. No I/O and no pixels.
 
 Words: a *clip* is T frames; its *stride* is the distance between them; *step* is the distance between the starts of

@@ -102,7 +102,7 @@ def choose_variables(
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Tell whether a variable looks as if it held what nobody else should read."""
+    """Return whether a variable looks as if it held what nobody else should read."""
     if name in (*_STORAGE_FILES, *_MACHINE, *_STORAGE, *_CLUSTER_FILES):
         return holds_login(value) or (name.lower().endswith("_proxy") and "@" in value)
     return name in _STORAGE_SECRETS or bool(_SECRET_NAME.search(name)) or holds_login(value)

@@ -21,7 +21,7 @@ _MAGIC = re.compile(r"[*?[]")
 
 
 def has_magic(path: str) -> bool:
-    """Tell whether a path holds characters that mean something in a glob."""
+    """Return whether a path holds characters that mean something in a glob."""
     return bool(_MAGIC.search(path))
 
 
@@ -69,11 +69,11 @@ class Pattern:
         return self._past_stars(inside)
 
     def matches_folder(self, states: States) -> bool:
-        """Tell whether the pattern matches the folder at which one holds these positions."""
+        """Return whether the pattern matches the folder at which one holds these positions."""
         return self._num_parts in states
 
     def matches_file(self, states: States, name: str) -> bool:
-        """Tell whether the pattern matches a file in the folder at which one holds these positions."""
+        """Return whether the pattern matches a file in the folder at which one holds these positions."""
         last = self._num_parts - 1
         return last in states and self._parts[last] != "**" and self._matches(last, name)
 

@@ -238,7 +238,7 @@ def _tried(look: Callable[[], Looked]) -> Looked:
 
 
 def _marks_folder(info: FileInfo, folders: set[str]) -> bool:
-    """Tell whether an object is one of those that tools write, empty, to make a folder show."""
+    """Return whether an object is one of those that tools write, empty, to make a folder show."""
     return not info.size and (
         info.path.endswith("/") or info.base_name in folders or info.base_name.endswith("_$folder$")
     )

@@ -153,7 +153,7 @@ def is_visible(name: str) -> bool:
 
 
 def _is_listed(real: str, starts: set[str]) -> bool:
-    """Tell whether a folder lies in or below one of `starts`, with nothing hidden in between."""
+    """Return whether a folder lies in or below one of `starts`, with nothing hidden in between."""
     above = real
     while above not in starts:
         parent = os.path.dirname(above)

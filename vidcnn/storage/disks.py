@@ -24,7 +24,7 @@ def cache_directory() -> Path:
 
 
 def is_shared(path: str) -> bool:
-    """Tell whether a path is, or would be, on a file system that other machines may have, too.
+    """Return whether a path is, or would be, on a file system that other machines may have, too.
 
     Args:
         path: A local path; it need not exist.

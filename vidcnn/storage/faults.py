@@ -21,7 +21,7 @@ _OWN_FAULTS = frozenset(
 
 
 def is_own_fault(error: Exception, location: str) -> bool:
-    """Tell whether a location itself is the reason why it cannot be read.
+    """Return whether a location itself is the reason why it cannot be read.
 
     Args:
         error: What opening, listing or reading it raised.
@@ -59,7 +59,7 @@ def video_fault(error: Exception, location: str) -> VideoError | StorageError:
 
 
 def _is_locked(path: str) -> bool:
-    """Tell whether a file's own mode bits keep this process from reading it.
+    """Return whether a file's own mode bits keep this process from reading it.
 
     Where they do not, a permission that is refused is the server's, whose ticket for this machine may have expired.
     """
@@ -75,7 +75,7 @@ def _is_locked(path: str) -> bool:
 
 
 def _is_unmounted(path: str) -> bool:
-    """Tell whether a missing file is missing with all that was beside it, as where a share is no longer mounted."""
+    """Return whether a missing file is missing with all that was beside it, as where a share is no longer mounted."""
     try:
         return not os.listdir(os.path.dirname(path) or os.curdir)
     except OSError:

@@ -64,7 +64,7 @@ def _own(directory: Path) -> Iterator[None]:
 
 
 def _is_left(directory: Path) -> bool:
-    """Tell whether the process that made a directory has ended."""
+    """Return whether the process that made a directory has ended."""
     with suppress(OSError), open(directory / _OWNER, "rb") as file:
         return os.fstat(file.fileno()).st_uid == os.getuid() and _can_lock(file)
     return False

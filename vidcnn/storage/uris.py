@@ -81,7 +81,7 @@ class Uri(NamedTuple):
 
 
 def is_remote(location: str) -> bool:
-    """Tell whether a location is a URI of object storage rather than a local path."""
+    """Return whether a location is a URI of object storage rather than a local path."""
     return "://" in location and bool(_REMOTE.match(location)) and not location.startswith("file://")
 
 

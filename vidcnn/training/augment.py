@@ -1,6 +1,6 @@
 """Augmentation of one decoded clip on a CPU worker, and what it means for the clip's label.
 
-In goes a clip as the decoder made it, uint8 (T, H, W, C); out comes a clip of the training size, uint8 (T, h, w, C). It
+Takes a clip as the decoder made it, uint8 (T, H, W, C); returns a clip of the training size, uint8 (T, h, w, C). It
 is a pure function of the clip, the settings and a seed: parameters are drawn from a generator of the clip's own, once
 for all frames, so nothing flickers, and no other random state is read or moved. The steps, all but the crop optional::
 

@@ -16,7 +16,7 @@ def read_data(spec: TrainSpec) -> Annotations:
 
     Raises:
         UsageError: The spec does not say which, or where the run goes.
-        DataError: They cannot be trained on; all that is wrong is said.
+        DataError: They cannot be trained on; the message lists all that is wrong.
         SourceError: They cannot be read.
     """
     if spec.data is None:

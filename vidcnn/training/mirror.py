@@ -100,7 +100,7 @@ class Mirror:
             raise self._failure(error) from error
 
     def is_cut_off(self, max_seconds: float = _CUT_OFF_SECONDS) -> bool:
-        """Tell whether the run directory has been out of reach for so long that the work has to stop."""
+        """Return whether the run directory has been out of reach for so long that the work has to stop."""
         return time.monotonic() - self._done > max_seconds
 
     @contextmanager
@@ -195,7 +195,7 @@ class _DamagedError(OSError):
 
 
 def _is_sound(path: Path) -> bool:
-    """Tell whether a file is what its name says.
+    """Return whether a file is what its name says.
 
     Of a body that a server cuts, Arrow fills up the rest with whatever was in memory: its size tells nothing.
     """
@@ -213,7 +213,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    """Tell whether a file is half written, or not of the run."""
+    """Return whether a file is half written, or not of the run."""
     return any(part.startswith(".") for part in name.split("/"))
 
 
@@ -229,7 +229,7 @@ class WorkingCopy:
     _mirror: Mirror | None = None
 
     def is_cut_off(self) -> bool:
-        """Tell whether what is done here has not reached the run directory for so long that the work has to stop."""
+        """Return whether what is done here has not reached the run directory for so long that the work has to stop."""
         return self._mirror is not None and self._mirror.is_cut_off()
 
 

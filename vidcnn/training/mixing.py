@@ -1,6 +1,6 @@
 """Mixup and cutmix: a batch whose samples are blended in pairs, and their targets with them.
 
-In go the clips and targets of a batch, on whatever device trains; out come clips and targets of the same shapes.
+Takes the clips and targets of a batch, on whatever device trains; returns clips and targets of the same shapes.
 
 Samples are paired by their global numbers, (2j, 2j + 1), and what happens to a pair is a pure function of the seed and
 j. So a sample sees the same partner and the same blend however many workers share the batch:

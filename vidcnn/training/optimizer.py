@@ -75,5 +75,5 @@ def gradient_norm(network: nn.Module) -> torch.Tensor:
 
 
 def _holds(module: str, name: str) -> bool:
-    """Tell whether what is called `name` is a module or in it."""
+    """Return whether what is called `name` is a module or in it."""
     return f"{name}.".startswith(f"{module}.")

@@ -60,7 +60,7 @@ class PaddedConv3d(nn.Conv3d):
 
 
 def lies_within(size: int, span: int, stride: int, padding: int) -> bool:
-    """Tell whether some place of a kernel along an axis touches no padding.
+    """Return whether some place of a kernel along an axis touches no padding.
 
     Args:
         size: Frames, rows or columns, without the padding.

@@ -1,6 +1,6 @@
 """Putting frames together into clips.
 
-In go the frames that a segment's clips need, one after the other in the order of presentation, out comes each clip when
+Takes the frames that a segment's clips need, one after the other in the order of presentation, returns each clip when
 its last frame has come. A frame is converted once, however many clips hold it, and is kept until the last of them is
 out: what is held in memory are the frames under one clip's span, not the clips.
 """

@@ -1,6 +1,6 @@
 """Planning and decoding in a process that may die, hang, or be let down by the storage.
 
-In go videos or segments, out comes for each of them what a good attempt gave, or what is to be said of it after several
+Takes videos or segments, returns for each of them what a good attempt gave, or what is to be said of it after several
 bad ones. Whatever is tried again is begun anew: clips of one attempt are never mixed with those of another.
 
     what happens                          tries   what is said after the last

@@ -1,6 +1,6 @@
 """From planned segments to batches of decoded clips.
 
-In goes a unit of work, out come `ClipBatch`es of a fixed size, filled across the bounds of segments and videos, so that
+Takes a unit of work, returns `ClipBatch`es of a fixed size, filled across the bounds of segments and videos, so that
 a model that runs on fixed shapes computes little for nothing. Only the last batch of a unit may be smaller.
 """
 

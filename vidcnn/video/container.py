@@ -1,6 +1,6 @@
 """Opening a video as untrusted input.
 
-In goes a location, out comes an open PyAV container and its first real video stream. Every failure on the way, from a
+Takes a location, returns an open PyAV container and its first real video stream. Every failure on the way, from a
 missing file to a demuxer's complaint, becomes a `VideoError` with plain words.
 """
 
@@ -241,7 +241,7 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
 
 
 def _is_of_library(error: Exception) -> bool:
-    """Tell whether an exception was raised inside PyAV or OpenCV, which have many for what they do not expect."""
+    """Return whether an exception was raised inside PyAV or OpenCV, which have many for what they do not expect."""
     if type(error).__module__.partition(".")[0] == "cv2":
         return True
     trace = error.__traceback__

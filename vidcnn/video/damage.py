@@ -1,7 +1,7 @@
 """Which decoded frames can be trusted.
 
 libav conceals damage: it flags the frame in which it noticed an error, and gives out the frames that were predicted
-from it as if nothing had happened. In go the packets and frames of one stream as they pass, out come the same frames,
+from it as if nothing had happened. Takes the packets and frames of one stream as they pass, returns the same frames,
 each with a verdict. Damage spreads from where it is noticed to the next keyframe::
 
     decoding order       I0  P4  B2  B1  B3  P8  B6 ...  I12     P4 is flagged when it comes out

@@ -1,7 +1,7 @@
 """Whether a file is encrypted, so that nothing but its key could show what is in it.
 
-To libav an encrypted frame is a damaged one. In go what containers say about packets and streams, and the first bytes
-of a file; out comes the reason in plain words.
+To libav an encrypted frame is a damaged one. Takes what containers say about packets and streams, and the first bytes
+of a file; returns the reason in plain words.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _find_in_index(read: ReadAt, size_bytes: int) -> str | None:
 
 
 def _has_entry(index: bytes, entry: bytes) -> bool:
-    """Tell whether a 'stsd' box lists a sample entry."""
+    """Return whether a 'stsd' box lists a sample entry."""
     position = index.find(b"stsd")
     while position >= 0:
         size = int.from_bytes(index[position - 4 : position], "big")

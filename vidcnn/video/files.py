@@ -1,6 +1,6 @@
 """The bytes of a video, wherever it lies.
 
-In goes a location, out come a file's size and version, some of its bytes, or an object through which libav reads it.
+Takes a location, returns a file's size and version, some of its bytes, or an object through which libav reads it.
 libav opens no file itself: it takes a read that fails for the end of the file, and so would a plan.
 """
 
@@ -147,7 +147,7 @@ class VideoFile:
         raise _BadAnswerError(f"it cannot be read: the storage does not give the {wanted} bytes from {self._place} on")
 
     def _ends_right(self, data: bytes) -> bool:
-        """Tell whether the last bytes of an answer are those that are there.
+        """Return whether the last bytes of an answer are those that are there.
 
         Where object storage answers with fewer bytes than it was asked for, Arrow fills up with whatever its memory
         holds. To ask for the end once more shows that.

@@ -1,7 +1,7 @@
 """What H.264's own headers say about fields (ITU-T H.264, 7.3).
 
-Interlaced pictures may be coded as two fields, each in a packet of its own: then two packets make one frame. In go the
-stream's parameter sets and the first bytes of packets, out comes which packets start a frame. Streams without field
+Interlaced pictures may be coded as two fields, each in a packet of its own: then two packets make one frame. Takes the
+stream's parameter sets and the first bytes of packets, returns which packets start a frame. Streams without field
 pictures, which nearly all are, are told by one flag.
 """
 
@@ -47,7 +47,7 @@ class FieldPairs:
         return self._parameters is not None
 
     def starts_frame(self, packet: Any) -> bool:
-        """Tell whether a packet holds a whole frame or a frame's first field.
+        """Return whether a packet holds a whole frame or a frame's first field.
 
         Args:
             packet: The next of the stream's packets, in decoding order.

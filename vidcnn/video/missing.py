@@ -1,6 +1,6 @@
 """The frames that a file which was cut off should still have.
 
-In go the times of the frames that are there, out come the same times with those of the missing frames after them, as
+Takes the times of the frames that are there, returns the same times with those of the missing frames after them, as
 far as the file's headers tell: so that what is lost is planned, and reported, clip by clip.
 """
 
@@ -31,7 +31,7 @@ def entries_cut_off(video: OpenVideo) -> list[Any]:
 
 
 def has_index(video: OpenVideo) -> bool:
-    """Tell whether a file lists all its frames in its header, as MP4 and QuickTime do."""
+    """Return whether a file lists all its frames in its header, as MP4 and QuickTime do."""
     return bool(video.container.format.name.startswith("mov"))
 
 

@@ -1,6 +1,6 @@
 """NAL units: the pieces that packets of H.264, HEVC and VVC consist of.
 
-In goes a packet, out comes what kinds of units it has. Units follow start codes in streams (Annex B of ITU-T H.264,
+Takes a packet, returns what kinds of units it has. Units follow start codes in streams (Annex B of ITU-T H.264,
 H.265 and H.266), and lengths in MP4 and Matroska (ISO/IEC 14496-15).
 """
 

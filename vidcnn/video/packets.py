@@ -1,6 +1,6 @@
 """What a stream's headers and the first bytes of a packet say about the frame in it.
 
-In goes PyAV's codec context, out come two answers that libav does not give: which packets make a frame appear, and
+Takes PyAV's codec context, returns two answers that libav does not give: which packets make a frame appear, and
 whether the decoder may leave out frames that nothing refers to.
 """
 
@@ -54,7 +54,7 @@ def picture_finder(codec: Any) -> Callable[[Any], bool]:
 
 
 def can_skip_frames(codec: Any) -> bool:
-    """Tell whether single frames that nothing refers to can be left out of decoding, exactly and at any time.
+    """Return whether single frames that nothing refers to can be left out of decoding, exactly and at any time.
 
     Args:
         codec: PyAV's codec context of the stream.

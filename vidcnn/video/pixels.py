@@ -1,6 +1,6 @@
 """From a decoded frame to the pixels that a network gets.
 
-In goes libav's frame in whatever pixel format it was coded, out comes uint8 RGB ``(H, W, 3)``: upright, resized and
+Takes libav's frame in whatever pixel format it was coded, returns uint8 RGB ``(H, W, 3)``: upright, resized and
 cropped. Two ways lead there:
 
 - *fast*: the planes of luma and chroma are resized as they are, without a copy, and only the small result is converted

@@ -1,6 +1,6 @@
 """From a listed video to the segments that have to be decoded.
 
-In goes a `SourceVideo`, out come `PlannedSegment`s: plain data that can travel to any machine, with all that decoding
+Takes a `SourceVideo`, returns `PlannedSegment`s: plain data that can travel to any machine, with all that decoding
 needs to know. What a plan says depends on the file and the `ClipSpec` alone, so that a video planned again, after an
 interruption or on another machine, has the same clips and the same segments.
 """

@@ -1,6 +1,6 @@
 """What a video holds, before any of its pixels are needed.
 
-In goes a location, out comes a `VideoInfo`: the presentation time of every frame, and the properties of the picture.
+Takes a location, returns a `VideoInfo`: the presentation time of every frame, and the properties of the picture.
 """
 
 from __future__ import annotations

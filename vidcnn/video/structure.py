@@ -69,7 +69,7 @@ def declared_size(read: ReadAt, size_bytes: int) -> int | None:
 
 
 def is_animated_webp(read: ReadAt) -> bool:
-    """Tell whether a file is a WebP with several images (WebP Container Specification, VP8X)."""
+    """Return whether a file is a WebP with several images (WebP Container Specification, VP8X)."""
     head = read(0, 21)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
 

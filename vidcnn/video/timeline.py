@@ -1,6 +1,6 @@
 """When each frame of a video is shown.
 
-In goes an open video, out come its `FrameTimes`. They are read from the container's index where the index can be proved
+Takes an open video, returns its `FrameTimes`. They are read from the container's index where the index can be proved
 right from both ends of the file, and otherwise by demuxing: reading all packets without decoding them, which costs some
 hundredth of what decoding costs.
 """
@@ -272,7 +272,7 @@ def _has_duplicates(ordered: IntArray) -> bool:
 
 
 def _starts_over(read: _Packets) -> bool:
-    """Tell whether time starts over in the middle, as it does where recordings were joined byte by byte.
+    """Return whether time starts over in the middle, as it does where recordings were joined byte by byte.
 
     Frames are reordered by at most 16 places (ITU-T H.264, A.3.1 h), so anything far beyond is another timeline, if
     decoding goes back as well.
@@ -288,7 +288,7 @@ def _starts_over(read: _Packets) -> bool:
 
 
 def _times_last(times: FrameTimes, video: OpenVideo) -> bool:
-    """Tell whether packets have the same times after a seek as when the file is read from its beginning.
+    """Return whether packets have the same times after a seek as when the file is read from its beginning.
 
     Streams may leave most times out, and libav then makes them up as it goes.
     """
@@ -308,7 +308,7 @@ def _times_last(times: FrameTimes, video: OpenVideo) -> bool:
 
 
 def _is_raw(video: OpenVideo) -> bool:
-    """Tell whether a file is nothing but coded frames: libav makes up their times, with holes and overlaps."""
+    """Return whether a file is nothing but coded frames: libav makes up their times, with holes and overlaps."""
     return bool(video.container.format.flags & av.format.Flags.no_timestamps.value)
 
 

@@ -201,7 +201,7 @@ def _is_strange(path: str) -> OutputError:
 
 
 def _is_at(file: int, path: str) -> bool:
-    """Tell whether an open file is still the one at a path."""
+    """Return whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.fstat(file), os.lstat(path))
     except FileNotFoundError:

@@ -27,10 +27,10 @@ class Holder:
     Attributes:
         token: Different for each time that a lock is taken.
         pid: The process.
-        started: When it started, in clock ticks since its machine did; None where that cannot be told.
+        started: When it started, in clock ticks since its machine did; None where that is not known.
         host: Its machine, as people call it.
         machine: The running system of its machine: no other, and not the same after a restart; None if not known.
-        namespace: The space in which `pid` counts, one for each container; None where that cannot be told.
+        namespace: The space in which `pid` counts, one for each container; None where that is not known.
         since: When it took the lock, for people.
         state: Whether it holds the lock, or only tries to take it.
     """

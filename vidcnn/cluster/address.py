@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from vidcnn.errors import UsageError
 
 AUTO = "auto"
-"""Stands for the cluster whose job this process is."""
+"""Means the cluster whose job this process is."""
 
 DASHBOARD_PORT = 8265
 """Where Ray's dashboard listens by default, which serves its jobs."""
@@ -17,7 +17,7 @@ _HINT = "--cluster takes a cluster-launcher file (.yaml), or the address of a jo
 
 
 def parse_cluster(text: str) -> str | Path:
-    """Tell an address from a launcher file.
+    """Find out whether a text is an address or a launcher file.
 
     Returns:
         The URL of a job server, or the path of a launcher file.

@@ -1,4 +1,4 @@
-"""What is wrong with a Ray cluster-launcher file: its values go in, problems with their places come out.
+"""What is wrong with a Ray cluster-launcher file: from its values to problems with their places.
 
 First come the rules of Ray's own schema, then those that it does not state but that its launcher dies of, often after
 the first machines are paid for. What Ray merely warns of is let pass, save for clusters on which nothing could run.
@@ -137,7 +137,7 @@ def _provider_problems(config: Mapping[str, Any]) -> Iterator[Found]:
     elif kind == "external" and "module" not in provider:
         yield place, "an external provider needs provider.module"
     elif kind in ("aws", "gcp") and not provider.get("region"):
-        yield ("provider", "region"), "provider.region is missing: say where your machines are to run"
+        yield ("provider", "region"), "provider.region is missing: name the one where your machines shall run"
     if kind == "gcp" and not provider.get("project_id"):
         yield ("provider", "project_id"), "provider.project_id must be the id of your project"
     if kind == "local":
@@ -175,7 +175,7 @@ def _node_type_problems(config: Mapping[str, Any]) -> Iterator[Found]:
     if not types or _provider_type(config) == "local":
         return
     if not head:
-        yield ("available_node_types",), "head_node_type is missing: say which node type the head is of"
+        yield ("available_node_types",), "head_node_type is missing: name the node type of the head"
     elif head not in types:
         yield ("head_node_type",), f"head_node_type {head!r} is none of available_node_types: {', '.join(types)}"
     for name, node in types.items():

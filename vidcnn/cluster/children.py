@@ -1,4 +1,4 @@
-"""Programs that run beside a command and end with it, however it ends: argument lists go in, a `Child` comes out."""
+"""Programs that run beside a command and end with it, however it ends: from argument lists to a `Child`."""
 
 from __future__ import annotations
 

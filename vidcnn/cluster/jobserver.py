@@ -1,7 +1,8 @@
 """A cluster's job server, as Ray's dashboard offers it, with its failures explained.
 
 Ray's own client would be diverted by ``RAY_ADDRESS`` and would look for a token only where the environment of this
-process says that there is one. Here the address is the one that was named, and a token is sent when it is asked for.
+process declares that there is one. Here the address is the one that was named, and a token is sent when it is asked
+for.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _TOKEN_HINT = (
 
 
 class LostConnectionError(VidcnnError):
-    """The job server does not answer any more; its jobs may well go on."""
+    """The job server does not answer any more; its jobs may well continue."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class JobState:
     Attributes:
         id: Its id.
         status: ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``.
-        message: What the server says of it.
+        message: The server's words about it.
         exit_code: Exit code of its driver; None while it runs, or where that is not known.
         started: When it began, in seconds since the epoch; None before that.
         ended: When it ended; None before that.
@@ -151,7 +152,7 @@ class JobServer:
         return sorted(states, key=lambda state: state.started or 0.0, reverse=True)
 
     def stop(self, job_id: str) -> bool:
-        """Let a job end in good order; tell whether it was running."""
+        """Stop a job in order; return whether it was running."""
         try:
             return bool(self._ask(lambda: self._client.stop_job(job_id)))
         except RuntimeError as error:
@@ -187,7 +188,7 @@ class JobServer:
     def _unknown(self, job_id: str, error: RuntimeError) -> VidcnnError:
         if "404" in str(error):
             return VidcnnError(f"{self.address} knows no job {job_id}", "vidcnn jobs list shows what there is")
-        return VidcnnError(f"{self.address} does not tell about {job_id}: {first_line(error)}")
+        return VidcnnError(f"{self.address} gives no answer about {job_id}: {first_line(error)}")
 
 
 def read_token(path: Path | None = None) -> str | None:
@@ -248,7 +249,7 @@ def _check_kind(address: str) -> None:
     try:
         answer = requests.get(f"{address}/api/version", timeout=_CONNECT_SECONDS, allow_redirects=False)
     except requests.Timeout as error:
-        raise LostConnectionError(f"{address} does not answer", "jobs that run there go on; try again") from error
+        raise LostConnectionError(f"{address} does not answer", "jobs that run there continue; try again") from error
     except requests.RequestException as error:
         raise UsageError(f"what listens at {address} is no job server of Ray: it speaks no HTTP", hint) from error
     if answer.status_code in (401, 403):
@@ -278,7 +279,7 @@ def _explained(address: str) -> Iterator[None]:
         yield
     except (requests.RequestException, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         raise LostConnectionError(
-            f"{address} does not answer: {first_line(error)}", "jobs that run there go on; try again"
+            f"{address} does not answer: {first_line(error)}", "jobs that run there continue; try again"
         ) from error
 
 

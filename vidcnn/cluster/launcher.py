@@ -1,4 +1,4 @@
-"""Ray cluster-launcher files, which ``ray up`` takes: the path of one goes in, a checked `Launcher` comes out."""
+"""Ray cluster-launcher files, which ``ray up`` takes: from the path of one to a checked `Launcher`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Launcher:
 
     Attributes:
         path: The file, absolute.
-        config: What it says.
+        config: Its values.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Launcher:
         return None
 
     def where(self, *place: str | int) -> str:
-        """Return where the file says something, as ``cluster.yaml:17``."""
+        """Return where a value of the file is, as ``cluster.yaml:17``."""
         return f"{self.path.name}:{self._document.line(place)}"
 
     def check_mounts(self) -> None:

@@ -89,7 +89,7 @@ def tunnel_command(head: Head, local_port: int, remote_port: int, known_hosts: P
 
 
 def last_words(output: str) -> str:
-    """Return the line of SSH's output that says what went wrong, or nothing."""
+    """Return the line of SSH's output with what went wrong, or nothing."""
     lines = [line.strip(" @\r") for line in output.splitlines() if not _CHATTER.match(line)]
     for meaning in _MEANINGS:
         for line in reversed(lines):
@@ -107,7 +107,7 @@ def explain(output: str, head: Head, launcher: Launcher) -> VidcnnError:
     """Return the error for a tunnel that SSH did not open: an `UnreachableError` if trying again may help.
 
     Args:
-        output: What SSH said.
+        output: What SSH printed.
         head: The way to the head.
         launcher: The cluster.
     """

@@ -39,7 +39,7 @@ def count_source(
 
 
 def estimate_clips(pending: Pending, settings: PlanSettings) -> int:
-    """Tell how many clips are left to do, from some of the videos and the size of all."""
+    """Estimate how many clips are left to do, from some of the videos and the size of all."""
     if not pending.sample:
         return 0
     count = ray.remote(num_cpus=0, max_retries=1)(count_clips)

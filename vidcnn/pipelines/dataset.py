@@ -1,7 +1,7 @@
 """The inference pipeline as a Ray Data dataset.
 
 Takes tables of videos, returns rows of segments, in no particular order, while Ray Data keeps planners, decoders and
-model actors busy and holds each back when the next one is behind.
+model actors busy and slows each down when the next one is behind.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def plan_videos(
     """Plan videos, and go no further.
 
     Yields:
-        Planned segments, and what is to be said of videos that have none.
+        Planned segments, and the errors of videos that have none.
     """
     dataset = _plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)
     for block in _blocks(dataset):

@@ -1,7 +1,7 @@
 """How long an inference job would take, from running it on a sample of its source; no row is written.
 
-Some videos are chosen from all over the source by size. They are planned whole, which tells how many clips the source
-has; and some segments of each go through the real stages for a bounded time, which tells how fast that is here.
+Some videos are chosen from all over the source by size. They are planned whole, which shows how many clips the source
+has; and some segments of each pass through the real stages for a bounded time, which shows how fast that is here.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
         strata, rows = _choose(pending)
         planning = time.monotonic()
         sample = _plan(job, rows, plan_resources(machine, use_gpus=False))
-        began += time.monotonic() - planning  # a run does this while it goes on
+        began += time.monotonic() - planning  # a run does this while it decodes
         clips = estimate_clips(strata, sample.num_clips)
         runtime = prepared.choose_runtime(int(clips.best))
         resources = prepared.plan_resources(int(clips.best))
@@ -135,7 +135,7 @@ class _Trial:
 
     @property
     def clips_per_second(self) -> float | None:
-        """Speed from the first rows to the last; None where that is too short to say anything."""
+        """Speed from the first rows to the last; None where that time is too short."""
         seconds = self.arrivals[-1][0] - self.arrivals[0][0] if self.arrivals else 0.0
         return (self.num_clips - self.arrivals[0][1]) / seconds if seconds > 1.0 else None
 

@@ -1,4 +1,4 @@
-"""What can only be told where the model is going to run: on a cluster, the head may be another kind of machine."""
+"""What is only known where the model is going to run: on a cluster, the head may be another kind of machine."""
 
 from __future__ import annotations
 

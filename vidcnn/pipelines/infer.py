@@ -80,7 +80,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                     raise CompileError(
                         f"the rows of {public_location(spec.out)} are of a compiled model, and it cannot be compiled "
                         f"everywhere: {error.message}",
-                        error.hint or "mend that, and the same command goes on; or choose another --out",
+                        error.hint or "mend that, and the same command continues; or choose another --out",
                     ) from error
                 runtime = replace(runtime, compiled=False)
                 record.notice(f"the model runs uncompiled: {error}")

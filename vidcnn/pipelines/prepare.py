@@ -42,7 +42,7 @@ _QUICK_FAILURE_SECONDS = 0.2
 
 
 class InferenceJob:
-    """A spec with what it stands for: the model, the clips, the source, the columns."""
+    """A spec with what it names: the model, the clips, the source, the columns."""
 
     def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
         self.spec = spec
@@ -140,7 +140,7 @@ class PreparedJob:
 
     @cached_property
     def batch_size(self) -> int:
-        """Clips that go through the model at once."""
+        """Clips that the model takes at once."""
         from vidcnn.inference.classifier import choose_batch_size
 
         return ask_there(choose_batch_size, self.job.bundle, self.device, self.job.spec.batch_size, device=self.device)
@@ -161,7 +161,7 @@ class PreparedJob:
         )
 
     def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
-        """Return what the stages depend on; the model goes into Ray's object store."""
+        """Return what the stages depend on; the model is put into Ray's object store."""
         job, spec = self.job, self.job.spec
         return StageSettings(
             plan=job.plan,
@@ -200,12 +200,12 @@ def prepare(
 
     Args:
         spec: The job.
-        open_storage: Takes hold of the output, or only looks at it; before anything is started, so that a run which
+        open_storage: Opens the output for writing, or only for reading; before anything is started, so that a run which
             overlaps another ends at once.
         hint: What becomes of the work that is done where the block is interrupted.
         computes: Whether the model is going to run, on a GPU if there is one.
         run_id: The run's name, if it writes.
-        tell: Takes what is being done, in words for people.
+        tell: Prints what is being done.
         has_begun: Returns whether the block has made any headway.
 
     Raises:

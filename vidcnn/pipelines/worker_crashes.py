@@ -17,9 +17,9 @@ _NO_ROOM = "WorkerGroupStartupTimeoutError"
 
 
 def describe_attempt(error: BaseException | None) -> str:
-    """Say why an attempt failed.
+    """Return why an attempt failed.
 
-    Where a worker died or raised an error, the others lose their connection to it: what they say is left out.
+    Where a worker died or raised an error, the others lose their connection to it: their errors are left out.
 
     Args:
         error: What Ray Train raised; None if it took the work for done.

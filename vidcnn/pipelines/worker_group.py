@@ -180,8 +180,8 @@ class WorkerGroup:
             if self.state is None:
                 break  # they have not begun, and have nothing to save
             if self.state.phase in ("stopped", "done"):
-                return f"step {self.state.step} is saved, and the same command goes on from there"
-        return "the run goes on from its last checkpoint with the same command"
+                return f"step {self.state.step} is saved, and the same command continues from there"
+        return "the run continues from its last checkpoint with the same command"
 
     def _remove_records(self) -> None:
         with suppress(OSError):
@@ -203,7 +203,7 @@ def _gave_up(error: BaseException | None, saved: Sequence[int]) -> VidcnnError:
     since = f"after step {saved[-1]}" if saved[-1] else "before the first checkpoint"
     return VidcnnError(
         f"training failed {num_fruitless(saved)} times {since}: {describe_attempt(error)}",
-        "the last checkpoint is whole, and the same command goes on; --debug shows more",
+        "the last checkpoint is whole, and the same command continues; --debug shows more",
     )
 
 

@@ -85,7 +85,7 @@ class Augmentation:
         rand_augment: Magnitude, 0 to 30, of the two operations of RandAugment (Cubuk et al. 2020) that are applied, as
             torchvision scales them; 0 is off.
         erasing: Probability of random erasing (Zhong et al. 2020): one rectangle, the same in all frames, filled with
-            noise that stands still, so that it shows no motion.
+            noise that does not move, so that it shows no motion.
         interpolation: How parts are resized, with bilinear for area; turned and sheared pictures know only nearest and
             bilinear, and take bilinear for bicubic too.
 
@@ -215,7 +215,7 @@ def apply_operation(frames: Tensor, operation: Operation, level: float, interpol
         frames: uint8 (T, C, H, W).
         operation: Which one.
         level: Strength in [-1, 1], where 1 is magnitude 30. The sign is a direction, or more against less; operations
-            that have none go by the absolute value.
+            that have none use the absolute value.
         interpolation: Of turned, sheared and moved pictures; what moves in from outside is black.
 
     Returns:

@@ -1,9 +1,9 @@
 """Decoded frames on disk, for videos that a run sees again and again.
 
-An entry holds all frames that clips of one video can take, resized but not cropped, as uint8 ``(F, H, W, 3)`` that is
-mapped into memory: reading a clip out of it costs a copy. Entries are named after the file's version and all that its
-pixels depend on, written aside and renamed, so that any number of processes and runs share one directory, and what an
-interrupted run wrote is whole.
+An entry contains all frames that clips of one video can take, resized but not cropped, as uint8 ``(F, H, W, 3)`` that
+is mapped into memory: reading a clip out of it costs a copy. Entries are named after the file's version and all that
+its pixels depend on, written aside and renamed, so that any number of processes and runs share one directory, and what
+an interrupted run wrote is whole.
 """
 
 from __future__ import annotations

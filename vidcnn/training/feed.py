@@ -1,7 +1,7 @@
 """From numbered samples to the batches of a worker, loaded ahead while the network computes.
 
 A `Loader` loads pieces of work, in this process or wherever else; a `Feed` asks it for the next steps before they are
-needed, and makes batches of what comes back. Steps follow each other without regard to epochs, so nothing stands still
+needed, and makes batches of what comes back. Steps follow each other without regard to epochs, so nothing waits
 where one ends.
 """
 

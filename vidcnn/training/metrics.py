@@ -1,6 +1,6 @@
 """What a model reached: from scores and targets of all samples to one frozen record.
 
-Takes the scores of N samples and what they really are; returns `Metrics`, which hold plain numbers only, so that
+Takes the scores of N samples and what they really are; returns `Metrics`, which contain plain numbers only, so that
 `dataclasses.asdict` makes JSON of them. Nothing is accumulated over batches: whoever evaluates gathers the samples,
 each exactly once, and the result does not depend on how they were spread over workers.
 

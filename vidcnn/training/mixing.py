@@ -115,7 +115,7 @@ def mix(clips: Tensor, targets: Tensor, first_sample: int, seed: int, mixing: Mi
 
 
 def _blended(own: Tensor, partner: Tensor, share: float) -> Tensor:
-    # Not lerp: fused kernels round by where an element lies in the batch, and a batch split in two must not show.
+    # Not lerp: fused kernels round by where an element is in the batch, and a batch split in two must not show.
     return own * share + partner * (1 - share)
 
 
@@ -132,6 +132,6 @@ def _draw_blend(seed: int, pair: int, mixing: Mixing, height: int, width: int) -
 
 
 def _cut(size: int, share: float, centre: int) -> slice:
-    """Return the box's extent along one side: `share` of `size` around `centre`, as far as it lies in the frame."""
+    """Return the box's extent along one side: `share` of `size` around `centre`, as far as it is in the frame."""
     half = int(size * share / 2)
     return slice(max(0, centre - half), min(size, centre + half))

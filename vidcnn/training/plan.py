@@ -1,6 +1,6 @@
 """From a training job's spec to all that the workers need.
 
-Everything that can be known to be wrong with a job is said here, before any worker starts.
+Everything that can be known to be wrong with a job is raised here, before any worker starts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TrainingPlan:
         bundle: The network to begin with, with the labels, clips and preprocessing that it will have.
         recipe: How it is trained.
         data: The videos.
-        run: How the run goes on.
+        run: How the run continues.
         record: What must be the same for a run to be continued.
     """
 

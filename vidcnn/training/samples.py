@@ -35,7 +35,7 @@ class Sample:
     Attributes:
         number: Its number, i.
         video: Index of its video among the videos of the training split.
-        place: Where its clip lies among the possible starts, in [0, 1).
+        place: Where its clip is among the possible starts, in [0, 1).
         seed: Seed of its augmentation, in [0, 2**63).
     """
 

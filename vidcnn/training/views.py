@@ -28,7 +28,7 @@ class ViewSettings:
     """Which views are taken, and how.
 
     Args:
-        plan: How clips are laid over a video, and what is accepted for one.
+        plan: How clips are placed on a video, and what is accepted for one.
         preprocessing: Resize and crop.
         num_crops: 1, the centre; or 3, spread evenly along the longer side.
         exact: Resize with torchvision's own arithmetic.
@@ -79,7 +79,7 @@ def three_crops(clip: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
 
     Args:
         clip: uint8 (T, H, W, 3).
-        preprocessing: Says how large a crop is.
+        preprocessing: Has the size of a crop.
 
     Returns:
         uint8 (3, T, h, w, 3).

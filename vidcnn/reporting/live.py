@@ -1,4 +1,4 @@
-"""A line on stderr that says how far something is.
+"""A line on stderr that shows how far something is.
 
 On a terminal it is one line that changes and is never longer than the terminal is wide. Elsewhere, in a file or where a
 terminal can do nothing but print, a line is printed at the start and then once a minute. On a cluster it is sent to the
@@ -93,7 +93,7 @@ class LiveLine:
 
 
 class ProgressDisplay(LiveLine):
-    """Shows how far something is, whenever it is told that this may have changed.
+    """Shows how far something is, at each call that announces a change.
 
     Args:
         describe: Returns the share of the work that is done, in [0, 1], and the state in one line.

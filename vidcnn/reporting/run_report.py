@@ -5,7 +5,7 @@ One JSON file for each run, in the folder ``NAME.runs``, here or in object stora
     preds.parquet    preds.runs/20261122T020000Z-ab12cd.json
     preds/           preds.runs/20261123T020000Z-34ef56.json
 
-In go a spec and what the run tells of itself while it goes on (`RunRecord`); `docs/runs.md` explains the values. A
+It is made of a spec and of what the run records while it works (`RunRecord`); `docs/runs.md` explains the values. A
 report that cannot be written is a warning: it changes nothing about how a run ends.
 """
 
@@ -54,7 +54,7 @@ class RunRecord:
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
         bottleneck: What limited the run; None where that is not known.
-        notices: What the user was told of how it runs, in plain words.
+        notices: Notices to the user on how it runs, in plain words.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -68,7 +68,7 @@ class RunRecord:
     notices: list[str] = field(default_factory=list)
 
     def notice(self, text: str) -> None:
-        """Tell the user something about how the run goes on, once."""
+        """Print a notice on how the run works, once."""
         if text not in self.notices:
             self.notices.append(text)
             say(f"vidcnn: {text}")

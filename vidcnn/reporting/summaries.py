@@ -254,7 +254,7 @@ def check_outcome(spec: InferSpec, report: InferReport) -> None:
         raise TooManyErrorsError(
             f"{summary.num_bad_videos:,} of {summary.num_videos:,} videos are bad, "
             f"more than --max-error-fraction {spec.max_error_fraction:g} allows",
-            "the table is complete; its column error says what is wrong with each",
+            "the table is complete; its column error names what is wrong with each",
         )
 
 

@@ -1,8 +1,8 @@
 """Putting frames together into clips.
 
 Takes the frames that a segment's clips need, one after the other in the order of presentation, returns each clip when
-its last frame has come. A frame is converted once, however many clips hold it, and is kept until the last of them is
-out: what is held in memory are the frames under one clip's span, not the clips.
+its last frame has come. A frame is converted once, however many clips have it, and is kept until the last of them is
+complete: what is in memory are the frames under one clip's span, not the clips.
 """
 
 from __future__ import annotations

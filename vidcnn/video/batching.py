@@ -21,7 +21,7 @@ from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS, PlannedSegment
 from vidcnn.video.stopwatch import StageTimes, Stopwatch
 
 _MIN_CLIPS_PER_TASK = 16
-"""Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it holds."""
+"""Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it contains."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The bytes of a video, wherever it lies.
+"""The bytes of a video, wherever it is.
 
 Takes a location, returns a file's size and version, some of its bytes, or an object through which libav reads it.
 libav opens no file itself: it takes a read that fails for the end of the file, and so would a plan.
@@ -27,7 +27,7 @@ _REMOTE_BUFFER_BYTES = 1 << 20
 
 _TAIL_BYTES = 64
 _ASKS_SIZE = 0x10000
-"""libav's AVSEEK_SIZE: tell the size and stay."""
+"""libav's AVSEEK_SIZE: return the size and stay."""
 
 READ_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
 """How often the same bytes are asked for; a video that fails is then tried again as a whole."""
@@ -150,7 +150,7 @@ class VideoFile:
         """Return whether the last bytes of an answer are those that are there.
 
         Where object storage answers with fewer bytes than it was asked for, Arrow fills up with whatever its memory
-        holds. To ask for the end once more shows that.
+        contains. To ask for the end once more shows that.
         """
         tail = data[-_TAIL_BYTES:]
         self._stream.seek(self._place + len(data) - len(tail))
@@ -189,7 +189,7 @@ def file_version(location: str) -> tuple[int, int]:
 
     Raises:
         VideoError: `changed`: it does not exist; `unreadable`: it cannot be reached through its own fault.
-        StorageError: The storage does not say.
+        StorageError: The storage does not answer.
     """
     try:
         if not is_remote(location):
@@ -237,7 +237,7 @@ def _check_regular(location: str, path: str) -> None:
 
     Raises:
         VideoError: There is something else, or nothing.
-        StorageError: The storage does not say.
+        StorageError: The storage does not answer.
     """
     try:
         with reading():

@@ -14,9 +14,9 @@ _START_CODES = (_START_CODE, b"\0" + _START_CODE)
 
 
 def nal_picture_finder(codec: Any) -> Callable[[bytes], bool] | None:
-    """Return a function that tells whether a packet holds any part of a picture, or None for other codecs.
+    """Return a function that returns whether a packet contains any part of a picture, or None for other codecs.
 
-    Packets without one hold parameters, messages, filler or the mark of a stream's end.
+    Packets without one contain parameters, messages, filler or the mark of a stream's end.
 
     Args:
         codec: PyAV's codec context of the stream.

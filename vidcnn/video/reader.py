@@ -1,8 +1,8 @@
 """Reading the frames that a segment needs out of an open video.
 
-Takes an open video and an assembler that says which frame it needs next, returns the clips that it completes. The
+Takes an open video and an assembler that asks for the frame it needs next, returns the clips that it completes. The
 reader seeks to the keyframe before the next needed frame, decodes on from there, and seeks again where the next needed
-frame lies behind a later keyframe. Frames that no clip needs are not converted, and those that nothing refers to are
+frame is behind a later keyframe. Frames that no clip needs are not converted, and those that nothing refers to are
 not even decoded.
 """
 
@@ -62,7 +62,7 @@ class SegmentReader:
         self._starts_at_beginning = segment.starts_at_beginning
         self._needed = frozenset(assembler.needed)
         self._skips = not by_order and can_skip_frames(self._codec)
-        self._may_be_encrypted = has_index(video)  # of others, the first frame tells
+        self._may_be_encrypted = has_index(video)  # of others, the first frame shows it
         self._encryption: str | None = None
         self._log_capture = av.logging.Capture()
         self._has_picture = picture_finder(self._codec)

@@ -3,7 +3,7 @@
 Takes the rows of finished segments, in any order and perhaps twice; returns the table at ``--out`` with the
 rows of each segment exactly once. `Output.add` buffers, `Output.commit` writes what is buffered as one part
 file, written aside and renamed. What is done is read from the files themselves: each carries the ledger of
-the segments whose rows it holds, so there is no second record that could disagree::
+the segments whose rows it contains, so there is no second record that could disagree::
 
     add -> buffer --commit--> part-*.parquet            a dataset: this is the output
                                     |
@@ -70,7 +70,7 @@ class Output:
     def open(
         cls, out: str, *, schema: pa.Schema, settings: Mapping[str, Any] | None = None, run_id: str | None = None
     ) -> Output:
-        """Take hold of an output and read what is committed.
+        """Open an output and read what is committed.
 
         Args:
             out: ``X.parquet`` for a single file, any other name for a dataset directory; a path or a URI.
@@ -94,7 +94,7 @@ class Output:
         settings: Mapping[str, Any] | None = None,
         run_id: str | None = None,
     ) -> Output:
-        """Read what is committed in an output that is held already; it is given back with this one, or on failure.
+        """Read what is committed in an output that is open already; it is closed with this one, or on failure.
 
         Args:
             storage: What `vidcnn.predictions.output_storage.open_storage` returned.
@@ -143,7 +143,7 @@ class Output:
         self._buffer = Buffer()
 
     def use_settings(self, settings: Mapping[str, Any]) -> None:
-        """Say what the rows of this run depend on; it must happen before the first commit.
+        """Set what the rows of this run depend on; it must happen before the first commit.
 
         Args:
             settings: JSON values by name: model, weights, clips, preprocessing.
@@ -205,7 +205,7 @@ class Output:
         """Buffer the rows of a finished segment; the next `commit` writes them.
 
         A segment of another version, or of a plan of another number of segments, replaces all that the output
-        holds of the video.
+        contains of the video.
 
         Args:
             segment: Which segment.
@@ -239,7 +239,7 @@ class Output:
         """Return whether it is time to commit: enough is buffered, or it has waited long enough.
 
         Args:
-            now: What `time.monotonic` says, in seconds.
+            now: The value of `time.monotonic`, in seconds.
         """
         return commit_is_due(
             num_rows=self._buffer.num_rows,

@@ -41,7 +41,7 @@ class Summary:
 
     Args:
         num_videos: Distinct videos.
-        num_clips: Rows that stand for a clip (`clip` is not null).
+        num_clips: Rows of a clip (`clip` is not null).
         num_predictions: Rows without an error.
         num_errors: Rows with an error, by kind.
         num_bad_videos: Videos with at least one error row.

@@ -1,6 +1,6 @@
 """What samples must keep to: one label each, no leak from training to validation, no class without samples.
 
-Samples go in; what is wrong with them goes to `Problems`.
+What is wrong with samples is added to `Problems`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sample:
         labelled: What it will be.
         file: The same for all samples of one file, by whatever name.
         split: Its split; None while it has none.
-        place: Where it is written, for messages; empty where the name says it all.
+        place: Where it is written, for messages; empty where the name is enough.
     """
 
     labelled: LabelledVideo
@@ -59,9 +59,9 @@ class Sample:
 
 
 def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
-    """Make one of samples that say the same, and take note of those that only differ in their labels.
+    """Merge samples that are the same, and note those that only differ in their labels.
 
-    Samples of the same interval in two splits both stay: `check_leaks` tells of them. Those that overlap without being
+    Samples of the same interval in two splits both stay: `check_leaks` reports them. Those that overlap without being
     the same all stay, with labels of their own: in a film people do several things at once.
     """
     first: dict[tuple[str, float, float], Sample] = {}

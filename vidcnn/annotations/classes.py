@@ -1,6 +1,6 @@
 """From labels as they are written to indexes of classes.
 
-Rows go in; out come the names of the classes and, for each row, the indexes of its own.
+From rows to the names of the classes and, for each row, the indexes of its classes.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _text_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, probl
             yield from table_rows(columns, _text_cells(lines, delimiter), file, problems)
             return
         if is_misspelt_heading(heading):
-            understand(heading, file, settings, problems)  # says what its columns should be called
+            understand(heading, file, settings, problems)  # adds what its columns should be called
     if not is_index_line(first):
         shown = printable(first.strip())
         shown = shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."

@@ -1,7 +1,7 @@
 """Class folders: the name of a video's folder is its class.
 
-A folder goes in; out come entries. Its own folders are the classes, or ``train``, ``val`` and ``test``, whose
-folders then are; how deep a video lies below the folder of its class does not matter.
+The folders in a folder are the classes, or ``train``, ``val`` and ``test``, whose
+folders then are; how deep a video is below the folder of its class does not matter.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
         images beside videos.
 
     Raises:
-        SourceError: The folder cannot be listed, or holds no video.
+        SourceError: The folder cannot be listed, or contains no video.
         StorageError: The storage fails.
         DataError: There are classes beside the folders of splits.
     """
@@ -85,7 +85,7 @@ def _without_lone_images(
 
 
 def _has_splits(tops: set[str], shown: str) -> bool:
-    """Return whether the top folders are those of splits. A class may be called ``train`` beside ``bus`` and ``car``."""
+    """Return whether the top folders are splits; a class may be called ``train``, too, beside ``bus``."""
     splits = {name: split for name in sorted(tops) if (split := split_named(name))}
     if "train" not in splits.values():
         return False
@@ -99,7 +99,7 @@ def _has_splits(tops: set[str], shown: str) -> bool:
 
 
 def _class_folders(source: Source, tops: set[str] | None) -> Iterator[tuple[str, ...]]:
-    """Return the folders that stand for classes of the training samples, with those that hold nothing."""
+    """Return the folders that stand for classes of the training samples, with those that contain nothing."""
     if tops is None:
         contents = source.tree.read(source.path, _is_nothing, is_visible)
         yield from ((utf8_name(name),) for name in sorted(contents.folders + contents.links))

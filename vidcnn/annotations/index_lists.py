@@ -1,6 +1,6 @@
 """Lists of PySlowFast and MMAction2: lines that end in the indexes of classes.
 
-Lines go in, rows come out. The fields are separated by blanks, tabs or commas; a path may hold blanks::
+The fields of a line are separated by blanks, tabs or commas; a path may contain blanks::
 
     clips/a b.mp4 3          a video and its class
     clips/a b.mp4 1 4 7      a video and its classes (multi-label)
@@ -8,7 +8,7 @@ Lines go in, rows come out. The fields are separated by blanks, tabs or commas; 
     frames/a 3               a folder of images and its class
 
 Which of the last three a line is shows only at the location: the first of several numbers after a folder is
-the number of its images, whereas all numbers after a file are classes. `class_fields` tells them apart. A path
+the number of its images, whereas all numbers after a file are classes. `class_fields` distinguishes them. A path
 that ends in a blank and a number needs a tab or a comma after it.
 """
 

@@ -24,7 +24,7 @@ from vidcnn.sources.lists import is_list
 from vidcnn.sources.trees import join
 
 _NUM_SHOWN = 5
-"""Kinds of files that are not used, of which a notice tells."""
+"""Kinds of files that are not used, which a notice names."""
 
 
 def read_annotations(
@@ -51,8 +51,8 @@ def read_annotations(
         for_training: Whether there must be something to learn of every class.
 
     Raises:
-        DataError: The samples cannot be used; tells of all problems at once.
-        SourceError: The data does not exist, cannot be listed, or holds no video.
+        DataError: The samples cannot be used; the message lists all problems.
+        SourceError: The data does not exist, cannot be listed, or contains no video.
         ModelError: The labels file cannot be read.
         UsageError: `data` is neither a folder nor a file of annotations, or `root` was given for class folders.
     """
@@ -129,10 +129,10 @@ def _samples(
     entries: Sequence[Entry], names: tuple[str, ...] | None, problems: Problems
 ) -> tuple[tuple[str, ...], list[Sample]]:
     """Make samples of the entries that have classes, and take note of videos that cannot be read."""
-    told: set[str] = set()
+    seen: set[str] = set()
     for row, video in entries:
-        if video.error is not None and video.location not in told:
-            told.add(video.location)
+        if video.error is not None and video.location not in seen:
+            seen.add(video.location)
             is_missing = video.error == MISSING_ERROR
             problems.add(MISSING if is_missing else UNREADABLE, row.where + ("" if is_missing else f" {video.error}"))
     classes, indexes = assign_classes([entry.row for entry in entries], names, problems)
@@ -166,7 +166,7 @@ def _divide(samples: list[Sample], settings: SplitSettings, inside: str, problem
     Args:
         samples: The samples.
         settings: How to make splits.
-        inside: What the names of the videos begin with where the data lies now.
+        inside: What the names of the videos begin with where the data is now.
         problems: Takes note of samples without a group.
     """
     samples = [sample if sample.split else replace(sample, split="train") for sample in samples]
@@ -175,7 +175,7 @@ def _divide(samples: list[Sample], settings: SplitSettings, inside: str, problem
     if settings.split_by is not None:
         check_groups(samples, problems)
     # Without a column, the samples of one file are a group. Its name within the data, unlike its location, is the same
-    # wherever the data lies.
+    # wherever the data is.
     name_of: dict[str, str] = {}
     for sample in samples:
         name_of.setdefault(sample.file, sample.labelled.video.name.removeprefix(inside))

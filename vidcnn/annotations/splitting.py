@@ -1,6 +1,6 @@
 """Choosing validation samples: pure arithmetic on groups and classes.
 
-The groups and classes of samples go in, one decision for each comes out. It depends on what there is and on the
+For each sample there is one decision, from its group and its classes. It depends on what there is and on the
 seed, not on the order; a sample that is added later moves hardly any other, because groups are chosen in the
 order of a hash of their names.
 """

@@ -85,7 +85,7 @@ def understand(cells: Sequence[str], file: ListFile, settings: SplitSettings, pr
         problems: Takes note of columns that are not used.
 
     Raises:
-        DataError: One is not there, is there twice, or goes by another name.
+        DataError: One is not there, is there twice, or has another name.
     """
     columns = tuple(map(column_name, cells))
 
@@ -152,7 +152,7 @@ def table_rows(
 
     Args:
         heading: Its columns.
-        cells: Where each row stands in the file, and its cells; those that are missing at its end are empty.
+        cells: Where each row is in the file, and its cells; those that are missing at its end are empty.
         file: The file that they are from.
         problems: Takes note of what is wrong with a row in itself.
     """

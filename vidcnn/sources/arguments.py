@@ -1,6 +1,6 @@
 """What one SOURCE argument is: a folder, a file, a list, or a glob; here or in object storage.
 
-What a user wrote goes in; out comes a `Source`, after one look at the storage that it names.
+From what a user wrote to a `Source`, with one look at the storage that it names.
 """
 
 from __future__ import annotations

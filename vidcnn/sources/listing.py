@@ -37,7 +37,7 @@ _MAX_FAULTS = 100
 
 @dataclass(frozen=True, slots=True)
 class SourceVideo:
-    r"""A video of the source, or what stands in the place of one.
+    r"""A video of the source, or what is in the place of one.
 
     Attributes:
         name: The column `video` of the predictions table: the path relative to the source's root, with ``/``
@@ -66,7 +66,7 @@ class Listing:
 
     Names are relative to the folder given, to the folder of a file or list, or to the last folder before a
     glob's first wildcard, or for a list on standard input to the current folder; with several sources to the deepest
-    folder that has all of these. What lies elsewhere has its absolute path.
+    folder that has all of these. What is elsewhere has its absolute path.
 
     Args:
         sources: Folders, files, globs, lists and URIs, as a user writes them; ``-`` is a list on standard input, which
@@ -75,7 +75,7 @@ class Listing:
     Attributes:
         ignored: What was left out of folders: files that are neither videos nor images, by lower-case extension, and
             what is hidden or repeats a folder, by the headings of `vidcnn.sources.names`; of the latest iteration.
-        empty_sources: Those of several folders that hold no video; of the latest iteration.
+        empty_sources: Those of several folders that contain no video; of the latest iteration.
         unused_columns: Columns of each list that are not used, by its name; of the latest iteration.
 
     Raises:
@@ -214,13 +214,13 @@ class Listing:
             return utf8_name(public_location(location))
         if location != self._root:
             return utf8_name(location)
-        # The root itself stands for a video: it has its own name, unless something in it is called the same.
+        # The root itself is a video: it has its own name, unless something in it is called the same.
         name = os.path.basename(location)
         return "." if os.path.lexists(join(location, name)) else utf8_name(name)
 
     def _no_video(self) -> SourceError:
         num_sources = len(self._sources)
-        where = f"the {num_sources} sources hold" if num_sources > 1 else f"'{self._sources[0].shown}' holds"
+        where = f"the {num_sources} sources contain" if num_sources > 1 else f"'{self._sources[0].shown}' contains"
         others = left_out_text(self.ignored, _NUM_IGNORED_SHOWN)
         hint = "files named directly or by a glob are read whatever their extension"
         return SourceError(f"{where} no video{f', only {others}' if others else ' (nor any other file)'}", hint)

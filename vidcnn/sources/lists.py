@@ -1,6 +1,6 @@
 """Reading lists of videos: ``.txt``, ``.csv``, ``.tsv`` and ``.parquet``, and lists on standard input.
 
-The location of a list goes in; its entries come out one by one, as they are written: paths, relative to the
+From the location of a list to its entries one by one, as they are written: paths, relative to the
 folder of the list, or URIs. A list is never in memory as a whole.
 """
 
@@ -25,7 +25,7 @@ LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 """Extensions of the files that are read as lists where they are given as a source."""
 
 COLUMNS = ("path", "video")
-"""Columns of a table that may hold the entries, the likelier first; without any it is the first column."""
+"""Columns of a table that may contain the entries, the likelier first; without any it is the first column."""
 
 NoteColumns = Callable[[Sequence[str]], None]
 
@@ -40,7 +40,7 @@ def is_list(path: str) -> bool:
 def read_list(location: str, note_unused: NoteColumns = lambda columns: None) -> Iterator[str]:
     """Read the entries of a list.
 
-    Text is UTF-8; other bytes are kept, as surrogates, because names of files may hold them. Blank entries
+    Text is UTF-8; other bytes are kept, as surrogates, because names of files may contain them. Blank entries
     are skipped, as are lines of a ``.txt`` that start with ``#``. A ``.csv`` or ``.tsv`` may do without a
     header.
 
@@ -137,7 +137,7 @@ def _path_column(headings: Sequence[str]) -> int:
     """Return the index of the column of entries: one of `COLUMNS`, or else the first.
 
     Raises:
-        ValueError: Several have that name, or none has it and another than the first seems to be meant.
+        ValueError: Several have that name, or none has the name and another than the first seems to be meant.
     """
     names = [column_name(heading) for heading in headings]
     known = next((name for name in COLUMNS if name in names), None)
@@ -170,7 +170,7 @@ def _parquet_entries(file: IO[bytes], note_unused: NoteColumns) -> Iterator[str]
     kind = schema.field(column).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise ValueError(f"its column '{column}' holds {kind}, not paths")
+        raise ValueError(f"its column '{column}' contains {kind}, not paths")
     note_unused([name for name in schema.names if name != column])
     for batch in table.iter_batches(columns=[column]):
         yield from (entry for entry in batch.column(0).to_pylist() if entry is not None)

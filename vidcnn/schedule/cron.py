@@ -1,8 +1,8 @@
-"""Cron expressions: what a person writes goes in, the minutes at which it fires come out.
+"""Cron expressions: from what a person writes to the minutes at which it fires.
 
 The language is what all implementations agree on: five fields of ``*``, numbers, ranges ``a-b``, steps ``*/n`` and
 ``a-b/n``, lists of these, names of months and weekdays, 0 and 7 for Sunday, and ``@daily`` and the like. What some read
-differently from others is refused, with the way to say it plainly.
+differently from others is refused, with a plain way to write it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _parse_term(text: str, field: _Field, term: str) -> tuple[set[int], str]:
     if first == "*" and last is None:
         low, high = field.low, highest
     elif first == "*":
-        raise _refuse(text, f"has '{term}' for the {field.name}", "* stands for all, and begins no range")
+        raise _refuse(text, f"has '{term}' for the {field.name}", "* means all, and begins no range")
     else:
         low = _number(text, field, first)
         high = low if last is None else _number(text, field, last)

@@ -1,7 +1,7 @@
 """Videos for the demo: a bright square that moves, so that a video's class is in its motion and in no single frame.
 
 The square starts anywhere, passes over a noisy ground, and comes in again at the other side when it leaves. Its place
-at any one time says nothing of where it goes.
+at any one time does not show where it moves.
 """
 
 from __future__ import annotations

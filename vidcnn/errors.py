@@ -4,7 +4,7 @@
 
     VidcnnError                   exit 1: the user's data or environment; message and what to do
       UsageError                  exit 2: arguments that cannot work together
-      SourceError                 a source that cannot be listed, or holds no video
+      SourceError                 a source that cannot be listed, or contains no video
       ModelError                  an unknown model, weights that are absent or do not fit
         CompileError              a model that cannot be compiled here; uncompiled, it runs
       BundleError                 a model bundle that is incomplete or does not fit its weights
@@ -17,7 +17,7 @@
       RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
       RayDiedError                a process died that an embedded Ray cannot do without
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
-    JobFailedError                a job of a cluster failed, and has said why; exits as it did
+    JobFailedError                a job of a cluster failed, and has printed why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
 
 Every exception takes positional values only, so that it survives pickling between processes.
@@ -53,7 +53,7 @@ CONTINUES = "what was committed stays; the same command continues"
 """The hint of an error that ends a run of inference."""
 
 ALL_KINDS = "all"
-"""Stands for all of them where some are chosen."""
+"""Means all of them, where some can be chosen."""
 
 
 class VidcnnError(Exception):
@@ -90,7 +90,7 @@ class UsageError(VidcnnError):
 
 
 class SourceError(VidcnnError):
-    """A source that does not exist, cannot be listed, or holds no video."""
+    """A source that does not exist, cannot be listed, or contains no video."""
 
 
 class ModelError(VidcnnError):
@@ -124,13 +124,13 @@ class OutputBusyError(OutputError):
 
 
 class StorageError(VidcnnError):
-    """The storage, the network or this machine fails: what is read or written is not to blame."""
+    """The storage, the network or this machine fails, through no fault of what is read or written."""
 
 
 class InternalError(VidcnnError):
     """A fault of the program itself, in whichever process it happened.
 
-    Its notes, which survive pickling, hold the traceback of that process.
+    Its notes, which survive pickling, have the traceback of that process.
     """
 
     @classmethod
@@ -166,7 +166,7 @@ class TooManyErrorsError(VidcnnError):
 
 
 class JobFailedError(Exception):
-    """A job of a cluster ended with an exit code other than 0, and has said why.
+    """A job of a cluster ended with an exit code other than 0, and has printed why.
 
     Args:
         exit_code: The code.
@@ -224,7 +224,7 @@ def is_debugging() -> bool:
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Say how a command ends that raised an error, without any login of a URI."""
+    """Return how a command ends that raised an error, without any login of a URI."""
     if isinstance(error, VidcnnError):
         return Failure(error.exit_code, hide_logins(error.message), hide_logins(error.hint))
     if isinstance(error, KeyboardInterrupt):

@@ -22,7 +22,7 @@ _EXITING = 0x4
 
 
 class ProcessId(NamedTuple):
-    """A process, told apart from a later one of the same number.
+    """A process, and not a later one of the same number.
 
     Attributes:
         pid: Its number.
@@ -34,7 +34,7 @@ class ProcessId(NamedTuple):
 
 
 def lower_priority() -> None:
-    """Let processes of usual priority go before this one; cannot be taken back, and does no more when called again."""
+    """Run after processes of usual priority; this cannot be undone, and a second call does nothing."""
     os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
 
 
@@ -72,13 +72,13 @@ def processes_with(name: str, value: str) -> list[ProcessId]:
 
 
 def find_process(pid: int) -> ProcessId | None:
-    """Return a process by its number; None if there is none, or no ``/proc`` to tell."""
+    """Return a process by its number; None if there is none, or no ``/proc``."""
     found = _status(pid)
     return None if found is None else found[1]
 
 
 def parent_of(pid: int) -> int | None:
-    """Return the parent of a process; None if there is none, or no ``/proc`` to tell."""
+    """Return the parent of a process; None if there is none, or no ``/proc``."""
     found = _status(pid)
     return None if found is None else found[0]
 
@@ -123,7 +123,7 @@ def memory_bytes(pid: int) -> int:
 
 
 def waits_for_disk(pid: int) -> bool:
-    """Return whether the kernel holds a process in a read or write that cannot be interrupted."""
+    """Return whether the kernel keeps a process waiting in a read or write that cannot be interrupted."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] == b"D"

@@ -94,7 +94,7 @@ class Model:
         Args:
             videos: Folders, files, globs, lists or URIs; or one clip, uint8 (T, H, W, 3) RGB, or several, (N, T, H, W,
                 3), with T the frames of the model's clips, which are resized and cropped as the model wants it.
-            **options: Options of ``vidcnn infer`` that say which clips are taken and which columns there are:
+            **options: Options of ``vidcnn infer`` for which clips are taken and which columns there are:
                 ``num_clips=10``, ``top_k=1``, ``probabilities=True``.
 
         Returns:

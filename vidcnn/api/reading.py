@@ -61,7 +61,7 @@ def clips(
         fps: Frames of a clip in a second of the video, instead of `stride`.
         step: Frames, or ticks of `fps`, from the start of one clip to that of the next; None: clips back to back.
         num_clips: So many clips, spread over each video, instead of `step`.
-        short_clips: What becomes of a clip that reaches past the end of its video: the last frame is held, the clip
+        short_clips: What becomes of a clip that reaches past the end of its video: the last frame is repeated, the clip
             starts over, or it is left out.
         size: ``(height, width)`` to resize frames to; None keeps their own.
         errors: ``skip`` leaves out what cannot be decoded.

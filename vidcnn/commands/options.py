@@ -143,7 +143,7 @@ def takes_job(
 
 
 def _declare(command: Any, parameters: Sequence[inspect.Parameter]) -> None:
-    """Let Typer see a function as one with these parameters."""
+    """Make Typer see a function as one with these parameters."""
     command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(command).pop("__wrapped__", None)

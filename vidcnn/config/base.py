@@ -64,7 +64,7 @@ def option(
         default: Its default; None where the model, the machine or the data decides.
         description: One line for people.
         panel: Heading under which the option is shown.
-        metavar: What stands for its value in the help.
+        metavar: The name of its value in the help.
         formerly: The name that it had in the version before, under which it is still taken.
         **limits: Bounds on the value, as `pydantic.Field` takes them.
     """
@@ -104,7 +104,7 @@ def exclusive(spec: Spec, first: str, second: str) -> None:
 
 
 def override_sampling(own: Sampling, num_frames: int | None, stride: int | None, fps: float | None) -> Sampling:
-    """Return a model's own sampling with what a spec says otherwise; `stride` takes the place of `fps`, or it of that.
+    """Return a model's own sampling with the values of a spec; `stride` replaces `fps`, and `fps` replaces `stride`.
 
     Raises:
         ValueError: The values do not fit together.

@@ -1,7 +1,4 @@
-"""YAML as people mean it (the core of YAML 1.2): ``on`` is a word, ``1:4`` too, and ``2026-11-22`` is no date.
-
-Text goes in, plain values come out.
-"""
+"""YAML as people mean it (the core of YAML 1.2): ``on`` is a word, ``1:4`` too, and ``2026-11-22`` is no date."""
 
 from __future__ import annotations
 

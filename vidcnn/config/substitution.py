@@ -6,8 +6,8 @@
     ${NAME:-default}    its value; the default where it is not set, or empty, as in a shell
     $${                 these two characters: ${
 
-Text goes in, text comes out. Values are not looked through again. `private_values` are values for this process alone:
-they stand beside those of the environment, which the processes that this one starts would inherit.
+Values are not searched for variables again. `private_values` are values for this process alone: they are kept beside
+those of the environment, which the processes that this one starts would inherit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ private_values: dict[str, str] = {}
 """Values of variables that were brought to this process by another way than its environment."""
 
 PATTERN = rf"(^|[^$])\$\{{{VARIABLE_NAME}(:-[^}}]*)?\}}"
-"""A regular expression, as JSON Schema has them, for text that holds a variable."""
+"""A regular expression, as JSON Schema has them, for text that contains a variable."""
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:

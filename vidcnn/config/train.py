@@ -61,7 +61,7 @@ class TrainSpec(Spec):
     )
     model: str = option(
         "r3d_18",
-        "Name from `vidcnn models`, or the directory of a bundle to go on from.",
+        "Name from `vidcnn models`, or the directory of a bundle to continue from.",
         panel="Main",
         metavar="NAME|BUNDLE",
     )
@@ -98,7 +98,7 @@ class TrainSpec(Spec):
         None, "Class names in the order of their indexes: one per line, or JSON.", panel="Data", metavar="FILE"
     )
     val_fraction: Fraction = option(
-        0.2, "Share of the videos to validate on, where the data does not say.", panel="Data"
+        0.2, "Share of the videos to validate on, where the data has no splits.", panel="Data"
     )
     split_by: str | None = option(
         None, "Column whose values are never split between training and validation.", panel="Data", metavar="COLUMN"

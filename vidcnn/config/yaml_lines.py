@@ -1,4 +1,4 @@
-"""YAML that knows its lines: the text of a file goes in; out come its values, and the line that each one stands on.
+"""YAML that knows its lines: from the text of a file to its values, and the line of each one.
 
 A *place* is the way to a value: ``("provider", "type")``, or ``("worker_ips", 0)`` for the first item of a list.
 """
@@ -22,7 +22,7 @@ class Problem(NamedTuple):
 
 
 class YamlError(Exception):
-    """A text that is not YAML, or not YAML to read as it stands.
+    """A text that is not YAML, or YAML that cannot be used.
 
     Args:
         problems: What is wrong, in the order of the lines.
@@ -40,10 +40,10 @@ class YamlError(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """What a text says, and where.
+    """The values of a text, and where they are.
 
     Attributes:
-        value: Its value, as the loader has it.
+        value: Its value, as the loader made it.
         lines: The line of each place, from 1; for a value of a mapping, that of its key.
     """
 
@@ -89,7 +89,7 @@ def read_yaml(text: str, loader: Any = None) -> Document:
 
 
 class _Reader:
-    """Goes through the nodes of a text and notes their lines."""
+    """Visits the nodes of a text and notes their lines."""
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}

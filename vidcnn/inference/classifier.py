@@ -2,7 +2,7 @@
 
 The network always runs on batches of exactly `batch_size` clips; the last is padded, and what the padding gives is
 dropped. So the scores of a clip depend on the clip, the model and the settings alone, to the last bit: not on what
-shares its batch, on how many threads or workers there are, or on where it stands in a list. One exception is known: in
+shares its batch, on how many threads or workers there are, or on its position in a list. One exception is known: in
 float32, networks with kernels along time alone (r2plus1d_18, s3d) give logits that differ by some 1e-7 between one
 thread and several, because the CPU's library takes another kernel then. Other machines, versions of torch, and
 compiling change bits too.
@@ -80,7 +80,7 @@ class Classifier:
             it pays is for the caller to decide too, with `compiling_pays`.
         batch_size: Clips that go through the network at once, as far as `most_clips` allows; by default 2 on the CPU
             and up to 32 on a GPU.
-        num_threads: Threads of the CPU, for the whole process; by default as torch has it.
+        num_threads: Threads of the CPU, for the whole process; by default those of torch.
         cache: Where compiled networks are kept; by default the user's cache directory.
 
     Attributes:
@@ -91,7 +91,7 @@ class Classifier:
         compiled: Whether the network in use is a compiled one.
 
     Raises:
-        CompileError: The network is to be compiled, and cannot be.
+        CompileError: The network cannot be compiled, as was asked.
         ModelError: The device is absent, or the clips are of a size that the network cannot take.
         BundleError: The weights do not fit the architecture.
         ValueError: `batch_size` or `num_threads` is not positive.

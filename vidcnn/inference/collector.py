@@ -20,14 +20,14 @@ from vidcnn.sources.keys import SegmentKey
 
 
 def new_clips(delivered: int, clips: Sequence[int]) -> tuple[list[int], int]:
-    """Tell which of some arriving clips are there for the first time.
+    """Find which of some arriving clips are there for the first time.
 
     Args:
-        delivered: The clips that have come already, as bits: bit *i* stands for clip *i*.
+        delivered: The clips that have come already, as bits: bit *i* is clip *i*.
         clips: Those that arrive now.
 
     Returns:
-        Where in `clips` the new ones stand; and all that have come now.
+        Positions of the new ones in `clips`; and all that have come now.
     """
     places = []
     for place, clip in enumerate(clips):

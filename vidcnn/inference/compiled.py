@@ -6,7 +6,7 @@ process, so that neither the compiler's messages nor its memory reach this one. 
 less than a second.
 
 What compiling gives depends on the network: some 5 % where convolutions are all the work (r3d_18), up to a third where
-memory traffic counts (s3d). `compile_pays` says when that is worth the wait.
+memory traffic counts (s3d). `compile_pays` returns when that is worth the wait.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def load_or_compile(
         float32.
 
     Raises:
-        CompileError: It cannot be compiled here; the message says why. The network itself still works.
+        CompileError: It cannot be compiled here; the message has the reason. The network itself still works.
     """
     if not architecture(bundle.architecture).compiles:
         raise CompileError(f"{bundle.architecture} is not a network that torch compiles correctly")
@@ -211,7 +211,7 @@ def _load(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
 @contextmanager
 def _quiet_torch() -> Iterator[None]:
-    """Keep what torch's compiler says on being loaded (about CUDA tools that nobody asked for) from the user."""
+    """Hide what torch's compiler prints when it is loaded, about CUDA tools that are not used."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -149,7 +149,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def fastest_precision(device: torch.device) -> TrainingPrecision:
-    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` stands for."""
+    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` means."""
     return "bf16" if has_bf16(device) else "fp32"
 
 
@@ -158,7 +158,7 @@ def cpu_features() -> frozenset[str]:
     read = getattr(torch.cpu, "get_capabilities", None)
     if read is not None:
         return frozenset(name for name, value in read().items() if value is True)
-    # Older torch tells only about these, and by private names.
+    # Older torch knows only these, by private names.
     known = ("avx2", "avx512", "avx512_bf16", "amx_tile")
     return frozenset(name for name in known if getattr(torch.cpu, f"_is_{name}_supported", bool)())
 

@@ -206,7 +206,7 @@ def _fit(
     seed: int,
     origin: str,
 ) -> tuple[dict[str, Tensor], bool]:
-    """Fit weights to the architecture; tell whether their head had to be replaced for another number of classes."""
+    """Fit weights to the architecture; return whether their head was replaced for another number of classes."""
     import torch
 
     from vidcnn.models.build import build_network, find_misfit, random_state

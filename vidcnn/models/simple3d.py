@@ -68,7 +68,7 @@ class Simple3D(nn.Module):
         dropout: Share of the embedding's values dropped in training.
         downsample: ``max`` ends each block with max pooling; ``strided`` gives its last convolution a stride
             instead.
-        batch_norm: Whether batch normalisation stands between each convolution and its ReLU.
+        batch_norm: Whether batch normalisation is between each convolution and its ReLU.
         input_mode: What the first convolution takes: the ``frames``, their ``differences`` alone (`FrameDifferences`:
             motion without the scene), or ``both``.
 

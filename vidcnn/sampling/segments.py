@@ -48,7 +48,7 @@ class ClipSpec:
         sampling: How the frames of one clip are taken.
         step: Positions between the starts of consecutive clips; None puts them back to back. Not with `num_clips`.
         num_clips: This many clips, spread uniformly over the video (fewer where there are fewer distinct starts).
-        short_clips: What becomes of a clip that reaches past the end of its video. ``repeat_last`` holds the last
+        short_clips: What becomes of a clip that reaches past the end of its video. ``repeat_last`` repeats the last
             frame, ``loop`` starts over with the clip's own first frame, ``drop`` leaves the tail of a video out and
             makes a video that is shorter than one clip an error.
 
@@ -82,7 +82,7 @@ class Segment:
         pts: int64 (num_clips, T): presentation times of `frames`, in the stream's time base.
         start_seconds: float64 (num_clips,): presentation time where each clip starts.
         end_seconds: float64 (num_clips,): presentation time up to which each clip reaches.
-        truncated: bool (num_clips,): True where the clip needs frames that the file no longer holds.
+        truncated: bool (num_clips,): True where the clip needs frames that the file no longer contains.
         keyframe_pts: int64: the increasing times at which decoding can start, from the one at or before the segment's
             first frame to the last one in it.
         starts_at_beginning: Whether the first of `keyframe_pts` is the beginning of the video.
@@ -152,7 +152,7 @@ def plan_clips_at(
     Args:
         times: The video's frames.
         sampling: How the frames of a clip are taken.
-        places: For each clip where it lies, in [0, 1): 0 is the first of the starts from which a whole clip can be
+        places: For each clip its place, in [0, 1): 0 is the first of the starts from which a whole clip can be
             taken, and just below 1 is the last.
         interval: Part of the video that clips may come from, as in `plan_segments`.
         short_clips: As in `ClipSpec`.
@@ -236,7 +236,7 @@ def _positions(starts: IntArray, end: int, stride: int, spec: ClipSpec) -> IntAr
 
 
 def _clip_starts(num_positions: int, stride: int, spec: ClipSpec) -> IntArray:
-    """Lay clips over `num_positions` positions."""
+    """Place clips on `num_positions` positions."""
     last_whole = num_positions - _check_span(num_positions, stride, spec)
     if spec.num_clips is not None:
         if last_whole <= 0:

@@ -34,7 +34,7 @@ def is_shared(path: str) -> bool:
 
 
 def fingerprint(path: str) -> str:
-    """Return what tells the folder of a path from all other folders, of this machine and of others.
+    """Return a text that distinguishes the folder of a path from all other folders, of this machine and of others.
 
     Two processes that get the same see the same folder, be they in containers or not.
 

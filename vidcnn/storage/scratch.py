@@ -1,7 +1,7 @@
 """Directories that last no longer than the process that made them, whatever ends it.
 
 A process removes its own at its end. What a killed process left is removed by the next one that asks for a directory of
-the same prefix: as long as a process lives, it holds a lock on a file in its directory.
+the same prefix: as long as a process lives, it keeps a lock on a file in its directory.
 """
 
 from __future__ import annotations

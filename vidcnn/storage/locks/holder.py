@@ -1,6 +1,7 @@
-"""Who holds an output: what a lock says of the process that took it.
+"""Who holds an output: what a lock records of the process that took it.
 
-A lock names its holder, so that another run can say whom it waits for, and see whether that process is still there.
+A lock names its holder, so that another run can name the process that it waits for, and check whether that still
+exists.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Holder:
 
     @property
     def is_certain(self) -> bool:
-        """Whether this machine can tell for certain that its process has ended."""
+        """Whether this machine knows for certain that its process has ended."""
         here = this_process(self.state)
         comparable = self.machine is not None and self.namespace is not None and self.started is not None
         return comparable and (self.machine, self.namespace) == (here.machine, here.namespace)
@@ -99,7 +100,7 @@ def decode(content: bytes) -> Holder | None:
 
 
 def busy(out: str, holder: Holder | str, hint: str = "") -> OutputBusyError:
-    """Return the error that says who holds an output."""
+    """Return the error that names who holds an output."""
     return OutputBusyError(
         f"{out} is held by another run ({holder})", hint or "wait until it ends, or choose another --out"
     )

@@ -71,7 +71,7 @@ class ScheduleSpec(Spec):
     )
     notify: str | None = option(
         None,
-        "A URL that gets a JSON object when a run ends. One that is secret belongs into the environment of the run, as "
+        "A URL that gets a JSON object when a run ends. One that is secret belongs in the environment of the run, as "
         "VIDCNN_NOTIFY.",
         panel="Run",
         metavar="URL",

@@ -57,7 +57,7 @@ def make_motion_videos(directory: Path, *, videos_per_class: int = 4, seed: int 
     """Write ``directory/CLASS/CLASS_0.mp4`` and so on; files that are there stay.
 
     Args:
-        directory: Where to.
+        directory: Folder to which they are written, one folder for each class.
         videos_per_class: Videos of each direction.
         seed: Same seed, same videos.
 

@@ -169,12 +169,12 @@ class JobFailedError(Exception):
     """A job of a cluster ended with an exit code other than 0, and has printed why.
 
     Args:
-        exit_code: The code.
+        exit_code: The exit code of the job.
     """
 
     @property
     def exit_code(self) -> int:
-        """The code."""
+        """The exit code of the job."""
         return int(self.args[0])
 
 

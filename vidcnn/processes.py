@@ -60,7 +60,7 @@ def processes_with(name: str, value: str) -> list[ProcessId]:
 
     Args:
         name: Name of the variable.
-        value: Its value.
+        value: The value that it must have.
     """
     entry, result = f"{name}={value}".encode(), []
     for number in os.listdir("/proc") if os.path.isdir("/proc/self") else []:

@@ -164,10 +164,10 @@ def _divide(samples: list[Sample], settings: SplitSettings, inside: str, problem
     """Give every sample a split: its own, or else training, of which a part becomes validation if there is none.
 
     Args:
-        samples: The samples.
+        samples: All samples, some of them without a split.
         settings: How to make splits.
         inside: What the names of the videos begin with where the data is now.
-        problems: Takes note of samples without a group.
+        problems: Collects samples without a group.
     """
     samples = [sample if sample.split else replace(sample, split="train") for sample in samples]
     if settings.val_where or settings.val_fraction == 0 or any(sample.split == "val" for sample in samples):

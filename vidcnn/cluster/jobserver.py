@@ -54,7 +54,7 @@ class JobState:
     """What a job server knows of a job.
 
     Attributes:
-        id: Its id.
+        id: The id under which it was submitted.
         status: ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``.
         message: The server's words about it.
         exit_code: Exit code of its driver; None while it runs, or where that is not known.

@@ -29,7 +29,7 @@ class Node:
     """A machine of the cluster.
 
     Attributes:
-        id: Its id.
+        id: Ray's id of the node, as hexadecimal digits.
         address: Its IP address.
         total: What it has, by Ray's names of resources.
         free: What of this nobody uses.

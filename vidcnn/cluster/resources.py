@@ -26,8 +26,7 @@ class Machine:
     """What a cluster offers, all nodes together.
 
     Attributes:
-        num_cpus: Processors.
-        num_gpus: GPUs.
+        num_cpus, num_gpus: Processors and GPUs of all nodes.
         memory_bytes: Memory for tasks, without the object store.
         node_cpus: Processors of one machine, the smallest that has any; None where there is one machine only.
     """

@@ -119,7 +119,7 @@ class Submission:
         """Write the job into an empty folder, and return the runtime environment that carries it.
 
         Args:
-            folder: The folder.
+            folder: An empty folder, which is sent to the cluster.
             secrets_parcel: Under which name the secrets wait for the job, if it has any.
             variables_parcel: Under which name its environment variables wait for its processes, if it has any.
         """

@@ -122,8 +122,8 @@ def read_spec(
     """Make a spec from the values of its fields.
 
     Args:
-        spec_type: The spec.
-        values: The values.
+        spec_type: The class of the spec.
+        values: Values by the names of fields, as they were given.
         name: How a field is called where the values are from; by default, as an option.
 
     Raises:

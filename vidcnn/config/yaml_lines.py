@@ -61,7 +61,7 @@ def read_yaml(text: str, loader: Any = None) -> Document:
     """Read a text.
 
     Args:
-        text: The text.
+        text: The content of a file.
         loader: A loader of PyYAML; None is its safe one, as Ray takes it.
 
     Raises:

@@ -44,10 +44,10 @@ class SegmentRows:
     """Rows of one segment, from one attempt at decoding it.
 
     Attributes:
-        segment: Which segment.
+        segment: The video and the number of the segment in it.
         first_clip: Index in the video of the segment's first clip.
         num_clips: Clips, and so rows, that the whole segment has.
-        attempt: Which attempt.
+        attempt: Random id of the attempt; rows of two attempts are never joined.
         rows: Some of its rows.
         is_short: Whether its video is shorter than one clip.
     """
@@ -65,7 +65,7 @@ class Undone:
     """What this run cannot do of a video, through no fault of the video: it is left to the next run.
 
     Attributes:
-        video: The video.
+        video: Its key in the source.
         reason: Why, in plain words that continue the video's name.
     """
 

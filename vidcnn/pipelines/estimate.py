@@ -43,7 +43,7 @@ class _Sample:
     """The videos that were planned.
 
     Attributes:
-        videos: The videos.
+        videos: The chosen videos, from everywhere in the source.
         segments: What is left to do of each; nothing where it cannot be read.
         num_bad: How many cannot be read.
     """

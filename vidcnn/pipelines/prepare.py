@@ -90,9 +90,9 @@ class PreparedJob:
     """A job whose output is open and whose source is listed.
 
     Args:
-        job: The job.
-        output: Its output.
-        start_ray: Starts Ray.
+        job: The spec with all that it names.
+        output: Open for writing or reading.
+        start_ray: Is called once, when processes are needed first.
         machine: What Ray runs on, if it was started already.
 
     Attributes:

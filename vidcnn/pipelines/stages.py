@@ -127,7 +127,7 @@ class PlanCounts:
     """What some videos would give.
 
     Attributes:
-        first_name: Name of the first of them.
+        first_name: Name of the first video, by which the table is recognised.
         num_videos: Those that can be read and have something left to do.
         num_clips: Clips of these that are left to do.
         num_short_clips: Those that are longer than their video.

@@ -54,7 +54,7 @@ class Held:
         """Take in the ledger of a file.
 
         Args:
-            file: The file.
+            file: Name of the file.
             tables: Its ledger, as `TableFile.ledger` yields it.
             num_videos: Entries of the ledger.
         """

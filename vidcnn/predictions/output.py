@@ -208,7 +208,7 @@ class Output:
         contains of the video.
 
         Args:
-            segment: Which segment.
+            segment: The video, its version, and the number of the segment.
             rows: All its rows, predictions and errors: at least one, all of this video.
 
         Returns:

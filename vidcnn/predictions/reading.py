@@ -58,7 +58,7 @@ class Footer:
         run_id: The run that wrote it.
         generation: How often the single file had been published when it was, or when this part was begun, plus one; 0
             in files of earlier versions.
-        num_rows: Its rows.
+        num_rows: Rows of predictions in the file.
         num_videos: Entries of its ledger.
     """
 
@@ -75,7 +75,7 @@ class TableFile:
 
     Args:
         open_file: Opens files.
-        path: Which one.
+        path: Its path, as `open_file` takes it.
     """
 
     def __init__(self, open_file: Opener, path: str) -> None:

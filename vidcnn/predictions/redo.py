@@ -37,9 +37,9 @@ class Redo:
         """Take the rows of a segment.
 
         Args:
-            name: The video.
-            entry: The segment; of another version or plan than those before, it takes their place.
-            rows: Its rows.
+            name: The video's name in the table.
+            entry: The segment; of another version or plan than those before, it replaces them.
+            rows: All rows of the segment.
 
         Returns:
             Whether it is new; and the video as a whole, with all its rows, once no segment is missing.

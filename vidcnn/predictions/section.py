@@ -47,10 +47,9 @@ class LedgerLocation(NamedTuple):
     """Where the ledger of a file is, and what it counts.
 
     Attributes:
-        offset: Its first byte.
-        length: Its bytes.
-        num_videos: Its entries.
-        num_rows: Rows of all of them.
+        offset, length: Its first byte in the file, and its size in bytes.
+        num_videos: Entries, one for each video.
+        num_rows: Rows of predictions of all entries.
     """
 
     offset: int

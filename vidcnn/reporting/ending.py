@@ -60,7 +60,7 @@ def ending(
     Args:
         about: As for `announced`.
         started: When it started, in seconds since 1970.
-        ended: When it ended.
+        ended: Seconds since 1970.
         error: What ended it; None where it was done.
     """
     exit_code, message = _failure(error)

@@ -30,7 +30,7 @@ class Work(NamedTuple):
     """Some of the work of a run.
 
     Attributes:
-        num_clips: Clips of it.
+        num_clips: Finished clips.
         size_bytes: Its share in the size of its videos.
     """
 

@@ -128,7 +128,7 @@ def with_bar(fraction: float, line: str, num_columns: int) -> str:
 
     Args:
         fraction: Share of the work that is done, in [0, 1].
-        line: The line.
+        line: What is shown after the bar.
         num_columns: Width of the terminal.
     """
     for width in _BAR_WIDTHS:

@@ -102,7 +102,7 @@ def report_values(
         spec: The job.
         record: What the run came to.
         started: When it started, in seconds since 1970.
-        ended: When it ended.
+        ended: Seconds since 1970.
         failure: What ended it; None where it was done.
     """
     progress, summary = record.progress, record.summary

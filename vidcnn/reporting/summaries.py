@@ -170,7 +170,7 @@ def short_clips_text(spec: InferSpec, num_short_clips: int, num_clips: int) -> s
     Args:
         spec: The job.
         num_short_clips: The clips, one for each video that is shorter than a clip.
-        num_clips: All clips.
+        num_clips: All clips of the run, short or not.
     """
     if not num_short_clips:
         return ""

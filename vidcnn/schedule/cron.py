@@ -56,11 +56,9 @@ class Cron:
 
     Attributes:
         text: The expression in numbers, as every cron and Kubernetes read it: weekdays are 0 to 6.
-        minutes: Minutes, ascending; the same for the other fields.
-        hours: Hours.
-        days: Days of the month, from 1.
-        months: Months, from 1.
-        weekdays: Weekdays, from 0 for Sunday to 6.
+        minutes, hours: From 0, ascending, as in all fields.
+        days, months: From 1.
+        weekdays: From 0 for Sunday to 6.
         either_day: Whether days of the month and weekdays are both restricted: then a day of either fires. Otherwise a
             day must be in both, one of which has all.
     """

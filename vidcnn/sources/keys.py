@@ -13,7 +13,7 @@ class VideoKey:
 
     Args:
         name: URI, or path relative to the source's root; may contain surrogate escapes.
-        size_bytes: Its size.
+        size_bytes: Size of the file when it was listed.
         mtime_ns: Its modification time, in nanoseconds since the epoch.
     """
 

@@ -213,7 +213,7 @@ def apply_operation(frames: Tensor, operation: Operation, level: float, interpol
 
     Args:
         frames: uint8 (T, C, H, W).
-        operation: Which one.
+        operation: One of the operations of RandAugment.
         level: Strength in [-1, 1], where 1 is magnitude 30. The sign is a direction, or more against less; operations
             that have none use the absolute value.
         interpolation: Of turned, sheared and moved pictures; what moves in from outside is black.

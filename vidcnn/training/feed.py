@@ -38,7 +38,7 @@ class CacheSettings:
     """Where decoded frames are kept, on each machine that decodes.
 
     Attributes:
-        directory: The directory.
+        directory: Absolute path, the same on each machine.
         max_bytes: Its size at most.
         began: When the run began, in seconds since 1970.
     """
@@ -140,7 +140,7 @@ class Feed:
     Args:
         data: The videos.
         loader: Loads their clips.
-        worker: Which of the workers this is.
+        worker: Rank of this worker and number of workers.
         batch_size: Samples of a step, all workers together.
 
     Attributes:

@@ -79,7 +79,7 @@ def mix(clips: Tensor, targets: Tensor, first_sample: int, seed: int, mixing: Mi
         targets: Floating (N, K): shares of classes (one-hot, or smoothed), or several labels to a sample (multi-hot).
         first_sample: Global number of the first sample, even; the others follow it.
         seed: Seed of the run, >= 0.
-        mixing: How to mix.
+        mixing: Strengths of mixup and cutmix.
 
     Returns:
         The mixed clips, in the memory format that they had, and their targets; the arguments themselves where `mixing`

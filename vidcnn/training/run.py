@@ -47,7 +47,7 @@ def run_worker(
         data: The videos.
         loader: Loads their clips.
         settings: How the run continues.
-        worker: Which of the workers this is.
+        worker: Rank of this worker and number of workers.
         watch: Is called with how far the run is, in the first worker.
         must_stop: Is asked in the first worker whether to save and stop, every other second at least.
 

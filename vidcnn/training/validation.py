@@ -57,7 +57,7 @@ def validate(
     Args:
         trainer: The network.
         feed: Loads this worker's share of the videos.
-        worker: Which of the workers this is.
+        worker: Rank of this worker and number of workers.
         samples: The videos.
         labels: Names of the K classes.
         multi_label: Whether classes are scored independently.

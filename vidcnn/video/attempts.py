@@ -52,7 +52,7 @@ def plan_in_cell(
     """Plan videos.
 
     Args:
-        videos: The videos.
+        videos: Videos of the source, at most one task's.
         settings: What the plans depend on.
         cell: Where they are read.
         work: Reads them there.

@@ -43,7 +43,7 @@ def with_lost_entries(times: FrameTimes, video: OpenVideo, first_decoding: int, 
 
     Args:
         times: The frames that are there, in the stream's time base.
-        video: The video.
+        video: The opened MP4.
         first_decoding: When the first frame is decoded.
         num_lost: How many entries are cut off.
     """

@@ -138,7 +138,7 @@ def plan_video(
     """Probe a video and plan its clips.
 
     Args:
-        video: The video.
+        video: As it was listed; an error of its listing is raised.
         settings: What the plan depends on.
         interval: The part ``[start, end)`` of the video that clips are in, in seconds; None leaves a side open.
 

@@ -96,7 +96,7 @@ class FileLock:
         """Check that the lock is still held.
 
         Raises:
-            OutputError: It is not.
+            OutputError: It was lost.
         """
         holder = self._named()
         if holder is None:

@@ -94,7 +94,7 @@ class SourceError(VidcnnError):
 
 
 class ModelError(VidcnnError):
-    """An unknown model, or weights that cannot be had or do not fit."""
+    """An unknown model, or weights that are not available or do not fit."""
 
 
 class CompileError(ModelError):

@@ -1,4 +1,4 @@
-"""Ending a command early in good order: after Ctrl-C, SIGTERM, or SIGHUP, which a terminal sends when it closes.
+"""Ending a command early, with all that it started: after Ctrl-C, SIGTERM, or SIGHUP, which a terminal sends when it closes.
 
 What the first signal does depends on how far the command is::
 
@@ -7,7 +7,7 @@ What the first signal does depends on how far the command is::
     within `uninterrupted`  it is raised at the end of the block
 
 It is never raised while a lock of the standard library is acquired or released, which would then never be released, and
-whoever waits for it would wait for ever: it comes a moment later.
+whoever waits for it would wait forever: it comes a moment later.
 
 While that exception is on its way out, another signal ends the process at once, together with what it has started: it
 is as safe as SIGKILL. Signals that come within a second of each other are one.
@@ -37,7 +37,7 @@ _AGAIN_SECONDS = 2.0
 """After this time it is looked whether the exception is on its way: libraries swallow some."""
 _LATER_SECONDS = 0.02
 _MAX_LATER = 50
-"""How often an exception is put off while locks are in use."""
+"""How often an exception is delayed while locks are in use."""
 _LOCKING: dict[str, frozenset[str] | None] = {
     "logging": None,  # all of it
     "threading": frozenset(("acquire", "release", "__enter__", "__exit__", "notify", "notify_all", "set", "clear")),
@@ -60,7 +60,7 @@ class _State:
         raised: What was raised last.
         when: When a signal was last heeded; None before the first.
         asked: What another thread wants to be raised.
-        later: What is put off while locks are in use.
+        later: What is delayed while locks are in use.
         num_put_off: How often it was.
         hints: What becomes of the work that is done, for each `interruptible` block.
         last_acts: What to do when the last line is written.
@@ -146,7 +146,7 @@ def last_hint() -> str:
 
 @contextmanager
 def interruptible(hint: str) -> Iterator[None]:
-    """Make a signal end a run in good order.
+    """Make a signal end a run in order.
 
     Args:
         hint: What becomes of the work that is done.
@@ -277,7 +277,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _raise_when_safe(error: BaseException, frame: FrameType | None) -> None:
-    """Raise an exception in the code that a signal came in, now or when that leaves nothing locked for ever."""
+    """Raise an exception in the code that a signal came in, now or when that leaves nothing locked forever."""
     if _state.num_shields:
         _state.kept = error
         return
@@ -311,7 +311,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 def _look_again(number: int, frame: FrameType | None) -> None:
-    """Raise an exception that was put off, or again if it was swallowed."""
+    """Raise an exception that was delayed, or again if it was swallowed."""
     if _state.later is not None:
         error, _state.later = _state.later, None
         _raise_when_safe(error, frame)

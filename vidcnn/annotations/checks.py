@@ -94,7 +94,7 @@ def _is_no_pair(one: Sample, other: Sample) -> bool:
 
 
 def check_leaks(samples: Sequence[Sample], problems: Problems) -> None:
-    """Take note of samples that overlap with one of another split, and of groups in several splits."""
+    """Note samples that overlap with one of another split, and of groups in several splits."""
     for one, other in _overlaps(samples, lambda sample: sample.split):
         problems.add(LEAK, _pair(one, other, f"{one.split}, {one.where}", f"{other.split}, {other.where}"))
     splits: dict[str, set[Split]] = defaultdict(set)
@@ -107,13 +107,13 @@ def check_leaks(samples: Sequence[Sample], problems: Problems) -> None:
 
 
 def check_groups(samples: Sequence[Sample], problems: Problems) -> None:
-    """Take note of samples that overlap with one of another group, which no way of making splits keeps apart."""
+    """Note samples that overlap with one of another group, which no way of making splits keeps apart."""
     for one, other in _overlaps(samples, lambda sample: sample.labelled.group):
         problems.add(GROUP_OVERLAP, _pair(one, other, f"{one.labelled.group}", f"{other.labelled.group}"))
 
 
 def check_classes(samples: Sequence[Sample], labels: Sequence[str], *, is_given: bool, problems: Problems) -> None:
-    """Take note of classes that there is nothing to learn from.
+    """Note classes that there is nothing to learn from.
 
     Args:
         samples: The samples, with their splits.

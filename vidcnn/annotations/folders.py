@@ -26,7 +26,7 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
 
     Args:
         source: The folder of them.
-        problems: Takes note of videos without a class, classes without a video, and images that are no video.
+        problems: Collects videos without a class, classes without a video, and images that are no video.
 
     Returns:
         The entries, and the files that are not used, counted by extension: what is neither video nor image, and

@@ -35,7 +35,7 @@ def index_rows(lines: Iterable[tuple[int, str]], file: ListFile, problems: Probl
     Args:
         lines: Their numbers in the file, from 1, and their text; blank ones are skipped.
         file: The file that they are from.
-        problems: Takes note of lines without an index.
+        problems: Collects lines without an index.
     """
     for number, line in lines:
         if not line.strip():

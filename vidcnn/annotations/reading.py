@@ -128,7 +128,7 @@ def _base(source: Source, root: str | None) -> str:
 def _samples(
     entries: Sequence[Entry], names: tuple[str, ...] | None, problems: Problems
 ) -> tuple[tuple[str, ...], list[Sample]]:
-    """Make samples of the entries that have classes, and take note of videos that cannot be read."""
+    """Make samples of the entries that have classes, and note videos that cannot be read."""
     seen: set[str] = set()
     for row, video in entries:
         if video.error is not None and video.location not in seen:

@@ -82,7 +82,7 @@ def understand(cells: Sequence[str], file: ListFile, settings: SplitSettings, pr
         cells: The names of the columns.
         file: The file that they are from.
         settings: Names the columns that rows are grouped and divided by.
-        problems: Takes note of columns that are not used.
+        problems: Collects columns that are not used.
 
     Raises:
         DataError: One is not there, is there twice, or has another name.
@@ -154,7 +154,7 @@ def table_rows(
         heading: Its columns.
         cells: Where each row is in the file, and its cells; those that are missing at its end are empty.
         file: The file that they are from.
-        problems: Takes note of what is wrong with a row in itself.
+        problems: Collects what is wrong with a row in itself.
     """
     for position, values in cells:
         place = f"{file.prefix}{position}"

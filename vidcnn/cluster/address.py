@@ -1,4 +1,4 @@
-"""Where a command is to run: what ``--cluster`` says."""
+"""Where a command is to run: the value of ``--cluster``."""
 
 from __future__ import annotations
 

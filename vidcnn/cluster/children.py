@@ -62,7 +62,7 @@ class Child:
         return self._process.wait()
 
     def read(self) -> bytes:
-        """Return all of its output; only if that goes to a pipe."""
+        """Return all of its output; only if that is a pipe."""
         assert self._process.stdout is not None
         return self._process.stdout.read()
 

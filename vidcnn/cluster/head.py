@@ -69,7 +69,7 @@ def find_head(launcher: Launcher) -> Head | None:
 
 
 def start_cluster(launcher: Launcher, say: Callable[[str], None]) -> None:
-    """Start a cluster with ``ray up``, whose output goes to stderr as it comes.
+    """Start a cluster with ``ray up``, whose output is printed on stderr as it comes.
 
     Args:
         launcher: The cluster.

@@ -225,7 +225,7 @@ def _connect(address: str, token: str | None) -> JobSubmissionClient:
 
 
 def _knock(address: str) -> None:
-    """See that something listens, without waiting for minutes."""
+    """Check that something listens, without waiting for minutes."""
     url = urlsplit(address)
     try:
         socket.create_connection((url.hostname or "", url.port or 0), _CONNECT_SECONDS).close()
@@ -238,7 +238,7 @@ def _knock(address: str) -> None:
 
 
 def _check_kind(address: str) -> None:
-    """See that what listens is Ray's dashboard, or asks for a token as it does.
+    """Check that what listens is Ray's dashboard, or asks for a token as it does.
 
     Raises:
         UsageError: It is something else.

@@ -26,7 +26,7 @@ class ClusterTarget:
     """How a command is run on a cluster.
 
     Attributes:
-        cluster: What ``--cluster`` says.
+        cluster: The value of ``--cluster``.
         up: Whether to start the cluster if it is not there.
         wait: Whether to follow the job to its end.
         show_progress: Whether to show on stderr how far it is.
@@ -118,7 +118,7 @@ def connect(cluster: str, *, up: bool = False) -> Iterator[JobServer]:
     """Connect to the job server of a cluster for the time of the block.
 
     Args:
-        cluster: What ``--cluster`` says.
+        cluster: The value of ``--cluster``.
         up: Whether to start the cluster of a launcher file.
 
     Raises:

@@ -25,7 +25,7 @@ _HINTS = {
 
 
 def check_room(folder: Path, shared_memory: Path = SHARED_MEMORY) -> None:
-    """See that Ray can write its files and its shared memory.
+    """Check that Ray can write its files and its shared memory.
 
     Shared memory that is merely small is no matter: Ray takes files in its folder then.
 

@@ -45,7 +45,7 @@ _MEANINGS = tuple(
         (
             r"Host key verification failed",
             "shows another host key than it used to",
-            "if the machine was set up anew, forget the old key: ssh-keygen -R {host}",
+            "if the machine was set up again, forget the old key: ssh-keygen -R {host}",
         ),
         (r"Could not resolve hostname", "has a name that nothing answers to", "check the address in the launcher file"),
         (r"administratively prohibited", "forbids forwarding", "set AllowTcpForwarding yes in its sshd_config"),

@@ -34,7 +34,7 @@ from vidcnn.storage.uris import public_location
 from vidcnn.streams import STDIN
 
 _STOP_SECONDS = 60
-"""How long a job may take to end in good order; Ray itself would give it 3 seconds."""
+"""How long a job may take to end in order; Ray itself would give it 3 seconds."""
 
 
 @dataclass(frozen=True)

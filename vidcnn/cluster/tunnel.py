@@ -177,7 +177,7 @@ class _NoRayError(UnreachableError):
 def reach_cluster(launcher: Launcher, *, up: bool, say: Callable[[str], None]) -> Iterator[Tunnel]:
     """Open the way to a cluster's dashboard, and close it with the block.
 
-    A cluster that runs is left as it is, with or without `up`: ``ray up`` would start its Ray anew, and end every job.
+    A cluster that runs is left as it is, with or without `up`: ``ray up`` would start its Ray again, and end every job.
 
     Args:
         launcher: The cluster.

@@ -174,7 +174,7 @@ class InferSpec(Spec):
         return None if ALL_KINDS in kinds else kinds
 
     def clip_spec(self, sampling: Sampling) -> ClipSpec:
-        """Return how clips are laid over videos.
+        """Return how clips are placed on videos.
 
         Args:
             sampling: The model's own sampling, which the spec may override.

@@ -1,7 +1,7 @@
 """From pieces of rows to whole segments.
 
 Pieces arrive in any order, some of them twice, and some never: a decoder dies after a few batches, a batch is scored
-again, a segment is decoded anew. A segment is whole when one attempt at it has given each of its clips once. Clips of
+again, a segment is decoded again. A segment is whole when one attempt at it has given each of its clips once. Clips of
 different attempts never make a segment together: between them, the video or the storage may have changed.
 
     attempt a   0 1 2 3 . . . .      its decoder died

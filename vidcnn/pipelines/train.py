@@ -168,7 +168,7 @@ def _report(
         trained_bundle(plan.bundle, weights, validation).save(run_directory.directory / "bundle")
         run_directory.push()
     except VidcnnError as error:  # what was reached is reported all the same
-        hint = "the checkpoints are whole: the same command writes the bundle, without training anew"
+        hint = "the checkpoints are whole: the same command writes the bundle, without training again"
         failure = type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
     return TrainReport(
         plan=plan,

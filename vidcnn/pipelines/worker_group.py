@@ -174,7 +174,7 @@ class WorkerGroup:
         deadline = time.monotonic() + _STOP_SECONDS
         is_over = fitting is None
         while fitting is not None and not is_over:
-            self._status_actor.stop.remote()  # again each time: one that was lost begins anew
+            self._status_actor.stop.remote()  # again each time: one that was lost starts empty
             is_over = fitting.ended.wait(_POLL_SECONDS) or time.monotonic() > deadline
             self._read_status()
             if self.state is None:

@@ -138,7 +138,7 @@ class Committed:
         return [path for path in self._storage.list_parts() if path not in self._covered]
 
     def _both(self) -> Iterator[tuple[str, Entry, Entry]]:
-        """Yield what parts hold of videos that are in the single file too, after what that holds."""
+        """Yield what parts contain of videos that are in the single file too, after what that contains."""
         for path in self._part_paths():
             with TableFile(self._storage.open, path) as file:
                 for table in file.ledger():

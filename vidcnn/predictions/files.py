@@ -164,7 +164,7 @@ def _without(rows: pa.Table, videos: Collection[str]) -> pa.Table:
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Cut pieces anew into full row groups whose memory layout depends on their rows alone."""
+    """Cut pieces into full row groups whose memory layout depends on their rows alone."""
     pending = plain(schema.empty_table())
     for table in tables:
         pending = pa.concat_tables([pending, plain(table)])

@@ -342,7 +342,7 @@ class Output:
         """Take the rows of some videos out of the part files.
 
         Args:
-            replaced: What the parts hold of them.
+            replaced: What the parts contain of them.
         """
         left = {name: entry for name, entry in replaced.items() if entry is not None}
         files: dict[str, set[str]] = {}

@@ -235,7 +235,7 @@ def rounded(number: float) -> str:
 
 
 def check_outcome(spec: InferSpec, report: InferReport) -> None:
-    """See that a run did all it was to do, and that the share of bad videos is within the user's limit.
+    """Check that a run did all it was to do, and that the share of bad videos is within the user's limit.
 
     Raises:
         StorageError: Videos are left to the next run.

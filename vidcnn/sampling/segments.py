@@ -42,7 +42,7 @@ MAX_CLIP_FRAMES = 16_000_000
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """How clips are laid over a video.
+    """How clips are placed on a video.
 
     Args:
         sampling: How the frames of one clip are taken.
@@ -119,7 +119,7 @@ def plan_segments(
 
     Args:
         times: The video's frames.
-        spec: How clips are laid over the video.
+        spec: How clips are placed on the video.
         interval: Part of the video that is covered.
         max_frames: A segment is cut when decoding it takes this many frames and a keyframe allows it.
         max_clips: A segment has at most this many clips where a keyframe allows the cut.
@@ -290,7 +290,7 @@ def _cut_segments(
         if clip > begin:
             full = cost >= max_frames or clip - begin >= max_clips
             nearly = cost >= max_frames // 2 or clip - begin >= max_clips // 2
-            # What the cut decodes anew: from the keyframe to where the segment has already been.
+            # What the cut decodes again: from the keyframe to where the segment has already been.
             again = min(int(first[clip]), position + 1) - keyframe if keyframe <= position else 0
             again += max(0, position + 1 - int(first[clip]))
             if (full and again <= max_frames // 4) or (nearly and again <= max_frames // 64):

@@ -161,7 +161,7 @@ def _parse_term(text: str, field: _Field, term: str) -> tuple[set[int], str]:
         raise _refuse(
             text,
             f"has a step of {stride} for the {field.name}, which must be in [1, {highest - field.low + 1}]",
-            "a step counts within its field, and starts anew in the next hour, day, month or year",
+            "a step counts within its field, and starts again in the next hour, day, month or year",
         )
     values = list(range(low, high + 1, stride))
     if field.name == "weekday":

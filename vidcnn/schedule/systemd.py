@@ -61,7 +61,7 @@ def timer_text(task: Task, *, delay_seconds: int = 0) -> str:
 
     Args:
         task: When it runs.
-        delay_seconds: Each start is put off by a random time of up to so many seconds.
+        delay_seconds: Each start is delayed by a random time of up to so many seconds.
     """
     zone = "" if task.timezone is None else f" {task.timezone}"
     lines = [

@@ -62,7 +62,7 @@ class SourceVideo:
 
 
 class Listing:
-    """The videos of some sources, each listed once. Every iteration reads the folders anew.
+    """The videos of some sources, each listed once. Every iteration reads the folders again.
 
     Names are relative to the folder given, to the folder of a file or list, or to the last folder before a
     glob's first wildcard, or for a list on standard input to the current folder; with several sources to the deepest

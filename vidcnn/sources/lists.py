@@ -46,7 +46,7 @@ def read_list(location: str, note_unused: NoteColumns = lambda columns: None) ->
 
     Args:
         location: Path or URI of the list; its extension names the format.
-        note_unused: Takes note of the other columns of a table, before its first entry.
+        note_unused: Collects the other columns of a table, before its first entry.
 
     Yields:
         The entries in their order, without blanks around them.

@@ -22,7 +22,7 @@ from vidcnn.video.pixels import UInt8Array
 
 _SCAN_SECONDS = 10.0
 _ROOM_SHARE = 64
-"""How often the size of the whole directory is taken anew, as other processes write to it too: after this time, and
+"""How often the size of the whole directory is taken again, as other processes write to it too: after this time, and
 whenever this process has used up one part in so many of the room that it saw."""
 
 _MAX_MAPPED = 256

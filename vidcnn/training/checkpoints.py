@@ -185,7 +185,7 @@ def load_state(path: Path) -> dict[str, Any]:
             ) from error
         raise OutputError(
             f"the checkpoint {path} cannot be read: {_reason(error)}",
-            "bring back a copy of it, or choose another --out to begin anew",
+            "bring back a copy of it, or choose another --out to begin again",
         ) from error
 
 

@@ -1,6 +1,6 @@
 """From labelled videos to the clips that a network is trained and validated on.
 
-Takes videos and which clips of them are wanted, returns uint8 clips of one size, or the reason why one cannot be had.
+Takes videos and which clips of them are wanted, returns uint8 clips of one size, or the reason why there is none.
 This runs on any machine that can read the videos, in any number of processes.
 
 Frames are always resized first, without a crop, and cropped after that, whether they come from the file or from the

@@ -107,7 +107,7 @@ def plan_training(
 
     Raises:
         UsageError: Settings that cannot work together, or with these videos.
-        ModelError: The network cannot be had.
+        ModelError: The network is not available.
     """
     assert spec.out is not None
     train, val = annotations.splits["train"], annotations.splits["val"]

@@ -26,7 +26,7 @@ class Recipe:
         warmup_steps: Steps in which it rises linearly from a hundredth.
         milestones: Steps at which ``multistep`` lowers it.
         gamma: Factor by which ``multistep`` lowers it.
-        label_smoothing: Share of each target that goes to all classes alike.
+        label_smoothing: Share of each target that goes to all classes equally.
         clip_norm: Largest norm of the gradient; None leaves it.
         ema_decay: Decay of the moving average of weights that is validated and saved; None has no average.
         mixing: Mixup and cutmix.

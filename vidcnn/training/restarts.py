@@ -1,4 +1,4 @@
-"""Whether workers that failed are started again: as long as the run gets on.
+"""Whether workers that failed are started again: as long as the run makes progress.
 
 Takes the steps of the newest checkpoint before the first attempt and after each failed one; returns a decision. Pure
 arithmetic.

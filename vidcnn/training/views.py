@@ -44,7 +44,7 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
     """Load the clips of a video.
 
     Returns:
-        For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it cannot be had; at least one.
+        For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it is not available; at least one.
 
     Raises:
         StorageError: The video cannot be read now, through no fault of its own.

@@ -25,7 +25,7 @@ class DecodedClip:
     Attributes:
         index: Index of the clip in its segment.
         pixels: uint8 (T, H, W, 3) RGB; None on failure.
-        error: Why the clip cannot be had; None on success.
+        error: Why the clip is not available; None on success.
     """
 
     index: int

@@ -1,7 +1,7 @@
 """Planning and decoding in a process that may die, hang, or be let down by the storage.
 
 Takes videos or segments, returns for each of them what a good attempt gave, or its error after several
-bad ones. Whatever is tried again is begun anew: clips of one attempt are never mixed with those of another.
+bad ones. Whatever is tried again starts from its beginning: clips of one attempt are never mixed with those of another.
 
     what happens                          tries   error after the last
     the storage fails, or hangs           4, 2    StorageError: left to the next run

@@ -46,7 +46,7 @@ class VideoFile:
 
     Args:
         location: Absolute path or URI.
-        open_stream: Opens the binary stream anew.
+        open_stream: Opens the binary stream again.
         policy: How often a read is tried.
 
     Attributes:
@@ -233,7 +233,7 @@ def _filesystem(location: str) -> tuple[Any, str]:
 
 
 def _check_regular(location: str, path: str) -> None:
-    """See that there is a regular file: to open a pipe or a device may take for ever.
+    """Check that there is a regular file: to open a pipe or a device may take forever.
 
     Raises:
         VideoError: There is something else, or nothing.

@@ -7,7 +7,7 @@ Several machines may share a file system whose locks reach no further than each 
 Lustre with ``localflock``, many that are based on FUSE). So the holder also writes into the file who it is, and touches
 it now and then: a file that another machine's holder touched lately is held, whatever the kernel here reports. And
 before each write the holder sees that the file still names it; where two took the lock at the same moment, all but the
-last stop there. A file that is dated in the future, as after a clock that ran ahead, is dated anew: from then on it
+last stop there. A file that is dated in the future, as after a clock that ran ahead, is dated again: from then on it
 counts.
 
 Neither the directory nor the file may be a link: what it leads to is not the lock's to write.
@@ -121,7 +121,7 @@ class FileLock:
             os.rmdir(self._directory)
 
     def _named(self) -> Holder | None:
-        """Return the holder that the file names now; it is opened anew, because NFS then looks again."""
+        """Return the holder that the file names now; it is opened again, because NFS then looks again."""
         try:
             with open(self._path, "rb") as file:
                 return decode(file.read(_MAX_BYTES))

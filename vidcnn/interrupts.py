@@ -1,4 +1,4 @@
-"""Ending a command early, with all that it started: after Ctrl-C, SIGTERM, or SIGHUP, which a terminal sends when it closes.
+"""Ending a command early: after Ctrl-C, SIGTERM, or SIGHUP, which a terminal sends when it closes.
 
 What the first signal does depends on how far the command is::
 

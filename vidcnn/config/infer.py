@@ -37,7 +37,7 @@ class InferSpec(Spec):
     )
     out: str = option(
         "preds.parquet",
-        "Where predictions go: one file if it ends in .parquet, else a directory that later runs add to.",
+        "Where predictions are written: one file if it ends in .parquet, else a directory that later runs add to.",
         panel="Main",
         metavar="PATH",
     )
@@ -93,7 +93,7 @@ class InferSpec(Spec):
     )
     report: bool = option(
         False,
-        "Leave a JSON report of each run beside the output, in NAME.runs/, whatever its end was.",
+        "Write a JSON report of each run beside the output, in NAME.runs/, however it ends.",
         panel="Run",
     )
     redo_errors: Annotated[
@@ -123,7 +123,7 @@ class InferSpec(Spec):
         panel="Speed",
     )
     compile: AutoSwitch = option(
-        "auto", "Compile the model. auto does it where the run is long enough to win by it.", panel="Speed"
+        "auto", "Compile the model. auto compiles it where the run is long enough to gain from it.", panel="Speed"
     )
     device: Device = option("auto", "Where the model runs.", panel="Speed")
     actors: Written[str] | None = option(

@@ -27,7 +27,7 @@ def load(text: str) -> Document:
 
 
 def scalar(text: str) -> Any:
-    """Read a value that stands alone, as if it were written without quotes: a number, a truth, null, or the text."""
+    """Read a single value, as if it were written without quotes: a number, true or false, null, or the text."""
     import yaml
 
     text = text.strip()

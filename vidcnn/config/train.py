@@ -57,7 +57,7 @@ class TrainSpec(Spec):
         metavar="DIR|FILE",
     )
     out: str | None = option(
-        None, "Where the run goes: checkpoints, metrics, the bundle.", panel="Main", metavar="RUN_DIR"
+        None, "The run directory, for checkpoints, metrics and the bundle.", panel="Main", metavar="RUN_DIR"
     )
     model: str = option(
         "r3d_18",

@@ -78,7 +78,7 @@ class Classifier:
             are fast; ``auto`` is ``bf16`` where the hardware multiplies it, else ``fp32``.
         compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
             it pays is for the caller to decide too, with `compiling_pays`.
-        batch_size: Clips that go through the network at once, as far as `most_clips` allows; by default 2 on the CPU
+        batch_size: Clips that the network takes at once, as far as `most_clips` allows; by default 2 on the CPU
             and up to 32 on a GPU.
         num_threads: Threads of the CPU, for the whole process; by default those of torch.
         cache: Where compiled networks are kept; by default the user's cache directory.
@@ -87,7 +87,7 @@ class Classifier:
         labels: Names of the K classes.
         device: Name of the device in use.
         precision: ``exact``, ``fp32`` or ``bf16``.
-        batch_size: Clips that go through the network at once.
+        batch_size: Clips that the network takes at once.
         compiled: Whether the network in use is a compiled one.
 
     Raises:
@@ -222,7 +222,7 @@ class Classifier:
 
 
 def choose_batch_size(bundle: Bundle, device: str, wanted: int | None) -> int:
-    """Return how many clips go through the network at once.
+    """Return how many clips the network takes at once.
 
     The batch is padded to this size, however few clips there are, so it must not be out of all proportion.
 

@@ -38,8 +38,8 @@ from vidcnn.storage.uris import is_remote, local_path, open_filesystem, public_l
 _HINTS = {
     errno.ENOSPC: "free some space and run the same command again: what was committed stays",
     errno.EDQUOT: "free some of the quota and run the same command again: what was committed stays",
-    errno.EACCES: "the folder that holds it must be writable: choose another --out, or change the permissions",
-    errno.EPERM: "the folder that holds it must be writable: choose another --out, or change the permissions",
+    errno.EACCES: "its folder must be writable: choose another --out, or change the permissions",
+    errno.EPERM: "its folder must be writable: choose another --out, or change the permissions",
     errno.EROFS: "choose an --out on a file system that can be written",
     errno.ENOTDIR: "a part of the path is a file: choose another --out",
     errno.ENOLCK: "its file system has no locks: choose an --out on another",

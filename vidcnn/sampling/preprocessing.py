@@ -96,7 +96,7 @@ def resize_and_crop_tensor(clips: Tensor, preprocessing: Preprocessing) -> Tenso
     """Apply the geometry of `preprocessing` to decoded clips.
 
     Interpolation is in float32, rounded half to even, and but for ``area`` what torchvision's video presets do to uint8
-    frames. Clips go through one by one, so that the float copy is of one clip only.
+    frames. Clips are processed one by one, so that the float copy is of one clip only.
 
     Args:
         clips: uint8 ``(N, T, H, W, C)``.

@@ -1,6 +1,6 @@
 """What to read: from the SOURCE arguments of a command to a stream of videos.
 
-Folders, files, globs, lists and URIs go in; `SourceVideo`s come out, in an order and under names that depend
+From folders, files, globs, lists and URIs to `SourceVideo`s, in an order and under names that depend
 neither on the order of the arguments nor on how a file system sorts. Nothing is decoded. What cannot be read
 is listed with its error, so that it is accounted for; only what is wrong with a source itself is raised.
 """

@@ -1,4 +1,4 @@
-"""Where a run directory is, on a file system or in object storage, and that one run at a time has it."""
+"""Where a run directory is, on a file system or in object storage, and the lock that one run at a time has on it."""
 
 from __future__ import annotations
 

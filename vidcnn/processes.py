@@ -1,7 +1,7 @@
 """Processes: the priority of this one, and those that it has started, and their end.
 
-Ray's agents outlive the Ray that they belong to by up to half a minute when it ends abruptly. A command that reports it is
-done should leave nothing behind.
+Ray's agents outlive the Ray that they belong to by up to half a minute when it ends abruptly. A command that reports it
+is done should leave nothing behind.
 """
 
 from __future__ import annotations

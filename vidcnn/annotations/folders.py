@@ -1,7 +1,7 @@
 """Class folders: the name of a video's folder is its class.
 
-The folders in a folder are the classes, or ``train``, ``val`` and ``test``, whose
-folders then are; how deep a video is below the folder of its class does not matter.
+The folders in the data folder are the classes; or they are ``train``, ``val`` and ``test``, and the folders in
+those are the classes. A video may be at any depth below the folder of its class.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What is wrong with a Ray cluster-launcher file: from its values to problems with their places.
 
-First come the rules of Ray's own schema, then those that it does not state but that its launcher dies of, often after
-the first machines are paid for. What Ray merely warns of is let pass, save for clusters on which nothing could run.
+First come the rules of Ray's own schema; if they are kept, those that the schema does not have but without which Ray's
+launcher fails, often after the first machines are paid for. What Ray merely warns of is no problem here, except for
+clusters on which nothing could run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The machines of a cluster while a job runs on them: what the job waits for, and which of them it has lost.
 
-Without a word about it, a job that fits on no machine looks like one that is slow to start.
+Without a message about it, a job that fits on no machine looks like one that is slow to start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How SSH is called to reach a head, and what its last words mean."""
+"""How SSH is called to reach a head, and what its last messages mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sees when a process dies that an embedded Ray cannot do without, and ends the command with a word about it.
+"""Notices when a process dies that an embedded Ray cannot do without, and ends the command with a message.
 
 Without its raylet or its GCS, Ray waits for a while and then ends the process that uses it, from native code: no
 `finally` runs, and nothing is printed. So a thread watches their processes, and when one of them is gone an

@@ -1,4 +1,4 @@
-"""Speaks for a command that ends without a word, and ends what it leaves.
+"""Prints the last message of a command that ends without one, and ends the processes that it leaves.
 
 When one of its connections breaks, Ray's native code may end the process that uses it on the spot: nothing of Python
 gets to run, neither a `finally` nor another thread. A crash in a library and SIGKILL do the same. So a small process,

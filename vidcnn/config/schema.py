@@ -1,6 +1,6 @@
 """The JSON Schema of job specs, by which editors complete and check them.
 
-Takes the fields of the specs; returns a schema (draft 2020-12) with their meanings, defaults and limits. A text with
+Takes the fields of the specs; returns a schema (draft 2020-12) with their meanings, defaults and bounds. A text with
 a variable of the environment (`vidcnn.config.substitution`) may stand for any value.
 """
 

@@ -3,8 +3,7 @@
 On disk a bundle is a directory of two files::
 
     model.safetensors    the weights, float32
-    model.json           format_version, architecture, arguments, labels, sampling, preprocessing,
-    multi_label,
+    model.json           format_version, architecture, arguments, labels, sampling, preprocessing, multi_label,
                          provenance, weights_sha256
 
 In memory it is a `Bundle`, plain values and bytes that travel between processes. Reading and writing load no

@@ -35,7 +35,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     Args:
         spec: The job.
         show_progress: Show on stderr how far it is.
-        record: Is kept up to date with what the run has come to.
+        record: Is kept up to date with the results of the run.
 
     Raises:
         VidcnnError: The job cannot be done, or was interrupted; single bad videos are rows instead.

@@ -1,7 +1,7 @@
 """The ledger of a file of predictions as it is stored: a small Parquet file inside of the Parquet file.
 
 It is between the rows and the footer, where readers that do not know of it never look; the footer's metadata have
-where. So it has no limit but that of a file, is read a piece at a time, and is checked page by page::
+its position. So it has no limit but that of a file, is read a piece at a time, and is checked page by page::
 
     PAR1 | row groups | ledger: PAR1 | videos | footer | PAR1 | footer | PAR1
 

@@ -1,4 +1,4 @@
-"""Word of how a run ended, for people who do not watch it: a webhook, and a command where it failed.
+"""Messages on how a run ended, for people who do not watch it: to a webhook, and to a command where it failed.
 
 It sends a request and starts a command. Nothing that happens to either changes how the run ended.
 """

@@ -1,4 +1,4 @@
-"""What commands of inference come to: the numbers behind their summaries."""
+"""The results of the commands of inference: the numbers behind their summaries."""
 
 from __future__ import annotations
 

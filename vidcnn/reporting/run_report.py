@@ -1,4 +1,4 @@
-"""The report that each run of an inference job leaves beside its output, whatever its end was.
+"""The report that each run of an inference job writes beside its output, however it ends.
 
 One JSON file for each run, in the folder ``NAME.runs``, here or in object storage::
 
@@ -43,7 +43,7 @@ _REPORT_HINT = "runs leave reports with --report, or report: true in a job"
 
 @dataclass
 class RunRecord:
-    """What a run has come to so far.
+    """The results of a run so far.
 
     Attributes:
         run_id: Its name, also in the metadata of the files that it writes.

@@ -26,8 +26,8 @@ def open_ray(
 
     Args:
         use_gpus: Whether GPUs may be used.
-        has_begun: Returns whether the job has made any headway; until then, on a cluster, it is printed what it waits
-            for.
+        has_begun: Returns whether the job has made any headway; until then, on a cluster, what it waits for is
+            printed.
     """
     if is_attached():
         from vidcnn.cluster.attached import attached_ray

@@ -28,7 +28,7 @@ def attached_ray(*, use_gpus: bool, has_begun: Callable[[], bool]) -> Iterator[M
 
     Args:
         use_gpus: Whether GPUs may be used.
-        has_begun: Returns whether the job has made any headway; until then it is printed what it waits for.
+        has_begun: Returns whether the job has made any headway; until then what it waits for is printed.
 
     Yields:
         What the cluster offers when it has grown as far as it may.

@@ -78,7 +78,7 @@ class JobState:
 
     @property
     def outcome(self) -> str:
-        """How it is doing, or how it ended, in a word or two: a job that failed has many ways to."""
+        """How it is doing, or how it ended, in a word or two; there are many ways to fail."""
         if self.status == "FAILED" and self.exit_code is not None:
             return _OUTCOMES.get(self.exit_code, "failed")
         return self.status.lower()
@@ -130,7 +130,7 @@ class JobServer:
                 return True
 
     def leave(self, name: str, content: bytes) -> None:
-        """Leave a parcel (`vidcnn.cluster.parcel`) for a job; one without content takes the place of an earlier one."""
+        """Leave a parcel (`vidcnn.cluster.parcel`) for a job; one without content replaces an earlier one."""
         answer = self._ask(lambda: ask_job_server(self._client, "PUT", f"/api/packages/gcs/{name}", content))
         if answer.status_code != 200:
             raise VidcnnError(f"{self.address} does not take what the job needs: HTTP {answer.status_code}")

@@ -137,7 +137,7 @@ def connect(cluster: str, *, up: bool = False) -> Iterator[JobServer]:
 
 
 def _follow(server: JobServer, job_id: str, target: ClusterTarget) -> JobState:
-    """Follow a job to its end; after Ctrl-C, ask what is to become of it.
+    """Follow a job to its end; after Ctrl-C, ask what shall happen to it.
 
     Raises:
         RunInterruptedError: It continues by itself.
@@ -158,7 +158,7 @@ def _follow(server: JobServer, job_id: str, target: ClusterTarget) -> JobState:
 
 
 def ask_what_next(job_id: str) -> Literal["detach", "stop", "follow"]:
-    """Ask what is to become of a job; where there is nobody to ask, it is left to itself."""
+    """Ask what shall happen to a job; where there is nobody to ask, it continues."""
     while sys.stdin.isatty() and sys.stderr.isatty():
         question = f"\njob {job_id}: (d)etach and let it continue, (s)top it, or (c)ontinue to follow? "
         print(question, end="", file=sys.stderr, flush=True)

@@ -61,7 +61,7 @@ _FINAL = _MEANINGS[:5]
 
 
 class UnreachableError(VidcnnError):
-    """The head does not answer, which time may mend."""
+    """The head does not answer, which may pass."""
 
 
 def tunnel_command(head: Head, local_port: int, remote_port: int, known_hosts: Path) -> list[str]:
@@ -104,7 +104,7 @@ def is_port_taken(output: str) -> bool:
 
 
 def explain(output: str, head: Head, launcher: Launcher) -> VidcnnError:
-    """Return the error for a tunnel that SSH did not open: an `UnreachableError` if trying again may help.
+    """Return the error for a tunnel that SSH did not open: an `UnreachableError` if another try may help.
 
     Args:
         output: What SSH printed.

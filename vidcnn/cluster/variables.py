@@ -19,7 +19,7 @@ def read_variables(given: Iterable[str], file: Path | None) -> dict[str, str]:
         file: The same, one per line; empty lines and those that begin with ``#`` are left out.
 
     Raises:
-        UsageError: A name is none, or has no value here, or the file cannot be read. No value is shown.
+        UsageError: A name is not valid, or has no value here, or the file cannot be read. No value is shown.
     """
     return _read_file(file) | dict(_variable(text, "--env") for text in given)
 

@@ -81,7 +81,7 @@ class Watch:
         self._started = True
 
     def stop(self) -> None:
-        """End the watch; what dies from now on does so by right."""
+        """End the watch; what ends from now on is meant to."""
         with self._lock:
             self._over.set()
             interrupts.ask_no_more()

@@ -109,7 +109,7 @@ class Witness:
 
 
 def main(command: str, scratch: str, hint: str) -> None:
-    """Wait for the end of a command, and speak for it if it ended without a word."""
+    """Wait for the end of a command, and print its last message if it ended without one."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     cause = _wait(int(command))

@@ -10,8 +10,8 @@ the segments whose rows it contains, so there is no second record that could dis
                                  publish --> X.parquet  a single file: parts stay hidden until merged
 
 Only the newest version of a video stays. Rows of another version or plan leave the part files before the
-first new rows are written; in a single file, old rows stay to be read until the new file takes its place. Nothing is
-deleted before what takes its place was read back.
+first new rows are written; in a single file, old rows stay to be read until the new file replaces it. Nothing is
+deleted before what replaces it was read back.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ class Output:
             )
 
     def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table], *, replaces: bool = False) -> None:
-        """Write a file, which may take the place of others: then all of it is read back before."""
+        """Write a file, which may replace others: then all of it is read back before."""
         assert self._settings is not None, "use_settings comes first"
         values = metadata(self._settings, self._run_id, self._committed.generation + 1)
         self._storage.write(

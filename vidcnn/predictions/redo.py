@@ -1,6 +1,6 @@
 """Committed videos that are done again because of their errors: which they are, and their rows until they are whole.
 
-The old rows of a video stay in the table until all new ones are there, which then take their place in one commit.
+The old rows of a video stay in the table until all new ones are there, which then replace them in one commit.
 """
 
 from __future__ import annotations

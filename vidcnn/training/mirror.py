@@ -1,7 +1,7 @@
 """A run directory in object storage: processes work on a copy of their own, which is sent there as it changes.
 
-Files are sent as a whole, notes before checkpoints, and what was replaced is removed last: so whatever ends the process,
-what is there is always a run that can continue.
+Files are sent as a whole, notes before checkpoints, and what was replaced is removed last: so whatever ends the
+process, what is there is always a run that can continue.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from vidcnn.pipelines import stages
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage
 from vidcnn.sources import SourceVideo
 from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
@@ -81,6 +80,5 @@ class StubbedModel:
 class StubbedScore(ScoreStage):
     """Scores without a network."""
 
-    def __init__(self, classifier: dict[str, Any], row_format: Any) -> None:
-        stages._load_classifier = lambda **_: StubbedModel()
-        super().__init__(classifier, row_format)
+    def __init__(self, load: Any, row_format: Any) -> None:
+        super().__init__(StubbedModel, row_format)

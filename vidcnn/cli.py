@@ -106,9 +106,9 @@ def main() -> None:
         os.environ[DEBUG_VARIABLE] = "1"
     exit_code = _run(sys.argv[1:]) or _flush()
     interrupts.finish(exit_code)
-    if interrupts.was_interrupted():
-        # Where compiled code met the exception, Python would end by the signal and not with the exit code.
-        interrupts.leave(exit_code)
+    # What Python does at its end takes a second where torch is loaded; and where compiled code met an interruption, it
+    # would end by the signal and not with the exit code.
+    interrupts.leave(exit_code)
     sys.exit(exit_code)
 
 

@@ -106,6 +106,12 @@ class FaultyDecode(DecodeStage):
             yield table
 
 
+class FaultyCellDecode(DecodeStage):
+    """Decodes with `faulty_batches`."""
+
+    work = staticmethod(faulty_batches)
+
+
 class OnceDyingScore(ScoreStage):
     """Dies over its third batch, once in each run."""
 

@@ -38,7 +38,7 @@ class FastDecode(DecodeStage):
 class SlowScore(ScoreStage):
     """Takes its time over each batch."""
 
-    def __init__(self, classifier: dict[str, Any], row_format: Any) -> None:
+    def __init__(self, load: Any, row_format: Any) -> None:
         pass
 
     def __call__(self, batches: pa.Table) -> pa.Table:

@@ -99,15 +99,16 @@ def redo(output: Output, taking: Committer, monkeypatch: pytest.MonkeyPatch, *ro
     given = iter(rounds)
     num_rounds = 0
 
-    def score(*_: Any) -> Iterator[list[Any]]:
-        nonlocal num_rounds
-        num_rounds += 1
-        yield next(given, [])
+    class Rounds:
+        def score_videos(self, *_: Any) -> Iterator[list[Any]]:
+            nonlocal num_rounds
+            num_rounds += 1
+            yield next(given, [])
 
-    monkeypatch.setattr(commit, "score_videos", score)
+    executor: Any = Rounds()
     monkeypatch.setattr(commit, "replace", lambda settings, **_: settings)
     try:
-        redo_lost(output, None, None, todo_of(VIDEO), taking)  # type: ignore[arg-type]
+        redo_lost(executor, output, None, None, todo_of(VIDEO), taking)  # type: ignore[arg-type]
     except VidcnnError as error:
         return -num_rounds if "died again and again, last over clips of a.mp4" in error.message else 0
     return num_rounds

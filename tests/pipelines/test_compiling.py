@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,10 @@ def test_a_table_of_a_compiled_model_gets_no_rows_of_another(
 class CompilesHereOnly(ScoreStage):
     """Scores one batch as if it were compiled; the next one meets an actor that cannot compile."""
 
-    def __init__(self, classifier: dict[str, Any], row_format: Any) -> None:
-        self._is_compiled = classifier["compile"] == "on"
-        super().__init__({**classifier, "compile": "off"}, row_format)
+    def __init__(self, load: Any, row_format: Any) -> None:
+        bundle, arguments = load.args
+        self._is_compiled = arguments["compile"] == "on"
+        super().__init__(partial(load.func, bundle, {**arguments, "compile": "off"}), row_format)
 
     def _score(self, batch: Any) -> Any:
         marker = Path(os.environ["VIDCNN_TEST_MARKER"])
@@ -142,7 +144,7 @@ def test_what_some_actors_did_compiled_is_done_again_where_others_cannot(
     monkeypatch.setattr(dataset, "ScoreStage", CompilesHereOnly)
     monkeypatch.setattr(Output, "should_commit", lambda self, now: False)
     out = tmp_path / "preds.parquet"
-    spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on")
+    spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on", in_process="off")
     report = run_inference(spec, show_progress=False)
     assert (tmp_path / "scored").exists()
     assert report.notices == ("the model runs uncompiled: there is no C++ compiler: install one",)
@@ -157,12 +159,13 @@ def test_a_run_that_has_committed_compiled_rows_ends_where_an_actor_cannot_compi
     monkeypatch.setenv("VIDCNN_TEST_MARKER", str(tmp_path / "scored"))
     monkeypatch.setattr(dataset, "ScoreStage", CompilesHereOnly)
     monkeypatch.setattr(Output, "should_commit", lambda self, now: True)
-    spec = InferSpec(source=(str(videos),), out=str(tmp_path / "preds"), model=str(bundle), compile="on")
+    out = tmp_path / "preds"
+    spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on", in_process="off")
     with pytest.raises(
         CompileError, match="are of a compiled model, and it cannot be compiled everywhere: there is no"
     ):
         run_inference(spec, show_progress=False)
-    parts = list((tmp_path / "preds").glob("part-*.parquet"))
+    parts = list(out.glob("part-*.parquet"))
     assert parts
     assert all(settings(part)["compiled"] for part in parts)
     assert {label for part in parts for label in pq.read_table(part)["label"].to_pylist()} == {"compiled"}

@@ -7,8 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import ray
-from ray.exceptions import RayTaskError
 
 from vidcnn.cluster import Machine, plan_resources
 from vidcnn.errors import SourceError, VidcnnError
@@ -37,73 +35,63 @@ def pending(*blocks: Sequence[str]) -> Pending:
     return Pending(tables, len(sample), 0, len(sample), 100 * len(sample), sample[:2])
 
 
-def planners(monkeypatch: pytest.MonkeyPatch, *lost: set[str]) -> list[list[str]]:
-    """Let processes that plan lose blocks, by their first names, in each round; return the blocks of each round."""
-    rounds: list[list[str]] = []
+class Planners:
+    """Processes that plan, and lose blocks, by their first names, in each round; `rounds` has the blocks of each."""
 
-    def count(tables: list[pa.Table], *_: Any) -> Iterator[PlanCounts]:
+    def __init__(self, *lost: set[str]) -> None:
+        self.rounds: list[list[str]] = []
+        self._lost = lost
+
+    def count_plans(self, tables: list[pa.Table], *_: Any) -> Iterator[PlanCounts]:
         names = [[video.name for video in unpack_videos(table)] for table in tables]
-        rounds.append([block[0] for block in names])
+        self.rounds.append([block[0] for block in names])
         for block in names:
-            if block[0] not in lost[len(rounds) - 1]:
+            if block[0] not in self._lost[len(self.rounds) - 1]:
                 yield PlanCounts(block[0], len(block), 3 * len(block), 0, 1.0, ())
 
-    monkeypatch.setattr(counting, "count_plans", count)
-    return rounds
+
+def count(planners: Any, *blocks: Sequence[str]) -> list[PlanCounts]:
+    return list(count_source(planners, pending(*blocks), SETTINGS, SCHEMA, SHARES))
 
 
-def test_blocks_that_a_process_took_with_it_are_counted_once_more_and_the_others_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rounds = planners(monkeypatch, {"c", "e"}, set())
-    counts = list(count_source(pending("ab", "cd", "e"), SETTINGS, SCHEMA, SHARES))
-    assert rounds == [["a", "c", "e"], ["c", "e"]]
+def test_blocks_that_a_process_took_with_it_are_counted_once_more_and_the_others_once() -> None:
+    planners = Planners({"c", "e"}, set())
+    counts = count(planners, "ab", "cd", "e")
+    assert planners.rounds == [["a", "c", "e"], ["c", "e"]]
     assert sorted((count.first_name, count.num_clips) for count in counts) == [("a", 6), ("c", 6), ("e", 3)]
 
 
-def test_where_nothing_is_lost_there_is_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = planners(monkeypatch, set())
-    assert len(list(count_source(pending("ab", "cd"), SETTINGS, SCHEMA, SHARES))) == 2
-    assert rounds == [["a", "c"]]
-    assert list(count_source(pending(), SETTINGS, SCHEMA, SHARES)) == []
+def test_where_nothing_is_lost_there_is_one_round() -> None:
+    planners = Planners(set())
+    assert len(count(planners, "ab", "cd")) == 2
+    assert planners.rounds == [["a", "c"]]
+    assert count(planners) == []
 
 
-def test_a_block_that_is_lost_twice_ends_the_run_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    planners(monkeypatch, {"c"}, {"c"})
+def test_a_block_that_is_lost_twice_ends_the_run_by_its_name() -> None:
     with pytest.raises(VidcnnError, match="died again and again, last over c") as caught:
-        list(count_source(pending("ab", "cd"), SETTINGS, SCHEMA, SHARES))
+        count(Planners({"c"}, {"c"}), "ab", "cd")
     assert caught.value.hint.endswith("nothing was written")
 
 
-class Task:
-    """Stands for a task of Ray."""
+def sample_gives(monkeypatch: pytest.MonkeyPatch, outcome: tuple[int, int] | Exception) -> None:
+    def count_clips(*_: Any) -> tuple[int, int]:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    def __init__(self, outcome: tuple[int, int] | Exception) -> None:
-        self.outcome = outcome
-
-    def remote(self, *_: Any) -> Task:
-        return self
-
-
-def ray_gives(monkeypatch: pytest.MonkeyPatch, outcome: tuple[int, int] | Exception) -> None:
-    def get(task: Task) -> tuple[int, int]:
-        if isinstance(task.outcome, Exception):
-            raise task.outcome
-        return task.outcome
-
-    monkeypatch.setattr(ray, "remote", lambda **_: lambda _: Task(outcome))
-    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(counting, "count_clips", count_clips)
 
 
 def test_clips_are_estimated_from_the_clips_and_bytes_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    ray_gives(monkeypatch, (30, 200))
+    sample_gives(monkeypatch, (30, 200))
     assert estimate_clips(pending("abcde"), SETTINGS) == 75  # 500 bytes
-    ray_gives(monkeypatch, (0, 0))
+    sample_gives(monkeypatch, (0, 0))
     assert estimate_clips(pending("a"), SETTINGS) == 0
     assert estimate_clips(pending(), SETTINGS) == 0
 
 
 def test_an_error_of_the_sample_is_raised_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    ray_gives(monkeypatch, RayTaskError("count_clips", "trace", SourceError("it is gone")))
+    sample_gives(monkeypatch, SourceError("it is gone"))
     with pytest.raises(SourceError, match="it is gone"):
         estimate_clips(pending("a"), SETTINGS)

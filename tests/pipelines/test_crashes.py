@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,8 +15,9 @@ from tests.pipelines import crashing
 from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import InternalError, VidcnnError
-from vidcnn.pipelines import counting, dataset
+from vidcnn.pipelines import counting, dataset, in_process
 from vidcnn.pipelines.infer import run_inference
+from vidcnn.video.cell import this_cell
 
 pytestmark = pytest.mark.ray
 
@@ -33,6 +35,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "marks"
     folder.mkdir()
     monkeypatch.setenv(crashing.MARKS, str(folder))
+    this_cell(yields=False).close()  # its next child sees the variable
     return folder
 
 
@@ -44,20 +47,29 @@ def write_short(folder: Path, name: str) -> None:
     write_video(folder / f"{name}.mp4", 6, rate=15, options={"preset": "ultrafast"})
 
 
-def spec(videos: Path, bundle: Path, out: Path) -> InferSpec:
+def spec(videos: Path, bundle: Path, out: Path, in_process: Literal["on", "off"]) -> InferSpec:
     return InferSpec(
-        source=(str(videos),), out=str(out), model=str(bundle), num_frames=4, stride=1, step=2, decode_timeout=5.0
+        source=(str(videos),),
+        out=str(out),
+        model=str(bundle),
+        num_frames=4,
+        stride=1,
+        step=2,
+        decode_timeout=5.0,
+        in_process=in_process,
     )
 
 
-def classify(videos: Path, bundle: Path, out: Path) -> pa.Table:
-    run_inference(spec(videos, bundle, out), show_progress=False)
+def classify(videos: Path, bundle: Path, out: Path, in_process: Literal["on", "off"] = "off") -> pa.Table:
+    run_inference(spec(videos, bundle, out, in_process), show_progress=False)
     return pq.read_table(out)
 
 
 def fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "PlanStage", crashing.FaultyPlan)
+    for executor in (dataset, in_process):
+        monkeypatch.setattr(executor, "PlanStage", crashing.FaultyPlan)
     monkeypatch.setattr(dataset, "DecodeStage", crashing.FaultyDecode)
+    monkeypatch.setattr(in_process, "DecodeStage", crashing.FaultyCellDecode)
     monkeypatch.setattr(counting, "count_clips", crashing.faulty_count_clips)
 
 
@@ -65,22 +77,23 @@ def rows_of(table: pa.Table, name: str) -> list[tuple[int | None, str | None]]:
     return [(row["clip"], row["error_kind"]) for row in table.to_pylist() if row["video"] == f"{name}.mp4"]
 
 
+@pytest.mark.parametrize("in_process", ["on", "off"])
 def test_whatever_dies_or_hangs_at_whatever_batch_each_clip_has_one_row(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path, in_process: Literal["on", "off"]
 ) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     dying = [f"decode_dies_after_{number}" for number in (0, 1, 3, 6)]
-    dying += ["task_dies_after_1", "task_dies_after_3", "plan_dies"]
+    dying += ["plan_dies"] if in_process == "on" else ["task_dies_after_1", "task_dies_after_3", "plan_dies"]
     for name in (*dying, "good"):
         write_long(videos, name)
     for name in ("decode_kills", "decode_hangs", "plan_kills", "plan_hangs", "small"):
         write_short(videos, name)
-    undisturbed = classify(videos, bundle, tmp_path / "undisturbed.parquet")
+    undisturbed = classify(videos, bundle, tmp_path / "undisturbed.parquet", "on")
     assert undisturbed["error"].null_count == undisturbed.num_rows
 
     fault(monkeypatch)
-    table = classify(videos, bundle, tmp_path / "preds.parquet")
+    table = classify(videos, bundle, tmp_path / "preds.parquet", in_process)
     assert len(list(marks.iterdir())) == len(dying)  # each of them did die
     bad = ("decode_kills", "decode_hangs", "plan_kills", "plan_hangs")
     assert rows_of(table, "decode_kills") == [(0, "decoder_crash"), (1, "decoder_crash")]
@@ -98,9 +111,15 @@ def test_whatever_dies_or_hangs_at_whatever_batch_each_clip_has_one_row(
     }
 
 
+@pytest.mark.parametrize("in_process", ["on", "off"])
 @pytest.mark.parametrize("stage", ["plan", "decode"])
 def test_a_fault_of_the_program_ends_the_run_with_its_own_message_and_blames_no_video(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: Path, stage: str
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    marks: Path,
+    stage: str,
+    in_process: Literal["on", "off"],
 ) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
@@ -108,7 +127,7 @@ def test_a_fault_of_the_program_ends_the_run_with_its_own_message_and_blames_no_
     write_short(videos, f"{stage}_errs")
     fault(monkeypatch)
     with pytest.raises(InternalError, match=r"unexpected TypeError while .*: an integer is required") as info:
-        classify(videos, bundle, tmp_path / "preds")
+        classify(videos, bundle, tmp_path / "preds", in_process)
     assert f"faulty_{'plans' if stage == 'plan' else 'batches'}" in "".join(info.value.__notes__)
     committed = pq.read_table(tmp_path / "preds").to_pylist() if (tmp_path / "preds").exists() else []
     assert {row["video"] for row in committed} <= {"a_good.mp4"}

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 import pytest
 
 from vidcnn.cluster import environment
+from vidcnn.errors import SourceError
 from vidcnn.pipelines.hardware import ask_there
 
 
 def whoami(number: int) -> tuple[int, int]:
     return os.getpid(), number
+
+
+def fails() -> None:
+    raise SourceError("it is gone")
 
 
 def test_on_this_machine_it_is_asked_in_this_process() -> None:
@@ -34,3 +39,5 @@ def attached(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_on_a_cluster_another_process_is_asked_which_has_what_the_model_needs() -> None:
     pid, number = ask_there(whoami, 3, device="cpu")
     assert (pid == os.getpid(), number) == (False, 3)
+    with pytest.raises(SourceError, match="it is gone"):
+        ask_there(fails, device="cpu")

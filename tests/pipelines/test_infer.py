@@ -64,6 +64,7 @@ def finished(videos: Path, bundle: Path, tmp_path_factory: pytest.TempPathFactor
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     summary = json.loads(result.stdout)
     assert summary["videos"] == NUM_GOOD + 6
+    assert summary["run"]["in_process"] is True
     assert summary["run"]["ignored_files"] == {"txt": 1}
     return out
 
@@ -270,14 +271,16 @@ def titles(process: subprocess.Popen[str]) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("in_process", ["on", "off"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so_and_leaves_no_process(
-    videos: Path, bundle: Path, tmp_path: Path, sent: signal.Signals
+    videos: Path, bundle: Path, tmp_path: Path, sent: signal.Signals, in_process: str
 ) -> None:
     out = tmp_path / "preds.parquet"
-    arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet")
+    arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet", "--in-process", in_process)
     process = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: any(title.startswith("ray::") for title in titles(process)), of=process)
+    begun = "vidcnn.video.cell_worker" if in_process == "on" else "ray::"
+    wait_until(lambda: any(begun in title for title in titles(process)), of=process)
     started = descendants(process)
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
@@ -310,12 +313,13 @@ def kill_after_a_commit(arguments: tuple[str | Path, ...], out: Path, num_before
     return left
 
 
+@pytest.mark.parametrize("in_process", ["on", "off"])
 def test_a_run_that_is_killed_between_two_commits_continues_to_the_same_rows(
-    videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path
+    videos: Path, bundle: Path, undisturbed: pa.Table, tmp_path: Path, in_process: str
 ) -> None:
     out = tmp_path / "preds.parquet"
     arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet", "--json")
-    kill_after_a_commit(arguments, out, 0)
+    kill_after_a_commit((*arguments, "--in-process", in_process), out, 0)
     found = committed(out)
     assert found is not None
     assert 0 < found.num_rows < undisturbed.num_rows
@@ -338,8 +342,8 @@ def test_kills_between_commits_leave_a_folder_whole_at_each_moment_and_no_proces
     expected = {(row["video"], row["clip"]): row for row in ordered(undisturbed).to_pylist()}
     left: list[psutil.Process] = []
     num_before = 0
-    for _ in range(3):
-        left += kill_after_a_commit(arguments, out, num_before)
+    for in_process in ("off", "on", "off"):
+        left += kill_after_a_commit((*arguments, "--in-process", in_process), out, num_before)
         found = rows(out).to_pylist()
         assert num_before < len(found) < len(expected), "a kill met nothing that was committed, or nothing left to do"
         assert len({(row["video"], row["clip"]) for row in found}) == len(found)
@@ -357,7 +361,8 @@ def test_a_second_run_at_the_same_time_ends_with_75_and_names_the_first(
 ) -> None:
     out = tmp_path / "preds"
     arguments = ("infer", videos, "--out", out, "--model", bundle, "--quiet")
-    first = subprocess.Popen(command(*arguments), env=environment(), stderr=subprocess.DEVNULL)
+    waiting = (*arguments, "--in-process", "off")  # is long enough
+    first = subprocess.Popen(command(*waiting), env=environment(), stderr=subprocess.DEVNULL)
     try:
         lock = tmp_path / ".preds.vidcnn" / "lock"
         wait_until(lambda: lock.exists() and lock.stat().st_size, of=first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from vidcnn.config import InferSpec
 from vidcnn.errors import OutputBusyError, RunInterruptedError, SourceError, UsageError, VidcnnError, VideoError
 from vidcnn.inference.runtime import Runtime
 from vidcnn.inference.scoring import SegmentRows, video_without_plan
+from vidcnn.pipelines import dataset, in_process
 from vidcnn.pipelines import prepare as preparing
 from vidcnn.pipelines.prepare import prepare
 from vidcnn.predictions.output_storage import look_at, open_storage
@@ -95,15 +97,49 @@ def run_once(spec: InferSpec) -> None:
 def test_ray_starts_beside_the_model_for_a_new_output_and_when_it_is_asked_for_otherwise(
     spec: InferSpec, events: list[str]
 ) -> None:
+    spec = spec.model_copy(update={"in_process": "off"})
     run_once(spec)
     assert [event for event in events if event != "load"] == ["start with GPUs", "end"]
     events.clear()
     with prepare(spec, open_storage, hint="", computes=True) as prepared:
         assert events == ["load"]
-        assert prepared.machine.num_cpus == 4
+        assert prepared.choose_executor(1) is dataset
         assert prepared.machine.num_cpus == 4
         assert events == ["load", "start with GPUs"]
+        assert not prepared.in_process
     assert events == ["load", "start with GPUs", "end"]
+
+
+def test_a_few_videos_are_for_this_process_unless_their_clips_are_many(spec: InferSpec, events: list[str]) -> None:
+    with prepare(spec, look_at, hint="", computes=True) as prepared:
+        assert prepared.choose_executor(512) is in_process
+        assert prepared.in_process
+        assert prepared.machine.num_cpus >= 1
+    assert events == ["load"]
+    with prepare(spec, look_at, hint="", computes=True) as prepared:
+        assert prepared.choose_executor(513) is dataset
+        assert not prepared.in_process
+    assert events == ["load", "load", "start with GPUs", "end"]
+
+
+@pytest.mark.parametrize("change", [{"actors": "2"}, {"decoders": 3}, {"in_process": "off"}])
+def test_who_wants_a_pool_gets_ray(spec: InferSpec, events: list[str], change: dict[str, Any]) -> None:
+    with prepare(spec.model_copy(update=change), look_at, hint="", computes=True) as prepared:
+        assert prepared.choose_executor(1) is dataset
+    assert "start with GPUs" in events
+
+
+def test_many_videos_are_for_ray_which_starts_beside_the_model(spec: InferSpec, events: list[str]) -> None:
+    folder = Path(spec.source[0])
+    for number in range(64):
+        os.link(folder / "a.mp4", folder / f"b{number}.mp4")
+    with prepare(spec, look_at, hint="", computes=True):
+        assert sorted(events) == ["load", "start with GPUs"]
+    events.clear()
+    wanted = spec.model_copy(update={"in_process": "on"})
+    with prepare(wanted, look_at, hint="", computes=True) as prepared:
+        assert prepared.choose_executor(10**6) is in_process
+    assert events == ["load"]
 
 
 def test_the_model_runs_as_it_did_when_the_output_was_written(spec: InferSpec, events: list[str]) -> None:
@@ -117,9 +153,14 @@ def test_the_model_runs_as_it_did_when_the_output_was_written(spec: InferSpec, e
 
 
 def test_a_gpu_that_is_wanted_and_not_there_is_an_error(spec: InferSpec, events: list[str]) -> None:
-    wanting = spec.model_copy(update={"device": "cuda"})
+    wanting = spec.model_copy(update={"device": "cuda", "in_process": "off"})
     with pytest.raises(UsageError, match="no GPU"), prepare(wanting, look_at, hint="", computes=True) as prepared:
         assert prepared.device
+    wanting = spec.model_copy(update={"device": "cuda"})
+    with prepare(wanting, look_at, hint="", computes=True) as prepared:
+        prepared.choose_executor(1)
+        with pytest.raises(UsageError, match="no GPU"):
+            assert prepared.device
     with prepare(spec, look_at, hint="", computes=False) as prepared:
         assert prepared.device == "cpu"
         assert prepared.plan_resources(100).num_decoders >= 1

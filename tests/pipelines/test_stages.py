@@ -125,22 +125,24 @@ class Model:
 
 
 @pytest.fixture
-def scoring(monkeypatch: pytest.MonkeyPatch) -> Model:
-    model = Model()
-    monkeypatch.setattr(stages, "_load_classifier", lambda **_: model)
-    return model
+def scoring() -> Model:
+    return Model()
 
 
-def scored(segments: list[Any]) -> list[Any]:
+def score_stage(model: Any) -> ScoreStage:
+    return ScoreStage(lambda: model, RowFormat(SCHEMA, ("run", "jump", "fall"), 2))
+
+
+def scored(segments: list[Any], model: Any) -> list[Any]:
     units = pa.table({"unit": [pickle.dumps(segments)], "news": pa.array([None], pa.binary())})
-    stage = ScoreStage({}, RowFormat(SCHEMA, ("run", "jump", "fall"), 2))
+    stage = score_stage(model)
     tables = [stage(table) for table in DecodeStage(DECODE, low_priority=False)(units)]
     return [one for table in tables for told in table["news"] for one in pickle.loads(told.as_py())]
 
 
 def test_batches_become_rows(tmp_path: Path, scoring: Model) -> None:
     segments, _ = plan(table_of(*write(tmp_path, "a", "b")))
-    news = scored(segments)
+    news = scored(segments, scoring)
     assert sum(one.rows.num_rows for one in news) == 6
     assert {label for one in news for label in one.rows["label"].to_pylist()} == {"run"}
 
@@ -148,7 +150,7 @@ def test_batches_become_rows(tmp_path: Path, scoring: Model) -> None:
 def test_what_goes_wrong_with_the_model_is_a_value_with_its_traceback(tmp_path: Path, scoring: Model) -> None:
     segments, _ = plan(table_of(*write(tmp_path, "a")))
     scoring.error = RuntimeError("out of memory\nand more")
-    (failure,) = scored(segments)
+    (failure,) = scored(segments, scoring)
     assert isinstance(failure, ModelError)
     assert failure.message == "the model failed: RuntimeError: out of memory"
     assert "in predict" in failure.__notes__[0]
@@ -162,7 +164,7 @@ def test_a_fault_of_the_program_in_making_rows_is_not_the_models(
 
     monkeypatch.setattr(stages, "score_rows", faulty)
     segments, _ = plan(table_of(*write(tmp_path, "a")))
-    (failure,) = scored(segments)
+    (failure,) = scored(segments, scoring)
     assert isinstance(failure, InternalError)
     assert "making rows" in failure.message
     assert "in faulty" in "".join(failure.__notes__)
@@ -172,5 +174,5 @@ def test_news_pass_through_the_stages_as_they_are(scoring: Model) -> None:
     told = pickle.dumps([Undone(VideoKey("a.mp4", 1, 1), "it cannot be read")])
     units = pa.table({"unit": pa.array([None], pa.binary()), "news": [told]})
     (decoded_table,) = DecodeStage(DECODE, low_priority=False)(units)
-    table = ScoreStage({}, RowFormat(SCHEMA, ("run", "jump", "fall"), 2))(decoded_table)
+    table = score_stage(scoring)(decoded_table)
     assert table["news"].to_pylist() == [told]

@@ -136,6 +136,12 @@ class InferSpec(Spec):
     batch_size: PositiveInt | None = option(
         None, "Clips the model takes at once.  \\[default: by device]", panel="Speed"
     )
+    in_process: AutoSwitch = option(
+        "auto",
+        "Run in the command's own process, without Ray, which takes seconds to start. auto does it for a few videos; "
+        "the rows are the same.",
+        panel="Speed",
+    )
     seed: int = option(0, "Seed of --weights random.", panel="Speed")
 
     @field_validator("out")

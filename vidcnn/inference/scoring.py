@@ -39,6 +39,13 @@ class Scores(Protocol):
         """Input of the last layer."""
 
 
+class Model(Protocol):
+    """What scores clips: a `vidcnn.inference.classifier.Classifier`."""
+
+    def predict(self, clips: npt.NDArray[np.uint8]) -> Scores:
+        """Return the scores of clips, uint8 ``(N, T, H, W, 3)``, in their order."""
+
+
 @dataclass(frozen=True, eq=False)
 class SegmentRows:
     """Rows of one segment, from one attempt at decoding it.

@@ -15,7 +15,7 @@ from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import StorageError, VidcnnError
 from vidcnn.inference.collector import SegmentCollector
 from vidcnn.inference.scoring import News, SegmentRows, Undone
-from vidcnn.pipelines.dataset import StageSettings, score_videos
+from vidcnn.pipelines.executors import Executor, StageSettings
 from vidcnn.pipelines.pending import Pending, not_done, tables_apart
 from vidcnn.predictions.output import Output
 from vidcnn.reporting.live import ProgressDisplay
@@ -107,7 +107,12 @@ class Committer:
 
 
 def redo_lost(
-    output: Output, settings: StageSettings, resources: ResourcePlan, pending: Pending, committer: Committer
+    executor: Executor,
+    output: Output,
+    settings: StageSettings,
+    resources: ResourcePlan,
+    pending: Pending,
+    committer: Committer,
 ) -> None:
     """Do again what was lost because its process died, each segment apart, for as long as that gives rows.
 
@@ -119,7 +124,7 @@ def redo_lost(
     lost = committer.lost(pending)
     while lost:
         num_before = committer.num_segments
-        committer.take(score_videos(tables_apart(lost, output), apart, resources))
+        committer.take(executor.score_videos(tables_apart(lost, output), apart, resources))
         num_rounds_without = num_rounds_without + 1 if committer.num_segments == num_before else 0
         lost = committer.lost(pending)
         if lost and num_rounds_without >= _MAX_ROUNDS_WITHOUT_ROWS:

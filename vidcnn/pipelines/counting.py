@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
-import ray
-from ray.exceptions import RayTaskError
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import VidcnnError
-from vidcnn.pipelines.dataset import count_plans
+from vidcnn.pipelines.executors import Executor
+from vidcnn.pipelines.hardware import ask_there
 from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.stages import PlanCounts, count_clips, pack_video, unpack_videos, video_table
 from vidcnn.sources.keys import video_text
@@ -18,9 +17,16 @@ from vidcnn.video.planning import PlanSettings
 
 
 def count_source(
-    pending: Pending, settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    executor: Executor, pending: Pending, settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[PlanCounts]:
     """Plan all that is left to do, and count what it would give.
+
+    Args:
+        executor: What plans it.
+        pending: What is left to do.
+        settings: What plans depend on.
+        schema: Columns of the predictions table.
+        resources: How planning shares the processors.
 
     Yields:
         Counts of some of the videos. Those whose process was lost are planned once more.
@@ -29,8 +35,8 @@ def count_source(
         VidcnnError: Processes that plan are lost again and again.
     """
     lost = _by_first_name(pending.videos)
-    yield from _count(lost, settings, schema, resources)
-    yield from _count(lost, settings, schema, resources)
+    for _ in range(2):
+        yield from _count(executor, lost, settings, schema, resources)
     if lost:
         raise VidcnnError(
             f"the processes that plan died again and again, last over {video_text(next(iter(lost)))}",
@@ -39,26 +45,25 @@ def count_source(
 
 
 def estimate_clips(pending: Pending, settings: PlanSettings) -> int:
-    """Estimate how many clips are left to do, from some of the videos and the size of all."""
+    """Return about how many clips are left to do, from some of the videos and the size of all."""
     if not pending.sample:
         return 0
-    count = ray.remote(num_cpus=0, max_retries=1)(count_clips)
-    try:
-        num_clips, size_bytes = ray.get(
-            count.remote(video_table(pack_video(v, None) for v in pending.sample), settings)
-        )
-    except RayTaskError as error:
-        raise error.cause if isinstance(error.cause, VidcnnError) else error from None
+    videos = video_table(pack_video(video, None) for video in pending.sample)
+    num_clips, size_bytes = ask_there(count_clips, videos, settings, device="cpu")
     return int(num_clips * pending.size_bytes / size_bytes) if size_bytes else 0
 
 
 def _count(
-    tables: dict[str, pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    executor: Executor,
+    tables: dict[str, pa.Table],
+    settings: PlanSettings,
+    schema: pa.Schema,
+    resources: ResourcePlan,
 ) -> Iterator[PlanCounts]:
     """Count tables of videos, if there are any, and take those out that could be counted."""
     if not tables:
         return
-    for counts in count_plans(list(tables.values()), settings, schema, resources):
+    for counts in executor.count_plans(list(tables.values()), settings, schema, resources):
         if tables.pop(counts.first_name, None) is not None:
             yield counts
 

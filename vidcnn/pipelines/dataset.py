@@ -7,10 +7,9 @@ model actors busy and slows each down when the next one is behind.
 from __future__ import annotations
 
 import logging
-import pickle
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -23,11 +22,21 @@ from ray.util.annotations import RayDeprecationWarning
 from vidcnn.cluster import ResourcePlan
 from vidcnn.cluster.ray_internals import keep_no_block_statistics
 from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
-from vidcnn.inference.scoring import News, RowFormat
-from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanCounts, PlanStage, ScoreStage
+from vidcnn.inference.scoring import Model, News
+from vidcnn.pipelines.executors import StageSettings
+from vidcnn.pipelines.stages import (
+    CountStage,
+    DecodeStage,
+    PlanCounts,
+    PlanStage,
+    ScoreStage,
+    load_classifier,
+    unpack_counts,
+    unpack_news,
+    unpack_plans,
+)
 from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
-from vidcnn.video.batching import DecodeSettings
 from vidcnn.video.planning import PlannedSegment, PlanSettings
 
 _NUM_RETRIES = 1
@@ -36,46 +45,15 @@ _NO_RETRIES = 0
 """A decoding task hands on batches before it is done: what it has not handed on when it dies is done again apart."""
 
 
-@dataclass(frozen=True)
-class StageSettings:
-    """What the stages depend on.
-
-    Attributes:
-        plan: For planning.
-        decode: For decoding.
-        classifier: Arguments of the `Classifier`; `bundle` is a reference to the model bundle.
-        row_format: How rows are made.
-        max_unit_frames: Frames of a unit of work.
-    """
-
-    plan: PlanSettings
-    decode: DecodeSettings
-    classifier: dict[str, Any]
-    row_format: RowFormat
-    max_unit_frames: int
-
-
 def score_videos(
     videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
 ) -> Generator[list[News], None, None]:
-    """Plan, decode and classify videos.
-
-    Args:
-        videos: Tables of `vidcnn.pipelines.stages.video_table`, each planned by one task.
-        settings: What the stages depend on.
-        resources: How the stages share the cluster.
-        meter: Takes what the stages measure of themselves.
-
-    Yields:
-        Some rows of some segments, and what cannot be done.
-
-    Raises:
-        VidcnnError: The model cannot be loaded or gives no numbers, or a stage failed through no fault of a video.
-    """
+    """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
+    load = partial(_load_classifier, [ray.put(settings.bundle)], settings.classifier)
     planned = _plan(videos, settings.plan, settings.row_format.schema, resources, settings.max_unit_frames)
     dataset = _decode(planned, settings, resources).map_batches(
         ScoreStage,
-        fn_constructor_args=(settings.classifier, settings.row_format),
+        fn_constructor_args=(load, settings.row_format),
         batch_size=1,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -85,40 +63,23 @@ def score_videos(
         ray_remote_args_fn=_actor_retries,
     )
     for block in _blocks(dataset):
-        for packed, times in zip(block["news"], block["times"], strict=True):
-            if meter is not None and times.is_valid:
-                meter.add(pickle.loads(times.as_py()))
-            yield _news(packed)
+        yield from unpack_news(block, meter)
 
 
 def plan_videos(
     videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
-    """Plan videos, and go no further.
-
-    Yields:
-        Planned segments, and the errors of videos that have none.
-    """
-    dataset = _plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)
-    for block in _blocks(dataset):
-        for unit, news in zip(block["unit"], block["news"], strict=True):
-            yield pickle.loads(unit.as_py()) if unit.is_valid else [], _news(news) if news.is_valid else []
+    """Plan videos only (see `vidcnn.pipelines.executors.Executor`)."""
+    for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)):
+        yield from unpack_plans(block)
 
 
 def count_plans(
     videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[PlanCounts]:
-    """Plan videos, and count what they would give.
-
-    Yields:
-        Counts for a table of `videos`. There are none for a table whose process died.
-    """
+    """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
     for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
-        for packed in block["counts"]:
-            counts = pickle.loads(packed.as_py())
-            if isinstance(counts, Exception):
-                raise counts
-            yield counts
+        yield from unpack_counts(block)
 
 
 def _plan(
@@ -163,13 +124,9 @@ def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
         raise VidcnnError(f"Ray gave up: {type(error).__name__}: {first_line(error)}", CONTINUES) from error
 
 
-def _news(packed: Any) -> list[News]:
-    """Unpack news; a failure among them is raised."""
-    news: list[News] = pickle.loads(packed.as_py())
-    for one in news:
-        if isinstance(one, Exception):
-            raise one
-    return news
+def _load_classifier(bundle: list[Any], arguments: dict[str, Any]) -> Model:
+    """Load a model in an actor; its bundle is a reference, in a list, so that Ray does not send it with each task."""
+    return load_classifier(ray.get(bundle[0]), **arguments)
 
 
 def _task_retries() -> dict[str, Any]:

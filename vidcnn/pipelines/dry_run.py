@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from vidcnn.cluster import plan_resources
 from vidcnn.config import InferSpec
 from vidcnn.errors import CONTINUES
 from vidcnn.pipelines.counting import count_source
@@ -25,8 +24,8 @@ def plan_source(spec: InferSpec) -> SourcePlan:
         job, pending = prepared.job, prepared.pending
         counts: list[PlanCounts] = []
         if pending.num_videos:
-            resources = plan_resources(prepared.machine, use_gpus=False)
-            counts = list(count_source(pending, job.plan, job.schema, resources))
+            executor, resources = prepared.choose_planner()
+            counts = list(count_source(executor, pending, job.plan, job.schema, resources))
         return SourcePlan(
             num_videos=pending.num_listed,
             num_videos_done=pending.num_listed - pending.num_videos - pending.num_waiting,

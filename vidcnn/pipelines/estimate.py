@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.cluster import Machine, ResourcePlan, plan_resources
+from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
 from vidcnn.inference.scoring import SegmentRows
-from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
+from vidcnn.pipelines.executors import Executor, StageSettings
 from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.prepare import InferenceJob, prepare
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
@@ -65,22 +65,23 @@ def estimate_source(spec: InferSpec) -> Estimate:
     """
     began = time.monotonic()
     with prepare(spec, look_at, hint="nothing was written", computes=True) as prepared:
-        job, pending, machine = prepared.job, prepared.pending, prepared.machine
+        job, pending = prepared.job, prepared.pending
         if not pending.num_videos:
-            return _nothing_to_do(pending, machine)
+            return _nothing_to_do(pending)
         strata, rows = _choose(pending)
         planning = time.monotonic()
-        sample = _plan(job, rows, plan_resources(machine, use_gpus=False))
+        sample = _plan(job, rows, *prepared.choose_planner())
         began += time.monotonic() - planning  # a run does this while it decodes
         clips = estimate_clips(strata, sample.num_clips)
+        executor = prepared.choose_executor(int(clips.best))
         runtime = prepared.choose_runtime(int(clips.best))
         resources = prepared.plan_resources(int(clips.best))
         is_gpu = prepared.device == "cuda"
         try:
-            trial = _Trial(sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
+            trial = _Trial(executor, sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
         except CompileError:  # then a run does the same
             runtime = replace(runtime, compiled=False)
-            trial = _Trial(sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
+            trial = _Trial(executor, sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
         starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
         is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
         return Estimate(
@@ -91,7 +92,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
             num_clips_sampled=trial.num_clips,
             clips=clips,
             seconds=estimate_seconds(clips, starting_seconds=starting, arrivals=trial.arrivals, is_whole=is_whole),
-            num_machines=machine.num_nodes,
+            num_machines=prepared.machine.num_nodes,
             clips_per_second=trial.clips_per_second,
             bottleneck=trial.bottleneck,
         )
@@ -107,13 +108,21 @@ class _Trial:
         bottleneck: What limited it.
     """
 
-    def __init__(self, sample: _Sample, settings: StageSettings, resources: ResourcePlan, *, is_gpu: bool) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        sample: _Sample,
+        settings: StageSettings,
+        resources: ResourcePlan,
+        *,
+        is_gpu: bool,
+    ) -> None:
         self.arrivals: list[tuple[float, int]] = []
         self.is_complete = False
         meter = Meter()
         tables = list(_trial_tables(sample))
         if tables:
-            with closing(score_videos(tables, settings, resources, meter)) as arriving:
+            with closing(executor.score_videos(tables, settings, resources, meter)) as arriving:
                 for news in arriving:
                     now = time.monotonic()
                     self.arrivals.append((now, sum(one.rows.num_rows for one in news if isinstance(one, SegmentRows))))
@@ -152,11 +161,11 @@ def _choose(pending: Pending) -> tuple[list[Stratum], list[bytes]]:
     return strata, rows
 
 
-def _plan(job: InferenceJob, rows: Sequence[bytes], resources: ResourcePlan) -> _Sample:
+def _plan(job: InferenceJob, rows: Sequence[bytes], executor: Executor, resources: ResourcePlan) -> _Sample:
     videos = [video for video, _ in unpack_rows(rows)]
     segments: dict[str, list[PlannedSegment]] = {}
     num_bad = 0
-    for unit, news in plan_videos([video_table([row]) for row in rows], job.plan, job.schema, resources):
+    for unit, news in executor.plan_videos([video_table([row]) for row in rows], job.plan, job.schema, resources):
         num_bad += len(news)
         for planned in unit:
             segments.setdefault(planned.video.name, []).append(planned)
@@ -179,8 +188,6 @@ def _trial_tables(sample: _Sample) -> Iterator[pa.Table]:
         yield video_table([pack_video(video, (count, frozenset(range(count)) - taken))])
 
 
-def _nothing_to_do(pending: Pending, machine: Machine) -> Estimate:
+def _nothing_to_do(pending: Pending) -> Estimate:
     nothing = Range(0.0, 0.0, 0.0)
-    return Estimate(
-        0, pending.num_listed - pending.num_waiting, 0, 0, 0, nothing, nothing, machine.num_nodes, None, None
-    )
+    return Estimate(0, pending.num_listed - pending.num_waiting, 0, 0, 0, nothing, nothing, 1, None, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from vidcnn.cluster import Machine, is_attached
-from vidcnn.errors import UsageError
+from vidcnn.errors import UsageError, VidcnnError
 
 Answer = TypeVar("Answer")
 
@@ -18,13 +18,20 @@ def ask_there(question: Callable[..., Answer], *arguments: Any, device: str) -> 
         question: The function.
         *arguments: Its arguments.
         device: ``cpu`` or ``cuda``.
+
+    Raises:
+        VidcnnError: The function raised it.
     """
     if not is_attached():
         return question(*arguments)
     import ray
+    from ray.exceptions import RayTaskError
 
     needs: dict[str, Any] = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 0.01}
-    answer: Answer = ray.get(ray.remote(question).options(**needs).remote(*arguments))
+    try:
+        answer: Answer = ray.get(ray.remote(question).options(**needs).remote(*arguments))
+    except RayTaskError as error:
+        raise error.cause if isinstance(error.cause, VidcnnError) else error from None
     return answer
 
 
@@ -39,5 +46,5 @@ def uses_gpus(device: str, machine: Machine) -> bool:
         UsageError: ``cuda`` is wanted, and there is no GPU.
     """
     if device == "cuda" and machine.num_gpus < 1:
-        raise UsageError("--device cuda, but Ray finds no GPU", "use --device cpu, or check the driver")
+        raise UsageError("--device cuda, but there is no GPU", "use --device cpu, or check the driver")
     return machine.num_gpus >= 1

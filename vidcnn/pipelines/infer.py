@@ -15,8 +15,7 @@ from vidcnn.config import InferSpec
 from vidcnn.errors import CONTINUES, CompileError
 from vidcnn.inference.runtime import Runtime
 from vidcnn.pipelines.commit import Committer, redo_lost
-from vidcnn.pipelines.counting import estimate_clips
-from vidcnn.pipelines.dataset import score_videos
+from vidcnn.pipelines.executors import Executor
 from vidcnn.pipelines.prepare import PreparedJob, prepare
 from vidcnn.predictions.output_storage import open_storage
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck
@@ -30,7 +29,7 @@ from vidcnn.storage.uris import public_location
 
 
 def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRecord | None = None) -> InferReport:
-    """Run an inference job on a Ray of its own, or on that of the cluster whose job this is.
+    """Run an inference job in this process, on a Ray of its own, or on that of the cluster whose job this is.
 
     Args:
         spec: The job.
@@ -61,8 +60,10 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         if pending.num_videos:
             from vidcnn.inference.classifier import smaller_batches
 
-            uses_gpus = prepared.device == "cuda"  # Ray runs from here on
-            num_clips = estimate_clips(pending, job.plan)
+            num_clips = prepared.estimate_clips()
+            executor = prepared.choose_executor(num_clips)
+            record.in_process = prepared.in_process
+            uses_gpus = prepared.device == "cuda"
             if runtime is None:
                 runtime = prepared.choose_runtime(num_clips)
                 record.settings = job.settings(runtime)
@@ -72,7 +73,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                 record.notice("exact precision is not compiled")
             if text := smaller_batches(spec.batch_size, prepared.batch_size):
                 record.notice(text)
-            run = partial(_run, prepared, resources, record, num_clips, show_progress=show_progress)
+            run = partial(_run, executor, prepared, resources, record, num_clips, show_progress=show_progress)
             try:
                 meter = run(runtime)
             except CompileError as error:
@@ -116,10 +117,12 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             bottleneck=record.bottleneck,
             notices=tuple(record.notices),
             num_short_clips=progress.num_short_clips,
+            in_process=record.in_process,
         )
 
 
 def _run(
+    executor: Executor,
     prepared: PreparedJob,
     resources: ResourcePlan,
     record: RunRecord,
@@ -144,8 +147,8 @@ def _run(
         committer = Committer(output, progress, display)
         record.undone = committer.undone
         try:
-            committer.take(score_videos(pending.videos, settings, resources, meter))
-            redo_lost(output, settings, resources, pending, committer)
+            committer.take(executor.score_videos(pending.videos, settings, resources, meter))
+            redo_lost(executor, output, settings, resources, pending, committer)
         except BaseException as error:
             if not (isinstance(error, CompileError) and output.is_empty):
                 output.commit()  # what is finished stays, whatever ended the run

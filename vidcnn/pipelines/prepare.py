@@ -13,18 +13,20 @@ from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
-import ray
-
-from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
+from vidcnn.cluster import Machine, ResourcePlan, is_attached, open_ray, plan_resources
+from vidcnn.cluster.this_machine import this_machine
 from vidcnn.config import InferSpec, parse_pool
+from vidcnn.errors import UsageError
 from vidcnn.inference.runtime import Runtime, choose_clips, choose_runtime
 from vidcnn.inference.scoring import RowFormat
 from vidcnn.interrupts import background, interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import resolve_model
-from vidcnn.pipelines.dataset import StageSettings
+from vidcnn.pipelines.counting import estimate_clips
+from vidcnn.pipelines.executors import MOST_VIDEOS, Executor, StageSettings, fits_in_process
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions import prediction_schema
@@ -94,15 +96,23 @@ class PreparedJob:
         output: Open for writing or reading.
         start_ray: Is called once, when processes are needed first.
         machine: What Ray runs on, if it was started already.
+        needs_ray: Whether it cannot run in this process.
 
     Attributes:
         recorded: How the model ran when the output was written, so that rows do not depend on an interruption; None
             for a new output.
         pending: What is left to do.
+        in_process: Whether it runs in this process, without Ray; known when `choose_executor` has chosen.
     """
 
     def __init__(
-        self, job: InferenceJob, output: Output, start_ray: Callable[[], Machine], machine: Machine | None
+        self,
+        job: InferenceJob,
+        output: Output,
+        start_ray: Callable[[], Machine],
+        machine: Machine | None,
+        *,
+        needs_ray: bool,
     ) -> None:
         self.job = job
         self.output = output
@@ -113,11 +123,41 @@ class PreparedJob:
         self.pending: Pending = list_pending(job.listing, output, job.spec.limit, job.spec.settle)
         self._start_ray = start_ray
         self._machine = machine
+        self._needs_ray = needs_ray
+        self.in_process = False
 
-    @cached_property
+    @property
     def machine(self) -> Machine:
-        """What Ray runs on; Ray is started where it was not."""
-        return self._machine or self._start_ray()
+        """What the job runs on; Ray is started where `choose_executor` did not do without."""
+        if self._machine is None:
+            self._machine = self._start_ray()
+        return self._machine
+
+    def estimate_clips(self) -> int:
+        """Return about how many clips are left to do, from some of the videos and the size of all."""
+        if self._needs_ray and self.pending.num_videos:
+            _ = self.machine  # a cluster's own machines see the videos
+        return estimate_clips(self.pending, self.job.plan)
+
+    def choose_planner(self) -> tuple[Executor, ResourcePlan]:
+        """Return what plans the videos, and how it shares the machine."""
+        if self._needs_ray:
+            return _ray_executor(), plan_resources(self.machine, use_gpus=False)
+        return _this_process(), plan_resources(this_machine(use_gpus=False), use_gpus=False)
+
+    def choose_executor(self, num_clips: int) -> Executor:
+        """Return what runs the job: this process, where it is as fast as Ray is, or Ray.
+
+        Args:
+            num_clips: As for `choose_runtime`.
+        """
+        if not self._needs_ray:
+            here = this_machine(use_gpus=self.job.spec.device != "cpu")
+            if fits_in_process(self.job.spec, here, num_clips):
+                self._machine, self.in_process = here, True
+                return _this_process()
+        _ = self.machine
+        return _ray_executor()
 
     @cached_property
     def device(self) -> str:
@@ -161,7 +201,7 @@ class PreparedJob:
         )
 
     def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
-        """Return what the stages depend on; the model is put into Ray's object store."""
+        """Return what the stages depend on."""
         job, spec = self.job, self.job.spec
         return StageSettings(
             plan=job.plan,
@@ -172,8 +212,8 @@ class PreparedJob:
                 spec.max_pixels,
                 spec.decode_timeout,
             ),
+            bundle=job.bundle,
             classifier={
-                "bundle": ray.put(job.bundle),
                 "device": self.device,
                 "precision": runtime.precision,
                 "compile": "on" if runtime.compiled else "off",
@@ -215,27 +255,52 @@ def prepare(
         stack.enter_context(interruptible(hint))
         if STDIN in spec.source:
             tell("starting: reading the list on standard input")
-        _check_source(Listing(spec.source))
+        needs_ray = _needs_ray(spec)
         storage = open_storage(spec.out)
         stack.callback(storage.close)
-        tell("starting: loading the model, and Ray")
+        tell("starting: loading the model, and Ray" if needs_ray else "starting: loading the model")
         may_use_gpus = computes and spec.device != "cpu"
         start_ray = partial(stack.enter_context, open_ray(use_gpus=may_use_gpus, has_begun=has_begun))
-        machine, bundle = _start_and_load(spec, start_ray, loads_torch=computes)
+        machine, bundle = _start_and_load(spec, start_ray if needs_ray else None, loads_torch=computes)
         job = InferenceJob(spec, bundle)
         output = stack.enter_context(job.open_output(storage, run_id))
         tell("starting: listing the source")
-        yield PreparedJob(job, output, start_ray, machine)
+        prepared = PreparedJob(job, output, start_ray, machine, needs_ray=needs_ray)
+        with background() as pool:
+            if computes and prepared.pending.num_videos:  # takes as long as planning the first videos
+                pool.submit(importlib.import_module, "vidcnn.inference.classifier")
+            yield prepared
 
 
-def _check_source(listing: Listing) -> None:
-    """Raise for a source on this machine that has no video, before anything is loaded: its first video shows it.
+def _needs_ray(spec: InferSpec) -> bool:
+    """Return whether a job is for Ray for sure. Looking at the source shows, too, whether there is any video at all.
 
     Raises:
-        SourceError: It does not exist, or has no video.
+        SourceError: A source on this machine does not exist, or has no video.
+        UsageError: The job is that of a cluster, and is to run in a process.
     """
-    if listing.is_local:
-        next(iter(listing), None)
+    listing = Listing(spec.source)
+    if spec.in_process == "on" and is_attached():
+        raise UsageError("--in-process on is for this machine, not for a cluster", "leave it out, or --cluster")
+    wants_pool = spec.in_process == "auto" and (spec.actors is not None or spec.decoders is not None)
+    if is_attached() or spec.in_process == "off" or wants_pool:
+        if listing.is_local:
+            next(iter(listing), None)
+        return True
+    num_videos = sum(1 for _ in islice(listing, 1 if spec.in_process == "on" else MOST_VIDEOS + 1))
+    return num_videos > MOST_VIDEOS
+
+
+def _this_process() -> Executor:
+    from vidcnn.pipelines import in_process
+
+    return in_process
+
+
+def _ray_executor() -> Executor:
+    from vidcnn.pipelines import dataset
+
+    return dataset
 
 
 def load_bundle(spec: InferSpec) -> Bundle:
@@ -244,9 +309,17 @@ def load_bundle(spec: InferSpec) -> Bundle:
 
 
 def _start_and_load(
-    spec: InferSpec, start_ray: Callable[[], Machine], *, loads_torch: bool
+    spec: InferSpec, start_ray: Callable[[], Machine] | None, *, loads_torch: bool
 ) -> tuple[Machine | None, Bundle]:
-    """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet."""
+    """Load the model, and start Ray meanwhile where it is sure to be needed: for an output that is not there yet.
+
+    Args:
+        spec: The job.
+        start_ray: Starts Ray; None where the job may run without.
+        loads_torch: Whether torch is going to be needed.
+    """
+    if start_ray is None:
+        return None, load_bundle(spec)
     with background() as pool:
         loading = pool.submit(load_bundle, spec)
         wait([loading], timeout=_QUICK_FAILURE_SECONDS)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import pickle
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -25,13 +25,15 @@ import numpy as np
 import pyarrow as pa
 
 from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError, first_line
-from vidcnn.inference.scoring import News, RowFormat, score_rows, video_without_plan
+from vidcnn.inference.scoring import Model, News, RowFormat, score_rows, video_without_plan
+from vidcnn.models.bundle import Bundle
 from vidcnn.processes import lower_priority
+from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import video_text
 from vidcnn.video.attempts import DecodeWork, PlanWork, decode_in_cell, plan_in_cell
 from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
-from vidcnn.video.cell import this_cell
+from vidcnn.video.cell import Cell, this_cell
 from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, plan_each, video_key
 from vidcnn.video.stopwatch import StageTimes
 
@@ -175,9 +177,10 @@ class DecodeStage:
 
     work: ClassVar[DecodeWork] = staticmethod(timed_batches)
 
-    def __init__(self, settings: DecodeSettings, *, low_priority: bool) -> None:
+    def __init__(self, settings: DecodeSettings, *, low_priority: bool, cell: Cell | None = None) -> None:
         self._settings = settings
         self._low_priority = low_priority
+        self._cell = cell
 
     def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
         """Decode the units of a block."""
@@ -188,7 +191,7 @@ class DecodeStage:
                 yield _decoded_row(None, news.as_py(), StageTimes())
                 continue
             try:
-                cell = this_cell(yields=self._low_priority)
+                cell = self._cell or this_cell(yields=self._low_priority)
                 for batch, times in decode_in_cell(pickle.loads(unit.as_py()), self._settings, cell, work=self.work):
                     yield _decoded_row(batch, None, times)
             except Exception as error:
@@ -199,13 +202,17 @@ class ScoreStage:
     """Batches of clips to rows of the predictions table: the model actor.
 
     What goes wrong with the model is a value, not an exception, which Ray Data would retry and wrap.
+
+    Args:
+        load: Loads the model.
+        row_format: How rows are made of its scores.
     """
 
-    def __init__(self, classifier: dict[str, Any], row_format: RowFormat) -> None:
+    def __init__(self, load: Callable[[], Model], row_format: RowFormat) -> None:
         self._row_format = row_format
         self._failure: VidcnnError | None = None
         try:
-            self._classifier = _load_classifier(**classifier)
+            self._classifier = load()
         except Exception as error:
             self._failure = _model_failure(error)
         self._last_end: float | None = None
@@ -247,12 +254,51 @@ class ScoreStage:
             return [_as_value(error, "making rows")]
 
 
-def _load_classifier(bundle: Any, **arguments: Any) -> Any:
-    import ray
-
+def load_classifier(bundle: Bundle, **arguments: Any) -> Model:
+    """Load a model, with the arguments of `Classifier`."""
     from vidcnn.inference.classifier import Classifier
 
-    return Classifier(ray.get(bundle), **arguments)
+    return Classifier(bundle, **arguments)
+
+
+def unpack_news(scored: pa.Table, meter: Meter | None) -> Iterator[list[News]]:
+    """Yield the news of a table of `ScoreStage`.
+
+    Args:
+        scored: The table.
+        meter: Takes what the stages measured of themselves.
+
+    Raises:
+        VidcnnError: A stage failed through no fault of a video.
+    """
+    for packed, times in zip(scored["news"], scored["times"], strict=True):
+        if meter is not None and times.is_valid:
+            meter.add(pickle.loads(times.as_py()))
+        yield _unpack(packed)
+
+
+def unpack_plans(planned: pa.Table) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
+    """Yield the segments and the news of a table of `PlanStage`; otherwise as `unpack_news`."""
+    for unit, news in zip(planned["unit"], planned["news"], strict=True):
+        yield pickle.loads(unit.as_py()) if unit.is_valid else [], _unpack(news) if news.is_valid else []
+
+
+def unpack_counts(counted: pa.Table) -> Iterator[PlanCounts]:
+    """Yield the counts of a table of `CountStage`; otherwise as `unpack_news`."""
+    for packed in counted["counts"]:
+        counts = pickle.loads(packed.as_py())
+        if isinstance(counts, Exception):
+            raise counts
+        yield counts
+
+
+def _unpack(packed: Any) -> list[News]:
+    """Return news; a failure among them is raised."""
+    news: list[News] = pickle.loads(packed.as_py())
+    for one in news:
+        if isinstance(one, Exception):
+            raise one
+    return news
 
 
 def _model_failure(error: Exception) -> VidcnnError:

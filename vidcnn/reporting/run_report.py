@@ -55,6 +55,7 @@ class RunRecord:
         summary: Counts of the whole table; None unless the run came to its end.
         bottleneck: What limited the run; None where that is not known.
         notices: Notices to the user on how it runs, in plain words.
+        in_process: Whether it ran in the command's own process, without Ray; None before that is known.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -66,6 +67,7 @@ class RunRecord:
     summary: Summary | None = None
     bottleneck: Bottleneck | None = None
     notices: list[str] = field(default_factory=list)
+    in_process: bool | None = None
 
     def notice(self, text: str) -> None:
         """Print a notice on how the run works, once."""
@@ -125,6 +127,7 @@ def report_values(
         "limited_by": record.bottleneck and record.bottleneck.text,
         "precision": record.settings and record.settings["precision"],
         "compiled": record.settings and record.settings["compiled"],
+        "in_process": record.in_process,
         "notices": list(record.notices),
         "table": summary
         and {

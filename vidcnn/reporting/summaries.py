@@ -96,6 +96,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "limits": bottleneck_json(report.bottleneck),
             "precision": report.runtime and report.runtime.precision,
             "compiled": report.runtime and report.runtime.compiled,
+            "in_process": report.in_process,
             "notices": list(report.notices),
         },
     }

@@ -22,7 +22,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
 
 from vidcnn.errors import InternalError, StorageError
 from vidcnn.processes import memory_bytes, queue_seconds, run_module, waits_for_disk
@@ -115,6 +116,14 @@ class Cell:
         finally:
             if not is_over or child.is_worn():
                 self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the child."""

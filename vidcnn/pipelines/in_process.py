@@ -1,0 +1,89 @@
+"""The stages of an inference job in threads of this process, for a few videos: there is no Ray to start.
+
+Planning and decoding run in child processes, as ever, so a video that crashes libav does no harm. Threads hand on what
+these give, and each stage waits when the next one is behind::
+
+    planner --units--> decoders --batches of clips--> models --news--> the caller
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+
+import pyarrow as pa
+
+from vidcnn.cluster import ResourcePlan
+from vidcnn.inference.scoring import News
+from vidcnn.pipelines.channels import Channel, Writers
+from vidcnn.pipelines.executors import StageSettings
+from vidcnn.pipelines.stages import (
+    CountStage,
+    DecodeStage,
+    PlanCounts,
+    PlanStage,
+    ScoreStage,
+    load_classifier,
+    unpack_counts,
+    unpack_news,
+    unpack_plans,
+)
+from vidcnn.reporting.bottleneck import Meter
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
+from vidcnn.video.cell import Cell
+from vidcnn.video.planning import PlannedSegment, PlanSettings
+
+_NUM_AHEAD = 2
+"""Units that wait for each decoder, and batches of clips that wait for each model."""
+_ENDING_SECONDS = 5.0
+"""How long to wait for threads that are to end early: a batch in the model takes less."""
+
+
+def score_videos(
+    videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
+) -> Generator[list[News], None, None]:
+    """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
+    num_decoders, num_models = resources.num_decoders, resources.max_actors
+    units = Channel[pa.Table](num_writers=1, capacity=_NUM_AHEAD * num_decoders)
+    batches = Channel[pa.Table](num_writers=num_decoders, capacity=_NUM_AHEAD * num_models)
+    scored = Channel[pa.Table](num_writers=num_models, capacity=_NUM_AHEAD * num_models)
+
+    def plan() -> None:
+        stage = PlanStage(settings.plan, settings.row_format.schema, max_unit_frames=settings.max_unit_frames)
+        for table in videos:
+            units.write_all(stage(table))
+
+    def decode() -> None:
+        with Cell(yields=resources.decoders_yield) as cell:
+            stage = DecodeStage(settings.decode, low_priority=False, cell=cell)
+            for unit in units:
+                batches.write_all(stage(unit))
+
+    def score() -> None:
+        stage = ScoreStage(lambda: load_classifier(settings.bundle, **settings.classifier), settings.row_format)
+        for batch in batches:
+            scored.write_all([stage(batch)])
+
+    work = [(plan, units), *[(decode, batches)] * num_decoders, *[(score, scored)] * num_models]
+    with Writers(work, ending_seconds=_ENDING_SECONDS):
+        for table in scored:
+            yield from unpack_news(table, meter)
+
+
+def plan_videos(
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
+    """Plan videos only (see `vidcnn.pipelines.executors.Executor`)."""
+    stage = PlanStage(settings, schema, max_unit_frames=MAX_SEGMENT_FRAMES)
+    for table in videos:
+        for planned in stage(table):
+            yield from unpack_plans(planned)
+
+
+def count_plans(
+    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+) -> Iterator[PlanCounts]:
+    """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
+    stage = CountStage(settings, schema, max_unit_frames=MAX_SEGMENT_FRAMES)
+    for table in videos:
+        for counted in stage(table):
+            yield from unpack_counts(counted)

@@ -181,7 +181,7 @@ def test_a_schedule_shows_no_login_and_says_how_to_give_one(
 
     code, said = schedule("open.yaml", "--set", f"out={place}")
     assert code == 2
-    assert "--set out=s3://bucket/preds holds a login" in said
+    assert "--set out=s3://bucket/preds contains a login" in said
     assert "put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into" in said
     code, said = schedule("open.yaml")
     assert code == 0

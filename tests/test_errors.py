@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from vidcnn import errors
-from vidcnn.errors import ERROR_KINDS, VidcnnError, VideoError
+from vidcnn.errors import ERROR_KINDS, VidcnnError, VideoError, first_line
 
 ALL = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, VidcnnError)]
 
@@ -28,3 +28,16 @@ def test_a_video_error_survives_the_way_between_processes() -> None:
     error = pickle.loads(pickle.dumps(VideoError("truncated", "the file was cut off")))
     assert (error.kind, error.message, str(error)) == ("truncated", "the file was cut off", "the file was cut off")
     assert error.kind in ERROR_KINDS
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("first\nsecond"), "first"),
+        (ValueError("\n  \n  third  "), "third"),
+        (ValueError(""), "ValueError"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_the_first_line_of_an_error_is_never_empty(error: Exception, line: str) -> None:
+    assert first_line(error) == line

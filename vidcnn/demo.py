@@ -1,7 +1,7 @@
 """Videos for the demo: a bright square that moves, so that a video's class is in its motion and in no single frame.
 
 The square starts anywhere, passes over a noisy ground, and comes in again at the other side when it leaves. Its place
-at any one time says nothing of where it goes.
+at any one time does not show where it moves.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def make_motion_videos(directory: Path, *, videos_per_class: int = 4, seed: int 
     """Write ``directory/CLASS/CLASS_0.mp4`` and so on; files that are there stay.
 
     Args:
-        directory: Where to.
+        directory: Folder to which they are written, one folder for each class.
         videos_per_class: Videos of each direction.
         seed: Same seed, same videos.
 

@@ -4,7 +4,7 @@
 
     VidcnnError                   exit 1: the user's data or environment; message and what to do
       UsageError                  exit 2: arguments that cannot work together
-      SourceError                 a source that cannot be listed, or holds no video
+      SourceError                 a source that cannot be listed, or contains no video
       ModelError                  an unknown model, weights that are absent or do not fit
         CompileError              a model that cannot be compiled here; uncompiled, it runs
       BundleError                 a model bundle that is incomplete or does not fit its weights
@@ -17,7 +17,7 @@
       RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
       RayDiedError                a process died that an embedded Ray cannot do without
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
-    JobFailedError                a job of a cluster failed, and has said why; exits as it did
+    JobFailedError                a job of a cluster failed, and has printed why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
 
 Every exception takes positional values only, so that it survives pickling between processes.
@@ -49,8 +49,11 @@ DEBUG_VARIABLE = "VIDCNN_DEBUG"
 """Set in the environment by ``--debug``, for all processes of a run."""
 
 ERROR_KINDS: tuple[ErrorKind, ...] = get_args(ErrorKind)
+CONTINUES = "what was committed stays; the same command continues"
+"""The hint of an error that ends a run of inference."""
+
 ALL_KINDS = "all"
-"""Stands for all of them where some are chosen."""
+"""Means all of them, where some can be chosen."""
 
 
 class VidcnnError(Exception):
@@ -87,11 +90,11 @@ class UsageError(VidcnnError):
 
 
 class SourceError(VidcnnError):
-    """A source that does not exist, cannot be listed, or holds no video."""
+    """A source that does not exist, cannot be listed, or contains no video."""
 
 
 class ModelError(VidcnnError):
-    """An unknown model, or weights that cannot be had or do not fit."""
+    """An unknown model, or weights that are not available or do not fit."""
 
 
 class CompileError(ModelError):
@@ -121,13 +124,13 @@ class OutputBusyError(OutputError):
 
 
 class StorageError(VidcnnError):
-    """The storage, the network or this machine fails: what is read or written is not to blame."""
+    """The storage, the network or this machine fails, through no fault of what is read or written."""
 
 
 class InternalError(VidcnnError):
     """A fault of the program itself, in whichever process it happened.
 
-    Its notes, which survive pickling, hold the traceback of that process.
+    Its notes, which survive pickling, have the traceback of that process.
     """
 
     @classmethod
@@ -138,9 +141,8 @@ class InternalError(VidcnnError):
             error: The exception, as it was caught.
             doing: What was being done, after ``while``.
         """
-        text = (str(error).splitlines() or [""])[0]
         wrapped = cls(
-            f"unexpected {type(error).__name__} while {doing}: {text}",
+            f"unexpected {type(error).__name__} while {doing}: {first_line(error)}",
             "run it again with --debug, and report what it shows; what was committed stays",
         )
         wrapped.add_note("".join(traceback.format_exception(error)).rstrip())
@@ -164,15 +166,15 @@ class TooManyErrorsError(VidcnnError):
 
 
 class JobFailedError(Exception):
-    """A job of a cluster ended with an exit code other than 0, and has said why.
+    """A job of a cluster ended with an exit code other than 0, and has printed why.
 
     Args:
-        exit_code: The code.
+        exit_code: The exit code of the job.
     """
 
     @property
     def exit_code(self) -> int:
-        """The code."""
+        """The exit code of the job."""
         return int(self.args[0])
 
 
@@ -217,25 +219,28 @@ class Failure(NamedTuple):
 
 
 def is_debugging() -> bool:
-    """Tell whether this command, or the one that started this process, was called with ``--debug``."""
+    """Return whether this command, or the one that started this process, was called with ``--debug``."""
     return bool(os.environ.get(DEBUG_VARIABLE))
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Say how a command ends that raised an error, without any login of a URI."""
+    """Return how a command ends that raised an error, without any login of a URI."""
     if isinstance(error, VidcnnError):
         return Failure(error.exit_code, hide_logins(error.message), hide_logins(error.hint))
     if isinstance(error, KeyboardInterrupt):
-        hint = "what was committed stays; the same command continues"
-        return Failure(RunInterruptedError.exit_code, "interrupted", hint)
-    text = hide_logins((str(error).splitlines() or [""])[0])
+        return Failure(RunInterruptedError.exit_code, "interrupted", CONTINUES)
     if isinstance(error, OSError) and error.errno is not None:
         name = f"'{error.filename}': " if error.filename is not None else ""
         return Failure(1, hide_logins(f"{name}{describe_reason(error)}"), "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
-    return Failure(1, f"unexpected {type(error).__name__}: {text}", hint)
+    return Failure(1, f"unexpected {type(error).__name__}: {hide_logins(first_line(error))}", hint)
 
 
 def describe_reason(error: OSError) -> str:
     """Return why the operating system refuses something, in its own words."""
     return os.strerror(error.errno).lower() if error.errno is not None else str(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text that is not blank; the name of its type where there is none."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,13 +1,13 @@
-"""Ending a command early in good order: after Ctrl-C, SIGTERM, or SIGHUP, which a terminal sends when it closes.
+"""Ending a command early: after Ctrl-C, SIGTERM, or SIGHUP, which a terminal sends when it closes.
 
 What the first signal does depends on how far the command is::
 
-    nothing is held yet     the process ends at once, with one line
+    nothing is taken yet    the process ends at once, with one line
     the command works       KeyboardInterrupt is raised in the main thread, as Python does for Ctrl-C
     within `uninterrupted`  it is raised at the end of the block
 
-It is never raised while a lock of the standard library is taken or given back, which would then be held for ever, and
-whoever waits for it would wait for ever: it comes a moment later.
+It is never raised while a lock of the standard library is acquired or released, which would then never be released, and
+whoever waits for it would wait forever: it comes a moment later.
 
 While that exception is on its way out, another signal ends the process at once, together with what it has started: it
 is as safe as SIGKILL. Signals that come within a second of each other are one.
@@ -37,7 +37,7 @@ _AGAIN_SECONDS = 2.0
 """After this time it is looked whether the exception is on its way: libraries swallow some."""
 _LATER_SECONDS = 0.02
 _MAX_LATER = 50
-"""How often an exception is put off while locks are in use."""
+"""How often an exception is delayed while locks are in use."""
 _LOCKING: dict[str, frozenset[str] | None] = {
     "logging": None,  # all of it
     "threading": frozenset(("acquire", "release", "__enter__", "__exit__", "notify", "notify_all", "set", "clear")),
@@ -56,14 +56,14 @@ class _State:
         owns_process: Whether the process is a command's own, and may be ended at once.
         raises: Whether the first signal raises an exception.
         num_shields: Blocks of `uninterrupted` that the main thread is in.
-        kept: What is to be raised at the end of these.
+        kept: What to raise at the end of these.
         raised: What was raised last.
         when: When a signal was last heeded; None before the first.
         asked: What another thread wants to be raised.
-        later: What is put off while locks are in use.
+        later: What is delayed while locks are in use.
         num_put_off: How often it was.
         hints: What becomes of the work that is done, for each `interruptible` block.
-        last_acts: What is to be done when the last line is written.
+        last_acts: What to do when the last line is written.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ _state = _State()
 
 
 def own_process() -> None:
-    """Take the signals of a process that is a command's own; nothing is held yet."""
+    """Take the signals of a process that is a command's own; nothing is taken yet."""
     _state.owns_process = True
     _take_signals()
     signal.signal(signal.SIGALRM, _look_again)
@@ -92,18 +92,18 @@ def own_process() -> None:
 
 
 def _ignore_signals() -> None:
-    """Let no signal change the exit code any more: Python gives its handlers back before the process ends."""
+    """Stop signals from changing the exit code: Python gives its handlers back before the process ends."""
     for number in (*_NUMBERS, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def begin() -> None:
-    """Say that the command works from now on, so that what it holds has to be let go of."""
+    """Note that the command works from now on, so that what it takes has to be given back."""
     _state.raises = True
 
 
 def finish(exit_code: int) -> None:
-    """Say that all is done and told: a signal now ends the process as it would have ended."""
+    """Note that all is done and printed: a signal now ends the process as it would have ended."""
     _act_last()
     if _state.owns_process:
         for number in _NUMBERS:
@@ -135,7 +135,7 @@ def _act_last() -> None:
 
 
 def was_interrupted() -> bool:
-    """Tell whether a signal has come: what fails after it may fail because of it."""
+    """Return whether a signal has come: what fails after it may fail because of it."""
     return _state.when is not None
 
 
@@ -146,7 +146,7 @@ def last_hint() -> str:
 
 @contextmanager
 def interruptible(hint: str) -> Iterator[None]:
-    """Let a signal end a run in good order.
+    """Make a signal end a run in order.
 
     Args:
         hint: What becomes of the work that is done.
@@ -186,7 +186,7 @@ def interruptible(hint: str) -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Keep a signal until the end of the block, which lets go of what would stay behind otherwise."""
+    """Keep a signal until the end of the block, which removes what would otherwise stay behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -252,7 +252,7 @@ def end_at_once(message: str, hint: str, exit_code: int) -> None:
 
 
 def _take_signals() -> dict[int, Any]:
-    """Let signals come here, and return what they did before; what is ignored stays so."""
+    """Handle signals here, and return what they did before; ignored signals stay ignored."""
     previous: dict[int, Any] = {number: signal.getsignal(number) for number in _NUMBERS}
     taken = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
     for number in taken:
@@ -277,7 +277,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _raise_when_safe(error: BaseException, frame: FrameType | None) -> None:
-    """Raise an exception in the code that a signal came in, now or when that leaves nothing locked for ever."""
+    """Raise an exception in the code that a signal came in, now or when that leaves nothing locked forever."""
     if _state.num_shields:
         _state.kept = error
         return
@@ -291,7 +291,7 @@ def _raise_when_safe(error: BaseException, frame: FrameType | None) -> None:
 
 
 def _uses_locks(frame: FrameType | None) -> bool:
-    """Tell whether code takes or gives back a lock of the standard library, or is called by what holds one."""
+    """Return whether code acquires or releases a lock of the standard library, or is called by code that holds one."""
     is_innermost = True
     while frame is not None:
         module = str(frame.f_globals.get("__name__")).replace("_frozen_importlib", "importlib._bootstrap")
@@ -311,7 +311,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 def _look_again(number: int, frame: FrameType | None) -> None:
-    """Raise an exception that was put off, or again if it was swallowed."""
+    """Raise an exception that was delayed, or again if it was swallowed."""
     if _state.later is not None:
         error, _state.later = _state.later, None
         _raise_when_safe(error, frame)
@@ -325,7 +325,7 @@ def _look_again(number: int, frame: FrameType | None) -> None:
 
 
 def _is_on_its_way() -> bool:
-    """Tell whether the main thread unwinds because of the last signal, rather than having lost it in a library."""
+    """Return whether the main thread unwinds because of the last signal, rather than having lost it in a library."""
     error = sys.exception()
     while error is not None and error is not _state.raised:
         error = error.__context__

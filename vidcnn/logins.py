@@ -1,11 +1,11 @@
-"""Logins in texts: where one stands in a URI, and how a text is shown without it.
+"""Logins in texts: where one is in a URI, and how a text is shown without it.
 
-Text goes in, text comes out. A login is what stands before the ``@`` of a URI, or in options that sign a request::
+A login is the part before the ``@`` of a URI, or in options that sign a request::
 
     s3://KEY:SECRET@bucket/a.mp4              s3://bucket/a.mp4
     https://host/a.mp4?X-Amz-Signature=abc    https://host/a.mp4?X-Amz-Signature=***
 
-The secret keys of AWS often have a slash in them. A bucket has no colon in its name: where one stands before the first
+The secret keys of AWS often have a slash in them. A bucket has no colon in its name: where one is before the first
 slash, it belongs to a login, which then ends at the first ``@``.
 """
 
@@ -28,7 +28,7 @@ _IN_OPTION = re.compile(r"(?<==)[^/\s'\"<>@?#&=:]+:[^/\s'\"<>@?#&=]*@")
 _STORAGE = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*(?::[^\s'\"<>@]*)?@", re.IGNORECASE)
 _UNENDED = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*:[^\s'\"<>]+", re.IGNORECASE)
 _SAFE = "%!$&'()*+,;=~-._"
-"""What may stand in a login of a URI as it is."""
+"""What may be in a login of a URI as it is."""
 
 
 def hide_logins(text: str) -> str:
@@ -42,13 +42,13 @@ def hide_logins(text: str) -> str:
 
 
 def holds_login(text: str) -> bool:
-    """Tell whether there is a login in a text; ``anonymous@`` says that there is none."""
+    """Return whether there is a login in a text; ``anonymous@`` is none."""
     text = text.replace("://anonymous@", "://")
     return hide_logins(text) != text
 
 
 def is_signed(text: str) -> bool:
-    """Tell whether a text has options that sign a request, or that are meant for a login."""
+    """Return whether a text has options that sign a request, or that are meant for a login."""
     return bool(_SIGNED.search(text))
 
 
@@ -74,7 +74,7 @@ def cut_login(rest: str) -> tuple[str, str]:
 
 
 def quoted_login(login: str) -> str:
-    """Return a login as a URI has it: what means something else there is percent-encoded."""
+    """Return a login as it is written in a URI: what would mean something else there is percent-encoded."""
     if not login:
         return ""
     name, colon, secret = login.removesuffix("@").partition(":")

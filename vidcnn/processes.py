@@ -1,7 +1,7 @@
 """Processes: the priority of this one, and those that it has started, and their end.
 
-Ray's agents outlive the Ray that they belong to by up to half a minute when it ends abruptly. A command that says it is
-done should leave nothing behind.
+Ray's agents outlive the Ray that they belong to by up to half a minute when it ends abruptly. A command that reports it
+is done should leave nothing behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EXITING = 0x4
 
 
 class ProcessId(NamedTuple):
-    """A process, told apart from a later one of the same number.
+    """A process, and not a later one of the same number.
 
     Attributes:
         pid: Its number.
@@ -34,7 +34,7 @@ class ProcessId(NamedTuple):
 
 
 def lower_priority() -> None:
-    """Let processes of usual priority go before this one; cannot be taken back, and does no more when called again."""
+    """Run after processes of usual priority; this cannot be undone, and a second call does nothing."""
     os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
 
 
@@ -60,7 +60,7 @@ def processes_with(name: str, value: str) -> list[ProcessId]:
 
     Args:
         name: Name of the variable.
-        value: Its value.
+        value: The value that it must have.
     """
     entry, result = f"{name}={value}".encode(), []
     for number in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
@@ -72,19 +72,19 @@ def processes_with(name: str, value: str) -> list[ProcessId]:
 
 
 def find_process(pid: int) -> ProcessId | None:
-    """Return a process by its number; None if there is none, or no ``/proc`` to tell."""
+    """Return a process by its number; None if there is none, or no ``/proc``."""
     found = _status(pid)
     return None if found is None else found[1]
 
 
 def parent_of(pid: int) -> int | None:
-    """Return the parent of a process; None if there is none, or no ``/proc`` to tell."""
+    """Return the parent of a process; None if there is none, or no ``/proc``."""
     found = _status(pid)
     return None if found is None else found[0]
 
 
 def runs(process: ProcessId, word: str) -> bool:
-    """Tell whether a word is in a process's command line."""
+    """Return whether a word is in a process's command line."""
     try:
         with open(f"/proc/{process.pid}/cmdline", "rb") as file:
             return word.encode() in file.read()
@@ -105,7 +105,7 @@ def end_processes(processes: list[ProcessId], *, patience_seconds: float = 2.0) 
 
 
 def queue_seconds(pid: int) -> float:
-    """Return how long a process's first thread has waited for a processor so far; 0 where that cannot be told."""
+    """Return how long a process's first thread has waited for a processor so far; 0 where that is not known."""
     try:
         with open(f"/proc/{pid}/schedstat", "rb") as file:
             return int(file.read().split()[1]) / 1e9
@@ -114,7 +114,7 @@ def queue_seconds(pid: int) -> float:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return how much memory a process has resident; 0 where that cannot be told."""
+    """Return how much memory a process has resident; 0 where that is not known."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -123,7 +123,7 @@ def memory_bytes(pid: int) -> int:
 
 
 def waits_for_disk(pid: int) -> bool:
-    """Tell whether the kernel holds a process in a read or write that cannot be interrupted."""
+    """Return whether the kernel keeps a process waiting in a read or write that cannot be interrupted."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] == b"D"
@@ -146,7 +146,7 @@ def run_module(module: str) -> tuple[list[str], dict[str, str]]:
 
 
 def is_ending(pid: int) -> bool:
-    """Tell whether a process has ended, or is about to (proc(5), /proc/pid/stat; PF_EXITING in linux/sched.h)."""
+    """Return whether a process has ended, or is about to (proc(5), /proc/pid/stat; PF_EXITING in linux/sched.h)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

@@ -2,9 +2,9 @@
 
 A list on standard input is read once and kept, as it is needed several times.
 
-- A reader of stdout that has left (``| head``) has what it wanted: the rest of the result is dropped, and the command
+- A reader of stdout that has left (``| head``) needs no more: the rest of the result is dropped, and the command
   ends as it would have.
-- A stdout that was closed before the command began (``>&-``) is one into which nothing is wanted.
+- A stdout that was closed before the command began (``>&-``) gets nothing, and that is no failure.
 - A stdout that cannot be written for another reason, such as a full disk, fails the command.
 - Nothing that happens to stderr changes what a command does.
 """

@@ -32,7 +32,7 @@ dashboard=http://127.0.0.1:$((port + 1))
 until curl --silent --output /dev/null "$dashboard"; do sleep 2; done
 
 # SLURM sends SIGTERM before the time is over: vidcnn then asks its job to commit what is finished, and the same command
-# in another allocation goes on.
+# in another allocation continues.
 vidcnn "$@" --cluster "$dashboard" &
 command=$!
 trap 'for id in $(vidcnn jobs list --cluster "$dashboard" --json | grep -o "vidcnn-[a-z]*-[0-9a-f]*-[0-9]*" | sort -u); do

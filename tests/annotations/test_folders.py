@@ -79,7 +79,7 @@ def test_all_that_is_wrong_with_folders_is_told_at_once(tmp_path: Path) -> None:
         "c",
         "1 video is not in a class folder",
         "loose.mp4",
-        "1 class folder holds no video",
+        "1 class folder contains no video",
         "empty",
         "1 file cannot be read",
         "b/gone.mp4 is a broken symbolic link",
@@ -91,7 +91,7 @@ def test_an_empty_class_counts_only_in_training(tmp_path: Path) -> None:
     (tmp_path / "val/b").mkdir()
     assert read_annotations(str(tmp_path)).counts("val") == (1, 0)
     (tmp_path / "train/c").mkdir()
-    assert problems_of(tmp_path)[1:] == ["1 class folder holds no video", "train/c"]
+    assert problems_of(tmp_path)[1:] == ["1 class folder contains no video", "train/c"]
 
 
 def test_one_file_linked_into_two_splits_is_a_leak(tmp_path: Path) -> None:

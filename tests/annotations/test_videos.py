@@ -2,28 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.annotations.data import make
 from tests.s3 import Server
 from vidcnn.annotations.rows import Row
-from vidcnn.annotations.videos import RealFiles, find_videos, name_prefix, resolve
-
-
-@pytest.mark.parametrize(
-    ("path", "base", "location"),
-    [
-        ("x/a.mp4", "/data", "/data/x/a.mp4"),
-        ("../a.mp4", "/data/lists", "/data/a.mp4"),
-        ("/other/a.mp4", "/data", "/other/a.mp4"),
-        ("file:///other/a%20b.mp4", "/data", "/other/a b.mp4"),
-        ("../a.mp4", "s3://b/lists?region=x", "s3://b/a.mp4?region=x"),
-        ("s3://c/a.mp4", "/data", "s3://c/a.mp4"),
-        ("/other/a.mp4", "s3://b/lists", "/other/a.mp4"),
-    ],
-)
-def test_a_path_is_meant_relative_to_its_base(path: str, base: str, location: str) -> None:
-    assert resolve(path, base) == location
+from vidcnn.annotations.videos import RealFiles, find_videos, name_prefix
 
 
 def test_videos_are_looked_up_and_those_that_are_not_there_have_an_error(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_each_provider_that_is_reached_over_ssh_is_known(provider: str) -> None:
         ),
         (
             changed(AWS, "provider.region", None), ("provider", "region"),
-            "provider.region is missing: say where your machines are to run",
+            "provider.region is missing: name the one where your machines shall run",
         ),
         (
             changed(AWS, "auth.ssh_user", "<your user>"), ("auth", "ssh_user"),

@@ -44,7 +44,7 @@ class Script:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that goes on only while somebody sleeps."""
+    """A clock that advances only while somebody sleeps."""
     slept = [0.0]
 
     def sleep(seconds: float) -> None:

@@ -43,7 +43,7 @@ def test_a_provider_that_does_not_tell_is_shown_with_its_reason(tmp_path: Path) 
     text = "cluster_name: c\nprovider: {type: external, module: nowhere.Provider}\n"
     with pytest.raises(VidcnnError) as caught:
         find_head(read(tmp_path, text))
-    assert str(caught.value).startswith("cluster.yaml:2: the provider external does not tell where cluster 'c' is: ")
+    assert str(caught.value).startswith("cluster.yaml:2: the provider external does not show where cluster 'c' is: ")
     assert "No module named 'nowhere'" in str(caught.value)
     assert "`ray get-head-ip cluster.yaml` has to work" in str(caught.value)
 

@@ -49,7 +49,7 @@ def test_what_the_launcher_file_leaves_open_is_left_to_ssh(tmp_path: Path) -> No
         (
             f"{WARNING.format('REMOTE HOST IDENTIFICATION HAS CHANGED')}\nHost key verification failed.\n",
             "shows another host key than it used to: Host key verification failed.: cluster.yaml:3: if the machine was "
-            "set up anew, forget the old key: ssh-keygen -R 10.0.0.1",
+            "set up again, forget the old key: ssh-keygen -R 10.0.0.1",
             False,
         ),
         (

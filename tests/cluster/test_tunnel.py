@@ -115,7 +115,7 @@ def test_a_tunnel_that_stays_broken_is_given_up_after_some_tries(namespace: Name
     code = "os.system('ip addr del 10.9.9.9/32 dev lo'); kill_ssh(); tunnel.check()"
     result = drive(namespace, launcher, code)
     assert "(10.9.9.9) cannot be reached: ssh: connect to host 10.9.9.9 port 22: " in result["error"]
-    assert "(tried 3 times): what was submitted goes on" in result["error"]
+    assert "(tried 3 times): what was submitted continues" in result["error"]
 
 
 @pytest.mark.usefixtures("dashboard")

@@ -3,19 +3,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from vidcnn.config.base import (
+    Fraction,
+    FrameRate,
     Spec,
     as_text,
     exclusive,
-    fraction,
-    frame_rate,
     option,
     option_name,
     override_sampling,
-    positive,
+    read_spec,
 )
+from vidcnn.errors import UsageError
 from vidcnn.sampling.segments import Sampling
 
 
@@ -50,19 +51,36 @@ def test_numbers_and_lists_of_yaml_are_read_as_text(value: Any, text: Any) -> No
     assert type(as_text(value)) is type(text)
 
 
+class Bounded(Spec):
+    count: PositiveInt | None = None
+    rate: FrameRate | None = None
+    share: Fraction = 0
+    below_one: float = Field(0, ge=0, lt=1)
+    low: int = Field(4, ge=4)
+    high: int = Field(4, lt=5)
+
+
 @pytest.mark.parametrize(
-    ("check", "good", "bad"),
+    ("field", "good", "bad", "words"),
     [
-        (positive, [None, 1, 10**9], [0, -1]),
-        (frame_rate, [None, 0.001, 29.97, 1000], [0, -1, 1001, float("nan"), float("inf")]),
-        (fraction, [0, 0.5, 1], [-0.01, 1.01, float("nan")]),
+        ("count", [None, 1, 10**9], [0, -1], "must be > 0"),
+        ("rate", [None, 0.001, 29.97, 1000], [0, -1, 1001], "must be in [0.001, 1000]"),
+        ("rate", [], [float("nan"), float("inf")], "must be a finite number"),
+        ("share", [0, 0.5, 1], [-0.01, 1.01], "must be in [0, 1]"),
+        ("below_one", [0, 0.99], [-0.01, 1], "must be in [0, 1)"),
+        ("low", [4], [3], "must be >= 4"),
+        ("high", [4], [5], "must be < 5"),
+        ("count", [], ["many"], "must be a valid integer"),
     ],
 )
-def test_values_out_of_range_are_refused_and_others_stay(check: Any, good: list[Any], bad: list[Any]) -> None:
-    assert [check(value) for value in good] == good
+def test_values_out_of_bounds_are_refused_with_the_bounds_and_others_stay(
+    field: str, good: list[Any], bad: list[Any], words: str
+) -> None:
+    assert [getattr(Bounded(**{field: value}), field) for value in good] == good
     for value in bad:
-        with pytest.raises(ValueError, match="must be"):
-            check(value)
+        with pytest.raises(UsageError) as caught:
+            read_spec(Bounded, {field: value})
+        assert str(caught.value.message) == f"--{field.replace('_', '-')} ({value}) {words}"
 
 
 def test_two_fields_of_which_only_one_makes_sense_are_named() -> None:

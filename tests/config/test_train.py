@@ -27,12 +27,12 @@ from vidcnn.sampling.segments import Sampling
         ({"crop_scale": "a"}, r"--crop-scale (a) must be two numbers, LEAST:MOST"),
         ({"crop_scale": "0:1"}, r"--crop-scale (0:1) must be in (0, 1]"),
         ({"flip": "left"}, r"--flip (left) must be 'on' or 'off'"),
-        ({"rand_augment": 31}, r"--rand-augment (31) must be less than or equal to 30"),
-        ({"mixup": -1}, r"--mixup (-1) must be greater than or equal to 0"),
-        ({"lr": 0}, r"--lr (0) must be greater than 0"),
+        ({"rand_augment": 31}, r"--rand-augment (31) must be in [0, 30]"),
+        ({"mixup": -1}, r"--mixup (-1) must be >= 0"),
+        ({"lr": 0}, r"--lr (0) must be > 0"),
         ({"lr": float("inf")}, r"--lr (inf) must be a finite number"),
-        ({"momentum": 1}, r"--momentum (1) must be less than 1"),
-        ({"ema": 1}, r"--ema (1) must be less than 1"),
+        ({"momentum": 1}, r"--momentum (1) must be in [0, 1)"),
+        ({"ema": 1}, r"--ema (1) must be in (0, 1)"),
         ({"schedule": "multistep"}, r"--schedule multistep needs --milestones"),
         ({"milestones": "2"}, r"--milestones belong to --schedule multistep, not cosine"),
         ({"schedule": "multistep", "milestones": "2,x"}, r"--milestones (2,x) must be numbers of epochs"),
@@ -64,7 +64,7 @@ def test_an_evaluation_that_cannot_be_meant_is_refused_by_the_option(values: dic
 
 
 def test_several_mistakes_are_said_at_once() -> None:
-    with pytest.raises(UsageError, match=r"--epochs \(0\) must be > 0; --lr \(-1\) must be greater than 0"):
+    with pytest.raises(UsageError, match=r"--epochs \(0\) must be > 0; --lr \(-1\) must be > 0"):
         read_spec(TrainSpec, {"epochs": 0, "lr": -1})
 
 

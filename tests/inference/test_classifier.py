@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vidcnn.choices import Precision
 from vidcnn.errors import ModelError
 from vidcnn.inference.classifier import (
     Classifier,
@@ -21,7 +22,6 @@ from vidcnn.inference.classifier import (
     most_clips,
     smaller_batches,
 )
-from vidcnn.inference.network import Precision
 from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle

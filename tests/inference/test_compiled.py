@@ -15,7 +15,7 @@ import torch
 from vidcnn.errors import CompileError
 from vidcnn.inference import compiled
 from vidcnn.inference.classifier import Classifier, compiling_pays
-from vidcnn.inference.compiled import compile_pays, default_cache, load_or_compile
+from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.network import InferenceNetwork
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
@@ -55,14 +55,6 @@ def test_whether_it_pays_is_asked_for_a_bundle_and_a_device() -> None:
     assert compiling_pays(make_bundle("r3d_18", weights="random"), "cpu", 20_000)
     assert not compiling_pays(make_bundle("r3d_18", weights="random"), "cpu", None)
     assert not compiling_pays(make_bundle("mvit_v2_s", weights="random"), "cpu", 20_000_000)
-
-
-def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache() == tmp_path / "vidcnn"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_cache() == tmp_path / ".cache" / "vidcnn"
 
 
 def test_without_a_compiler_there_is_no_compiled_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_malformed_card_is_refused(text: str, saved: Path) -> None:
 @pytest.mark.parametrize("text", ["[1]", "null", '"x"'])
 def test_a_card_that_is_no_object_is_refused(text: str, saved: Path) -> None:
     (saved / "model.json").write_text(text)
-    with pytest.raises(BundleError, match=r"model\.json must hold a JSON object"):
+    with pytest.raises(BundleError, match=r"model\.json must contain a JSON object"):
         Bundle.load(saved)
 
 
@@ -193,12 +193,12 @@ def test_a_card_without_a_hash_is_believed(saved: Path) -> None:
 
 @given(length=st.integers(0, len(WEIGHTS) - 1))
 def test_truncated_weights_are_refused_wherever_they_end(length: int) -> None:
-    with pytest.raises(BundleError, match=r"is not a safetensors file|has \d+ bytes where its header says"):
+    with pytest.raises(BundleError, match=r"is not a safetensors file|has \d+ bytes where its header declares"):
         make(weights=WEIGHTS[:length])
 
 
 def test_weights_with_something_behind_them_are_refused() -> None:
-    with pytest.raises(BundleError, match=f"has {len(WEIGHTS) + 1} bytes where its header says {len(WEIGHTS)}"):
+    with pytest.raises(BundleError, match=f"has {len(WEIGHTS) + 1} bytes where its header declares {len(WEIGHTS)}"):
         make(weights=WEIGHTS + b"\0")
 
 

@@ -79,7 +79,7 @@ class Trap:
 def test_a_plain_pickle_is_refused_with_what_torch_found(protocol: int, tmp_path: Path) -> None:
     path, proof = tmp_path / "model.pkl.pth", tmp_path / "proof"
     path.write_bytes(pickle.dumps({"state_dict": Trap(proof)}, protocol=protocol))
-    wanted = "holds Python objects" if protocol == 2 else "is a pickle of a kind that torch does not load safely"
+    wanted = "contains Python objects" if protocol == 2 else "is a pickle of a kind that torch does not load safely"
     with pytest.raises(ModelError, match=wanted) as caught:
         read_weights(path)
     assert "save only the weights" in caught.value.hint
@@ -90,7 +90,7 @@ def test_a_plain_pickle_is_refused_with_what_torch_found(protocol: int, tmp_path
 def test_pickled_objects_are_refused_and_never_run(new_format: bool, tmp_path: Path) -> None:
     path, proof = tmp_path / "model.pt", tmp_path / "proof"
     torch.save({"model": Trap(proof)}, path, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(ModelError, match=r"holds Python objects \(.+\), which could run code.*state_dict\(\)"):
+    with pytest.raises(ModelError, match=r"contains Python objects \(.+\), which could run code.*state_dict\(\)"):
         read_weights(path)
     assert not proof.exists()
 
@@ -126,7 +126,7 @@ def test_a_file_of_something_else_is_refused(name: str, content: bytes, tmp_path
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], torch.ones(2), {"state_dict": {}}])
 def test_a_checkpoint_without_weights_is_refused(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="holds no weights"):
+    with pytest.raises(ModelError, match="contains no weights"):
         read_weights(tmp_path / "w.pth")
 
 

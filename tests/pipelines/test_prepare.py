@@ -62,7 +62,7 @@ def test_a_source_or_an_output_that_will_not_do_is_told_before_anything_is_loade
 ) -> None:
     (tmp_path / "bare").mkdir()
     bare = spec.model_copy(update={"source": (str(tmp_path / "bare"),)})
-    with pytest.raises(SourceError, match="holds no video"), prepare(bare, open_storage, hint="", computes=True):
+    with pytest.raises(SourceError, match="contains no video"), prepare(bare, open_storage, hint="", computes=True):
         pass
     gone = spec.model_copy(update={"source": (str(tmp_path / "gone"),)})
     with pytest.raises(SourceError), prepare(gone, open_storage, hint="", computes=True):

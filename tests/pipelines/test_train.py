@@ -170,7 +170,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(videos: Path, tmp_path
         process.communicate()
     assert (process.returncode, stderr.splitlines()[0]) == (130, "vidcnn: interrupted")
     saved = max(int(path.stem[5:]) for path in (run / "checkpoints").glob("step_*.pt"))
-    assert stderr.splitlines()[1].strip() == f"step {saved} is saved, and the same command goes on from there"
+    assert stderr.splitlines()[1].strip() == f"step {saved} is saved, and the same command continues from there"
     _, alive = psutil.wait_procs(started, timeout=15)
     assert alive == []
     assert not (run / ".ray").exists()

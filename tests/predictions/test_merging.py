@@ -69,7 +69,7 @@ def test_rows_of_files_that_an_entry_does_not_name_are_left_out(tmp_path: Path) 
 def test_merging_notices_rows_that_are_missing(tmp_path: Path) -> None:
     ledger = write(tmp_path / "f", [segment("a"), segment("b")])
     ledger["b"] = Entry(*ledger["b"][:4], num_rows=4, files=ledger["b"].files)
-    with pytest.raises(OutputError, match="should hold 7 rows from a to b, but 6 are there") as raised:
+    with pytest.raises(OutputError, match="should contain 7 rows from a to b, but 6 are there") as raised:
         list(merged_rows(pa.OSFile, in_order(ledger), SCHEMA))
     assert "delete" not in raised.value.hint
 

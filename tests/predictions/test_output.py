@@ -416,7 +416,7 @@ def test_what_is_new_is_deleted_only_once_the_table_was_read_back(
         write_file(sink, (table.slice(1) for table in tables), *arguments)
 
     monkeypatch.setattr("vidcnn.predictions.output.write_file", lossy)
-    with open_output(out) as output, pytest.raises(OutputError, match=r"should hold|are read back") as raised:
+    with open_output(out) as output, pytest.raises(OutputError, match=r"should contain|are read back") as raised:
         output.publish()
     assert "delete" not in raised.value.hint.replace("nothing was deleted", "")
     assert out.read_bytes() == before
@@ -471,7 +471,7 @@ def test_rows_are_taken_out_of_a_part_only_once_the_rest_was_read_back(
     monkeypatch.setattr("vidcnn.predictions.output.read_rows", lambda *_, **__: rows_of(segment("b")).slice(2))
     with open_output(out) as output:
         output.add(segment("a", version=1), rows_of(segment("a", version=1)))
-        with pytest.raises(OutputError, match="should hold 3 rows, but 1 are there"):
+        with pytest.raises(OutputError, match="should contain 3 rows, but 1 are there"):
             output.commit()
     assert visible_rows(out) == before
 
@@ -521,7 +521,7 @@ def test_new_rows_take_the_place_of_errors(out: Path) -> None:
         assert not output.is_done(video("bad-0"))
         assert not output.add(ODD[1], good(ODD[1])), "committed again already"
         summary = output.summary()
-    with open_output(out) as output:  # a run that was interrupted before it published goes on
+    with open_output(out) as output:  # a run that was interrupted before it published continues
         assert output.is_done(video("long"))
         assert output.summary() == summary
         output.publish()
@@ -651,7 +651,7 @@ def test_a_part_that_lost_rows_is_not_merged(tmp_path: Path) -> None:
     rows = pq.read_table(part, schema=cases.SCHEMA)
     with LedgerWriter.of(read_ledger(pa.OSFile, str(part))) as ledger, part.open("wb") as sink:
         write_file(sink, [rows.slice(1)], cases.SCHEMA, metadata(cases.SETTINGS, "run", 1), ledger)
-    with pytest.raises(OutputError, match=f"{part.name} should hold 19 rows, but 18 are there"):
+    with pytest.raises(OutputError, match=f"{part.name} should contain 19 rows, but 18 are there"):
         open_output(out)
     assert not out.exists()
     assert part.exists()

@@ -30,7 +30,7 @@ from vidcnn.predictions.output_storage import look_at, open_storage
         ("pipe.parquet", "is no regular file", "another --out"),
         ("file", "is a file, but a name without .parquet", "in .parquet"),
         ("file/preds.parquet", "[Nn]ot a directory", "a part of the path is a file"),
-        ("foreign", "holds files that vidcnn did not write .notes.txt", "empty directory"),
+        ("foreign", "contains files that vidcnn did not write .notes.txt", "empty directory"),
         ("n" * 250 + ".parquet", "File name too long", ""),
         ("/proc/preds.parquet", "cannot write /proc/preds.parquet: ", ""),
         ("/", "cannot be an output", "inside it"),

@@ -117,7 +117,7 @@ def test_a_storage_that_goes_on_failing_is_not_called_a_damaged_file(
     write(tmp_path / "f", KEYS)
     with pytest.raises(OutputError, match=f"f cannot be read now: .*{reason}") as raised:
         read_ledger(Storage(10**9, fault).open, str(tmp_path / "f"))
-    assert raised.value.hint == "nothing was deleted; the same command goes on when the storage answers again"
+    assert raised.value.hint == "nothing was deleted; the same command continues when the storage answers again"
     assert "\n" not in str(raised.value)
 
 
@@ -176,7 +176,7 @@ def test_a_file_with_fewer_rows_than_its_ledger_says_is_named(tmp_path: Path) ->
     with (tmp_path / "f").open("wb") as sink, LedgerWriter.of(held) as ledger:
         rows = pa.concat_tables(rows_of(key) for key in KEYS)
         write_file(sink, [rows.slice(2)], SCHEMA, metadata(SETTINGS, "run", 1), ledger)
-    with pytest.raises(OutputError, match="f should hold 55 rows, but 53 are there"):
+    with pytest.raises(OutputError, match="f should contain 55 rows, but 53 are there"):
         read_ledger(pa.OSFile, str(tmp_path / "f"))
     assert in_order(expected_rows(KEYS)) == expected_rows(KEYS)
 

@@ -69,7 +69,7 @@ def test_nothing_is_blamed_where_all_wait() -> None:
 
 def test_a_run_that_mostly_starts_says_so() -> None:
     found = bottleneck(replace(GPU_RUN, elapsed_seconds=31.0, starting_seconds=24.0, steady_seconds=6.0))
-    assert found.text == "start-bound: 24 of 31 s went into starting; a longer run is faster per clip"
+    assert found.text == "start-bound: 24 of 31 s were spent on starting; a longer run is faster per clip"
 
 
 def test_nothing_is_said_of_a_run_that_says_nothing() -> None:

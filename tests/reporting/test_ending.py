@@ -87,10 +87,10 @@ def test_a_webhook_that_fails_is_tried_again_and_changes_nothing(hook: Hook, cap
     hook.answers = [404]
     run(None, notify=hook.url)
     assert len(hook.got) == 4
-    assert capfd.readouterr().err == "vidcnn: --notify: 127.0.0.1 cannot be told how this ended: HTTP 404\n"
+    assert capfd.readouterr().err == "vidcnn: --notify: 127.0.0.1 got no message of how this ended: HTTP 404\n"
     run(None, notify="http://127.0.0.1:1/SECRET")
     said = capfd.readouterr().err
-    assert said == "vidcnn: --notify: 127.0.0.1 cannot be told how this ended: connection refused\n"
+    assert said == "vidcnn: --notify: 127.0.0.1 got no message of how this ended: connection refused\n"
 
 
 def test_a_command_is_run_where_the_run_failed_and_nowhere_else(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidcnn.sampling.preprocessing import Interpolation, Preprocessing, resize_and_crop, resize_and_crop_tensor
+from vidcnn.choices import Interpolation
+from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop, resize_and_crop_tensor
 
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 

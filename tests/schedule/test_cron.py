@@ -94,7 +94,7 @@ def test_a_leap_day_fires_after_a_century_without_one() -> None:
         ("5/15 2 * * *", "a step without a range", "write 5-59/15"),
         ("0 2 * * 2/2", "a step without a range", "write 2-6/2"),
         ("*/0 2 * * *", "has a step of 0", ""),
-        ("*/90 * * * *", "has a step of 90", "starts anew in the next hour"),
+        ("*/90 * * * *", "has a step of 90", "starts again in the next hour"),
         ("0 2 L * *", "has 'l' for the day", ""),
         ("0 2 ? * 1", "has '?' for the day", ""),
         ("0 2 * * 1#2", "has '1#2' for the weekday", ""),

@@ -221,7 +221,7 @@ def test_each_target_hands_on_who_is_told_of_the_end_of_a_run(folder: Path, targ
 
 
 def test_a_webhook_with_a_login_stays_out_of_the_schedule(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"--notify .* holds a login") as caught:
+    with pytest.raises(UsageError, match=r"--notify .* contains a login") as caught:
         make("cloud.yaml", notify="https://me:secret@hooks.example/x")
     assert "secret" not in f"{caught.value}"
     assert "VIDCNN_NOTIFY=" in caught.value.hint

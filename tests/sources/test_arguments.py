@@ -7,7 +7,7 @@ import pytest
 
 from tests.s3 import Server
 from vidcnn.errors import SourceError
-from vidcnn.sources.arguments import absolute_path, look_up
+from vidcnn.sources.arguments import absolute_path, look_up, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,22 @@ def test_a_source_that_is_none_is_an_error_with_what_to_check(text: str, message
 def test_the_same_source_written_twice_has_the_same_key(folder: Path) -> None:
     assert look_up("videos").key == look_up("./videos/").key == look_up(f"file://{folder}/videos").key
     assert look_up("videos/*.mp4").key != look_up("videos/b*.mp4").key
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "location"),
+    [
+        ("x/a.mp4", "/data", "/data/x/a.mp4"),
+        ("../a.mp4", "/data/lists", "/data/a.mp4"),
+        ("/other/a.mp4", "/data", "/other/a.mp4"),
+        ("file:///other/a%20b.mp4", "/data", "/other/a b.mp4"),
+        ("../a.mp4", "s3://b/lists?region=x", "s3://b/a.mp4?region=x"),
+        ("s3://c/a.mp4", "/data", "s3://c/a.mp4"),
+        ("/other/a.mp4", "s3://b/lists", "/other/a.mp4"),
+    ],
+)
+def test_a_path_is_meant_relative_to_its_base(path: str, base: str, location: str) -> None:
+    assert resolve(path, base) == location
 
 
 def test_the_folder_above_a_link_is_that_above_what_it_leads_to(folder: Path) -> None:

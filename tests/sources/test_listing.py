@@ -345,13 +345,13 @@ def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
 
 def test_a_folder_without_video_is_an_error_that_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "top").mkdir()
-    with pytest.raises(SourceError, match=r"top' holds no video \(nor any other file\)"):
+    with pytest.raises(SourceError, match=r"top' contains no video \(nor any other file\)"):
         names_of(tmp_path / "top")
     make(tmp_path, *[f"top/{name}" for name in ("a.TXT", "b.txt", "c", "d.mp3", "e.f", "g.h", "i.j", "k/l.m")])
     with pytest.raises(SourceError) as caught:
         names_of(tmp_path / "top")
     expected = "8 files that are not video by their name (2 .txt, 1 without extension, 1 .f, 1 .h, 1 .j, ...)"
-    assert caught.value.message == f"'{tmp_path}/top' holds no video, only {expected}"
+    assert caught.value.message == f"'{tmp_path}/top' contains no video, only {expected}"
     assert "by a glob" in caught.value.hint
 
 
@@ -385,7 +385,7 @@ def test_of_several_folders_those_without_video_are_named_and_the_others_listed(
     assert listing.empty_sources == []
     (tmp_path / "other").mkdir()
     (tmp_path / "none").mkdir()
-    with pytest.raises(SourceError, match="the 2 sources hold no video"):
+    with pytest.raises(SourceError, match="the 2 sources contain no video"):
         names_of(tmp_path / "other", tmp_path / "none", f"{tmp_path}/full/..//other/")
 
 

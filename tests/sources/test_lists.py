@@ -111,7 +111,7 @@ def test_a_list_that_is_not_of_its_format_is_an_error(tmp_path: Path, name: str,
 
 def test_a_parquet_list_without_a_column_of_text_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": [1]}), tmp_path / "l.parquet")
-    with pytest.raises(SourceError, match="its column 'n' holds int64, not paths"):
+    with pytest.raises(SourceError, match="its column 'n' contains int64, not paths"):
         list(read_list(str(tmp_path / "l.parquet")))
 
 

@@ -8,6 +8,14 @@ import pytest
 from vidcnn.storage import disks
 
 
+def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert disks.cache_directory() == tmp_path / "vidcnn"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert disks.cache_directory() == tmp_path / ".cache" / "vidcnn"
+
+
 def test_file_systems_are_told_as_the_kernel_names_them() -> None:
     assert disks.file_system("/proc") == "proc"
     assert disks.file_system("/proc/self") == "proc"

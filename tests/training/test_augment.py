@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from vidcnn.sampling.preprocessing import Interpolation, Preprocessing, resize_and_crop
+from vidcnn.choices import Interpolation
+from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
 from vidcnn.training.augment import OPERATIONS, Augmentation, FlipRule, Operation, Pixels, apply_operation, augment_clip
 
 PLAIN = Augmentation(crop=(20, 24))

@@ -112,7 +112,7 @@ def test_a_disk_that_takes_no_more_leaves_the_last_checkpoint_and_says_so(limit:
                 store.wait()
         reason = os.strerror(errno.EFBIG)
         assert caught.value.message == f"cannot write a checkpoint to {tmp_path}: {reason}"
-        assert caught.value.hint == "the one of step 1 is whole; make room, and the same command goes on from there"
+        assert caught.value.hint == "the one of step 1 is whole; make room, and the same command continues from there"
         assert steps(store) == [1]
         assert not list(tmp_path.glob(".*"))
         store.save(3, state(3))

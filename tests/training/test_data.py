@@ -11,9 +11,9 @@ from vidcnn.training.data import flip_rule, read_data, split_settings
 
 
 def test_data_and_a_place_for_the_run_have_to_be_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="what to train on is not said"):
+    with pytest.raises(UsageError, match="there is no --data to train on"):
         read_data(TrainSpec(out="run"))
-    with pytest.raises(UsageError, match="where the run goes is not said"):
+    with pytest.raises(UsageError, match="there is no --out for the run"):
         read_data(TrainSpec(data=str(tmp_path)))
 
 
@@ -33,7 +33,7 @@ LABELS = ("turn_left", "turn_right", "stand")
 
 
 def test_mirroring_clips_of_left_and_right_is_refused_until_it_is_said_what_becomes_of_them() -> None:
-    with pytest.raises(UsageError, match=r"tell left from right \(turn_left, turn_right\)"):
+    with pytest.raises(UsageError, match=r"distinguish left from right \(turn_left, turn_right\)"):
         flip_rule(TrainSpec(), LABELS)
     assert flip_rule(TrainSpec(), ("up", "down")).is_on
     assert not flip_rule(TrainSpec(flip="off"), LABELS).is_on

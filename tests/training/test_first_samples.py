@@ -21,7 +21,7 @@ def test_clips_longer_than_every_video_are_told_with_what_to_change(tmp_path: Pa
     assert failure is not None
     assert failure.message.startswith("no clip can be taken of any of the videos: ")
     assert "61 frames" in failure.message
-    assert "lower --num-frames or --stride, or say --short-clips repeat_last" in failure.hint
+    assert "lower --num-frames or --stride, or give --short-clips repeat_last" in failure.hint
     assert find_no_sample(training_data(videos, clips=replace(settings, short_clips="loop"))) is None
 
 

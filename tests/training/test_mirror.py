@@ -174,7 +174,7 @@ def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_
     for act in (mirror.push, mirror.pull, mirror.checkpoints):
         with pytest.raises(StorageError, match=r"the run directory 's3://bkt/runs/one' cannot be read") as caught:
             act()
-        assert caught.value.hint.startswith("the same command goes on")
+        assert caught.value.hint.startswith("the same command continues")
 
 
 def test_a_run_whose_work_reaches_its_directory_no_more_is_cut_off_until_it_does_again(

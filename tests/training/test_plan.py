@@ -174,7 +174,7 @@ def test_classes_that_tell_left_from_right_are_not_mirrored_unasked(labels: tupl
     with pytest.raises(UsageError) as caught:
         plan(given)
     sided = [label for label in labels if {"left", "right"} & set(label.lower().replace("_", " ").split())]
-    assert "clips would be mirrored, and the names of classes tell left from right (" in caught.value.message
+    assert "clips would be mirrored, and the names of classes distinguish left from right (" in caught.value.message
     assert all(label in caught.value.message for label in sided)
     assert "--flip off" in caught.value.hint
     assert not plan(given, flip="off").data.flips.is_on
@@ -213,9 +213,9 @@ def test_an_unknown_model_or_clips_that_it_cannot_take_are_refused() -> None:
 
 
 def test_what_is_not_said_is_asked_for() -> None:
-    with pytest.raises(UsageError, match="what to train on is not said: give --data DIR"):
+    with pytest.raises(UsageError, match="there is no --data to train on: give --data DIR"):
         read_data(TrainSpec(out="run"))
-    with pytest.raises(UsageError, match="where the run goes is not said: give --out"):
+    with pytest.raises(UsageError, match="there is no --out for the run: give --out"):
         read_data(TrainSpec(data="videos"))
     with pytest.raises(UsageError, match=r"val_where \('fold'\) must be column=value"):
         read_data(TrainSpec(data="videos", out="run", val_where="fold"))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.cases import recipe
-from vidcnn.training.recipe import Schedule
+from vidcnn.choices import Schedule
+from vidcnn.training.recipe import Recipe
 
 
 @given(st.sampled_from(["cosine", "multistep", "constant"]), st.integers(0, 30), st.integers(0, 99))
@@ -24,7 +25,7 @@ def test_it_rises_in_the_warm_up_and_never_after(schedule: Schedule, warmup_step
 
 
 def test_a_cosine_is_halved_half_way_and_ends_near_nothing() -> None:
-    falling = recipe(schedule="cosine", num_steps=100)
+    falling: Recipe = recipe(schedule="cosine", num_steps=100)
     assert [falling.rate(step) for step in (0, 50, 100)] == pytest.approx([1, 0.5, 1e-3])
 
 

@@ -77,7 +77,7 @@ def test_a_run_of_an_earlier_version_is_compared_by_what_it_recorded() -> None:
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(OutputError, match=r"holds thesis.tex and is not a training run"):
+    with pytest.raises(OutputError, match=r"contains thesis.tex and is not a training run"):
         check_record(tmp_path, record(), has_begun=False)
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(OutputError, match=r"run.json cannot be read"):

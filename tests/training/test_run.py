@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_from_which_the_run_goes_on(
     with pytest.raises(OutputError) as caught:
         run(tmp_path, data, checkpoint_seconds=0.0)
     assert caught.value.message == f"cannot write a checkpoint to {tmp_path / 'checkpoints'}: No space left on device"
-    assert caught.value.hint == "the one of step 3 is whole; make room, and the same command goes on from there"
+    assert caught.value.hint == "the one of step 3 is whole; make room, and the same command continues from there"
     monkeypatch.undo()
     run(tmp_path, data)
     assert_equal(end(tmp_path), end(undisturbed))

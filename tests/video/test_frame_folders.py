@@ -88,7 +88,7 @@ def test_a_folder_that_is_gone_or_no_longer_one_sequence_is_unreadable(tmp_path:
     folder = write_folder(tmp_path / "a", 3)
     assert [Path(frame).name for frame in folder_frames(str(folder))] == [f"frame_{n:05}.png" for n in (1, 2, 3)]
     write_image(folder / "other.png", 9)
-    with pytest.raises(VideoError, match="does not hold one sequence of numbered images"):
+    with pytest.raises(VideoError, match="does not contain one sequence of numbered images"):
         folder_frames(str(folder))
     with pytest.raises(VideoError, match="does not exist") as info:
         folder_frames(str(tmp_path / "gone"))

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.video.decoding import PREPROCESSING, mean_difference
-from vidcnn.sampling.preprocessing import Interpolation, Preprocessing, resize_and_crop
+from vidcnn.choices import Interpolation
+from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
 from vidcnn.video import pixels
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 

@@ -271,7 +271,7 @@ def test_a_stream_without_frames_is_no_video(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 9, options=X264, container_options={"movflags": "frag_keyframe+empty_moov"})
     data = path.read_bytes()
     path.write_bytes(data[: data.find(b"moof") - 4])
-    with pytest.raises(VideoError, match="its video stream holds no frames") as info:
+    with pytest.raises(VideoError, match="its video stream contains no frames") as info:
         read(path)
     assert info.value.kind == "no_video"
 

@@ -1,6 +1,6 @@
 """What samples must keep to: one label each, no leak from training to validation, no class without samples.
 
-Samples go in; what is wrong with them goes to `Problems`.
+What is wrong with samples is added to `Problems`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vidcnn.annotations.labelled import SPLITS, LabelledVideo, Split
+from vidcnn.annotations.labelled import SPLITS, LabelledVideo
 from vidcnn.annotations.problems import (
     CONFLICT,
     FEW_CLASSES,
@@ -23,6 +23,7 @@ from vidcnn.annotations.problems import (
     Problems,
     printable,
 )
+from vidcnn.choices import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Sample:
         labelled: What it will be.
         file: The same for all samples of one file, by whatever name.
         split: Its split; None while it has none.
-        place: Where it is written, for messages; empty where the name says it all.
+        place: Where it is written, for messages; empty where the name is enough.
     """
 
     labelled: LabelledVideo
@@ -58,9 +59,9 @@ class Sample:
 
 
 def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
-    """Make one of samples that say the same, and take note of those that only differ in their labels.
+    """Merge samples that are the same, and note those that only differ in their labels.
 
-    Samples of the same interval in two splits both stay: `check_leaks` tells of them. Those that overlap without being
+    Samples of the same interval in two splits both stay: `check_leaks` reports them. Those that overlap without being
     the same all stay, with labels of their own: in a film people do several things at once.
     """
     first: dict[tuple[str, float, float], Sample] = {}
@@ -88,12 +89,12 @@ def merge(samples: Sequence[Sample], problems: Problems) -> list[Sample]:
 
 
 def _is_no_pair(one: Sample, other: Sample) -> bool:
-    """Tell whether two samples that overlap are of different times: those of the same are a conflict, or a leak."""
+    """Return whether two samples that overlap are of different times: those of the same are a conflict, or a leak."""
     return (one.start, one.end) != (other.start, other.end)
 
 
 def check_leaks(samples: Sequence[Sample], problems: Problems) -> None:
-    """Take note of samples that overlap with one of another split, and of groups in several splits."""
+    """Note samples that overlap with one of another split, and of groups in several splits."""
     for one, other in _overlaps(samples, lambda sample: sample.split):
         problems.add(LEAK, _pair(one, other, f"{one.split}, {one.where}", f"{other.split}, {other.where}"))
     splits: dict[str, set[Split]] = defaultdict(set)
@@ -106,13 +107,13 @@ def check_leaks(samples: Sequence[Sample], problems: Problems) -> None:
 
 
 def check_groups(samples: Sequence[Sample], problems: Problems) -> None:
-    """Take note of samples that overlap with one of another group, which no way of making splits keeps apart."""
+    """Note samples that overlap with one of another group, which no way of making splits keeps apart."""
     for one, other in _overlaps(samples, lambda sample: sample.labelled.group):
         problems.add(GROUP_OVERLAP, _pair(one, other, f"{one.labelled.group}", f"{other.labelled.group}"))
 
 
 def check_classes(samples: Sequence[Sample], labels: Sequence[str], *, is_given: bool, problems: Problems) -> None:
-    """Take note of classes that there is nothing to learn from.
+    """Note classes that there is nothing to learn from.
 
     Args:
         samples: The samples, with their splits.

@@ -1,6 +1,6 @@
 """From labels as they are written to indexes of classes.
 
-Rows go in; out come the names of the classes and, for each row, the indexes of its own.
+From rows to the names of the classes and, for each row, the indexes of its classes.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def assign_classes(
     lists always are.
 
     Args:
-        rows: The rows.
+        rows: All rows of the data, whose `labels` are still text.
         names: Names of the labels file, or None.
-        problems: Takes note of rows without a label, and of labels that the labels file has not.
+        problems: Collects rows without a label, and of labels that the labels file has not.
 
     Returns:
         The names of the K classes; and of each row its indexes, increasing, none where there is a problem.

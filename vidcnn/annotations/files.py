@@ -31,9 +31,9 @@ def read_file(file: ListFile, settings: SplitSettings, problems: Problems) -> li
     """Read the rows of a file.
 
     Args:
-        file: The file.
+        file: A table or an index list.
         settings: Names the columns that its rows are grouped and divided by.
-        problems: Takes note of what is wrong with single rows.
+        problems: Collects what is wrong with single rows.
 
     Raises:
         StorageError: The storage fails.
@@ -62,10 +62,10 @@ def _content(location: str) -> bytes:
 
 
 def check_no_columns_needed(shown: str, settings: SplitSettings) -> None:
-    """Make sure that data without columns is not to be divided by one.
+    """Refuse options that name a column, for data that has none.
 
     Raises:
-        DataError: It is.
+        DataError: There is such an option.
     """
     column = settings.split_by or next(iter(settings.conditions), None)
     if column is not None:
@@ -89,7 +89,7 @@ def _text_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, probl
             yield from table_rows(columns, _text_cells(lines, delimiter), file, problems)
             return
         if is_misspelt_heading(heading):
-            understand(heading, file, settings, problems)  # says what its columns should be called
+            understand(heading, file, settings, problems)  # adds what its columns should be called
     if not is_index_line(first):
         shown = printable(first.strip())
         shown = shown if len(shown) <= _MAX_SHOWN_CHARS else f"{shown[:_MAX_SHOWN_CHARS]}..."

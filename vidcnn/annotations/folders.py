@@ -1,7 +1,7 @@
 """Class folders: the name of a video's folder is its class.
 
-A folder goes in; out come entries. Its own folders are the classes, or ``train``, ``val`` and ``test``, whose
-folders then are; how deep a video lies below the folder of its class does not matter.
+The folders in the data folder are the classes; or they are ``train``, ``val`` and ``test``, and the folders in
+those are the classes. A video may be at any depth below the folder of its class.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import Source
 from vidcnn.sources.names import extension, media_kind, utf8_name
 from vidcnn.sources.trees import join
+from vidcnn.sources.walk import is_visible
 
 
 def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry], Counter[str]]:
@@ -25,14 +26,14 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
 
     Args:
         source: The folder of them.
-        problems: Takes note of videos without a class, classes without a video, and images that are no video.
+        problems: Collects videos without a class, classes without a video, and images that are no video.
 
     Returns:
         The entries, and the files that are not used, counted by extension: what is neither video nor image, and
         images beside videos.
 
     Raises:
-        SourceError: The folder cannot be listed, or holds no video.
+        SourceError: The folder cannot be listed, or contains no video.
         StorageError: The storage fails.
         DataError: There are classes beside the folders of splits.
     """
@@ -84,7 +85,7 @@ def _without_lone_images(
 
 
 def _has_splits(tops: set[str], shown: str) -> bool:
-    """Tell whether the top folders are those of splits. A class may be called ``train`` beside ``bus`` and ``car``."""
+    """Return whether the top folders are splits; a class may be called ``train``, too, beside ``bus``."""
     splits = {name: split for name in sorted(tops) if (split := split_named(name))}
     if "train" not in splits.values():
         return False
@@ -98,20 +99,16 @@ def _has_splits(tops: set[str], shown: str) -> bool:
 
 
 def _class_folders(source: Source, tops: set[str] | None) -> Iterator[tuple[str, ...]]:
-    """Return the folders that stand for classes of the training samples, with those that hold nothing."""
+    """Return the folders that stand for classes of the training samples, with those that contain nothing."""
     if tops is None:
-        contents = source.tree.read(source.path, _is_nothing, _is_visible)
+        contents = source.tree.read(source.path, _is_nothing, is_visible)
         yield from ((utf8_name(name),) for name in sorted(contents.folders + contents.links))
         return
     for top in sorted(tops):
         if split_named(top) == "train":
-            contents = source.tree.read(join(source.path, top), _is_nothing, _is_visible)
+            contents = source.tree.read(join(source.path, top), _is_nothing, is_visible)
             yield from ((top, utf8_name(name)) for name in sorted(contents.folders + contents.links))
 
 
 def _is_nothing(name: str) -> bool:
     return False
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".")

@@ -1,6 +1,6 @@
 """Lists of PySlowFast and MMAction2: lines that end in the indexes of classes.
 
-Lines go in, rows come out. The fields are separated by blanks, tabs or commas; a path may hold blanks::
+The fields of a line are separated by blanks, tabs or commas; a path may contain blanks::
 
     clips/a b.mp4 3          a video and its class
     clips/a b.mp4 1 4 7      a video and its classes (multi-label)
@@ -8,7 +8,7 @@ Lines go in, rows come out. The fields are separated by blanks, tabs or commas; 
     frames/a 3               a folder of images and its class
 
 Which of the last three a line is shows only at the location: the first of several numbers after a folder is
-the number of its images, whereas all numbers after a file are classes. `class_fields` tells them apart. A path
+the number of its images, whereas all numbers after a file are classes. `class_fields` distinguishes them. A path
 that ends in a blank and a number needs a tab or a comma after it.
 """
 
@@ -25,7 +25,7 @@ _BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:\s*,\s*\d+)+|(?: +\d+)+)")
 
 
 def is_index_line(line: str) -> bool:
-    """Tell whether a line can be one of an index list."""
+    """Return whether a line can be one of an index list."""
     return _split(line) is not None
 
 
@@ -35,7 +35,7 @@ def index_rows(lines: Iterable[tuple[int, str]], file: ListFile, problems: Probl
     Args:
         lines: Their numbers in the file, from 1, and their text; blank ones are skipped.
         file: The file that they are from.
-        problems: Takes note of lines without an index.
+        problems: Collects lines without an index.
     """
     for number, line in lines:
         if not line.strip():

@@ -1,14 +1,13 @@
-"""The data types of annotations: what a training run is told about its videos, and how splits are to be made."""
+"""The data types of annotations: the videos of a training run, and how splits are made."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+from vidcnn.choices import Split
 from vidcnn.sources import SourceVideo
-
-Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -90,7 +89,7 @@ class SplitSettings:
 
     @property
     def conditions(self) -> dict[str, frozenset[str]]:
-        """The values that `val_where` admits, by column; a column named twice admits what both say."""
+        """The values that `val_where` admits, by column; a column named twice admits the values of both."""
         admitted: dict[str, frozenset[str]] = {}
         for condition in self.val_where:
             column, _, text = condition.partition("=")

@@ -1,6 +1,6 @@
-"""Everything that is wrong with annotations, gathered to be told at once.
+"""Everything that is wrong with annotations, gathered for one message.
 
-Single findings go in, each of a kind; out comes one `DataError` that counts each kind and shows its first few. What is
+Single findings, each of a kind, become one `DataError` that counts each kind and shows its first few. What is
 not wrong, but may not be what the user expects, is noted beside it.
 """
 
@@ -47,7 +47,7 @@ class Problems:
             examples.append(printable(example))
 
     def note(self, notice: str) -> None:
-        """Note what a user should know and may be as it is meant; once, however often it is said."""
+        """Note what a user should know and may be as it is meant; once, however often it is found."""
         if notice not in self.notices:
             self.notices.append(notice)
 
@@ -55,7 +55,7 @@ class Problems:
         """Raise what was noted.
 
         Raises:
-            DataError: There is a problem. Its first line is a summary; the others, indented, go through the kinds.
+            DataError: There is a problem. Its first line is a summary; the others, indented, are about the kinds.
         """
         if not self._counts:
             return
@@ -70,7 +70,7 @@ class Problems:
 
 
 def printable(text: str) -> str:
-    """Return a text of the data so that it stays on its line, whatever bytes it holds."""
+    """Return a text of the data so that it stays on its line, whatever bytes it contains."""
     return hide_logins(shown_name(text))
 
 
@@ -118,7 +118,9 @@ NO_SEQUENCE = Kind(
     "folders have images that are not one numbered sequence",
     "name frames like img_00001.jpg, one video a folder",
 )
-EMPTY_CLASS = Kind("class folder holds no video", "class folders hold no video", "add videos, or take the folder out")
+EMPTY_CLASS = Kind(
+    "class folder contains no video", "class folders contain no video", "add videos, or take the folder out"
+)
 UNKNOWN_LABEL = Kind(
     "row has a label that is not in the labels file", "rows have labels not in the labels file", _LABELS
 )
@@ -126,7 +128,7 @@ INDEX_BEYOND = Kind("row has an index beyond the labels file", "rows have indexe
 CONFLICT = Kind(
     "sample is there twice, with different labels",
     "samples are there twice, with different labels",
-    "several labels of one sample go in one row, separated by |",
+    "several labels of one sample belong in one row, separated by |",
 )
 LEAK = Kind("sample is in two splits", "samples are in two splits", _LEAK)
 GROUP_OVERLAP = Kind(
@@ -144,5 +146,5 @@ UNUSED_LABEL = Kind(
     "classes of the labels file without a training sample",
     "add samples of it, or take its name out of the labels file",
 )
-FEW_CLASSES = Kind("class is not enough", "classes are not enough", "it takes two to tell them apart")
+FEW_CLASSES = Kind("class is not enough", "classes are not enough", "a classifier needs at least two")
 NO_TRAINING = Kind("split is empty: train", "splits are empty: train", "give training samples")

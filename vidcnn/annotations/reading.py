@@ -12,18 +12,19 @@ from vidcnn.annotations.checks import Sample, check_classes, check_groups, check
 from vidcnn.annotations.classes import assign_classes, read_class_names
 from vidcnn.annotations.files import check_no_columns_needed, read_file
 from vidcnn.annotations.folders import read_class_folders
-from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, Split, SplitSettings
+from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, SplitSettings
 from vidcnn.annotations.problems import MISSING, NO_MATCH, NO_SPLIT, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, ListFile, split_named
 from vidcnn.annotations.splitting import choose_validation
-from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix, resolve
+from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix
+from vidcnn.choices import Split
 from vidcnn.errors import DataError, UsageError
-from vidcnn.sources.arguments import Source, look_up
+from vidcnn.sources.arguments import Source, look_up, resolve
 from vidcnn.sources.lists import is_list
 from vidcnn.sources.trees import join
 
 _NUM_SHOWN = 5
-"""Kinds of files that are not used, of which a notice tells."""
+"""Kinds of files that are not used, which a notice names."""
 
 
 def read_annotations(
@@ -50,8 +51,8 @@ def read_annotations(
         for_training: Whether there must be something to learn of every class.
 
     Raises:
-        DataError: The samples cannot be used; tells of all problems at once.
-        SourceError: The data does not exist, cannot be listed, or holds no video.
+        DataError: The samples cannot be used; the message lists all problems.
+        SourceError: The data does not exist, cannot be listed, or contains no video.
         ModelError: The labels file cannot be read.
         UsageError: `data` is neither a folder nor a file of annotations, or `root` was given for class folders.
     """
@@ -127,11 +128,11 @@ def _base(source: Source, root: str | None) -> str:
 def _samples(
     entries: Sequence[Entry], names: tuple[str, ...] | None, problems: Problems
 ) -> tuple[tuple[str, ...], list[Sample]]:
-    """Make samples of the entries that have classes, and take note of videos that cannot be read."""
-    told: set[str] = set()
+    """Make samples of the entries that have classes, and note videos that cannot be read."""
+    seen: set[str] = set()
     for row, video in entries:
-        if video.error is not None and video.location not in told:
-            told.add(video.location)
+        if video.error is not None and video.location not in seen:
+            seen.add(video.location)
             is_missing = video.error == MISSING_ERROR
             problems.add(MISSING if is_missing else UNREADABLE, row.where + ("" if is_missing else f" {video.error}"))
     classes, indexes = assign_classes([entry.row for entry in entries], names, problems)
@@ -163,10 +164,10 @@ def _divide(samples: list[Sample], settings: SplitSettings, inside: str, problem
     """Give every sample a split: its own, or else training, of which a part becomes validation if there is none.
 
     Args:
-        samples: The samples.
+        samples: All samples, some of them without a split.
         settings: How to make splits.
-        inside: What the names of the videos begin with where the data lies now.
-        problems: Takes note of samples without a group.
+        inside: What the names of the videos begin with where the data is now.
+        problems: Collects samples without a group.
     """
     samples = [sample if sample.split else replace(sample, split="train") for sample in samples]
     if settings.val_where or settings.val_fraction == 0 or any(sample.split == "val" for sample in samples):
@@ -174,7 +175,7 @@ def _divide(samples: list[Sample], settings: SplitSettings, inside: str, problem
     if settings.split_by is not None:
         check_groups(samples, problems)
     # Without a column, the samples of one file are a group. Its name within the data, unlike its location, is the same
-    # wherever the data lies.
+    # wherever the data is.
     name_of: dict[str, str] = {}
     for sample in samples:
         name_of.setdefault(sample.file, sample.labelled.video.name.removeprefix(inside))

@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vidcnn.annotations.labelled import Split
+from vidcnn.choices import Split
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.names import extension
 from vidcnn.storage.uris import is_remote, split_uri
@@ -30,7 +30,7 @@ class ListFile(NamedTuple):
         location: Where it is.
         shown: The file as messages name it.
         prefix: What precedes a line's number in messages: empty where there is only one file.
-        split: The split of all its rows, told by its name; None where that tells nothing.
+        split: The split of all its rows, from its name; None where the name has none.
     """
 
     location: str
@@ -50,14 +50,14 @@ class Row:
     """One row of annotations, checked as far as it can be without looking at the video.
 
     Attributes:
-        place: Where it stands, for messages; empty where its path says it all.
+        place: Where it is, for messages; empty where its path is enough.
         path: The video as it is written; of Kinetics, the name of its file without folder and extension.
         labels: As they are written, without blanks around them.
         is_indexed: Whether the labels are indexes and come from an index list.
         is_stem: Whether `path` is only the name of a file that may be in several places.
-        is_multi_label: Whether the data says that a sample may have several classes.
+        is_multi_label: Whether a sample may have several classes.
         split: Given by the data, or by conditions.
-        start_seconds: As in `LabelledVideo`; an interval that is empty stands for an impossible one.
+        start_seconds: As in `LabelledVideo`; an empty interval means an impossible one.
         end_seconds: As in `LabelledVideo`.
         group: As in `LabelledVideo`.
     """

@@ -1,6 +1,6 @@
 """Choosing validation samples: pure arithmetic on groups and classes.
 
-The groups and classes of samples go in, one decision for each comes out. It depends on what there is and on the
+For each sample there is one decision, from its group and its classes. It depends on what there is and on the
 seed, not on the order; a sample that is added later moves hardly any other, because groups are chosen in the
 order of a hash of their names.
 """
@@ -74,7 +74,7 @@ class _Choice:
         self.validated: set[int] = set()
 
     def may_take(self, group: str) -> bool:
-        """Tell whether a group is not taken yet and leaves each of its classes a training sample."""
+        """Return whether a group is not taken yet and leaves each of its classes a training sample."""
         return group not in self.taken and all(self.left[label] > size for label, size in self.sizes[group].items())
 
     def gain(self, group: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vidcnn.annotations.labelled import Split, SplitSettings
+from vidcnn.annotations.labelled import SplitSettings
 from vidcnn.annotations.problems import (
     BAD_INTERVAL,
     BAD_TIME,
@@ -25,12 +25,12 @@ from vidcnn.annotations.problems import (
     printable,
 )
 from vidcnn.annotations.rows import ListFile, Row, split_named
+from vidcnn.choices import Split
 from vidcnn.errors import DataError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
-from vidcnn.sources.lists import COLUMNS
+from vidcnn.sources.lists import BLANKS, COLUMNS
 from vidcnn.sources.names import utf8_name
 
-_BLANKS = " \t\r\n"
 _KINETICS = ("youtube_id", "time_start", "time_end")
 _NEEDED = (COLUMNS[0], "label")
 _OPTIONAL = ("split", "start_seconds", "end_seconds")
@@ -64,13 +64,13 @@ class Heading:
 
 
 def is_heading(cells: Sequence[str]) -> bool:
-    """Tell whether the cells of a first line are the names of a table's columns."""
+    """Return whether the cells of a first line are the names of a table's columns."""
     names = {column_name(cell) for cell in cells}
     return not names.isdisjoint((*COLUMNS, _KINETICS[0])) and not any(name.isdigit() for name in names)
 
 
 def is_misspelt_heading(cells: Sequence[str]) -> bool:
-    """Tell whether a first line that is no heading looks like one, with other names of its columns."""
+    """Return whether a first line that is no heading looks like one, with other names of its columns."""
     names = [column_name(cell) for cell in cells]
     return {"path", "label"} <= set(meant_columns(names, ("path", "label")).values()) | set(names)
 
@@ -82,10 +82,10 @@ def understand(cells: Sequence[str], file: ListFile, settings: SplitSettings, pr
         cells: The names of the columns.
         file: The file that they are from.
         settings: Names the columns that rows are grouped and divided by.
-        problems: Takes note of columns that are not used.
+        problems: Collects columns that are not used.
 
     Raises:
-        DataError: One is not there, is there twice, or goes by another name.
+        DataError: One is not there, is there twice, or has another name.
     """
     columns = tuple(map(column_name, cells))
 
@@ -152,9 +152,9 @@ def table_rows(
 
     Args:
         heading: Its columns.
-        cells: Where each row stands in the file, and its cells; those that are missing at its end are empty.
+        cells: Where each row is in the file, and its cells; those that are missing at its end are empty.
         file: The file that they are from.
-        problems: Takes note of what is wrong with a row in itself.
+        problems: Collects what is wrong with a row in itself.
     """
     for position, values in cells:
         place = f"{file.prefix}{position}"
@@ -235,7 +235,7 @@ def _kinetics_name(identifier: str, start: Any, end: Any) -> str | None:
 def _text(value: Any) -> str:
     """Return a cell as text: whole numbers without a point, since a column with gaps is of floats in many tables."""
     if isinstance(value, str):
-        return value.strip(_BLANKS)
+        return value.strip(BLANKS)
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,6 +1,6 @@
 """From paths as annotations write them to videos.
 
-Rows go in; out come entries, whose videos have an error where there is nothing to read. Nothing is decoded.
+From rows to entries, whose videos have an error where there is nothing to read. Nothing is decoded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from vidcnn.annotations.problems import printable
 from vidcnn.annotations.rows import Entry, Row
 from vidcnn.errors import SourceError, StorageError
 from vidcnn.sources import Listing, SourceVideo
-from vidcnn.sources.arguments import absolute_path
+from vidcnn.sources.arguments import resolve
 from vidcnn.sources.names import media_kind, utf8_name
 from vidcnn.sources.trees import Status, join, open_tree
 from vidcnn.sources.walk import walk
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.patience import patiently
-from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, public_location
 
 MISSING_ERROR = "does not exist"
 
@@ -41,7 +41,7 @@ def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
         base: Location of the folder that their paths, and the names of their videos, are relative to.
 
     Raises:
-        SourceError: There are tables of Kinetics, and `base`, or a folder in it, cannot be listed or holds no video.
+        SourceError: There are tables of Kinetics, and `base`, or a folder in it, cannot be listed or contains no video.
         StorageError: The storage fails.
     """
     # A path that is not there is a mistake in the annotations; storage that does not answer is not.
@@ -64,7 +64,7 @@ def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
 
 
 def check_storage(videos: Iterable[SourceVideo]) -> None:
-    """Make sure that nothing is said of videos, or of folders of them, that only the storage keeps from being read.
+    """Make sure that no video, or folder of videos, has an error that only a failing storage causes.
 
     Raises:
         StorageError: It does so for some.
@@ -78,18 +78,8 @@ def check_storage(videos: Iterable[SourceVideo]) -> None:
         )
 
 
-def resolve(path: str, base: str) -> str:
-    """Return the location that a path means, relative to the location of a folder."""
-    if is_remote(path):
-        return path
-    if path.startswith(("file://", "/")) or not is_remote(base):
-        return absolute_path(os.path.join(base, local_path(path)))
-    uri = split_uri(base)
-    return uri.location_of(posixpath.normpath(posixpath.join(uri.path, path)))
-
-
 class RealFiles:
-    """Tells files apart that have several names: through symbolic links, or URIs with different options."""
+    """Recognises files that have several names: through symbolic links, or URIs with different options."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
@@ -162,7 +152,7 @@ def _files_by_stem(base: str, stems: set[str]) -> dict[str, list[SourceVideo]]:
     listed = list(Listing([base]))
     check_storage(listed)
     for video in listed:
-        if video.error is not None and media_kind(video.name) is None:  # a folder: what it holds is not missing
+        if video.error is not None and media_kind(video.name) is None:  # a folder: what it contains is not missing
             raise SourceError(f"'{printable(video.name)}' {video.error}", "look at what keeps it from being read")
         name = posixpath.basename(video.name)
         stem = name.rpartition(".")[0] if media_kind(name) else name

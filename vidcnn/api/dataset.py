@@ -37,11 +37,12 @@ class TrainingSample(NamedTuple):
 class ClipDataset(Dataset[TrainingSample]):
     """The numbered samples of a training run: sample i is the same whenever and wherever it is loaded.
 
-    Its length is that of an epoch; numbers go on beyond it, so that sample ``len(dataset) + i`` is in the second epoch.
+    Its length is that of an epoch; numbers continue beyond it, so that sample ``len(dataset) + i`` is in the second
+    epoch.
 
     Args:
         data: Labelled videos: a folder of class folders, or a table or list.
-        **options: Options of ``vidcnn train`` that say how clips are taken and augmented, with ``_`` for ``-``:
+        **options: Options of ``vidcnn train`` for how clips are taken and augmented, with ``_`` for ``-``:
             ``seed=1``, ``num_frames=8``, ``flip="off"``. Weights are not needed.
 
     Attributes:
@@ -49,7 +50,7 @@ class ClipDataset(Dataset[TrainingSample]):
 
     Raises:
         UsageError: An option is unknown, or its value impossible.
-        DataError: The data cannot be trained on; all that is wrong is said.
+        DataError: The data cannot be trained on; the message lists all that is wrong.
     """
 
     def __init__(self, data: Location, **options: Any) -> None:

@@ -9,13 +9,14 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from vidcnn.api.runs import Location, source_texts
+from vidcnn.choices import PrecisionOption, Switch
 from vidcnn.config import InferSpec
 from vidcnn.config.base import read_spec
 from vidcnn.errors import StorageError, UsageError, VideoError
@@ -93,7 +94,7 @@ class Model:
         Args:
             videos: Folders, files, globs, lists or URIs; or one clip, uint8 (T, H, W, 3) RGB, or several, (N, T, H, W,
                 3), with T the frames of the model's clips, which are resized and cropped as the model wants it.
-            **options: Options of ``vidcnn infer`` that say which clips are taken and which columns there are:
+            **options: Options of ``vidcnn infer`` for which clips are taken and which columns there are:
                 ``num_clips=10``, ``top_k=1``, ``probabilities=True``.
 
         Returns:
@@ -214,8 +215,8 @@ def load(
     weights: str | None = None,
     labels: str | None = None,
     device: str = "auto",
-    precision: Literal["auto", "bf16", "fp32", "exact"] = "auto",
-    compile: Literal["on", "off"] = "off",
+    precision: PrecisionOption = "auto",
+    compile: Switch = "off",
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Model:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vidcnn.api.runs import Location, source_texts
+from vidcnn.choices import ShortClips
 from vidcnn.errors import OutputError, UsageError, VideoError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def clips(
     fps: float | None = None,
     step: int | None = None,
     num_clips: int | None = None,
-    short_clips: Literal["repeat_last", "loop", "drop"] = "repeat_last",
+    short_clips: ShortClips = "repeat_last",
     size: tuple[int, int] | None = None,
     errors: Literal["raise", "skip"] = "raise",
 ) -> Iterator[Clip]:
@@ -60,7 +61,7 @@ def clips(
         fps: Frames of a clip in a second of the video, instead of `stride`.
         step: Frames, or ticks of `fps`, from the start of one clip to that of the next; None: clips back to back.
         num_clips: So many clips, spread over each video, instead of `step`.
-        short_clips: What becomes of a clip that reaches past the end of its video: the last frame is held, the clip
+        short_clips: What becomes of a clip that reaches past the end of its video: the last frame is repeated, the clip
             starts over, or it is left out.
         size: ``(height, width)`` to resize frames to; None keeps their own.
         errors: ``skip`` leaves out what cannot be decoded.

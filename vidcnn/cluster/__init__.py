@@ -26,7 +26,8 @@ def open_ray(
 
     Args:
         use_gpus: Whether GPUs may be used.
-        has_begun: Tells whether the job has made any headway; until then, on a cluster, it is said what it waits for.
+        has_begun: Returns whether the job has made any headway; until then, on a cluster, what it waits for is
+            printed.
     """
     if is_attached():
         from vidcnn.cluster.attached import attached_ray

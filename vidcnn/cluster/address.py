@@ -1,4 +1,4 @@
-"""Where a command is to run: what ``--cluster`` says."""
+"""Where a command is to run: the value of ``--cluster``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from urllib.parse import urlsplit
 from vidcnn.errors import UsageError
 
 AUTO = "auto"
-"""Stands for the cluster whose job this process is."""
+"""Means the cluster whose job this process is."""
 
-_DEFAULT_PORT = 8265
+DASHBOARD_PORT = 8265
+"""Where Ray's dashboard listens by default, which serves its jobs."""
+
 _HINT = "--cluster takes a cluster-launcher file (.yaml), or the address of a job server such as http://HOST:8265"
 
 
 def parse_cluster(text: str) -> str | Path:
-    """Tell an address from a launcher file.
+    """Find out whether a text is an address or a launcher file.
 
     Returns:
         The URL of a job server, or the path of a launcher file.
@@ -30,7 +32,7 @@ def parse_cluster(text: str) -> str | Path:
         return path
     url = urlsplit(text if "://" in text else f"http://{text}")
     try:
-        port = url.port or (_DEFAULT_PORT if url.scheme == "http" else 443)
+        port = url.port or (DASHBOARD_PORT if url.scheme == "http" else 443)
     except ValueError:  # its words would repeat a part of a login
         raise UsageError(f"'{text}' is no address: what follows its last colon is no port", _HINT) from None
     if url.scheme == "ray":

@@ -19,16 +19,16 @@ from vidcnn.errors import UsageError, VidcnnError
 _HINT = "--cluster auto is for the jobs of a cluster; from elsewhere, name the address of its job server"
 
 _UNLIMITED = 1e5
-"""Stands for as many processors as the autoscaler likes to add."""
+"""Means as many processors as the autoscaler can add."""
 
 
 @contextmanager
 def attached_ray(*, use_gpus: bool, has_begun: Callable[[], bool]) -> Iterator[Machine]:
-    """Connect to the Ray of the cluster, and let go of it with the block.
+    """Connect to the Ray of the cluster, and disconnect at the end of the block.
 
     Args:
         use_gpus: Whether GPUs may be used.
-        has_begun: Tells whether the job has made any headway; until then it is said what it waits for.
+        has_begun: Returns whether the job has made any headway; until then what it waits for is printed.
 
     Yields:
         What the cluster offers when it has grown as far as it may.

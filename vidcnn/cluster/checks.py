@@ -1,7 +1,8 @@
-"""What is wrong with a Ray cluster-launcher file: its values go in, problems with their places come out.
+"""What is wrong with a Ray cluster-launcher file: from its values to problems with their places.
 
-First come the rules of Ray's own schema, then those that it does not state but that its launcher dies of, often after
-the first machines are paid for. What Ray merely warns of is let pass, save for clusters on which nothing could run.
+First come the rules of Ray's own schema; if they are kept, those that the schema does not have but without which Ray's
+launcher fails, often after the first machines are paid for. What Ray merely warns of is no problem here, except for
+clusters on which nothing could run.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidcnn.config.yaml_lines import KeyPath
+from vidcnn.config.yaml_lines import KeyPath, shown_path
 
 PROVIDERS = ("aws", "azure", "gcp", "aliyun", "vsphere", "local", "external")
 """Providers whose machines are reached over SSH."""
@@ -89,7 +90,7 @@ def _as_ray_completes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_words(error: Any) -> Iterator[Found]:
     place: KeyPath = tuple(error.absolute_path)
-    name, rule, value = _shown(place), error.validator_value, error.instance
+    name, rule, value = shown_path(place), error.validator_value, error.instance
     if error.validator == "required":
         for key in rule:
             if key not in value:
@@ -100,7 +101,7 @@ def _in_words(error: Any) -> Iterator[Found]:
             if key not in known:
                 nearest = difflib.get_close_matches(str(key), known, 1)
                 advice = f": did you mean {nearest[0]}?" if nearest else ""
-                yield (*place, key), f"{_shown((*place, key))} is not a key of {name or 'a launcher file'}{advice}"
+                yield (*place, key), f"{shown_path((*place, key))} is not a key of {name or 'a launcher file'}{advice}"
     elif error.validator == "type":
         kinds = [rule] if isinstance(rule, str) else rule
         wanted = " or ".join(_KINDS.get(kind, kind) for kind in kinds)
@@ -122,7 +123,7 @@ def _placeholders(value: Any, place: KeyPath) -> Iterator[Found]:
         for index, item in enumerate(value):
             yield from _placeholders(item, (*place, index))
     elif isinstance(value, str) and _PLACEHOLDER.search(value):
-        yield place, f"{_shown(place)} is still the example's {value!r}: put your own there"
+        yield place, f"{shown_path(place)} is still the example's {value!r}: put your own there"
 
 
 def _provider_problems(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -137,7 +138,7 @@ def _provider_problems(config: Mapping[str, Any]) -> Iterator[Found]:
     elif kind == "external" and "module" not in provider:
         yield place, "an external provider needs provider.module"
     elif kind in ("aws", "gcp") and not provider.get("region"):
-        yield ("provider", "region"), "provider.region is missing: say where your machines are to run"
+        yield ("provider", "region"), "provider.region is missing: name the one where your machines shall run"
     if kind == "gcp" and not provider.get("project_id"):
         yield ("provider", "project_id"), "provider.project_id must be the id of your project"
     if kind == "local":
@@ -162,11 +163,11 @@ def _local_problems(config: Mapping[str, Any]) -> Iterator[Found]:
     for index, address in enumerate(provider["worker_ips"]):
         place = ("provider", "worker_ips", index)
         if not isinstance(address, str):
-            yield place, f"{_shown(place)} must be the name or address of a machine, not {_value(address)}"
+            yield place, f"{shown_path(place)} must be the name or address of a machine, not {_value(address)}"
         elif address in seen:
-            yield place, f"{_shown(place)} is the same machine as {seen[address]}: {address}"
+            yield place, f"{shown_path(place)} is the same machine as {seen[address]}: {address}"
         else:
-            seen[address] = _shown(place)
+            seen[address] = shown_path(place)
 
 
 def _node_type_problems(config: Mapping[str, Any]) -> Iterator[Found]:
@@ -175,7 +176,7 @@ def _node_type_problems(config: Mapping[str, Any]) -> Iterator[Found]:
     if not types or _provider_type(config) == "local":
         return
     if not head:
-        yield ("available_node_types",), "head_node_type is missing: say which node type the head is of"
+        yield ("available_node_types",), "head_node_type is missing: name the node type of the head"
     elif head not in types:
         yield ("head_node_type",), f"head_node_type {head!r} is none of available_node_types: {', '.join(types)}"
     for name, node in types.items():
@@ -183,9 +184,9 @@ def _node_type_problems(config: Mapping[str, Any]) -> Iterator[Found]:
         place = ("available_node_types", name)
         for key in ("min_workers", "max_workers"):
             if node.get(key, 0) < 0:
-                yield (*place, key), f"{_shown((*place, key))} must be at least 0, not {node[key]}"
+                yield (*place, key), f"{shown_path((*place, key))} must be at least 0, not {node[key]}"
         if high is not None and 0 <= high < low:
-            yield (*place, "min_workers"), f"{_shown(place)} has min_workers {low} above its max_workers {high}"
+            yield (*place, "min_workers"), f"{shown_path(place)} has min_workers {low} above its max_workers {high}"
     wanted = sum(node.get("min_workers", 0) for node in types.values())
     if most is not None and wanted > most:
         yield ("max_workers",), f"max_workers {most} is below the {wanted} that min_workers of all node types ask for"
@@ -232,10 +233,6 @@ def _file_problems(config: Mapping[str, Any]) -> Iterator[Found]:
 def _provider_type(config: Mapping[str, Any]) -> str:
     provider = config.get("provider")
     return str(provider.get("type", "")) if isinstance(provider, Mapping) else ""
-
-
-def _shown(place: KeyPath) -> str:
-    return ".".join(map(str, place))
 
 
 def _value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Programs that run beside a command and end with it, however it ends: argument lists go in, a `Child` comes out."""
+"""Programs that run beside a command and end with it, however it ends: from argument lists to a `Child`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Child:
         return self._process.wait()
 
     def read(self) -> bytes:
-        """Return all of its output; only if that goes to a pipe."""
+        """Return all of its output; only if that is a pipe."""
         assert self._process.stdout is not None
         return self._process.stdout.read()
 

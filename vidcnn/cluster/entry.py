@@ -1,6 +1,6 @@
 """What a cluster's head starts for a job: ``python -m vidcnn.cluster.entry``, in the folder that was sent along.
 
-It stands where the command was given, marks what it prints for the one that follows it, and runs the job spec there.
+It runs the job spec in place of the command, on the cluster, and marks what it prints for the command that follows it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEEDED = ("av", "cv2", "pyarrow", "pydantic", "ray", "safetensors", "torch", "t
 
 
 def main() -> None:
-    """Run the job that lies in the present folder, and exit."""
+    """Run the job that is in the present folder, and exit."""
     interrupts.own_process()
     launch = json.loads(Path(LAUNCH_FILE).read_text())
     spec = Path(SPEC_FILE).resolve()

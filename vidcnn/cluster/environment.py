@@ -37,7 +37,7 @@ def attach_to_cluster() -> None:
 
 
 def is_attached() -> bool:
-    """Tell whether this process is a job of a cluster."""
+    """Return whether this process is a job of a cluster."""
     return _attached
 
 

@@ -1,4 +1,4 @@
-"""Following a job of a cluster: what it says, as it says it, and how it ended."""
+"""Following a job of a cluster: what it prints, as it prints it, and how it ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START_SECONDS = 12.0
 
 
 def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
-    """Show what a job says until it ends: results on stdout, the rest on stderr.
+    """Show what a job prints until it ends: results on stdout, the rest on stderr.
 
     A connection that is lost is made again.
 
@@ -54,23 +54,23 @@ def follow(server: JobServer, job_id: str, *, show_progress: bool) -> JobState:
 
 
 def _wait_for_start(server: JobServer, job_id: str, live: LiveLine) -> JobState:
-    """Wait until a job is no longer pending; where that takes long, say what the job server says of it."""
+    """Wait until a job is no longer pending; where that takes long, print the job server's words about it."""
     state = _patiently(server, lambda: server.find(job_id))
-    began, said = time.monotonic(), ""
+    began, shown = time.monotonic(), ""
     while state.status == "PENDING":
         live.show("waiting for the cluster to start it")
-        if time.monotonic() - began > _START_SECONDS and state.message != said:
-            said = state.message
-            say(f"job {job_id} is not started yet: {said}")
+        if time.monotonic() - began > _START_SECONDS and state.message != shown:
+            shown = state.message
+            say(f"job {job_id} is not started yet: {shown}")
         time.sleep(_POLL_SECONDS)
         state = _patiently(server, lambda: server.find(job_id))
     return state
 
 
 class JobPrinter:
-    """Prints what a job says where it belongs: results on stdout, the rest on stderr.
+    """Prints the output of a job where it belongs: results on stdout, the rest on stderr.
 
-    What the cluster says before the command begins is printed only if it does not begin.
+    What the cluster prints before the command begins is printed only if it does not begin.
 
     Args:
         live: Shows the progress.
@@ -84,11 +84,11 @@ class JobPrinter:
         self._before: list[str] | None = []
 
     def restart(self) -> None:
-        """Expect what the job says from its beginning; what is printed already is left out."""
+        """Expect the job's output from its beginning; what is printed already is left out."""
         self._reader.restart()
 
     def take(self, text: str) -> None:
-        """Print the next piece of what the job says."""
+        """Print the next piece of the job's output."""
         for kind, line in self._reader.feed(text):
             self._take_line(kind, line)
 
@@ -128,7 +128,7 @@ class JobPrinter:
 
 
 def last_progress(text: str) -> str | None:
-    """Return how far a job is, by what it has printed; None where it has not said so."""
+    """Return how far a job is, by what it has printed; None where it has printed nothing of this."""
     lines = [line for kind, line in LineReader().feed(text) if kind == "progress"]
     return lines[-1] if lines else None
 

@@ -1,7 +1,7 @@
-"""Where a cluster's head is, and how it is started: a `Launcher` goes in, the way to its head over SSH comes out.
+"""Where a cluster's head is, and how it is started: from a `Launcher` to the way to its head over SSH.
 
 Ray's launcher knows where machines are and which key opens them. It prints, exits and takes seconds to import, so it
-runs in a process of its own: this module, as a program, prints what it says as JSON.
+runs in a process of its own: this module, as a program, prints its answer as JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Head:
     """The way to a cluster's head.
 
     Attributes:
-        host: Its name or address, or its number at the provider where a proxy command goes by that.
+        host: Its name or address, or its number at the provider where a proxy command uses that.
         user: The user to enter it as; None leaves it to SSH.
         key: File of the private key; None leaves it to SSH.
         proxy_command: How SSH gets there, if not directly.
@@ -44,7 +44,7 @@ def find_head(launcher: Launcher) -> Head | None:
     """Find the head of a cluster, or return None if there is none.
 
     Raises:
-        VidcnnError: The provider does not tell.
+        VidcnnError: The provider does not answer.
     """
     if launcher.provider["type"] == "local" and "head_ip" in launcher.provider:
         # Ray remembers which of these clusters it has started, but on the machine that started it alone.
@@ -61,7 +61,7 @@ def find_head(launcher: Launcher) -> Head | None:
     lines = output.splitlines() or [f"exit status {status}"]
     if status or not lines[-1].startswith("{"):
         raise VidcnnError(
-            f"{launcher.where('provider')}: the provider {launcher.provider['type']} does not tell where cluster "
+            f"{launcher.where('provider')}: the provider {launcher.provider['type']} does not show where cluster "
             f"'{launcher.name}' is: {lines[-1].strip()}",
             f"`ray get-head-ip {launcher.path.name}` has to work: check its packages and your credentials",
         )
@@ -69,11 +69,11 @@ def find_head(launcher: Launcher) -> Head | None:
 
 
 def start_cluster(launcher: Launcher, say: Callable[[str], None]) -> None:
-    """Start a cluster with ``ray up``, whose output goes to stderr as it comes.
+    """Start a cluster with ``ray up``, whose output is printed on stderr as it comes.
 
     Args:
         launcher: The cluster.
-        say: Takes what the user should know.
+        say: Prints what the user should know.
 
     Raises:
         VidcnnError: It does not start.
@@ -88,13 +88,13 @@ def start_cluster(launcher: Launcher, say: Callable[[str], None]) -> None:
         if status := child.wait():
             raise VidcnnError(
                 f"cluster '{launcher.name}' did not start: `ray up` ended with exit status {status}",
-                "what it said above tells why; machines that it started cost money until "
+                "its output above shows why; machines that it started cost money until "
                 f"`ray down {launcher.path.name}`",
             )
 
 
 def _environment(launcher: Launcher) -> dict[str, str]:
-    """Return what Ray is told unless the user says otherwise."""
+    """Return the variables that Ray gets unless the user sets others."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         # The second autoscaler takes the head for one of the machines that the provider local is to start, and leaves

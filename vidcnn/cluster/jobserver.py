@@ -1,7 +1,8 @@
 """A cluster's job server, as Ray's dashboard offers it, with its failures explained.
 
 Ray's own client would be diverted by ``RAY_ADDRESS`` and would look for a token only where the environment of this
-process says that there is one. Here the address is the one that was named, and a token is sent when it is asked for.
+process declares that there is one. Here the address is the one that was named, and a token is sent when it is asked
+for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 
 from vidcnn.cluster.environment import forget_addresses, prepare_environment
 from vidcnn.cluster.ray_internals import ask_job_server
-from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsError, UsageError, VidcnnError
+from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsError, UsageError, VidcnnError, first_line
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -45,7 +46,7 @@ _TOKEN_HINT = (
 
 
 class LostConnectionError(VidcnnError):
-    """The job server does not answer any more; its jobs may well go on."""
+    """The job server does not answer any more; its jobs may well continue."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class JobState:
     """What a job server knows of a job.
 
     Attributes:
-        id: Its id.
+        id: The id under which it was submitted.
         status: ``PENDING``, ``RUNNING``, ``SUCCEEDED``, ``FAILED`` or ``STOPPED``.
-        message: What the server says of it.
+        message: The server's words about it.
         exit_code: Exit code of its driver; None while it runs, or where that is not known.
         started: When it began, in seconds since the epoch; None before that.
         ended: When it ended; None before that.
@@ -77,7 +78,7 @@ class JobState:
 
     @property
     def outcome(self) -> str:
-        """How it is doing, or how it ended, in a word or two: a job that failed has many ways to."""
+        """How it is doing, or how it ended, in a word or two; there are many ways to fail."""
         if self.status == "FAILED" and self.exit_code is not None:
             return _OUTCOMES.get(self.exit_code, "failed")
         return self.status.lower()
@@ -123,13 +124,13 @@ class JobServer:
                 if "already" in str(error) and job_id in str(error):
                     return False
                 if "No available agent" not in str(error) or time.monotonic() > deadline:
-                    raise VidcnnError(f"{self.address} refuses the job: {_first_line(error)}") from error
+                    raise VidcnnError(f"{self.address} refuses the job: {first_line(error)}") from error
                 time.sleep(1.0)  # the cluster has just begun
             else:
                 return True
 
     def leave(self, name: str, content: bytes) -> None:
-        """Leave a parcel (`vidcnn.cluster.parcel`) for a job; one without content takes the place of an earlier one."""
+        """Leave a parcel (`vidcnn.cluster.parcel`) for a job; one without content replaces an earlier one."""
         answer = self._ask(lambda: ask_job_server(self._client, "PUT", f"/api/packages/gcs/{name}", content))
         if answer.status_code != 200:
             raise VidcnnError(f"{self.address} does not take what the job needs: HTTP {answer.status_code}")
@@ -151,7 +152,7 @@ class JobServer:
         return sorted(states, key=lambda state: state.started or 0.0, reverse=True)
 
     def stop(self, job_id: str) -> bool:
-        """Let a job end in good order; tell whether it was running."""
+        """Stop a job in order; return whether it was running."""
         try:
             return bool(self._ask(lambda: self._client.stop_job(job_id)))
         except RuntimeError as error:
@@ -174,7 +175,7 @@ class JobServer:
             try:
                 yield from _drive(self._client.tail_job_logs(job_id))
             except RuntimeError as error:  # an end of the connection that is not the end of the job
-                raise ConnectionError(_first_line(error)) from error
+                raise ConnectionError(first_line(error)) from error
 
     def _ray_version(self) -> str:
         answer: Any = self._ask(lambda: ask_job_server(self._client, "GET", "/api/version").json())
@@ -187,7 +188,7 @@ class JobServer:
     def _unknown(self, job_id: str, error: RuntimeError) -> VidcnnError:
         if "404" in str(error):
             return VidcnnError(f"{self.address} knows no job {job_id}", "vidcnn jobs list shows what there is")
-        return VidcnnError(f"{self.address} does not tell about {job_id}: {_first_line(error)}")
+        return VidcnnError(f"{self.address} gives no answer about {job_id}: {first_line(error)}")
 
 
 def read_token(path: Path | None = None) -> str | None:
@@ -224,7 +225,7 @@ def _connect(address: str, token: str | None) -> JobSubmissionClient:
 
 
 def _knock(address: str) -> None:
-    """See that something listens, without waiting for minutes."""
+    """Check that something listens, without waiting for minutes."""
     url = urlsplit(address)
     try:
         socket.create_connection((url.hostname or "", url.port or 0), _CONNECT_SECONDS).close()
@@ -237,7 +238,7 @@ def _knock(address: str) -> None:
 
 
 def _check_kind(address: str) -> None:
-    """See that what listens is Ray's dashboard, or asks for a token as it does.
+    """Check that what listens is Ray's dashboard, or asks for a token as it does.
 
     Raises:
         UsageError: It is something else.
@@ -248,7 +249,7 @@ def _check_kind(address: str) -> None:
     try:
         answer = requests.get(f"{address}/api/version", timeout=_CONNECT_SECONDS, allow_redirects=False)
     except requests.Timeout as error:
-        raise LostConnectionError(f"{address} does not answer", "jobs that run there go on; try again") from error
+        raise LostConnectionError(f"{address} does not answer", "jobs that run there continue; try again") from error
     except requests.RequestException as error:
         raise UsageError(f"what listens at {address} is no job server of Ray: it speaks no HTTP", hint) from error
     if answer.status_code in (401, 403):
@@ -278,7 +279,7 @@ def _explained(address: str) -> Iterator[None]:
         yield
     except (requests.RequestException, aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         raise LostConnectionError(
-            f"{address} does not answer: {_first_line(error)}", "jobs that run there go on; try again"
+            f"{address} does not answer: {first_line(error)}", "jobs that run there continue; try again"
         ) from error
 
 
@@ -303,7 +304,3 @@ def _state(details: Any) -> JobState:
         ended=details.end_time and details.end_time / 1000,
         metadata=dict(details.metadata or {}),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,7 +1,7 @@
 """A process that runs another one, and ends it and all that it started when whoever asked for it is gone.
 
 It is run by its path, as ``python -I keeper.py COMMAND...``, and needs nothing but the standard library. Whoever starts
-it holds the other end of its standard input: when that closes, for whatever reason, even SIGKILL, the command's process
+it keeps the other end of its standard input: when that closes, for whatever reason, even SIGKILL, the command's process
 group ends. Its exit status is that of the command.
 """
 

@@ -1,4 +1,4 @@
-"""Ray cluster-launcher files, which ``ray up`` takes: the path of one goes in, a checked `Launcher` comes out."""
+"""Ray cluster-launcher files, which ``ray up`` takes: from the path of one to a checked `Launcher`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vidcnn.cluster.address import DASHBOARD_PORT
 from vidcnn.cluster.checks import find_problems
 from vidcnn.config.yaml_lines import Document, Problem, YamlError, read_yaml
 from vidcnn.errors import UsageError
-
-DASHBOARD_PORT = 8265
-"""Where Ray's dashboard listens unless told otherwise."""
 
 _TOKEN_ENDING = "/.ray/auth_token"
 _PORT = re.compile(r"--dashboard-port[= ](\d+)")
@@ -25,7 +23,7 @@ class Launcher:
 
     Attributes:
         path: The file, absolute.
-        config: What it says.
+        config: Its values.
     """
 
     path: Path
@@ -65,7 +63,7 @@ class Launcher:
         return None
 
     def where(self, *place: str | int) -> str:
-        """Return where the file says something, as ``cluster.yaml:17``."""
+        """Return where a value of the file is, as ``cluster.yaml:17``."""
         return f"{self.path.name}:{self._document.line(place)}"
 
     def check_mounts(self) -> None:
@@ -87,7 +85,7 @@ def read_launcher(path: Path) -> Launcher:
     """Read and check a launcher file.
 
     Raises:
-        UsageError: It cannot be read, or cannot describe a cluster. All that is wrong is told at once, each with its
+        UsageError: It cannot be read, or cannot describe a cluster. The message lists all that is wrong, each with its
             line.
     """
     try:

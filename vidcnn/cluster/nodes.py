@@ -1,6 +1,6 @@
 """The machines of a cluster while a job runs on them: what the job waits for, and which of them it has lost.
 
-Without a word about it, a job that fits on no machine looks like one that is slow to start.
+Without a message about it, a job that fits on no machine looks like one that is slow to start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vidcnn.reporting.live import say
 
 _LOOK_SECONDS = 2.0
 _PATIENCE_SECONDS = 8.0
-"""How long a job may wait for a machine before this is said; starting a process takes less."""
+"""How long a job may wait for a machine before this is printed; starting a process takes less."""
 _REMINDER_SECONDS = 300.0
 
 _PREEMPTED, _IDLE = 3, 4
@@ -29,7 +29,7 @@ class Node:
     """A machine of the cluster.
 
     Attributes:
-        id: Its id.
+        id: Ray's id of the node, as hexadecimal digits.
         address: Its IP address.
         total: What it has, by Ray's names of resources.
         free: What of this nobody uses.
@@ -74,13 +74,13 @@ class ClusterView:
 
 
 class NodeWatch:
-    """Says on stderr what a job waits for before it begins, and which machines it loses. Use it as a context manager.
+    """Prints on stderr what a job waits for before it begins, and which machines it loses. Use it as a context manager.
 
     Args:
-        has_begun: Tells whether the job has made any headway.
+        has_begun: Returns whether the job has made any headway.
         view: Returns the cluster as it is.
         why_lost: Returns why a machine is gone, by its id; None where that is as it should be.
-        tell: Takes a line for people.
+        tell: Prints a line.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class NodeWatch:
         self._thread.join()
 
     def look(self, now: float) -> None:
-        """Say what has changed.
+        """Print what has changed.
 
         Args:
             now: Clock in seconds.
@@ -244,7 +244,7 @@ def _node(info: Any) -> Node:
 
 
 def why_lost(node_id: str) -> str | None:
-    """Return why a machine is gone, as `NodeWatch` says it; None where the autoscaler had no use for it."""
+    """Return why a machine is gone, as `NodeWatch` prints it; None where the autoscaler removed it unused."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

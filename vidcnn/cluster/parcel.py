@@ -1,7 +1,7 @@
 """What only a job itself may know, on its way to it: through the memory of the cluster's head, and nowhere else.
 
 A parcel is left in the store of the head under a name that nobody can guess, over the connection on which the job is
-submitted. It touches no disk, no command line, and no record of the job, which holds its name at most. The job takes
+submitted. It touches no disk, no command line, and no record of the job, which has its name at most. The job takes
 locations out as the first thing it does, so that they are there no longer. Environment variables stay until the job
 ends: each of its processes, on whatever machine, sets them when it starts (`set_variables`).
 """

@@ -26,7 +26,7 @@ class ClusterTarget:
     """How a command is run on a cluster.
 
     Attributes:
-        cluster: What ``--cluster`` says.
+        cluster: The value of ``--cluster``.
         up: Whether to start the cluster if it is not there.
         wait: Whether to follow the job to its end.
         show_progress: Whether to show on stderr how far it is.
@@ -43,7 +43,7 @@ def run_on_cluster(submission: Submission, target: ClusterTarget) -> None:
 
     Raises:
         VidcnnError: It cannot be submitted.
-        JobFailedError: It ended with another exit code than 0; it has said why.
+        JobFailedError: It ended with another exit code than 0, and has printed why.
         RunInterruptedError: It was interrupted.
     """
     with connect(target.cluster, up=target.up) as server:
@@ -103,13 +103,13 @@ def end(state: JobState) -> None:
         JobFailedError: It failed.
     """
     if state.status == "STOPPED":
-        raise RunInterruptedError(f"job {state.id} was stopped", "the same command goes on")
+        raise RunInterruptedError(f"job {state.id} was stopped", "the same command continues")
     if state.status == "FAILED":
         code = state.exit_code or 1
         if code < 0 or (code > 128 and code != 130):
-            raise VidcnnError(f"the driver of job {state.id} died: {state.message}", "the same command goes on")
+            raise VidcnnError(f"the driver of job {state.id} died: {state.message}", "the same command continues")
         if state.exit_code is None:
-            raise VidcnnError(f"job {state.id} failed: {state.message}", "vidcnn jobs logs shows all that it said")
+            raise VidcnnError(f"job {state.id} failed: {state.message}", "vidcnn jobs logs shows all that it printed")
         raise JobFailedError(code)
 
 
@@ -118,7 +118,7 @@ def connect(cluster: str, *, up: bool = False) -> Iterator[JobServer]:
     """Connect to the job server of a cluster for the time of the block.
 
     Args:
-        cluster: What ``--cluster`` says.
+        cluster: The value of ``--cluster``.
         up: Whether to start the cluster of a launcher file.
 
     Raises:
@@ -137,10 +137,10 @@ def connect(cluster: str, *, up: bool = False) -> Iterator[JobServer]:
 
 
 def _follow(server: JobServer, job_id: str, target: ClusterTarget) -> JobState:
-    """Follow a job to its end; after Ctrl-C, ask what is to become of it.
+    """Follow a job to its end; after Ctrl-C, ask what shall happen to it.
 
     Raises:
-        RunInterruptedError: It goes on by itself.
+        RunInterruptedError: It continues by itself.
     """
     while True:
         try:
@@ -151,16 +151,16 @@ def _follow(server: JobServer, job_id: str, target: ClusterTarget) -> JobState:
             server.stop(job_id)
         elif wish == "detach":
             raise RunInterruptedError(
-                f"no longer following job {job_id}, which goes on",
+                f"no longer following job {job_id}, which continues",
                 f"vidcnn jobs logs {job_id} --follow --cluster {hide_logins(target.cluster)} follows it, "
                 "vidcnn jobs stop ends it",
             )
 
 
 def ask_what_next(job_id: str) -> Literal["detach", "stop", "follow"]:
-    """Ask what is to become of a job; where there is nobody to ask, it is left to itself."""
+    """Ask what shall happen to a job; where there is nobody to ask, it continues."""
     while sys.stdin.isatty() and sys.stderr.isatty():
-        question = f"\njob {job_id}: (d)etach and let it go on, (s)top it, or (c)ontinue to follow? "
+        question = f"\njob {job_id}: (d)etach and let it continue, (s)top it, or (c)ontinue to follow? "
         print(question, end="", file=sys.stderr, flush=True)
         try:
             answer = sys.stdin.readline()

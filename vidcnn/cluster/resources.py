@@ -26,8 +26,7 @@ class Machine:
     """What a cluster offers, all nodes together.
 
     Attributes:
-        num_cpus: Processors.
-        num_gpus: GPUs.
+        num_cpus, num_gpus: Processors and GPUs of all nodes.
         memory_bytes: Memory for tasks, without the object store.
         node_cpus: Processors of one machine, the smallest that has any; None where there is one machine only.
     """
@@ -97,7 +96,7 @@ def plan_resources(
         actors: Smallest and largest number of actors, if the user wants any.
         num_decoders: Number of decoders, if the user wants any.
         num_clips: Clips of the whole run, as far as that is known.
-        actors_option: The option that says how many actors there are.
+        actors_option: The option for the number of actors.
 
     Raises:
         UsageError: GPUs are wanted and there are none, or more than there are; the actors or the decoders do not fit

@@ -1,6 +1,6 @@
 """Whether Ray has room to start: without it, a start only times out.
 
-In go the folder of Ray's files and Ray's own message; out come errors that name the folder, what is free in it, and
+Takes the folder of Ray's files and Ray's own message; returns errors that name the folder, what is free in it, and
 what moves it.
 """
 
@@ -25,7 +25,7 @@ _HINTS = {
 
 
 def check_room(folder: Path, shared_memory: Path = SHARED_MEMORY) -> None:
-    """See that Ray can write its files and its shared memory.
+    """Check that Ray can write its files and its shared memory.
 
     Shared memory that is merely small is no matter: Ray takes files in its folder then.
 

@@ -1,4 +1,4 @@
-"""Keeping Ray from the user: it prints from native code and from threads, whatever its settings say."""
+"""Keeping Ray from the user: it prints from native code and from threads, whatever its settings are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidcnn.streams import open_stderr
 def silence() -> Iterator[None]:
     """Keep Ray from the user: what its native code writes to stderr, and what its threads print on stdout.
 
-    Python's own `sys.stderr` goes on as it was, for the progress; results are printed when Ray has ended.
+    Python's own `sys.stderr` continues as it was, for the progress; results are printed when Ray has ended.
     """
     sys.stderr.flush()
     saved, python_stderr = os.dup(2), sys.stderr

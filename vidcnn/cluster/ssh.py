@@ -1,4 +1,4 @@
-"""How SSH is called to reach a head, and what its last words mean."""
+"""How SSH is called to reach a head, and what its last messages mean."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _MEANINGS = tuple(
         (
             r"Host key verification failed",
             "shows another host key than it used to",
-            "if the machine was set up anew, forget the old key: ssh-keygen -R {host}",
+            "if the machine was set up again, forget the old key: ssh-keygen -R {host}",
         ),
         (r"Could not resolve hostname", "has a name that nothing answers to", "check the address in the launcher file"),
         (r"administratively prohibited", "forbids forwarding", "set AllowTcpForwarding yes in its sshd_config"),
@@ -61,7 +61,7 @@ _FINAL = _MEANINGS[:5]
 
 
 class UnreachableError(VidcnnError):
-    """The head does not answer, which time may mend."""
+    """The head does not answer, which may pass."""
 
 
 def tunnel_command(head: Head, local_port: int, remote_port: int, known_hosts: Path) -> list[str]:
@@ -89,7 +89,7 @@ def tunnel_command(head: Head, local_port: int, remote_port: int, known_hosts: P
 
 
 def last_words(output: str) -> str:
-    """Return the line of SSH's output that says what went wrong, or nothing."""
+    """Return the line of SSH's output with what went wrong, or nothing."""
     lines = [line.strip(" @\r") for line in output.splitlines() if not _CHATTER.match(line)]
     for meaning in _MEANINGS:
         for line in reversed(lines):
@@ -99,15 +99,15 @@ def last_words(output: str) -> str:
 
 
 def is_port_taken(output: str) -> bool:
-    """Tell whether SSH ended since something else listens on the local port."""
+    """Return whether SSH ended since something else listens on the local port."""
     return bool(re.search(r"Address already in use|cannot listen to port", output))
 
 
 def explain(output: str, head: Head, launcher: Launcher) -> VidcnnError:
-    """Return the error for a tunnel that SSH did not open: an `UnreachableError` if trying again may help.
+    """Return the error for a tunnel that SSH did not open: an `UnreachableError` if another try may help.
 
     Args:
-        output: What SSH said.
+        output: What SSH printed.
         head: The way to the head.
         launcher: The cluster.
     """

@@ -7,6 +7,8 @@ import signal
 import threading
 from typing import Any
 
+from vidcnn.errors import first_line
+
 
 class RayStartError(Exception):
     """Ray can neither be started nor reached; the message is one line."""
@@ -28,6 +30,6 @@ def init_ray(**options: Any) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:  # a plain Exception, too, is what Ray raises where it starts too slowly
-        raise RayStartError((str(error).splitlines() or [type(error).__name__])[0]) from error
+        raise RayStartError(first_line(error)) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in place

@@ -3,8 +3,8 @@
 The program is the vidcnn that is installed here, so that what runs there is what was tried here; its dependencies, and
 the videos, must be there. The name follows from the job alone, so that the same job is not submitted twice at once.
 
-What is sent lies on the disks of the cluster, and its record is shown to all who may look at it. So locations with a
-login are left out of it (`Submission.secrets`): variables stand in their places, and they travel by a way of their own,
+What is sent is on the disks of the cluster, and its record is shown to all who may look at it. So locations with a
+login are left out of it (`Submission.secrets`): variables are in their places, and they are sent in a way of their own,
 on which `vidcnn.cluster.parcel` takes them through the memory of the head to the job alone. So do the environment
 variables that the user sends along.
 """
@@ -34,7 +34,7 @@ from vidcnn.storage.uris import public_location
 from vidcnn.streams import STDIN
 
 _STOP_SECONDS = 60
-"""How long a job may take to end in good order; Ray itself would give it 3 seconds."""
+"""How long a job may take to end in order; Ray itself would give it 3 seconds."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Submission:
         values: The fields of its spec that are not at their defaults.
         arguments: Further options of the command.
         directory: Folder that relative paths are meant from.
-        secrets: Locations with a login, by the names of the variables that stand for them in `values`.
+        secrets: Locations with a login, by the names of the variables that replace them in `values`.
         variables: Environment variables for all processes of the job.
         seen: What this machine sees of the paths of the job (`vidcnn.cluster.sides`).
         out_on_cluster: Whether the output may be on a disk of the head alone.
@@ -119,7 +119,7 @@ class Submission:
         """Write the job into an empty folder, and return the runtime environment that carries it.
 
         Args:
-            folder: The folder.
+            folder: An empty folder, which is sent to the cluster.
             secrets_parcel: Under which name the secrets wait for the job, if it has any.
             variables_parcel: Under which name its environment variables wait for its processes, if it has any.
         """

@@ -1,8 +1,8 @@
-"""The way to a cluster's dashboard: a `Launcher` goes in, an address of this machine comes out while the block lasts.
+"""The way to a cluster's dashboard: from a `Launcher` to an address of this machine, for as long as a block lasts.
 
 SSH itself forwards the port, rather than ``ray dashboard``: that starts a remote shell besides, shares its connection
-with others in a master process that outlives it, accepts any host key, and tells a head that is down, a refused key
-and a busy port all in the same words.
+with others in a master process that outlives it, accepts any host key, and reports a head that is down, a refused
+key and a busy port in the same words.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Tunnel:
     Args:
         head: The way to the head.
         launcher: The cluster.
-        scratch: Folder for what SSH remembers and says.
-        say: Takes what the user should know.
+        scratch: Folder for what SSH remembers and prints.
+        say: Prints what the user should know.
     """
 
     def __init__(self, head: Head, launcher: Launcher, scratch: Path, say: Callable[[str], None]) -> None:
@@ -105,7 +105,7 @@ class Tunnel:
                 if index == len(_REOPEN_WAITS):
                     raise VidcnnError(
                         f"{error.message} (tried {index} times)",
-                        "what was submitted goes on; the same command follows it again when the head is back",
+                        "what was submitted continues; the same command follows it again when the head is back",
                     ) from error
             else:
                 self._say(f"the tunnel to cluster '{self._launcher.name}' is back")
@@ -119,10 +119,10 @@ class Tunnel:
 
     def _open(self) -> None:
         self.close()
-        remembered, said = self._scratch / "known_hosts", self._scratch / "said"
-        said.unlink(missing_ok=True)
+        remembered, printed = self._scratch / "known_hosts", self._scratch / "printed"
+        printed.unlink(missing_ok=True)
         command = tunnel_command(self._head, self._port, self._launcher.dashboard_port, remembered)
-        with said.open("ab") as output:
+        with printed.open("ab") as output:
             self._child = Child(command, stdout=output, stderr=output, environment={"LC_ALL": "C"})
         deadline = time.monotonic() + _OPEN_SECONDS
         while not _listens(self._port):
@@ -159,10 +159,10 @@ class Tunnel:
         )
         if "Connection refused" in words:
             return _NoRayError(message, "--up starts Ray there")
-        return UnreachableError(message, f"`ray exec {file} 'ray status'` tells how it is")
+        return UnreachableError(message, f"`ray exec {file} 'ray status'` shows its state")
 
     def _said(self) -> str:
-        return (self._scratch / "said").read_text(errors="replace")
+        return (self._scratch / "printed").read_text(errors="replace")
 
 
 class _PortTakenError(VidcnnError):
@@ -177,12 +177,12 @@ class _NoRayError(UnreachableError):
 def reach_cluster(launcher: Launcher, *, up: bool, say: Callable[[str], None]) -> Iterator[Tunnel]:
     """Open the way to a cluster's dashboard, and close it with the block.
 
-    A cluster that runs is left as it is, with or without `up`: ``ray up`` would start its Ray anew, and end every job.
+    A cluster that runs is left as it is, with or without `up`: ``ray up`` would start its Ray again, and end every job.
 
     Args:
         launcher: The cluster.
         up: Whether to start it with ``ray up`` if it does not run.
-        say: Takes what the user should know, a line at a time.
+        say: Prints a line that the user should know.
 
     Raises:
         VidcnnError: The cluster does not run and may not be started, does not start, or cannot be reached.
@@ -240,7 +240,7 @@ def _listens(port: int) -> bool:
 
 
 def _answers(port: int) -> bool:
-    """Tell whether an HTTP server answers, be it only that it wants a token."""
+    """Return whether an HTTP server answers, even if only that it wants a token."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_REQUEST_SECONDS)
     try:
         connection.request("GET", "/api/version")

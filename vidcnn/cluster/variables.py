@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from vidcnn.config.substitution import VARIABLE_NAME
 from vidcnn.errors import UsageError, describe_reason
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_variables(given: Iterable[str], file: Path | None) -> dict[str, str]:
@@ -20,7 +19,7 @@ def read_variables(given: Iterable[str], file: Path | None) -> dict[str, str]:
         file: The same, one per line; empty lines and those that begin with ``#`` are left out.
 
     Raises:
-        UsageError: A name is none, or has no value here, or the file cannot be read. No value is shown.
+        UsageError: A name is not valid, or has no value here, or the file cannot be read. No value is shown.
     """
     return _read_file(file) | dict(_variable(text, "--env") for text in given)
 
@@ -40,7 +39,7 @@ def _read_file(file: Path | None) -> dict[str, str]:
 
 def _variable(text: str, where: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(VARIABLE_NAME, name):
         raise UsageError(f"{where}: this begins with no name of a variable", "write NAME=VALUE, or NAME alone")
     if equals:
         return name, value

@@ -1,7 +1,7 @@
-"""Sees when a process dies that an embedded Ray cannot do without, and ends the command with a word about it.
+"""Notices when a process dies that an embedded Ray cannot do without, and ends the command with a message.
 
 Without its raylet or its GCS, Ray waits for a while and then ends the process that uses it, from native code: no
-`finally` runs, and nothing is said. So they are watched from a thread: processes go in, and when one of them is gone an
+`finally` runs, and nothing is printed. So a thread watches their processes, and when one of them is gone an
 exception is raised in the main thread, which commits what is finished. If the main thread cannot be reached, since it
 waits in native code, the thread ends the process itself.
 """
@@ -76,12 +76,12 @@ class Watch:
                 raise RayDiedError(str(self.death)) from error
 
     def has_started(self) -> None:
-        """Say that there may be something to commit from now on."""
+        """Note that there may be something to commit from now on."""
         self._servers = {**self._find()}
         self._started = True
 
     def stop(self) -> None:
-        """End the watch; what dies from now on does so by right."""
+        """End the watch; what ends from now on is meant to."""
         with self._lock:
             self._over.set()
             interrupts.ask_no_more()

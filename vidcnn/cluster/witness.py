@@ -1,9 +1,9 @@
-"""Speaks for a command that ends without a word, and ends what it leaves.
+"""Prints the last message of a command that ends without one, and ends the processes that it leaves.
 
 When one of its connections breaks, Ray's native code may end the process that uses it on the spot: nothing of Python
-gets to run, be it a `finally` or another thread. A crash in a library and SIGKILL do the same. So a small process, the
-witness, waits at the other end of a pipe. If the pipe closes before the command has said that all is well, the witness
-writes the line that the command could not, ends the processes of its Ray, and removes their files.
+gets to run, neither a `finally` nor another thread. A crash in a library and SIGKILL do the same. So a small process,
+the witness, waits at the other end of a pipe. If the pipe closes before the command has sent that all is well, the
+witness writes the line that the command could not, ends the processes of its Ray, and removes their files.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Witness:
         self._say("".join(f"{pid} {name}\n" for pid, name in servers.items()))
 
     def ending(self) -> None:
-        """Say that the servers end by right from now on."""
+        """Announce that the servers may end from now on."""
         self._say(f"{_ENDING}\n")
 
     def stay(self) -> None:
@@ -88,7 +88,7 @@ class Witness:
         self._stays = True
 
     def dismiss(self) -> None:
-        """Say that all is well, or that the command has said itself what is not. Doing it again does nothing."""
+        """Announce that all is well, or that the command has printed what is not; a second call does nothing."""
         process, self._process = self._process, None
         if process is None or process.stdin is None:
             return
@@ -109,7 +109,7 @@ class Witness:
 
 
 def main(command: str, scratch: str, hint: str) -> None:
-    """Wait for the end of a command, and speak for it if it ended without a word."""
+    """Wait for the end of a command, and print its last message if it ended without one."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     cause = _wait(int(command))
@@ -128,7 +128,7 @@ def main(command: str, scratch: str, hint: str) -> None:
 
 
 def _wait(command: int) -> str | None:
-    """Wait for the end of the command, and return why it came; None if the command has said so itself."""
+    """Wait for the end of the command, and return why it came; None if the command has announced it itself."""
     servers: dict[int, str] = {}
     death, text = "", b""
     poll = select.poll()

@@ -36,7 +36,7 @@ NoWaitOption = Annotated[
 OutOnClusterOption = Annotated[
     bool,
     typer.Option(
-        "--out-on-cluster", help="Let --out be on a disk of the cluster's head alone.", rich_help_panel="Cluster"
+        "--out-on-cluster", help="Allow an --out on a disk of the cluster's head alone.", rich_help_panel="Cluster"
     ),
 ]
 EnvOption = Annotated[
@@ -86,7 +86,7 @@ NotifyOption = Annotated[
     ),
 ]
 Trial = Literal["--dry-run", "--estimate"]
-"""What is said of an inference job instead of doing it."""
+"""What is printed about an inference job instead of running it."""
 
 
 @dataclass(frozen=True, kw_only=True)

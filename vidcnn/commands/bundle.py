@@ -30,7 +30,7 @@ def bundle(
         str | None, typer.Option(help="Class names: one per line, or JSON.", metavar="FILE", show_default=False)
     ] = None,
     num_classes: Annotated[
-        int | None, typer.Option(help="Number of classes, where weights and labels do not say.", min=1)
+        int | None, typer.Option(help="Number of classes, where neither weights nor labels show it.", min=1)
     ] = None,
     argument: Annotated[
         list[str] | None,

@@ -16,7 +16,7 @@ _NUM_ROWS = 8
 def demo(
     *,
     directory: Annotated[
-        Path, typer.Option("--dir", help="Where the videos, the run and the table go.", metavar="DIR")
+        Path, typer.Option("--dir", help="Folder for the videos, the run and the table.", metavar="DIR")
     ] = Path("vidcnn-demo"),
     quiet: QuietOption = False,
     debug: DebugOption = False,

@@ -10,17 +10,17 @@ import typer
 from vidcnn.commands import RunOptions, Trial, submit_if_remote
 from vidcnn.commands.options import takes_run_options, takes_spec
 from vidcnn.config import InferSpec
-from vidcnn.errors import UsageError
+from vidcnn.errors import CONTINUES, UsageError
 from vidcnn.streams import show
 
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel="Run")
+    bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.", rich_help_panel="Run")
 ]
 EstimateOption = Annotated[
     bool,
     typer.Option(
         "--estimate",
-        help="Say how long it will take, from a sample of the source, and do nothing.",
+        help="Print how long it will take, from a sample of the source, and do nothing.",
         rich_help_panel="Run",
     ),
 ]
@@ -45,7 +45,7 @@ def infer(
 
 
 def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:
-    """Return what is to be said of a job instead of doing it, if anything.
+    """Return what is printed about a job instead of running it; None for a run.
 
     Raises:
         UsageError: Both are wanted.
@@ -56,7 +56,7 @@ def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:
 
 
 def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | None = None) -> None:
-    """Run an inference job, and print how it ended; or say what it would be."""
+    """Run an inference job and print how it ended, or print what it would do."""
     from vidcnn.interrupts import interruptible
     from vidcnn.predictions.output_storage import check_free
     from vidcnn.reporting import summaries as report
@@ -74,7 +74,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
         found = estimate_source(spec)
         show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
         return
-    with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
+    with reported(spec) as record, interruptible(CONTINUES):
         check_free(spec.out)  # before torch and Ray are loaded
         from vidcnn.pipelines.infer import run_inference
 

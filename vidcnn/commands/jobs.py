@@ -29,7 +29,8 @@ LinesOption = Annotated[
     ),
 ]
 FollowOption = Annotated[
-    bool, typer.Option("--follow", "-f", help="Go on until the job ends, and end as it does.", rich_help_panel="Output")
+    bool,
+    typer.Option("--follow", "-f", help="Continue until the job ends, and end as it does.", rich_help_panel="Output"),
 ]
 
 app = typer.Typer(
@@ -61,7 +62,7 @@ def list_jobs(*, cluster: PlaceOption, as_json: JsonOption = False, debug: Debug
 
 @app.command()
 def status(job: JobArgument, *, cluster: PlaceOption, as_json: JsonOption = False, debug: DebugOption = False) -> None:
-    """Say how a job is doing."""
+    """Print the state of a job."""
     from vidcnn.cluster.follow import last_progress
     from vidcnn.cluster.remote import connect
 
@@ -92,7 +93,7 @@ def logs(
     lines: LinesOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a job says: results on stdout, the rest on stderr, and how far it is."""
+    """Print the output of a job: results on stdout, the rest on stderr, and how far it is."""
     from vidcnn.cluster import follow as following
     from vidcnn.cluster.remote import connect, end
     from vidcnn.reporting.live import LiveLine
@@ -111,7 +112,7 @@ def logs(
 
 @app.command()
 def stop(job: JobArgument, *, cluster: PlaceOption, debug: DebugOption = False) -> None:
-    """Stop a job in good order: what was committed stays, and the same command goes on."""
+    """Stop a job in order: what was committed stays, and the same command continues."""
     from vidcnn.cluster.remote import connect
 
     with connect(cluster) as server:

@@ -11,7 +11,8 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic.fields import FieldInfo
@@ -142,7 +143,7 @@ def takes_job(
 
 
 def _declare(command: Any, parameters: Sequence[inspect.Parameter]) -> None:
-    """Let Typer see a function as one with these parameters."""
+    """Make Typer see a function as one with these parameters."""
     command.__signature__ = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     vars(command).pop("__wrapped__", None)
@@ -159,7 +160,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if field.is_required():
         is_list = get_origin(field.annotation) is tuple
         option: Any = typer.Argument(help=field.description, metavar=name.upper(), show_default=False)
-        annotation: Any = list[str] if is_list else field.annotation
+        annotation: Any = list[str] if is_list else _bare(field.annotation)
         default: Any = inspect.Parameter.empty
     else:
         former = [option_name(extra["formerly"])] if extra.get("formerly") else []
@@ -172,7 +173,16 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
             show_default=field.default is not None and field.default is not False,
             autocompletion=_COMPLETIONS.get((name, extra.get("metavar"))),
         )
-        annotation, default = field.annotation, field.default
+        annotation, default = _bare(field.annotation), field.default
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, option]
     )
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without the bounds inside it, which Typer does not take."""
+    if get_origin(annotation) is Annotated:
+        return get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        return Union[tuple(map(_bare, get_args(annotation)))]  # noqa: UP007
+    return annotation

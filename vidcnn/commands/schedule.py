@@ -51,8 +51,8 @@ def schedule(
     runs = notes.when_it_runs(made.task, datetime.now(clock(spec)).replace(tzinfo=None))
     install = list(notes.how_to_install(spec, made.task))
     if as_json:
-        told = {"files": made.files, "written": written, "notes": made.notes, "install": install, "runs": runs}
-        show(json.dumps(told))
+        values = {"files": made.files, "written": written, "notes": made.notes, "install": install, "runs": runs}
+        show(json.dumps(values))
         return
     for line in written:
         show(line)

@@ -22,7 +22,7 @@ def train(
 ) -> None:
     """Train a network on labelled videos, into a bundle that `vidcnn infer` takes.
 
-    The same command again goes on where it stopped. JOB.yaml is a job spec, whose values the options override.
+    The same command again continues where it stopped. JOB.yaml is a job spec, whose values the options override.
     """
     if not submit_if_remote(spec, options):
         run_train(spec, as_json=options.as_json, quiet=options.quiet)

@@ -1,7 +1,7 @@
 """Job specs: every option of every command, its default and its meaning, defined once.
 
 A spec is what `vidcnn run` reads from a YAML file and what the command line fills from options;
-`vidcnn.commands.options` makes the options from the fields here. A spec is frozen, forbids unknown keys, and holds the
+`vidcnn.commands.options` makes the options from the fields here. A spec is frozen, forbids unknown keys, and has the
 user's wishes: None means that the model, the machine or the data decides.
 """
 

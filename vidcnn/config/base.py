@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins
@@ -14,16 +14,27 @@ from vidcnn.logins import hide_logins
 if TYPE_CHECKING:
     from vidcnn.sampling.segments import Sampling
 
-Precision = Literal["auto", "bf16", "fp32", "exact"]
-Switch = Literal["auto", "on", "off"]
-Device = Literal["auto", "cpu", "cuda"]
-ShortClips = Literal["repeat_last", "loop", "drop"]
+_Anything = TypeVar("_Anything")
+
+
+def as_text(value: Any) -> Any:
+    """Return as text what YAML reads as a number, such as ``crop: 112``, or as a list, such as ``[20, 30]``."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+FrameRate = Annotated[float, Field(ge=0.001, le=1000)]
+"""Frames per second; no video has others."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Written = Annotated[_Anything, BeforeValidator(as_text, json_schema_input_type=str | float | list[str | float])]
+"""Text that may be written as a number or a list."""
 
 
 class Spec(BaseModel):
     """Base of all job specs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -32,6 +43,10 @@ class Spec(BaseModel):
 
 
 SpecType = TypeVar("SpecType", bound=Spec)
+
+_OUT_OF_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_SIGNS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+"""What JSON Schema calls a bound, and how it is written for people."""
 
 
 def option(
@@ -49,7 +64,7 @@ def option(
         default: Its default; None where the model, the machine or the data decides.
         description: One line for people.
         panel: Heading under which the option is shown.
-        metavar: What stands for its value in the help.
+        metavar: The name of its value in the help.
         formerly: The name that it had in the version before, under which it is still taken.
         **limits: Bounds on the value, as `pydantic.Field` takes them.
     """
@@ -78,46 +93,6 @@ def with_present_names(spec_type: type[Spec], values: Mapping[str, Any]) -> dict
     return {renamed.get(name, name): value for name, value in values.items()}
 
 
-def as_text(value: Any) -> Any:
-    """Return as text what YAML reads as a number, such as ``crop: 112``, or as a list, such as ``[20, 30]``."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def positive(value: int | None) -> int | None:
-    """Refuse a count below 1.
-
-    Raises:
-        ValueError: It is.
-    """
-    if value is not None and value < 1:
-        raise ValueError("must be > 0")
-    return value
-
-
-def frame_rate(value: float | None) -> float | None:
-    """Refuse a rate that no video has.
-
-    Raises:
-        ValueError: It is not in [0.001, 1000] frames per second.
-    """
-    if value is not None and not 0.001 <= value <= 1000:
-        raise ValueError("must be in [0.001, 1000]")
-    return value
-
-
-def fraction(value: float) -> float:
-    """Refuse what is not a share.
-
-    Raises:
-        ValueError: It is not in [0, 1].
-    """
-    if not 0 <= value <= 1:
-        raise ValueError("must be in [0, 1]")
-    return value
-
-
 def exclusive(spec: Spec, first: str, second: str) -> None:
     """Refuse a spec that gives two fields of which only one makes sense.
 
@@ -129,7 +104,7 @@ def exclusive(spec: Spec, first: str, second: str) -> None:
 
 
 def override_sampling(own: Sampling, num_frames: int | None, stride: int | None, fps: float | None) -> Sampling:
-    """Return a model's own sampling with what a spec says otherwise; `stride` takes the place of `fps`, or it of that.
+    """Return a model's own sampling with the values of a spec; `stride` replaces `fps`, and `fps` replaces `stride`.
 
     Raises:
         ValueError: The values do not fit together.
@@ -147,12 +122,12 @@ def read_spec(
     """Make a spec from the values of its fields.
 
     Args:
-        spec_type: The spec.
-        values: The values.
+        spec_type: The class of the spec.
+        values: Values by the names of fields, as they were given.
         name: How a field is called where the values are from; by default, as an option.
 
     Raises:
-        UsageError: A field is unknown, or its value impossible; all that is wrong is said.
+        UsageError: A field is unknown, or its value impossible; the message lists all that is wrong.
     """
     try:
         return spec_type(**values)
@@ -172,6 +147,20 @@ def _problem(item: dict[str, Any], spec_type: type[Spec], name: Callable[[str], 
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(field, spec_type.model_fields, n=1)
         return f"{name(field)} is not known", f"for {field}, did you mean {close[0]}?" if close else ""
-    text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
-    text = text.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
+    if item["type"] in _OUT_OF_BOUNDS:
+        text = f"must be {_bounds(spec_type, field)}"
+    else:
+        text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
+        text = text.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
     return f"{name(field)} ({hide_logins(str(item['input']))}) {text}", ""
+
+
+def _bounds(spec_type: type[Spec], field: str) -> str:
+    """Return the bounds of a number: ``> 0``, ``in [0, 1]``, or ``in [0, 1)`` where 1 is left out."""
+    schema = spec_type.model_json_schema()["properties"][field]
+    limits = next(kind for kind in schema.get("anyOf", [schema]) if kind.get("type") in ("integer", "number"))
+    low, high = (limits.get(name, limits.get(f"exclusive{name.title()}")) for name in ("minimum", "maximum"))
+    if low is None or high is None:
+        (sign, value) = next((sign, limits[name]) for name, sign in _SIGNS.items() if name in limits)
+        return f"{sign} {value:g}"
+    return f"in {'[' if 'minimum' in limits else '('}{low:g}, {high:g}{']' if 'maximum' in limits else ')'}"

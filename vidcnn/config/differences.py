@@ -1,7 +1,7 @@
-"""Settings that must be the same for an output to be continued: compared by value, and what differs said in words.
+"""Settings that must be the same for an output to be continued: compared by value, and differences as text.
 
-In go what was recorded and what is wanted now, both as JSON values; how a value was written does not count: ``15`` is
-``15.0``, a tuple a list, and a setting that was not there yet is what it is by default.
+What was recorded and what is wanted now are JSON values. How a value was written does not count: ``15`` is ``15.0``, a
+tuple is a list, and a setting that did not exist yet has its default.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HASH_DIGITS = 8
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two values are one setting; numbers are what they are worth, and None is what is not there."""
+    """Return whether two values are one setting; numbers are compared by value, and None is a missing key."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(is_same(one.get(name), other.get(name)) for name in one.keys() | other.keys())
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
@@ -46,7 +46,7 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any] = _DEFAULTS) -> list[str]:
-    """Say in words what differs between settings.
+    """Return in words what differs between settings.
 
     Args:
         was: What was recorded.
@@ -89,7 +89,7 @@ def shown(value: Any) -> str:
 
 
 def _model(differing: dict[str, tuple[Any, Any]], was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Take what names the model out of the settings that differ, and say it."""
+    """Remove what names the model from the settings that differ, and return the difference in words."""
     found = {name: differing.pop(name) for name in ("model", "weights_sha256", "weights") if name in differing}
     if "model" in found:
         return [f"another model: {shown(found['model'][0])}, now {shown(found['model'][1])}"]
@@ -100,7 +100,7 @@ def _model(differing: dict[str, tuple[Any, Any]], was: Mapping[str, Any], now: M
 
 
 def _labels(differing: dict[str, tuple[Any, Any]]) -> list[str]:
-    """Take the names of the classes out of the settings that differ, and say which are others; old tables have none."""
+    """Remove the names of the classes from the settings that differ, and return which differ; old tables have none."""
     was, now = differing.pop("labels", (None, None))
     if was is None or now is None:
         return []

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
-from vidcnn.config.base import (
-    Device,
-    Precision,
-    ShortClips,
-    Spec,
-    Switch,
-    as_text,
-    exclusive,
-    fraction,
-    frame_rate,
-    option,
-    override_sampling,
-    positive,
-)
+from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
+from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
 from vidcnn.errors import ALL_KINDS, ERROR_KINDS
 
 if TYPE_CHECKING:
@@ -34,6 +22,11 @@ _OTHER_TABLES = (
 """Endings of files that people may expect of a table."""
 
 
+def _joined_kinds(value: Any) -> Any:
+    """Return the text of a choice of kinds: for ``true`` that of all, for ``false`` None."""
+    return (ALL_KINDS if value else None) if isinstance(value, bool) else as_text(value)
+
+
 class InferSpec(Spec):
     """Classify videos clip by clip."""
 
@@ -44,7 +37,7 @@ class InferSpec(Spec):
     )
     out: str = option(
         "preds.parquet",
-        "Where predictions go: one file if it ends in .parquet, else a directory that later runs add to.",
+        "Where predictions are written: one file if it ends in .parquet, else a directory that later runs add to.",
         panel="Main",
         metavar="PATH",
     )
@@ -65,94 +58,91 @@ class InferSpec(Spec):
         None, "Class names for --weights FILE: one per line, or JSON.", panel="Main", metavar="FILE"
     )
 
-    num_frames: int | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
-    stride: int | None = option(
+    num_frames: PositiveInt | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
+    stride: PositiveInt | None = option(
         None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"
     )
-    fps: float | None = option(
+    fps: FrameRate | None = option(
         None, "Frames taken per second of presentation time, instead of --stride.", panel="Clips"
     )
-    step: int | None = option(
+    step: PositiveInt | None = option(
         None,
         "Distance between the starts of clips, in frames (in ticks of --fps where that applies).  "
         "\\[default: clips back to back]",
         panel="Clips",
     )
-    num_clips: int | None = option(
+    num_clips: PositiveInt | None = option(
         None, "This many clips spread over each video, instead of covering all of it.", panel="Clips"
     )
     short_clips: ShortClips = option(
         "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Clips"
     )
-    image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
+    image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
 
-    top_k: int = option(5, "Classes kept for each clip, best first.", panel="Predictions")
+    top_k: PositiveInt = option(5, "Classes kept for each clip, best first.", panel="Predictions")
     probabilities: bool = option(False, "Add a column with the probability of every class.", panel="Predictions")
     embedding: bool = option(False, "Add a column with the features before the last layer.", panel="Predictions")
 
-    limit: int | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    limit: PositiveInt | None = option(None, "Only the first so many videos of the source.", panel="Run")
     settle: float = option(
         0.0,
         "Leave local videos that were written within the last so many seconds to the next run.",
         panel="Run",
         metavar="SECONDS",
         ge=0,
-        allow_inf_nan=False,
     )
     report: bool = option(
         False,
-        "Leave a JSON report of each run beside the output, in NAME.runs/, whatever its end was.",
+        "Write a JSON report of each run beside the output, in NAME.runs/, however it ends.",
         panel="Run",
     )
-    redo_errors: str | None = option(
+    redo_errors: Annotated[
+        str | None, BeforeValidator(_joined_kinds, json_schema_input_type=bool | str | list[str] | None)
+    ] = option(
         None,
         "Do again what has error rows: of these kinds, such as timeout changed, or of all. Old rows stay until the new "
         "ones are there.",
         panel="Run",
         metavar="[KIND...]",
     )
-    max_error_fraction: float = option(1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run")
-    max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
+    max_error_fraction: Fraction = option(
+        1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run"
+    )
+    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
     decode_timeout: float = option(
         60.0,
         "How long reading or decoding may make no headway, besides what a video's length allows.",
         panel="Run",
         metavar="SECONDS",
         gt=0,
-        allow_inf_nan=False,
     )
 
-    precision: Precision = option(
+    precision: PrecisionOption = option(
         "auto",
         "bf16, fp32, or exact: fp32 and torchvision's own resizing. auto takes bf16 where the hardware has it.",
         panel="Speed",
     )
-    compile: Switch = option(
-        "auto", "Compile the model. auto does it where the run is long enough to win by it.", panel="Speed"
+    compile: AutoSwitch = option(
+        "auto", "Compile the model. auto compiles it where the run is long enough to gain from it.", panel="Speed"
     )
     device: Device = option("auto", "Where the model runs.", panel="Speed")
-    actors: str | None = option(
+    actors: Written[str] | None = option(
         None,
         "Copies of the model that run at once.  \\[default: one for each GPU, or for each CPU]",
         panel="Speed",
         metavar="N|MIN:MAX",
     )
-    decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
-    batch_size: int | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
-    in_process: Switch = option(
+    decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    batch_size: PositiveInt | None = option(
+        None, "Clips the model takes at once.  \\[default: by device]", panel="Speed"
+    )
+    in_process: AutoSwitch = option(
         "auto",
         "Run in the command's own process, without Ray, which takes seconds to start. auto does it for a few videos; "
         "the rows are the same.",
         panel="Speed",
     )
     seed: int = option(0, "Seed of --weights random.", panel="Speed")
-
-    _positive = field_validator(
-        "num_frames", "stride", "step", "num_clips", "top_k", "limit", "decoders", "batch_size", "max_pixels"
-    )(positive)
-    _rates = field_validator("fps", "image_fps")(frame_rate)
-    _fraction = field_validator("max_error_fraction")(fraction)
-    _text = field_validator("actors", mode="before")(as_text)
 
     @field_validator("out")
     @classmethod
@@ -161,11 +151,6 @@ class InferSpec(Spec):
         if ending in _OTHER_TABLES and not os.path.isdir(value):
             raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
         return value
-
-    @field_validator("redo_errors", mode="before")
-    @classmethod
-    def _joined(cls, value: Any) -> Any:
-        return (ALL_KINDS if value else None) if isinstance(value, bool) else as_text(value)
 
     @field_validator("redo_errors")
     @classmethod
@@ -195,7 +180,7 @@ class InferSpec(Spec):
         return None if ALL_KINDS in kinds else kinds
 
     def clip_spec(self, sampling: Sampling) -> ClipSpec:
-        """Return how clips are laid over videos.
+        """Return how clips are placed on videos.
 
         Args:
             sampling: The model's own sampling, which the spec may override.

@@ -215,7 +215,7 @@ def _read_settings(settings: Sequence[str], spec: type[Spec]) -> dict[str, Any]:
         if not separator or not name:
             raise UsageError(f"--set {setting!r} must be name=value")
         if name == "command":
-            raise UsageError(f"--set {setting!r} would make it another job", "the command is said in the file alone")
+            raise UsageError(f"--set {setting!r} would make it another job", "only the file names the command")
         field = spec.model_fields.get(name)
         value = _as_meant(text, field)
         if field is not None and get_origin(field.annotation) is tuple:

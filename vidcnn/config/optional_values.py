@@ -10,7 +10,7 @@ _VALUES: dict[str, tuple[str, ...]] = {"--redo-errors": (ALL_KINDS, *ERROR_KINDS
 
 
 def complete(arguments: Sequence[str]) -> list[str]:
-    """Join the values that follow such an option with commas; where there are none, say ``all``.
+    """Join the values that follow such an option with commas; where there are none, put ``all``.
 
     ``--redo-errors timeout changed DIR`` becomes ``--redo-errors timeout,changed DIR``.
     """

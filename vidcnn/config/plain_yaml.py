@@ -1,7 +1,4 @@
-"""YAML as people mean it (the core of YAML 1.2): ``on`` is a word, ``1:4`` too, and ``2026-11-22`` is no date.
-
-Text goes in, plain values come out.
-"""
+"""YAML as people mean it (the core of YAML 1.2): ``on`` is a word, ``1:4`` too, and ``2026-11-22`` is no date."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ def load(text: str) -> Document:
 
 
 def scalar(text: str) -> Any:
-    """Read a value that stands alone, as if it were written without quotes: a number, a truth, null, or the text."""
+    """Read a single value, as if it were written without quotes: a number, true or false, null, or the text."""
     import yaml
 
     text = text.strip()

@@ -60,7 +60,9 @@ class ScheduleSpec(Spec):
         metavar="FILE|ADDRESS",
     )
     up: bool = option(False, "Start the cluster of a launcher file if need be.", panel="Run")
-    out_on_cluster: bool = option(False, "Let the job's out be on a disk of the cluster's head alone.", panel="Run")
+    out_on_cluster: bool = option(
+        False, "Allow an out of the job that is on a disk of the cluster's head alone.", panel="Run"
+    )
     on_failure: str | None = option(
         None,
         "A command for the shell where a run fails, as that of `vidcnn run`.",
@@ -69,7 +71,7 @@ class ScheduleSpec(Spec):
     )
     notify: str | None = option(
         None,
-        "A URL that gets a JSON object when a run ends. One that is secret belongs into the environment of the run, as "
+        "A URL that gets a JSON object when a run ends. One that is secret belongs in the environment of the run, as "
         "VIDCNN_NOTIFY.",
         panel="Run",
         metavar="URL",
@@ -82,7 +84,7 @@ class ScheduleSpec(Spec):
     )
     max_hours: float | None = option(None, "Stop a run that takes longer.", panel="Run", gt=0, le=24 * 365)
     log: str | None = option(
-        None, "crontab: a file for what a run says, instead of mail.", panel="Machine", metavar="FILE"
+        None, "crontab: a file for what a run prints, instead of mail.", panel="Machine", metavar="FILE"
     )
     system: bool = option(
         False, "systemd: units of the machine, which run as you, and not of your login.", panel="Machine"

@@ -1,27 +1,22 @@
 """The JSON Schema of job specs, by which editors complete and check them.
 
-In go the fields of the specs; out comes a schema (draft 2020-12) with their meanings, defaults and limits. A text with
+Takes the fields of the specs; returns a schema (draft 2020-12) with their meanings, defaults and bounds. A text with
 a variable of the environment (`vidcnn.config.substitution`) may stand for any value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vidcnn.config import Spec
-from vidcnn.config.base import as_text, former_names, fraction, frame_rate, positive
+from vidcnn.config.base import former_names
 from vidcnn.config.job_files import SPECS
 from vidcnn.config.substitution import PATTERN
 from vidcnn.errors import UsageError
 
 _VARIABLE = {"$ref": "#/$defs/variable"}
 _NOT_SHAPE = ("description", "default", "title", "panel", "metavar", "formerly")
-_LIMITS: dict[Any, dict[str, Any]] = {
-    positive: {"minimum": 1},
-    frame_rate: {"minimum": 0.001, "maximum": 1000},
-    fraction: {"minimum": 0, "maximum": 1},
-}
-"""What JSON Schema calls the checks of fields."""
 
 
 def job_schema(command: str | None = None) -> dict[str, Any]:
@@ -56,11 +51,7 @@ def job_schema(command: str | None = None) -> dict[str, Any]:
 
 def _spec_schema(command: str, spec: type[Spec]) -> dict[str, Any]:
     schema = spec.model_json_schema()
-    limits, texts = _checks(spec)
-    fields = {
-        name: _field_schema(field, limits.get(name, {}), is_text=name in texts)
-        for name, field in schema["properties"].items()
-    }
+    fields = {name: _field_schema(field) for name, field in schema["properties"].items()}
     for former, name in former_names(spec).items():
         fields[former] = {**fields[name], "deprecated": True, "description": f"The former name of {name}."}
     return {
@@ -72,32 +63,21 @@ def _spec_schema(command: str, spec: type[Spec]) -> dict[str, Any]:
     }
 
 
-def _checks(spec: type[Spec]) -> tuple[dict[str, dict[str, Any]], set[str]]:
-    """Return the limits of fields by their names, and the fields whose text may be written as a number or a list."""
-    limits: dict[str, dict[str, Any]] = {}
-    texts: set[str] = set()
-    for validator in spec.__pydantic_decorators__.field_validators.values():
-        if validator.func is as_text:
-            texts.update(validator.info.fields)
-        for check, limit in _LIMITS.items():
-            if validator.func is check:
-                limits |= dict.fromkeys(validator.info.fields, limit)
-    return limits, texts
-
-
-def _field_schema(field: dict[str, Any], limits: dict[str, Any], *, is_text: bool) -> dict[str, Any]:
+def _field_schema(field: Mapping[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {name: field[name] for name in ("description", "default") if name in field}
     if "description" in known:
         known["description"] = " ".join(known["description"].replace("\\[", "[").split())
-    shape = {name: value for name, value in field.items() if name not in _NOT_SHAPE}
-    kinds = [dict(kind) for kind in shape.get("anyOf", [shape])]
-    for kind in kinds:
-        if kind.get("type") in ("integer", "number"):
-            kind.update(limits)
+    kinds = list(_kinds({name: value for name, value in field.items() if name not in _NOT_SHAPE}))
     if kinds[0].get("type") == "array":
         kinds.append({"type": "string"})  # one source needs no list
-    if is_text:
-        kinds += [{"type": "number"}, {"type": "array", "items": {"type": ["string", "number"]}}]
-    if not any(kind == {"type": "string"} for kind in kinds):
+    if {"type": "string"} not in kinds:
         kinds.append(_VARIABLE)
     return {**known, "anyOf": kinds} if len(kinds) > 1 else {**known, **kinds[0]}
+
+
+def _kinds(shape: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each of the kinds of values that a schema takes."""
+    if "anyOf" not in shape:
+        yield shape
+    for kind in shape.get("anyOf", ()):
+        yield from _kinds(kind)

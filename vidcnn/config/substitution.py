@@ -6,8 +6,8 @@
     ${NAME:-default}    its value; the default where it is not set, or empty, as in a shell
     $${                 these two characters: ${
 
-Text goes in, text comes out. Values are not looked through again. `private_values` are values for this process alone:
-they stand beside those of the environment, which the processes that this one starts would inherit.
+Values are not searched for variables again. `private_values` are values for this process alone: they are kept beside
+those of the environment, which the processes that this one starts would inherit.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_PLACE = re.compile(rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{")
+VARIABLE_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+"""A regular expression for the name of a variable of the environment."""
+
+_PLACE = re.compile(
+    rf"\$(?P<escaped>\$\{{)|\$\{{(?P<name>{VARIABLE_NAME})(?P<has_default>:-(?P<default>[^}}]*))?\}}|\$\{{"
+)
 
 private_values: dict[str, str] = {}
 """Values of variables that were brought to this process by another way than its environment."""
 
-PATTERN = rf"(^|[^$])\$\{{{_NAME}(:-[^}}]*)?\}}"
-"""A regular expression, as JSON Schema has them, for text that holds a variable."""
+PATTERN = rf"(^|[^$])\$\{{{VARIABLE_NAME}(:-[^}}]*)?\}}"
+"""A regular expression, as JSON Schema has them, for text that contains a variable."""
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
@@ -75,6 +79,6 @@ def literal(value: Any) -> Any:
 
 
 def is_variable(text: str) -> bool:
-    """Tell whether a text is one variable and nothing else."""
+    """Return whether a text is one variable and nothing else."""
     place = _PLACE.fullmatch(text.strip())
     return place is not None and place["name"] is not None

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
-from vidcnn.config.base import (
+from vidcnn.choices import (
     Device,
+    Downsample,
+    InputMode,
+    Interpolation,
+    Optimizer,
+    PrecisionOption,
+    Schedule,
     ShortClips,
-    Spec,
-    as_text,
-    exclusive,
-    fraction,
-    frame_rate,
-    option,
-    override_sampling,
-    positive,
+    Split,
+    Switch,
+    TrainingPrecisionOption,
 )
+from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
 
 if TYPE_CHECKING:
     from vidcnn.sampling.segments import Sampling
@@ -48,8 +50,6 @@ def parse_list(text: str | None) -> tuple[str, ...]:
 class TrainSpec(Spec):
     """Train a network on labelled videos."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
-
     data: str | None = option(
         None,
         "Labelled videos: a folder of class folders, or a table or list (.csv, .tsv, .parquet, .txt).",
@@ -57,11 +57,11 @@ class TrainSpec(Spec):
         metavar="DIR|FILE",
     )
     out: str | None = option(
-        None, "Where the run goes: checkpoints, metrics, the bundle.", panel="Main", metavar="RUN_DIR"
+        None, "The run directory, for checkpoints, metrics and the bundle.", panel="Main", metavar="RUN_DIR"
     )
     model: str = option(
         "r3d_18",
-        "Name from `vidcnn models`, or the directory of a bundle to go on from.",
+        "Name from `vidcnn models`, or the directory of a bundle to continue from.",
         panel="Main",
         metavar="NAME|BUNDLE",
     )
@@ -79,12 +79,12 @@ class TrainSpec(Spec):
         None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE"
     )
     batch_norm: bool = option(False, "Give simple3d batch normalisation.", panel="Main")
-    downsample: Literal["max", "strided"] | None = option(
+    downsample: Downsample | None = option(
         None,
         "How simple3d halves time, height and width; strided is several times faster.  \\[default: max]",
         panel="Main",
     )
-    input_mode: Literal["frames", "differences", "both"] | None = option(
+    input_mode: InputMode | None = option(
         None,
         "What simple3d takes: the frames, what changes from frame to frame, or both.  \\[default: frames]",
         panel="Main",
@@ -97,7 +97,9 @@ class TrainSpec(Spec):
     labels: str | None = option(
         None, "Class names in the order of their indexes: one per line, or JSON.", panel="Data", metavar="FILE"
     )
-    val_fraction: float = option(0.2, "Share of the videos to validate on, where the data does not say.", panel="Data")
+    val_fraction: Fraction = option(
+        0.2, "Share of the videos to validate on, where the data has no splits.", panel="Data"
+    )
     split_by: str | None = option(
         None, "Column whose values are never split between training and validation.", panel="Data", metavar="COLUMN"
     )
@@ -106,20 +108,20 @@ class TrainSpec(Spec):
     )
     balanced: bool = option(False, "Take all classes equally often.", panel="Data")
 
-    num_frames: int | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
-    stride: int | None = option(
+    num_frames: PositiveInt | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
+    stride: PositiveInt | None = option(
         None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"
     )
-    fps: float | None = option(
+    fps: FrameRate | None = option(
         None, "Frames taken per second of presentation time, instead of --stride.", panel="Clips"
     )
-    resize: str | None = option(
+    resize: Written[str] | None = option(
         None, "Size of frames before cropping.  \\[default: the model's]", panel="Clips", metavar="SHORTER|HxW"
     )
-    crop: str | None = option(
+    crop: Written[str] | None = option(
         None, "Size of frames for the network.  \\[default: the model's]", panel="Clips", metavar="SIDE|HxW"
     )
-    interpolation: Literal["bilinear", "bicubic", "nearest", "area"] | None = option(
+    interpolation: Interpolation | None = option(
         None,
         "How frames are resized; area is without flicker where they become much smaller.  \\[default: the model's]",
         panel="Clips",
@@ -127,17 +129,17 @@ class TrainSpec(Spec):
     short_clips: ShortClips = option(
         "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Clips"
     )
-    image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
-    max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Clips")
+    image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
+    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Clips")
 
-    crop_scale: str | None = option(
+    crop_scale: Written[str] | None = option(
         None,
         "Cut a random part of this share of the frame, and resize it to --crop.  \\[default: a random crop]",
         panel="Augmentation",
         metavar="LEAST:MOST",
     )
-    flip: Literal["on", "off"] = option("on", "Mirror half of the clips.", panel="Augmentation")
-    flip_pairs: str | None = option(
+    flip: Switch = option("on", "Mirror half of the clips.", panel="Augmentation")
+    flip_pairs: Written[str] | None = option(
         None,
         "Classes that mirroring turns into each other.",
         panel="Augmentation",
@@ -147,33 +149,31 @@ class TrainSpec(Spec):
         0.0, "Strength of changes of brightness, contrast and saturation.", panel="Augmentation", ge=0
     )
     rand_augment: int = option(0, "Magnitude of RandAugment, 0 to 30; 0 is off.", panel="Augmentation", ge=0, le=30)
-    erasing: float = option(0.0, "Probability of erasing a rectangle.", panel="Augmentation")
+    erasing: Fraction = option(0.0, "Probability of erasing a rectangle.", panel="Augmentation")
     mixup: float = option(0.0, "Alpha of mixup; 0 is off.", panel="Augmentation", ge=0)
     cutmix: float = option(0.0, "Alpha of cutmix; 0 is off.", panel="Augmentation", ge=0)
-    repeats: int = option(1, "Clips taken of a video each time it comes up.", panel="Augmentation")
+    repeats: PositiveInt = option(1, "Clips taken of a video each time it comes up.", panel="Augmentation")
 
-    epochs: int = option(20, "How often every video is seen.", panel="Learning")
-    batch_size: int = option(16, "Clips in a step, all workers together.", panel="Learning")
-    accumulation_steps: int = option(
+    epochs: PositiveInt = option(20, "How often every video is seen.", panel="Learning")
+    batch_size: PositiveInt = option(16, "Clips in a step, all workers together.", panel="Learning")
+    accumulation_steps: PositiveInt = option(
         1, "Parts in which a worker computes a step, to save memory.", panel="Learning", formerly="chunks"
     )
-    optimizer: Literal["adamw", "sgd"] = option("adamw", "How weights are moved.", panel="Learning")
+    optimizer: Optimizer = option("adamw", "How weights are moved.", panel="Learning")
     lr: float = option(3e-4, "Highest learning rate.", panel="Learning", gt=0)
     backbone_lr: float = option(1.0, "Factor on the learning rate of all layers but the last.", panel="Learning", ge=0)
-    freeze: str | None = option(
+    freeze: Written[str] | None = option(
         None, "Parts of the network that stay as they are, or backbone.", panel="Learning", metavar="PART[,PART]"
     )
     momentum: float = option(0.9, "Momentum of sgd.", panel="Learning", ge=0, lt=1)
     weight_decay: float = option(0.05, "Weight decay.", panel="Learning", ge=0)
-    schedule: Literal["cosine", "multistep", "constant"] = option(
-        "cosine", "How the learning rate falls.", panel="Learning"
-    )
+    schedule: Schedule = option("cosine", "How the learning rate falls.", panel="Learning")
     warmup_epochs: float = option(1.0, "Epochs in which the learning rate rises.", panel="Learning", ge=0)
-    milestones: str | None = option(
+    milestones: Written[str] | None = option(
         None, "Epochs after which multistep lowers the learning rate.", panel="Learning", metavar="EPOCH[,EPOCH]"
     )
     gamma: float = option(0.1, "Factor by which multistep lowers it.", panel="Learning", gt=0, le=1)
-    label_smoothing: float = option(0.0, "Share of a target that all classes share.", panel="Learning")
+    label_smoothing: Fraction = option(0.0, "Share of a target that all classes share.", panel="Learning")
     clip_norm: float | None = option(None, "Largest norm of the gradient.", panel="Learning", gt=0)
     ema: float | None = option(
         None, "Decay of a moving average of the weights, which is then what counts.", panel="Learning", gt=0, lt=1
@@ -181,44 +181,23 @@ class TrainSpec(Spec):
     sync_bn: bool = option(False, "Take batch statistics over all GPUs.", panel="Learning")
     seed: int = option(0, "Seed of everything that is random.", panel="Learning", ge=0)
 
-    val_clips: int = option(1, "Clips of each video in validation.", panel="Run")
+    val_clips: PositiveInt = option(1, "Clips of each video in validation.", panel="Run")
     val_epochs: float = option(1.0, "Epochs between validations.", panel="Run", gt=0)
     checkpoint_seconds: float = option(60.0, "Time between checkpoints.", panel="Run", gt=0)
-    keep_best: int = option(1, "Checkpoints kept for their validation, besides the newest.", panel="Run")
+    keep_best: PositiveInt = option(1, "Checkpoints kept for their validation, besides the newest.", panel="Run")
 
-    workers: int | None = option(
+    workers: PositiveInt | None = option(
         None, "Processes that train together.  \\[default: one for each GPU, or one]", panel="Speed"
     )
-    decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
-    precision: Literal["auto", "bf16", "fp32"] = option(
-        "auto", "auto takes bf16 where the hardware has it.", panel="Speed"
-    )
-    compile: Literal["on", "off"] = option("off", "Compile the network.", panel="Speed")
+    decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    precision: TrainingPrecisionOption = option("auto", "auto takes bf16 where the hardware has it.", panel="Speed")
+    compile: Switch = option("off", "Compile the network.", panel="Speed")
     device: Device = option("auto", "Where the network is trained.", panel="Speed")
     cache_gb: float = option(
         8.0, "Disk for decoded frames, on each machine that decodes; 0 keeps none.", panel="Speed", ge=0
     )
     cache_dir: str | None = option(
         None, "Where decoded frames are kept.  \\[default: ~/.cache/vidcnn/frames]", panel="Speed", metavar="DIR"
-    )
-
-    _positive = field_validator(
-        "num_frames",
-        "stride",
-        "max_pixels",
-        "repeats",
-        "epochs",
-        "batch_size",
-        "accumulation_steps",
-        "val_clips",
-        "keep_best",
-        "workers",
-        "decoders",
-    )(positive)
-    _rates = field_validator("fps", "image_fps")(frame_rate)
-    _fractions = field_validator("erasing", "label_smoothing", "val_fraction")(fraction)
-    _texts = field_validator("resize", "crop", "crop_scale", "flip_pairs", "freeze", "milestones", mode="before")(
-        as_text
     )
 
     @field_validator("crop_scale")
@@ -265,39 +244,34 @@ class TrainSpec(Spec):
 class EvaluateSpec(Spec):
     """Measure a bundle on labelled videos."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
-
     data: str = Field(description="Labelled videos, as `vidcnn train --data` takes them.")
     model: str = option("bundle", "Directory of the model bundle.", panel="Main", metavar="BUNDLE")
-    split: Literal["auto", "train", "val", "test", "all"] = option(
+    split: Literal["auto", Split, "all"] = option(
         "auto", "Which videos; auto takes test or else val where the data gives them, and otherwise all.", panel="Data"
     )
     root: str | None = option(
         None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"
     )
-    val_fraction: float = option(0.2, "As in `vidcnn train`.", panel="Data")
+    val_fraction: Fraction = option(0.2, "As in `vidcnn train`.", panel="Data")
     split_by: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN")
     val_where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN=VALUE[,VALUE]")
     split_seed: int = option(0, "The seed of the training run that made the splits.", panel="Data", ge=0)
-    clips: int = option(10, "Clips of each video, spread over it.", panel="Views")
-    crops: Literal["1", "3"] = option(
-        "1", "Crops of each clip: the centre, or three along the longer side.", panel="Views"
+    clips: PositiveInt = option(10, "Clips of each video, spread over it.", panel="Views")
+    crops: Annotated[Literal["1", "3"], BeforeValidator(as_text, json_schema_input_type=Literal["1", "3", 1, 3])] = (
+        option("1", "Crops of each clip: the centre, or three along the longer side.", panel="Views")
     )
     short_clips: ShortClips = option(
         "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Views"
     )
-    image_fps: float = option(25.0, "Frames per second of a folder of numbered images.", panel="Views")
-    max_pixels: int = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
+    image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Views")
+    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
     out: str | None = option(None, "Write all figures as JSON, with the confusion matrix.", panel="Run", metavar="FILE")
-    precision: Literal["auto", "bf16", "fp32", "exact"] = option("auto", "As in `vidcnn infer`.", panel="Speed")
+    precision: PrecisionOption = option("auto", "As in `vidcnn infer`.", panel="Speed")
     device: Device = option("auto", "Where the model runs.", panel="Speed")
-    batch_size: int | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
-    decoders: int | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
-
-    _positive = field_validator("clips", "max_pixels", "batch_size", "decoders")(positive)
-    _rate = field_validator("image_fps")(frame_rate)
-    _fraction = field_validator("val_fraction")(fraction)
-    _text = field_validator("crops", mode="before")(as_text)
+    batch_size: PositiveInt | None = option(
+        None, "Clips the model takes at once.  \\[default: by device]", panel="Speed"
+    )
+    decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
 
 
 def parse_size(text: str) -> tuple[int, int] | int:

@@ -1,4 +1,4 @@
-"""YAML that knows its lines: the text of a file goes in; out come its values, and the line that each one stands on.
+"""YAML that knows its lines: from the text of a file to its values, and the line of each one.
 
 A *place* is the way to a value: ``("provider", "type")``, or ``("worker_ips", 0)`` for the first item of a list.
 """
@@ -22,7 +22,7 @@ class Problem(NamedTuple):
 
 
 class YamlError(Exception):
-    """A text that is not YAML, or not YAML to read as it stands.
+    """A text that is not YAML, or YAML that cannot be used.
 
     Args:
         problems: What is wrong, in the order of the lines.
@@ -40,10 +40,10 @@ class YamlError(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """What a text says, and where.
+    """The values of a text, and where they are.
 
     Attributes:
-        value: Its value, as the loader has it.
+        value: Its value, as the loader made it.
         lines: The line of each place, from 1; for a value of a mapping, that of its key.
     """
 
@@ -61,7 +61,7 @@ def read_yaml(text: str, loader: Any = None) -> Document:
     """Read a text.
 
     Args:
-        text: The text.
+        text: The content of a file.
         loader: A loader of PyYAML; None is its safe one, as Ray takes it.
 
     Raises:
@@ -89,7 +89,7 @@ def read_yaml(text: str, loader: Any = None) -> Document:
 
 
 class _Reader:
-    """Goes through the nodes of a text and notes their lines."""
+    """Visits the nodes of a text and notes their lines."""
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}
@@ -123,7 +123,7 @@ class _Reader:
                 self.problems.append(Problem(line, "a key must be a plain word"))
             elif key.value in own:
                 self.problems.append(
-                    Problem(line, f"{_shown((*place, key.value))} is there twice, first in line {own[key.value]}")
+                    Problem(line, f"{shown_path((*place, key.value))} is there twice, first in line {own[key.value]}")
                 )
             else:
                 own[key.value] = line
@@ -131,5 +131,6 @@ class _Reader:
                 self.read(value, (*place, key.value), above)
 
 
-def _shown(place: KeyPath) -> str:
+def shown_path(place: KeyPath) -> str:
+    """Write a place as ``provider.type``."""
     return ".".join(map(str, place))

@@ -2,7 +2,7 @@
 
 The network always runs on batches of exactly `batch_size` clips; the last is padded, and what the padding gives is
 dropped. So the scores of a clip depend on the clip, the model and the settings alone, to the last bit: not on what
-shares its batch, on how many threads or workers there are, or on where it stands in a list. One exception is known: in
+shares its batch, on how many threads or workers there are, or on its position in a list. One exception is known: in
 float32, networks with kernels along time alone (r2plus1d_18, s3d) give logits that differ by some 1e-7 between one
 thread and several, because the CPU's library takes another kernel then. Other machines, versions of torch, and
 compiling change bits too.
@@ -19,16 +19,16 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcnn.errors import BundleError, CompileError, ModelError
+from vidcnn.choices import UNCOMPILED, Precision, PrecisionOption, Switch
+from vidcnn.errors import BundleError, CompileError, ModelError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
-from vidcnn.inference.devices import Precision, ieee_float32, resolve_device
+from vidcnn.inference.devices import ieee_float32, resolve_device
 from vidcnn.inference.network import InferenceNetwork, best_precision
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
@@ -51,9 +51,6 @@ _MOST_GPU_BATCH_BYTES = 256 * 2**20
 """Pixels of a batch on a GPU, whatever is wanted: decoders hand them over in the object store."""
 _ACTIVATION_BYTES = 512
 """For each pixel of a clip: more than any network of the zoo needs."""
-
-UNCOMPILED: frozenset[Precision] = frozenset(("exact", "int8"))
-"""Precisions that are never compiled: one is the reference, the other has kernels of its own."""
 
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
@@ -83,20 +80,20 @@ class Classifier:
             hardware multiplies.
         compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
             it pays is for the caller to decide too, with `compiling_pays`.
-        batch_size: Clips that go through the network at once, as far as `most_clips` allows; by default 2 on the CPU
+        batch_size: Clips that the network takes at once, as far as `most_clips` allows; by default 2 on the CPU
             and up to 32 on a GPU.
-        num_threads: Threads of the CPU, for the whole process; by default as torch has it.
+        num_threads: Threads of the CPU, for the whole process; by default those of torch.
         cache: Where compiled networks are kept; by default the user's cache directory.
 
     Attributes:
         labels: Names of the K classes.
         device: Name of the device in use.
         precision: ``exact``, ``fp32``, ``bf16`` or ``int8``.
-        batch_size: Clips that go through the network at once.
+        batch_size: Clips that the network takes at once.
         compiled: Whether the network in use is a compiled one.
 
     Raises:
-        CompileError: The network is to be compiled, and cannot be.
+        CompileError: The network cannot be compiled, as was asked.
         ModelError: The device is absent, or the clips are of a size that the network cannot take.
         BundleError: The weights do not fit the architecture.
         ValueError: `batch_size` or `num_threads` is not positive.
@@ -107,8 +104,8 @@ class Classifier:
         bundle: Bundle,
         *,
         device: str = "auto",
-        precision: Precision | Literal["auto"] = "auto",
-        compile: Literal["on", "off"] = "off",
+        precision: PrecisionOption = "auto",
+        compile: Switch = "off",
         batch_size: int | None = None,
         num_threads: int | None = None,
         cache: Path | None = None,
@@ -222,13 +219,12 @@ class Classifier:
             raise
         # What torch's compilers raise has no common type; the network itself still works.
         except Exception as error:
-            text = (str(error).splitlines() or [""])[0]
-            raise CompileError(f"compiling failed: {type(error).__name__}: {text}") from error
+            raise CompileError(f"compiling failed: {type(error).__name__}: {first_line(error)}") from error
         return network
 
 
 def choose_batch_size(bundle: Bundle, device: str, wanted: int | None) -> int:
-    """Return how many clips go through the network at once.
+    """Return how many clips the network takes at once.
 
     The batch is padded to this size, however few clips there are, so it must not be out of all proportion.
 

@@ -1,7 +1,7 @@
 """From pieces of rows to whole segments.
 
 Pieces arrive in any order, some of them twice, and some never: a decoder dies after a few batches, a batch is scored
-again, a segment is decoded anew. A segment is whole when one attempt at it has given each of its clips once. Clips of
+again, a segment is decoded again. A segment is whole when one attempt at it has given each of its clips once. Clips of
 different attempts never make a segment together: between them, the video or the storage may have changed.
 
     attempt a   0 1 2 3 . . . .      its decoder died
@@ -20,14 +20,14 @@ from vidcnn.sources.keys import SegmentKey
 
 
 def new_clips(delivered: int, clips: Sequence[int]) -> tuple[list[int], int]:
-    """Tell which of some arriving clips are there for the first time.
+    """Find which of some arriving clips are there for the first time.
 
     Args:
-        delivered: The clips that have come already, as bits: bit *i* stands for clip *i*.
+        delivered: The clips that have come already, as bits: bit *i* is clip *i*.
         clips: Those that arrive now.
 
     Returns:
-        Where in `clips` the new ones stand; and all that have come now.
+        Positions of the new ones in `clips`; and all that have come now.
     """
     places = []
     for place, clip in enumerate(clips):

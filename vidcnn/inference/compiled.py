@@ -1,12 +1,12 @@
 """Networks compiled ahead of time for the CPU, kept in a cache that later processes load at once.
 
-In goes a bundle with the shape and precision of its batches; out comes a callable with the contract of
+Takes a bundle with the shape and precision of its batches; returns a callable with the contract of
 `InferenceNetwork`. Compiling takes some twenty seconds, 1.3 GB and a C++ compiler; it happens in a child
 process, so that neither the compiler's messages nor its memory reach this one. Loading a cached package takes
 less than a second.
 
 What compiling gives depends on the network: some 5 % where convolutions are all the work (r3d_18), up to a third where
-memory traffic counts (s3d). `compile_pays` says when that is worth the wait.
+memory traffic counts (s3d). `compile_pays` returns when that is worth the wait.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from vidcnn import __version__
 from vidcnn.errors import CompileError
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
+from vidcnn.storage.disks import cache_directory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vidcnn.inference.devices import Precision
+    from vidcnn.choices import Precision
 
 MAX_CACHED_PACKAGES = 8
 """Packages kept, the least recently used removed first; one has the size of the network's weights."""
@@ -85,11 +86,11 @@ def load_or_compile(
         float32.
 
     Raises:
-        CompileError: It cannot be compiled here; the message says why. The network itself still works.
+        CompileError: It cannot be compiled here; the message has the reason. The network itself still works.
     """
     if not architecture(bundle.architecture).compiles:
         raise CompileError(f"{bundle.architecture} is not a network that torch compiles correctly")
-    cache = cache or default_cache()
+    cache = cache or cache_directory()
     package = cache / f"{_key(bundle, precision, batch_size)}.pt2"
     if not package.is_file():
         _check_compiler()
@@ -102,11 +103,6 @@ def load_or_compile(
         except OSError as error:
             raise CompileError(f"the network cannot be compiled: {error}") from error
     return _load(package)
-
-
-def default_cache() -> Path:
-    """Return the directory of compiled packages: ``$XDG_CACHE_HOME/vidcnn``, by default ``~/.cache/vidcnn``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn")
 
 
 def compile_package(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:
@@ -215,7 +211,7 @@ def _load(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
 @contextmanager
 def _quiet_torch() -> Iterator[None]:
-    """Keep what torch's compiler says on being loaded (about CUDA tools that nobody asked for) from the user."""
+    """Hide what torch's compiler prints when it is loaded, about CUDA tools that are not used."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
+from vidcnn.choices import TrainingPrecision
 from vidcnn.errors import ModelError
-
-Precision = Literal["exact", "fp32", "bf16", "int8"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -31,7 +30,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bfloat16 in hardware, so that it is faster than float32."""
+    """Return whether `device` multiplies bfloat16 in hardware, so that it is faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
@@ -39,8 +38,8 @@ def has_bf16(device: torch.device) -> bool:
     return bool(cpu_features() & {"avx512_bf16", "amx_tile", "amx_bf16", "bf16"})
 
 
-def fastest_precision(device: torch.device) -> Literal["bf16", "fp32"]:
-    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` stands for."""
+def fastest_precision(device: torch.device) -> TrainingPrecision:
+    """Return what `device` is fastest in, of the precisions that are good enough: what ``auto`` means."""
     return "bf16" if has_bf16(device) else "fp32"
 
 
@@ -49,7 +48,7 @@ def cpu_features() -> frozenset[str]:
     read = getattr(torch.cpu, "get_capabilities", None)
     if read is not None:
         return frozenset(name for name, value in read().items() if value is True)
-    # Older torch tells only about these, and by private names.
+    # Older torch knows only these, by private names.
     known = ("avx2", "avx512", "avx512_bf16", "amx_tile")
     return frozenset(name for name in known if getattr(torch.cpu, f"_is_{name}_supported", bool)())
 

@@ -13,13 +13,13 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from vidcnn.choices import Precision
 from vidcnn.errors import ModelError
-from vidcnn.inference.devices import Precision, fastest_precision
+from vidcnn.inference.devices import fastest_precision
 from vidcnn.inference.int8_network import integer_network, trace
 from vidcnn.inference.int8_ops import Scale, why_no_int8
 from vidcnn.models.build import build_model, split_head
@@ -128,7 +128,7 @@ def _to_bf16(network: nn.Module) -> None:
                 setattr(module, name, _FloatPool(child))
 
 
-def best_precision(bundle: Bundle, device: torch.device) -> Literal["int8", "bf16", "fp32"]:
+def best_precision(bundle: Bundle, device: torch.device) -> Precision:
     """Return what a bundle is fastest in on a device, of what is good enough for it: what ``auto`` stands for."""
     if bundle.quantization is not None and device.type == "cpu" and why_no_int8() is None:
         return "int8"

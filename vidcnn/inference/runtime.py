@@ -1,6 +1,6 @@
 """How the model computes: what the machine can do, what pays, and what the user asked for.
 
-The choice is a part of what rows depend on, so it is recorded with the output, and a run that goes on takes what the
+The choice is a part of what rows depend on, so it is recorded with the output, and a run that continues takes what the
 first one chose.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+from vidcnn.choices import Precision
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError
 from vidcnn.models.bundle import Bundle
@@ -38,10 +39,10 @@ class Runtime:
 
 
 def choose_clips(bundle: Bundle, spec: InferSpec) -> ClipSpec:
-    """Return how clips are laid over videos: as the model has it, and as the user says otherwise.
+    """Return how clips are placed on videos: as the model's own sampling, changed by the user's options.
 
     Raises:
-        UsageError: What the user says does not fit together.
+        UsageError: The options do not fit together.
         ModelError: The model cannot take such clips.
     """
     try:
@@ -59,7 +60,7 @@ def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int)
         bundle: The model.
         spec: What the user asks for.
         device: ``cpu`` or ``cuda``.
-        num_clips: Clips of the whole run, as far as can be told.
+        num_clips: Clips of the whole run, as far as it is known.
     """
     from vidcnn.inference.classifier import compiling_pays
     from vidcnn.inference.devices import resolve_device

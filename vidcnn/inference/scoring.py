@@ -1,6 +1,6 @@
 """From batches of decoded clips to rows of the predictions table.
 
-In goes a `ClipBatch`, out come `SegmentRows`: rows of one segment, possibly not all of them, as a batch has clips of
+Takes a `ClipBatch`, returns `SegmentRows`: rows of one segment, possibly not all of them, as a batch has clips of
 several segments and a segment's clips fall into several batches. `vidcnn.inference.collector` puts the pieces together.
 """
 
@@ -51,10 +51,10 @@ class SegmentRows:
     """Rows of one segment, from one attempt at decoding it.
 
     Attributes:
-        segment: Which segment.
+        segment: The video and the number of the segment in it.
         first_clip: Index in the video of the segment's first clip.
         num_clips: Clips, and so rows, that the whole segment has.
-        attempt: Which attempt.
+        attempt: Random id of the attempt; rows of two attempts are never joined.
         rows: Some of its rows.
         is_short: Whether its video is shorter than one clip.
     """
@@ -72,7 +72,7 @@ class Undone:
     """What this run cannot do of a video, through no fault of the video: it is left to the next run.
 
     Attributes:
-        video: The video.
+        video: Its key in the source.
         reason: Why, in plain words that continue the video's name.
     """
 

@@ -112,7 +112,7 @@ def random_state(
 
 
 def find_misfit(network: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """Say in one line why `state` does not fit `network`; empty if it does."""
+    """Return in one line why `state` does not fit `network`; empty if it fits."""
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     reshaped = [

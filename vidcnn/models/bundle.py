@@ -3,12 +3,11 @@
 On disk a bundle is a directory of two files::
 
     model.safetensors    the weights, float32
-    model.json           format_version, architecture, arguments, labels, sampling, preprocessing,
-    multi_label,
+    model.json           format_version, architecture, arguments, labels, sampling, preprocessing, multi_label,
                          provenance, weights_sha256
 
 In memory it is a `Bundle`, plain values and bytes that travel between processes. Reading and writing load no
-torch: the header of a safetensors file is JSON, and says enough to tell a whole file from a truncated one and
+torch: the header of a safetensors file is JSON, and has enough to distinguish a whole file from a truncated one and
 to compare the number of labels with the size of the head. `vidcnn.models.build.build_model` makes a network
 of it.
 """
@@ -98,7 +97,7 @@ class Bundle:
             raise BundleError(error.message, error.hint) from error
         shapes = read_shapes(self.weights)
         if f"{head}.weight" not in shapes:
-            raise BundleError(f"the weights hold no '{head}.weight', so they are not those of {self.architecture}")
+            raise BundleError(f"the weights contain no '{head}.weight', so they are not those of {self.architecture}")
         num_classes = shapes[f"{head}.weight"][0]
         if num_classes != len(self.labels):
             raise BundleError(
@@ -189,7 +188,7 @@ def read_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
     bytes, of which the header gives the half-open ranges.
 
     Raises:
-        BundleError: The header is malformed, or the file is shorter or longer than the header says.
+        BundleError: The header is malformed, or the file is shorter or longer than the header declares.
     """
     try:
         length = int.from_bytes(weights[:8], "little")
@@ -201,7 +200,7 @@ def read_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
         raise BundleError(f"{WEIGHTS_FILE} is not a safetensors file, or is damaged", "copy it again") from error
     if len(weights) != 8 + length + end:
         raise BundleError(
-            f"{WEIGHTS_FILE} has {len(weights)} bytes where its header says {8 + length + end}",
+            f"{WEIGHTS_FILE} has {len(weights)} bytes where its header declares {8 + length + end}",
             "copy it again",
         )
     return shapes
@@ -223,7 +222,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _has(directory: str, name: str) -> bool:
-    """Tell whether a directory has a file; if it cannot be told, reading the file will say why."""
+    """Return whether a directory has a file; True where that is not known, as reading the file will then show why."""
     from pyarrow.fs import FileType
 
     try:
@@ -253,7 +252,7 @@ def _parse_card(content: bytes, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(card, dict):
-        raise BundleError(f"{path} must hold a JSON object")
+        raise BundleError(f"{path} must contain a JSON object")
     version = card.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise BundleError(

@@ -1,6 +1,6 @@
 """Reading weights and labels that users bring: files of other programs, in their many habits.
 
-In goes a path; out come a flat dictionary of float32 tensors under the network's own names, or a tuple of
+Takes a path; returns a flat dictionary of float32 tensors under the network's own names, or a tuple of
 labels. Nothing in a file is trusted: pickled objects other than tensors and plain containers are refused.
 """
 
@@ -39,7 +39,7 @@ _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
 """What wrappers (data parallel, trainers, torch.compile) put before each name."""
 
 _FORBIDDEN = re.compile(r"Unsupported (?:global|class)[^:]*: (?:GLOBAL )?([\w.]+)")
-"""How torch's restricted unpickler says that it met something else than tensors and plain containers."""
+"""The message of torch's restricted unpickler about something other than tensors and plain containers."""
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -49,7 +49,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         Tensors on the CPU under the names that they had before any wrapper; floating ones as float32.
 
     Raises:
-        ModelError: The file is absent, unreadable or damaged, holds other Python objects, or holds no
+        ModelError: The file is absent, unreadable or damaged, contains other Python objects, or contains no
             weights.
     """
     path = Path(path)
@@ -58,7 +58,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = _find_state(content)
     if not state:
-        raise ModelError(f"'{path}' holds no weights", "save the network's state_dict() in it")
+        raise ModelError(f"'{path}' contains no weights", "save the network's state_dict() in it")
     tensors = {_strip(name): tensor for name, tensor in state.items() if name != "n_averaged"}
     return {
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
@@ -113,7 +113,7 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         hint = "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')"
         if forbidden := _FORBIDDEN.search(str(error)):
-            what = f"'{path}' holds Python objects ({forbidden[1]}), which could run code when loaded"
+            what = f"'{path}' contains Python objects ({forbidden[1]}), which could run code when loaded"
             raise ModelError(what, hint) from error
         if _is_plain_pickle(path):
             raise ModelError(f"'{path}' is a pickle of a kind that torch does not load safely", hint) from error
@@ -125,7 +125,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _is_plain_pickle(path: Path) -> bool:
-    """Tell whether a file begins as pickles of a later protocol than torch's do."""
+    """Return whether a file begins as pickles of a later protocol than torch's do."""
     with open(path, "rb") as file:
         head = file.read(2)
     return len(head) == 2 and head[0] == 0x80 and 3 <= head[1] <= pickle.HIGHEST_PROTOCOL

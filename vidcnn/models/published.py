@@ -1,6 +1,6 @@
 """Published weights: torchvision's, by name, through torch's download cache.
 
-In goes an architecture and a name such as ``kinetics400``; out come the weights and the class names they were
+Takes an architecture and a name such as ``kinetics400``; returns the weights and the class names they were
 trained for. A download that fails leaves nothing behind, and the error names the file that is wanted and
 where to put it.
 """
@@ -31,7 +31,7 @@ def published_weights(entry: Architecture, name: str) -> tuple[dict[str, Tensor]
     """Return published weights of an architecture and their class names, downloading the file if it is not there.
 
     Raises:
-        ModelError: The architecture has no such weights, or the file is neither there nor can be had.
+        ModelError: The architecture has no such weights, or the file is neither there nor available.
     """
     if name not in entry.weights:
         have = f"published are {', '.join(entry.weights)}; or" if entry.weights else "none are published:"

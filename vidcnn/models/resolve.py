@@ -33,7 +33,7 @@ def resolve_model(model: str, *, weights: str | None = None, labels: str | None 
         seed: Seed of random weights.
 
     Raises:
-        ModelError: The model is unknown, or its weights cannot be had.
+        ModelError: The model is unknown, or its weights are not available.
         BundleError: The directory is not a whole bundle.
         UsageError: `weights` or `labels` were given with a bundle's directory.
     """
@@ -72,11 +72,11 @@ def make_bundle(
             if there are as many classes, or ``class_0`` and so on.
         seed: Seed of random weights, and of a new head.
         num_classes: Number of classes, K; by default that of the weights or labels. Weights of another number
-            of classes keep all but their head, which is drawn anew.
+            of classes keep all but their head, which is drawn at random.
         arguments: Arguments of the architecture's builder.
 
     Raises:
-        ModelError: The model is unknown, the weights cannot be had or do not fit, or the number of labels is
+        ModelError: The model is unknown, the weights are not available or do not fit, or the number of labels is
             wrong.
     """
     from safetensors.torch import save
@@ -206,7 +206,7 @@ def _fit(
     seed: int,
     origin: str,
 ) -> tuple[dict[str, Tensor], bool]:
-    """Fit weights to the architecture; tell whether their head had to be replaced for another number of classes."""
+    """Fit weights to the architecture; return whether their head was replaced for another number of classes."""
     import torch
 
     from vidcnn.models.build import build_network, find_misfit, random_state

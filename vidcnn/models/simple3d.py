@@ -1,6 +1,6 @@
 """`Simple3D`: the small convolutional network of the textbooks, in three dimensions.
 
-In goes float ``(N, 3, T, H, W)``, out come logits ``(N, K)``::
+Takes float ``(N, 3, T, H, W)``, returns logits ``(N, K)``::
 
     block 1   conv 3x3x3, ReLU, halve H and W       (N,  32, T,   H/2, W/2)
     block 2   conv 3x3x3, ReLU, halve T, H and W    (N,  64, T/2, H/4, W/4)
@@ -16,13 +16,11 @@ averaged. Where its `input_mode` has differences, block 1 takes ``(N, 2, T - 1, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Downsample = Literal["max", "strided"]
-InputMode = Literal["frames", "differences", "both"]
+from vidcnn.choices import Downsample, InputMode
 
 _GAIN = 2.0
 """Differences between frames spread less than the frames themselves, by several times."""
@@ -70,7 +68,7 @@ class Simple3D(nn.Module):
         dropout: Share of the embedding's values dropped in training.
         downsample: ``max`` ends each block with max pooling; ``strided`` gives its last convolution a stride
             instead.
-        batch_norm: Whether batch normalisation stands between each convolution and its ReLU.
+        batch_norm: Whether batch normalisation is between each convolution and its ReLU.
         input_mode: What the first convolution takes: the ``frames``, their ``differences`` alone (`FrameDifferences`:
             motion without the scene), or ``both``.
 

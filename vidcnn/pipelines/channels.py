@@ -1,4 +1,4 @@
-"""Threads that hand values on to each other, each held back when the next one is behind, and ended together."""
+"""Threads that hand values on to each other, each waiting when the next one is behind, and ended together."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The inference pipeline as a Ray Data dataset.
 
-In go tables of videos, out come rows of segments, in no particular order, while Ray Data keeps planners, decoders and
-model actors busy and holds each back when the next one is behind.
+Takes tables of videos, returns rows of segments, in no particular order, while Ray Data keeps planners, decoders and
+model actors busy and slows each down when the next one is behind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.cluster.ray_internals import keep_no_block_statistics
-from vidcnn.errors import VidcnnError, is_debugging
+from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import Model, News
 from vidcnn.pipelines.executors import StageSettings
 from vidcnn.pipelines.stages import (
@@ -121,10 +121,7 @@ def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
             if block.num_rows:
                 yield block
     except RayError as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise VidcnnError(
-            f"Ray gave up: {type(error).__name__}: {reason}", "what was committed stays; the same command continues"
-        ) from error
+        raise VidcnnError(f"Ray gave up: {type(error).__name__}: {first_line(error)}", CONTINUES) from error
 
 
 def _load_classifier(bundle: list[Any], arguments: dict[str, Any]) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from vidcnn.config import InferSpec
+from vidcnn.errors import CONTINUES
 from vidcnn.pipelines.counting import count_source
 from vidcnn.pipelines.prepare import prepare
 from vidcnn.pipelines.stages import PlanCounts
@@ -18,7 +19,7 @@ def plan_source(spec: InferSpec) -> SourcePlan:
     Raises:
         VidcnnError: The job could not be done.
     """
-    hint = "what was committed stays; the same command continues"
+    hint = CONTINUES
     with prepare(spec, look_at, hint=hint, computes=False) as prepared:
         job, pending = prepared.job, prepared.pending
         counts: list[PlanCounts] = []

@@ -1,7 +1,7 @@
 """How long an inference job would take, from running it on a sample of its source; no row is written.
 
-Some videos are chosen from all over the source by size. They are planned whole, which tells how many clips the source
-has; and some segments of each go through the real stages for a bounded time, which tells how fast that is here.
+Some videos are chosen from all over the source by size. They are planned whole, which shows how many clips the source
+has; and some segments of each pass through the real stages for a bounded time, which shows how fast that is here.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Sample:
     """The videos that were planned.
 
     Attributes:
-        videos: The videos.
+        videos: The chosen videos, from everywhere in the source.
         segments: What is left to do of each; nothing where it cannot be read.
         num_bad: How many cannot be read.
     """
@@ -71,7 +71,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
         strata, rows = _choose(pending)
         planning = time.monotonic()
         sample = _plan(job, rows, *prepared.choose_planner())
-        began += time.monotonic() - planning  # a run does this while it goes on
+        began += time.monotonic() - planning  # a run does this while it decodes
         clips = estimate_clips(strata, sample.num_clips)
         executor = prepared.choose_executor(int(clips.best))
         runtime = prepared.choose_runtime(int(clips.best))
@@ -144,7 +144,7 @@ class _Trial:
 
     @property
     def clips_per_second(self) -> float | None:
-        """Speed from the first rows to the last; None where that is too short to say anything."""
+        """Speed from the first rows to the last; None where that time is too short."""
         seconds = self.arrivals[-1][0] - self.arrivals[0][0] if self.arrivals else 0.0
         return (self.num_clips - self.arrivals[0][1]) / seconds if seconds > 1.0 else None
 

@@ -14,10 +14,11 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from vidcnn.annotations import Annotations, LabelledVideo, Split, read_annotations
+from vidcnn.annotations import Annotations, LabelledVideo, read_annotations
+from vidcnn.choices import Split
 from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import EvaluateSpec
-from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError
+from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError, first_line
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
@@ -250,8 +251,7 @@ def _result(done: Any) -> Any:
     except RayError as error:
         if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
             raise error.cause from None
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise VidcnnError(f"Ray gave up: {reason}", "run the same command again") from error
+        raise VidcnnError(f"Ray gave up: {first_line(error)}", "run the same command again") from error
 
 
 def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> list[Any]:

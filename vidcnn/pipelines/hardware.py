@@ -1,4 +1,4 @@
-"""What can only be told where the model is going to run: on a cluster, the head may be another kind of machine."""
+"""What is only known where the model is going to run: on a cluster, the head may be another kind of machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ask_there(question: Callable[..., Answer], *arguments: Any, device: str) -> 
 
 
 def uses_gpus(device: str, machine: Machine) -> bool:
-    """Tell whether the model runs on GPUs.
+    """Return whether the model runs on GPUs.
 
     Args:
         device: What the user wants: ``auto``, ``cpu`` or ``cuda``.

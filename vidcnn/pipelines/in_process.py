@@ -1,7 +1,7 @@
 """The stages of an inference job in threads of this process, for a few videos: there is no Ray to start.
 
 Planning and decoding run in child processes, as ever, so a video that crashes libav does no harm. Threads hand on what
-these give, and each stage is held back when the next one is behind::
+these give, and each stage waits when the next one is behind::
 
     planner --units--> decoders --batches of clips--> models --news--> the caller
 """

@@ -12,7 +12,7 @@ from functools import partial
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
-from vidcnn.errors import CompileError
+from vidcnn.errors import CONTINUES, CompileError
 from vidcnn.inference.runtime import Runtime
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.executors import Executor
@@ -34,20 +34,19 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
     Args:
         spec: The job.
         show_progress: Show on stderr how far it is.
-        record: Is kept up to date with what the run has come to.
+        record: Is kept up to date with the results of the run.
 
     Raises:
         VidcnnError: The job cannot be done, or was interrupted; single bad videos are rows instead.
     """
     began = time.monotonic()
     record = record or RunRecord()
-    hint = "what was committed stays; the same command continues"
     with (
         LiveLine(enabled=show_progress) as line,
         prepare(
             spec,
             open_storage,
-            hint=hint,
+            hint=CONTINUES,
             computes=True,
             run_id=record.run_id,
             tell=line.begin,
@@ -82,7 +81,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                     raise CompileError(
                         f"the rows of {public_location(spec.out)} are of a compiled model, and it cannot be compiled "
                         f"everywhere: {error.message}",
-                        error.hint or "mend that, and the same command goes on; or choose another --out",
+                        error.hint or "mend that, and the same command continues; or choose another --out",
                     ) from error
                 runtime = replace(runtime, compiled=False)
                 record.notice(f"the model runs uncompiled: {error}")

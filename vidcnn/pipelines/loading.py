@@ -63,7 +63,7 @@ class RayLoader:
 
 
 def find_no_sample(data: TrainingData) -> DataError | None:
-    """Say in a task, before the workers start, if there is nothing to train on."""
+    """Return an error, before the workers start, if there is nothing to train on."""
     return find_no_sample_in_cell(data, this_cell(yields=False))
 
 

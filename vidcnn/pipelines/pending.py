@@ -1,6 +1,6 @@
 """What is left to do of a source, packed for the pipeline.
 
-In go the listing and what is committed; out come tables of videos, each row with what is done of its video already.
+Takes the listing and what is committed; returns tables of videos, each row with what is done of its video already.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _NUM_BLOCKS = 64
 _MAX_BLOCKS = 1000
 """Each task costs the driver some milliseconds."""
 NUM_LARGEST = 4
-"""The largest videos, which may hold most of a source, are in its sample."""
+"""The largest videos, which may contain most of a source, are in its sample."""
 _PACKED_VIDEOS = 16_384
-"""Rows that are gathered before they go into a table, where they take less memory."""
+"""Rows that are gathered before they are put into a table, where they take less memory."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ _QUICK_FAILURE_SECONDS = 0.2
 
 
 class InferenceJob:
-    """A spec with what it stands for: the model, the clips, the source, the columns."""
+    """A spec with what it names: the model, the clips, the source, the columns."""
 
     def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
         self.spec = spec
@@ -92,9 +92,9 @@ class PreparedJob:
     """A job whose output is open and whose source is listed.
 
     Args:
-        job: The job.
-        output: Its output.
-        start_ray: Starts Ray.
+        job: The spec with all that it names.
+        output: Open for writing or reading.
+        start_ray: Is called once, when processes are needed first.
         machine: What Ray runs on, if it was started already.
         needs_ray: Whether it cannot run in this process.
 
@@ -180,7 +180,7 @@ class PreparedJob:
 
     @cached_property
     def batch_size(self) -> int:
-        """Clips that go through the model at once."""
+        """Clips that the model takes at once."""
         from vidcnn.inference.classifier import choose_batch_size
 
         return ask_there(choose_batch_size, self.job.bundle, self.device, self.job.spec.batch_size, device=self.device)
@@ -240,12 +240,12 @@ def prepare(
 
     Args:
         spec: The job.
-        open_storage: Takes hold of the output, or only looks at it; before anything is started, so that a run which
+        open_storage: Opens the output for writing, or only for reading; before anything is started, so that a run which
             overlaps another ends at once.
         hint: What becomes of the work that is done where the block is interrupted.
         computes: Whether the model is going to run, on a GPU if there is one.
         run_id: The run's name, if it writes.
-        tell: Takes what is being done, in words for people.
+        tell: Prints what is being done.
         has_begun: Returns whether the block has made any headway.
 
     Raises:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError
+from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError, first_line
 from vidcnn.inference.scoring import Model, News, RowFormat, score_rows, video_without_plan
 from vidcnn.models.bundle import Bundle
 from vidcnn.processes import lower_priority
@@ -129,7 +129,7 @@ class PlanCounts:
     """What some videos would give.
 
     Attributes:
-        first_name: Name of the first of them.
+        first_name: Name of the first video, by which the table is recognised.
         num_videos: Those that can be read and have something left to do.
         num_clips: Clips of these that are left to do.
         num_short_clips: Those that are longer than their video.
@@ -304,8 +304,8 @@ def _unpack(packed: Any) -> list[News]:
 def _model_failure(error: Exception) -> VidcnnError:
     if isinstance(error, VidcnnError):
         return error
-    text = (str(error).splitlines() or [""])[0]
-    failure = ModelError(f"the model failed: {type(error).__name__}: {text}", "try --precision fp32 --compile off")
+    text = f"the model failed: {type(error).__name__}: {first_line(error)}"
+    failure = ModelError(text, "try --precision fp32 --compile off")
     failure.add_note("".join(traceback.format_exception(error)).rstrip())
     return failure
 

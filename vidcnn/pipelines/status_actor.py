@@ -1,4 +1,4 @@
-"""The actor to which workers report how far they are and why they cannot go on, and which tells them to stop."""
+"""The actor to which workers report how far they are and why they cannot continue, and which makes them stop."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vidcnn.training.state import RunState
 
 @ray.remote
 class StatusActor:
-    """Where the first worker says how far the run is, any worker why it cannot go on, and the driver to stop.
+    """Where workers report how far the run is, or why it cannot continue, and where the driver asks them to stop.
 
-    It holds nothing that a run cannot do without: if its process dies, Ray starts it again, empty.
+    It has nothing that a run cannot do without: if its process dies, Ray starts it again, empty.
     """
 
     def __init__(self) -> None:
@@ -26,30 +26,30 @@ class StatusActor:
         self._failure: VidcnnError | None = None
 
     async def post(self, state: RunState) -> None:
-        """Say how far the run is."""
+        """Record how far the run is."""
         self._state = state
 
     async def fail(self, failure: VidcnnError) -> None:
-        """Say why the run cannot go on."""
+        """Record why the run cannot continue."""
         self._failure = failure
 
     async def read(self) -> tuple[RunState | None, VidcnnError | None]:
-        """Return what was said last."""
+        """Return what was recorded last."""
         return self._state, self._failure
 
     async def stop(self) -> None:
-        """Say that the run is to be saved, and to stop."""
+        """Ask that the run is saved and stops."""
         self._stop.set()
 
     async def wait_for_stop(self) -> None:
-        """Wait until somebody says so."""
+        """Wait until that is asked."""
         await self._stop.wait()
 
 
 def start_status_actor() -> Any:
     """Start the status actor on the node of this process: what takes the one takes the other.
 
-    On any other node, it would be lost with that node although the run can go on without it.
+    On any other node, it would be lost with that node although the run can continue without it.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
@@ -57,10 +57,10 @@ def start_status_actor() -> Any:
 
 
 def is_told(stop: Any) -> bool:
-    """Tell whether the driver wants a run to stop.
+    """Return whether the driver wants a run to stop.
 
     Args:
-        stop: What `StatusActor.wait_for_stop` returned: an actor that was lost has said nothing.
+        stop: What `StatusActor.wait_for_stop` returned: an actor that was lost has asked nothing.
     """
     if not ray.wait([stop], timeout=0)[0]:
         return False

@@ -1,6 +1,6 @@
 """Train on Ray: workers that train together, and tasks that load their clips anywhere in the cluster.
 
-Ray Train starts the workers and starts them again when one dies; each then goes on from the run's newest checkpoint.
+Ray Train starts the workers and starts them again when one dies; each then continues from the run's newest checkpoint.
 What they do is in `vidcnn.training`.
 """
 
@@ -41,17 +41,17 @@ def run_training(
     Args:
         spec: The job.
         show_progress: Whether to show on stderr how far the run is.
-        announce: Is told what is going to be done, before anything is started.
+        announce: Is called with what will be done, before anything is started.
 
     Raises:
         VidcnnError: The job cannot be done, or was interrupted.
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(interruptible("the run goes on from its last checkpoint with the same command"))
+        stack.enter_context(interruptible("the run continues from its last checkpoint with the same command"))
         stack.enter_context(LiveLine(enabled=show_progress)).begin("starting: reading the data and the model")
         annotations = read_data(spec)
-        flip_rule(spec, annotations.labels)  # what the labels alone forbid is said before anything is loaded
+        flip_rule(spec, annotations.labels)  # what the labels alone forbid is an error before anything is loaded
         assert spec.out is not None, "`read_data` has seen to it"
         run_directory = stack.enter_context(hold_run(spec.out))
         groups: list[WorkerGroup] = []
@@ -93,7 +93,7 @@ def run_training(
 
 
 def _is_done(store: CheckpointStore, num_steps: int) -> bool:
-    """Tell whether a checkpoint of the last step can be read; those of other steps are left to the workers."""
+    """Return whether a checkpoint of the last step can be read; those of other steps are left to the workers."""
     checkpoints = store.list()
     if not checkpoints or checkpoints[-1].step < num_steps:
         return False
@@ -153,7 +153,7 @@ def _report(
     seconds: float,
     state: RunState | None,
 ) -> TrainReport:
-    """Write the bundle of the best weights, and say how the run ended."""
+    """Write the bundle of the best weights, and return how the run ended."""
     from vidcnn.training.journal import read_journal
     from vidcnn.training.result import trained_bundle
 
@@ -167,8 +167,8 @@ def _report(
     try:
         trained_bundle(plan.bundle, weights, validation).save(run_directory.directory / "bundle")
         run_directory.push()
-    except VidcnnError as error:  # what was reached is told all the same
-        hint = "the checkpoints are whole: the same command writes the bundle, without training anew"
+    except VidcnnError as error:  # what was reached is reported all the same
+        hint = "the checkpoints are whole: the same command writes the bundle, without training again"
         failure = type(error)(error.message, f"{error.hint}; {hint}" if error.hint else hint)
     return TrainReport(
         plan=plan,

@@ -21,7 +21,7 @@ class WorkerConfig:
         bundle: Reference to the network to begin with, in a list, so that Ray hands on the reference.
         data: Reference to the `TrainingData`, in a list.
         recipe: How the network is trained.
-        run: How the run goes on.
+        run: How the run continues.
         resources: How trainers and decoders share the cluster.
         status_actor: The `StatusActor`.
     """

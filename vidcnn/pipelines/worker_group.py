@@ -20,10 +20,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from vidcnn.cluster import Machine, plan_resources
 from vidcnn.cluster.ray_internals import without_idle_callbacks
 from vidcnn.errors import RunInterruptedError, VidcnnError
-from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
 from vidcnn.pipelines.loading import find_no_sample
 from vidcnn.pipelines.status_actor import start_status_actor
 from vidcnn.pipelines.train_worker import WorkerConfig, work
+from vidcnn.pipelines.worker_crashes import describe_attempt, waited_in_vain
 from vidcnn.reporting.live import ProgressDisplay
 from vidcnn.storage.uris import open_filesystem
 from vidcnn.training.plan import TrainingPlan
@@ -174,14 +174,14 @@ class WorkerGroup:
         deadline = time.monotonic() + _STOP_SECONDS
         is_over = fitting is None
         while fitting is not None and not is_over:
-            self._status_actor.stop.remote()  # again each time: one that was lost begins anew
+            self._status_actor.stop.remote()  # again each time: one that was lost starts empty
             is_over = fitting.ended.wait(_POLL_SECONDS) or time.monotonic() > deadline
             self._read_status()
             if self.state is None:
                 break  # they have not begun, and have nothing to save
             if self.state.phase in ("stopped", "done"):
-                return f"step {self.state.step} is saved, and the same command goes on from there"
-        return "the run goes on from its last checkpoint with the same command"
+                return f"step {self.state.step} is saved, and the same command continues from there"
+        return "the run continues from its last checkpoint with the same command"
 
     def _remove_records(self) -> None:
         with suppress(OSError):
@@ -203,7 +203,7 @@ def _gave_up(error: BaseException | None, saved: Sequence[int]) -> VidcnnError:
     since = f"after step {saved[-1]}" if saved[-1] else "before the first checkpoint"
     return VidcnnError(
         f"training failed {num_fruitless(saved)} times {since}: {describe_attempt(error)}",
-        "the last checkpoint is whole, and the same command goes on; --debug shows more",
+        "the last checkpoint is whole, and the same command continues; --debug shows more",
     )
 
 

@@ -13,7 +13,7 @@ _COMPACT_TABLES = 256
 
 
 def commit_is_due(*, num_rows: int, size_bytes: int, since_commit_seconds: float, elapsed_seconds: float) -> bool:
-    """Tell whether to commit what is buffered: it is much, or has waited long enough.
+    """Return whether to commit what is buffered: it is much, or has waited long enough.
 
     The wait grows with the run, from 10 seconds by a hundredth of the time elapsed to 5 minutes: little is
     lost when a short run is killed, and a run of three days leaves about a thousand part files.

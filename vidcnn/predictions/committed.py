@@ -1,8 +1,8 @@
 """What is committed in an output, read from its files themselves.
 
-Each file carries the ledger of the segments whose rows it holds, so there is no second record that could disagree. What
-part files hold takes precedence over the single file, unless that was made from them: it counts how often it was
-published (its generation), and a part says after which time it was begun.
+Each file carries the ledger of the segments whose rows it contains, so there is no second record that could disagree.
+What part files contain takes precedence over the single file, unless that was made from them: it counts how often it
+was published (its generation), and a part records after which time it was begun.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Committed:
         storage: The output.
 
     Attributes:
-        published: What the single file holds.
+        published: What the single file contains.
         generation: How often it was published; 0 where there is none.
-        parts: What the part files hold.
-        conflicts: Names of videos of which they hold different versions or plans, or the same segment.
+        parts: What the part files contain.
+        conflicts: Names of videos of which they contain different versions or plans, or the same segment.
         recorded: Settings of the files, with the columns; more than one only where they differ.
     """
 
@@ -138,7 +138,7 @@ class Committed:
         return [path for path in self._storage.list_parts() if path not in self._covered]
 
     def _both(self) -> Iterator[tuple[str, Entry, Entry]]:
-        """Yield what parts hold of videos that are in the single file too, after what that holds."""
+        """Yield what parts contain of videos that are in the single file too, after what that contains."""
         for path in self._part_paths():
             with TableFile(self._storage.open, path) as file:
                 for table in file.ledger():

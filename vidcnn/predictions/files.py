@@ -1,8 +1,8 @@
 """One Parquet file of predictions: write it, and read its rows.
 
-In go Arrow tables of rows and what is to be known about them; a file comes out that depends on nothing else:
+From Arrow tables of rows, and what is to be known about them, to a file that depends on nothing else:
 rows sorted by video and clip, row groups of a fixed size, dictionaries in the order of first appearance. In
-its key-value metadata lie, next to `vidcnn.version`, `vidcnn.run_id`, `vidcnn.model` and
+its key-value metadata are, next to `vidcnn.version`, `vidcnn.run_id`, `vidcnn.model` and
 `vidcnn.weights_sha256`, the settings (JSON) and the place of the ledger of its segments (`vidcnn.predictions.section`).
 """
 
@@ -73,7 +73,7 @@ def check_file(open_file: Opener, path: str, ledger: LedgerWriter, *, rows: bool
         rows: Whether to read all rows as well, as before other copies of them are deleted. Pages have checksums.
 
     Raises:
-        OutputError: It cannot be read, or holds something else.
+        OutputError: It cannot be read, or contains something else.
     """
     with TableFile(open_file, path) as file:
         num_rows = file.footer().num_rows
@@ -164,7 +164,7 @@ def _without(rows: pa.Table, videos: Collection[str]) -> pa.Table:
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Cut pieces anew into full row groups whose memory layout depends on their rows alone."""
+    """Cut pieces into full row groups whose memory layout depends on their rows alone."""
     pending = plain(schema.empty_table())
     for table in tables:
         pending = pa.concat_tables([pending, plain(table)])

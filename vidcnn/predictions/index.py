@@ -1,4 +1,4 @@
-"""Which videos some files hold, for many millions of them: some 40 bytes each, and a look-up in about a microsecond.
+"""Which videos some files contain, for many millions of them: some 40 bytes each, and a look-up in about a microsecond.
 
 Videos that are whole and in one file, which is almost all, are rows of arrays, in the order of a 64-bit hash of their
 names; the others are a dictionary::
@@ -24,7 +24,7 @@ from vidcnn.predictions import section
 from vidcnn.predictions.ledger import Entry, Ledger
 
 COMPACT_VIDEOS = 128 * 1024
-"""Whole videos that the dictionary holds before they go into arrays."""
+"""Whole videos that the dictionary contains before they are put into arrays."""
 _COLUMNS = ("size_bytes", "mtime_ns", "num_segments")
 _TYPES = (np.int64, np.int64, np.int64)
 _MASK = 2**64 - 1
@@ -35,11 +35,11 @@ Array = NDArray[Any]
 
 @dataclass
 class Held:
-    """What one file holds.
+    """What one file contains.
 
     Attributes:
         file: The file.
-        keys: Hashes of the names of the videos of which it holds every segment, uint64 (N,).
+        keys: Hashes of the names of the videos of which it contains every segment, uint64 (N,).
         columns: Their size, modification time and number of segments, each int64 (N,).
         partial: The other videos, by name.
     """
@@ -54,7 +54,7 @@ class Held:
         """Take in the ledger of a file.
 
         Args:
-            file: The file.
+            file: Name of the file.
             tables: Its ledger, as `TableFile.ledger` yields it.
             num_videos: Entries of the ledger.
         """
@@ -76,7 +76,7 @@ class Held:
 
 
 class Index:
-    """What some files hold, by video."""
+    """What some files contain, by video."""
 
     def __init__(self) -> None:
         self._files: list[str] = []
@@ -87,14 +87,14 @@ class Index:
 
     @classmethod
     def of(cls, held: list[Held], names: Callable[[str, Array], Ledger]) -> tuple[Index, set[str]]:
-        """Put together what several files hold.
+        """Put together what several files contain.
 
         Args:
-            held: What each holds; is used up.
+            held: What each contains; is used up.
             names: Reads those entries of a file again whose name has one of some hashes, which are sorted.
 
         Returns:
-            The index; and names of which files hold different versions or plans, or the same segment. Their entries
+            The index; and names of which files contain different versions or plans, or the same segment. Their entries
             list the files of both.
         """
         index = cls()
@@ -124,11 +124,11 @@ class Index:
         return len(self._named) + sum(run.num_alive for run in self._runs)
 
     def find(self, name: str, size_bytes: int, mtime_ns: int) -> Entry | None:
-        """Return what is held of a video; its rows are not counted.
+        """Return what is there of a video; its rows are not counted.
 
         Args:
             name: The video, as `video_text` writes it.
-            size_bytes: Of the version that is looked for; another one is returned if that is not held.
+            size_bytes: Of the version that is looked for; another one is returned if that is not there.
             mtime_ns: As `size_bytes`.
         """
         if name in self._named:
@@ -144,7 +144,7 @@ class Index:
         return other
 
     def put(self, name: str, entry: Entry) -> None:
-        """Add what is held of a video, to what is held already."""
+        """Add what a file contains of a video to what is there already."""
         held = self.find(name, entry.size_bytes, entry.mtime_ns)
         if held is not None:
             self.discard(name, held)
@@ -174,7 +174,7 @@ class Index:
             self._num_whole += newer.is_complete and len(newer.files) == 1
 
     def covers(self, held: Held) -> bool:
-        """Tell whether every segment that a file holds is in this index."""
+        """Return whether every segment that a file contains is in this index."""
         keys = held.keys
         found = np.zeros(len(keys), bool)
         for run in self._runs:
@@ -230,7 +230,7 @@ class _Run:
 
     @classmethod
     def of(cls, held: list[Held], numbers: list[int]) -> _Run:
-        """Put together what files hold, which is used up: no array is there in more than two copies at a time."""
+        """Put together what files contain, which is used up: no array is there in more than two copies at a time."""
         where = np.repeat(np.array(numbers, np.int32), [len(one.keys) for one in held])
         keys = _joined([one.keys for one in held], np.uint64)
         columns = [_joined([one.columns[number] for one in held], type_) for number, type_ in enumerate(_TYPES)]
@@ -272,7 +272,7 @@ class _Run:
         return np.unique(self.keys[1:][self.keys[1:] == self.keys[:-1]])
 
     def has(self, keys: Array) -> Array:
-        """Tell which keys are there, bool (N,)."""
+        """Return which keys are there, bool (N,)."""
         if not len(self.keys):
             return np.zeros(len(keys), bool)
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
@@ -280,7 +280,7 @@ class _Run:
         return found
 
     def matches(self, keys: Array, columns: Collection[Array]) -> Array:
-        """Tell which entries are there, in the same version and plan, bool (N,)."""
+        """Return which entries are there, in the same version and plan, bool (N,)."""
         found = self.has(keys)
         if found.any():
             first = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
@@ -294,7 +294,7 @@ class _Run:
         return found
 
     def files_of(self, keys: Array) -> list[int]:
-        """Return the numbers of the files that hold some keys."""
+        """Return the numbers of the files that contain some keys."""
         return sorted(set(self.where[np.isin(self.keys, keys)].tolist()))
 
     def without(self, keys: Array) -> _Run:

@@ -1,10 +1,10 @@
-"""Which segments of which videos are held.
+"""Which segments of which videos a table contains.
 
 A *ledger* maps the name of a video to an `Entry`: the version of the video (size and modification time), the
-number of segments its plan has, and which of them are held. Every file of predictions carries the ledger of
+number of segments its plan has, and which of them are there. Every file of predictions carries the ledger of
 its own rows, so that what is done can only be read from what is committed. Pure functions; no files.
 
-How it is stored is in `vidcnn.predictions.section`. Files of earlier versions have it as compressed JSON, by columns,
+How it is stored is in `vidcnn.predictions.section`. In files of earlier versions it is compressed JSON, by columns,
 as base64, which `decode` reads.
 """
 
@@ -22,9 +22,9 @@ from vidcnn.sources.keys import SegmentKey, VideoKey
 
 
 class Entry(NamedTuple):
-    """What is held of one version of a video.
+    """What a table contains of one version of a video.
 
-    `segments` is a set as bits: bit *i* stands for segment *i*. `files` are the files that hold the rows; it
+    `segments` is a set as bits: bit *i* is segment *i*. `files` are the files that contain the rows; it
     is not stored. A tuple, because many of them must fit in memory.
     """
 
@@ -37,19 +37,19 @@ class Entry(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every segment of the plan is held."""
+        """Whether every segment of the plan is there."""
         return self.segments == (1 << self.num_segments) - 1
 
     def is_of(self, video: VideoKey) -> bool:
-        """Tell whether this is the given version of the video."""
+        """Return whether this is the given version of the video."""
         return self.size_bytes == video.size_bytes and self.mtime_ns == video.mtime_ns
 
     def is_same_plan(self, other: Entry) -> bool:
-        """Tell whether both are of one version of a video, planned with the same number of segments."""
+        """Return whether both are of one version of a video, planned with the same number of segments."""
         return self[:3] == other[:3]
 
     def fits(self, other: Entry) -> bool:
-        """Tell whether both can hold: they are other segments of the same plan."""
+        """Return whether the two can be joined: they are other segments of the same plan."""
         return self.is_same_plan(other) and not self.segments & other.segments
 
     def union(self, other: Entry) -> Entry:
@@ -64,20 +64,20 @@ class Entry(NamedTuple):
 
 
 Ledger = dict[str, Entry]
-"""From the name of a video, as `video_text` writes it, to what is held of it."""
+"""From the name of a video, as `video_text` writes it, to what is there of it."""
 
 
 def entry_of(segment: SegmentKey, num_rows: int) -> Entry:
-    """Make the entry that holds one segment only."""
+    """Make the entry that contains one segment only."""
     video = segment.video
     return Entry(video.size_bytes, video.mtime_ns, segment.count, 1 << segment.index, num_rows)
 
 
 def include(ledger: Ledger, other: Mapping[str, Entry]) -> set[str]:
-    """Add what another file holds to a ledger, in place.
+    """Add what another file contains to a ledger, in place.
 
     Returns:
-        Names of which both hold different versions or plans, or the same segment: nobody can tell which rows
+        Names of which both contain different versions or plans, or the same segment: nobody can know which rows
         are right. Their entries list the files of both.
     """
     conflicts = set()
@@ -94,7 +94,7 @@ def include(ledger: Ledger, other: Mapping[str, Entry]) -> set[str]:
 
 
 def overlay(held: Entry | None, newer: Entry | None) -> Entry | None:
-    """Join what is held of a video with what a newer file holds: where they cannot both hold, the newer one does."""
+    """Join what is there of a video with what a newer file contains: where the two contradict, the newer one counts."""
     if held is None or newer is None:
         return newer or held
     return held.union(newer) if held.fits(newer) else newer

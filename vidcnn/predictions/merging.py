@@ -1,4 +1,4 @@
-"""Many files of predictions as one table: what it holds by name, and its rows, in bounded memory.
+"""Many files of predictions as one table: what it contains by name, and its rows, in bounded memory.
 
 The ledgers of the parts are sorted outside of memory, and merged with that of the single file, an entry at a time. The
 rows follow in ranges of names.
@@ -28,7 +28,7 @@ from vidcnn.predictions.reading import HINT_ASIDE, Opener, TableFile
 from vidcnn.predictions.section import LedgerWriter, StoredEntry
 
 RANGE_BYTES = 128 * 2**20
-"""How much of a table is held at once while files are merged, by a rough estimate of a row's size."""
+"""How much of a table is in memory at once while files are merged, by a rough estimate of a row's size."""
 RUN_VIDEOS = 1_000_000
 """Entries of parts that are sorted in memory."""
 _READ_VIDEOS = 8 * 1024
@@ -40,7 +40,7 @@ class Source(NamedTuple):
 
     Attributes:
         path: The file.
-        rank: Where two files cannot both hold, that of the higher rank does.
+        rank: Where two files contradict each other, the one of the higher rank counts.
     """
 
     path: str
@@ -48,11 +48,11 @@ class Source(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What the table holds of a video.
+    """What the table contains of a video.
 
     Attributes:
         video: Its name.
-        entry: What is held, with the files that it is read from.
+        entry: The segments, with the files that they are read from.
     """
 
     video: str
@@ -63,11 +63,11 @@ _Ranked = tuple[str, int, int, StoredEntry]  # name, rank, number of the file, e
 
 
 def merged_entries(open_file: Opener, sources: list[Source]) -> Iterator[Merged]:
-    """Yield what several files hold together, by name.
+    """Yield what several files contain together, by name.
 
     Args:
         open_file: Opens files.
-        sources: The files; those of one rank can all hold.
+        sources: The files; those of one rank do not contradict each other.
 
     Raises:
         OutputError: A file is damaged.
@@ -132,13 +132,13 @@ def merged_rows(
 
     Args:
         open_file: Opens the files that the entries name. They are sorted, each in itself.
-        entries: What the result is to hold, by name; a video is read from the files its entry names, and no others.
+        entries: What the result is to contain, by name; a video is read from the files its entry names, and no others.
         schema: The columns.
         ledger: Takes what was read.
-        range_bytes: About how much to hold at once; at least one video.
+        range_bytes: About how many bytes to keep in memory at once; at least one video.
 
     Raises:
-        OutputError: A file is damaged, or has other rows than its ledger says.
+        OutputError: A file is damaged, or has other rows than its ledger lists.
     """
     range_rows = max(1, (range_bytes or RANGE_BYTES) // _row_bytes(schema))
     with _OpenFiles(open_file) as files:
@@ -154,7 +154,7 @@ def merged_rows(
             rows = pa.concat_tables([read_videos(files.get(path), names) for path, names in wanted.items()])
             if rows.num_rows != num_rows:
                 raise OutputError(
-                    f"{', '.join(sorted(wanted)[:3])} should hold {num_rows} rows from {videos[0].video} to "
+                    f"{', '.join(sorted(wanted)[:3])} should contain {num_rows} rows from {videos[0].video} to "
                     f"{videos[-1].video}, but {rows.num_rows} are there",
                     HINT_ASIDE,
                 )

@@ -1,17 +1,17 @@
 """Write a predictions table so that it is right at any moment: commit, resume, publish.
 
-In go the rows of finished segments, in any order and perhaps twice; out comes the table at ``--out`` with the
+Takes the rows of finished segments, in any order and perhaps twice; returns the table at ``--out`` with the
 rows of each segment exactly once. `Output.add` buffers, `Output.commit` writes what is buffered as one part
 file, written aside and renamed. What is done is read from the files themselves: each carries the ledger of
-the segments whose rows it holds, so there is no second record that could disagree::
+the segments whose rows it contains, so there is no second record that could disagree::
 
     add -> buffer --commit--> part-*.parquet            a dataset: this is the output
                                     |
                                  publish --> X.parquet  a single file: parts stay hidden until merged
 
 Only the newest version of a video stays. Rows of another version or plan leave the part files before the
-first new rows are written; in a single file, old rows stay to be read until the new file takes its place. Nothing is
-deleted before what takes its place was read back.
+first new rows are written; in a single file, old rows stay to be read until the new file replaces it. Nothing is
+deleted before what replaces it was read back.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Output:
     def open(
         cls, out: str, *, schema: pa.Schema, settings: Mapping[str, Any] | None = None, run_id: str | None = None
     ) -> Output:
-        """Take hold of an output and read what is committed.
+        """Open an output and read what is committed.
 
         Args:
             out: ``X.parquet`` for a single file, any other name for a dataset directory; a path or a URI.
@@ -94,7 +94,7 @@ class Output:
         settings: Mapping[str, Any] | None = None,
         run_id: str | None = None,
     ) -> Output:
-        """Read what is committed in an output that is held already; it is given back with this one, or on failure.
+        """Read what is committed in an output that is open already; it is closed with this one, or on failure.
 
         Args:
             storage: What `vidcnn.predictions.output_storage.open_storage` returned.
@@ -143,7 +143,7 @@ class Output:
         self._buffer = Buffer()
 
     def use_settings(self, settings: Mapping[str, Any]) -> None:
-        """Say what the rows of this run depend on; it must happen before the first commit.
+        """Set what the rows of this run depend on; it must happen before the first commit.
 
         Args:
             settings: JSON values by name: model, weights, clips, preprocessing.
@@ -180,7 +180,7 @@ class Output:
         return len(names)
 
     def is_done(self, video: VideoKey) -> bool:
-        """Tell whether every segment of this version of a video is committed."""
+        """Return whether every segment of this version of a video is committed."""
         held = self._held(video)
         return held is not None and held.is_complete
 
@@ -205,10 +205,10 @@ class Output:
         """Buffer the rows of a finished segment; the next `commit` writes them.
 
         A segment of another version, or of a plan of another number of segments, replaces all that the output
-        holds of the video.
+        contains of the video.
 
         Args:
-            segment: Which segment.
+            segment: The video, its version, and the number of the segment.
             rows: All its rows, predictions and errors: at least one, all of this video.
 
         Returns:
@@ -236,10 +236,10 @@ class Output:
         return taken
 
     def should_commit(self, now: float) -> bool:
-        """Tell whether it is time to commit: enough is buffered, or it has waited long enough.
+        """Return whether it is time to commit: enough is buffered, or it has waited long enough.
 
         Args:
-            now: What `time.monotonic` says, in seconds.
+            now: The value of `time.monotonic`, in seconds.
         """
         return commit_is_due(
             num_rows=self._buffer.num_rows,
@@ -329,7 +329,7 @@ class Output:
             )
 
     def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table], *, replaces: bool = False) -> None:
-        """Write a file, which may take the place of others: then all of it is read back before."""
+        """Write a file, which may replace others: then all of it is read back before."""
         assert self._settings is not None, "use_settings comes first"
         values = metadata(self._settings, self._run_id, self._committed.generation + 1)
         self._storage.write(
@@ -342,7 +342,7 @@ class Output:
         """Take the rows of some videos out of the part files.
 
         Args:
-            replaced: What the parts hold of them.
+            replaced: What the parts contain of them.
         """
         left = {name: entry for name, entry in replaced.items() if entry is not None}
         files: dict[str, set[str]] = {}

@@ -1,14 +1,14 @@
-"""Where the files of an output lie: a local file system or object storage, behind one interface.
+"""Where the files of an output are: a local file system or object storage, behind one interface.
 
-``--out`` names a single file (``X.parquet``) or a dataset, a directory of part files. Beside it, while a run
-needs it, lies the hidden directory ``.NAME.vidcnn``: the lock, files being written and, for a single file,
+``--out`` names a single file (``X.parquet``) or a dataset, a directory of part files. While a run
+needs it, there is a hidden directory beside it, ``.NAME.vidcnn``: the lock, files being written and, for a single file,
 the parts::
 
     preds.parquet            .preds.parquet.vidcnn/{lock, tmp-*, part-*.parquet}
     preds/part-*.parquet     .preds.vidcnn/{lock, tmp-*}
 
 So a reader of the output never meets a file that is not whole. In object storage, the locks are ``lock-*``, and nothing
-has to be written aside. That the lock is still held is seen before each change.
+has to be written aside. Before each change it is checked that the lock is still held.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, first_line
 from vidcnn.logins import hide_logins
 from vidcnn.storage.atomic import open_new
 from vidcnn.storage.locks.file_lock import FileLock
@@ -38,8 +38,8 @@ from vidcnn.storage.uris import is_remote, local_path, open_filesystem, public_l
 _HINTS = {
     errno.ENOSPC: "free some space and run the same command again: what was committed stays",
     errno.EDQUOT: "free some of the quota and run the same command again: what was committed stays",
-    errno.EACCES: "the folder that holds it must be writable: choose another --out, or change the permissions",
-    errno.EPERM: "the folder that holds it must be writable: choose another --out, or change the permissions",
+    errno.EACCES: "its folder must be writable: choose another --out, or change the permissions",
+    errno.EPERM: "its folder must be writable: choose another --out, or change the permissions",
     errno.EROFS: "choose an --out on a file system that can be written",
     errno.ENOTDIR: "a part of the path is a file: choose another --out",
     errno.ENOLCK: "its file system has no locks: choose an --out on another",
@@ -70,13 +70,13 @@ class OutputStorage(Protocol):
     is_view: bool
 
     def has_final(self) -> bool:
-        """Tell whether the single file exists."""
+        """Return whether the single file exists."""
 
     def list_parts(self) -> list[str]:
         """Return the paths of the part files, sorted.
 
         Raises:
-            OutputError: Something else lies where the parts should be.
+            OutputError: Something else is where the parts should be.
         """
 
     def part_path(self, name: str) -> str:
@@ -100,7 +100,7 @@ class OutputStorage(Protocol):
 
 
 def open_storage(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
-    """Take hold of an output: lock it, see that it can be written, clear away half-written files.
+    """Open an output for writing: lock it, check that it can be written, remove half-written files.
 
     Args:
         out: What ``--out`` names.
@@ -136,7 +136,7 @@ def look_at(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
 
 
 def check_free(out: str) -> None:
-    """Refuse an output on this machine that another run holds, at little cost and without taking hold of it.
+    """Refuse an output on this machine that another run holds, at little cost and without locking it.
 
     Raises:
         OutputBusyError: Another run holds it.
@@ -183,7 +183,7 @@ class _LocalFiles:
         raise AssertionError("a view changes nothing")
 
     def close(self) -> None:
-        """Do nothing: it holds nothing."""
+        """Do nothing: there is nothing to release."""
 
     def _check_existing(self, path: str, parent: str) -> None:
         if self.final_path:
@@ -263,7 +263,7 @@ class _Objects:
             self.out = split_uri(out).public
         except (ValueError, OSError) as error:
             raise OutputError(
-                f"{public_location(out)} cannot be an output: {_first_line(error)}", "check the URI"
+                f"{public_location(out)} cannot be an output: {hide_logins(first_line(error))}", "check the URI"
             ) from error
         parent, name = posixpath.split(path)
         if not parent or not name:
@@ -295,7 +295,7 @@ class _Objects:
         raise AssertionError("a view changes nothing")
 
     def close(self) -> None:
-        """Do nothing: it holds nothing."""
+        """Do nothing: there is nothing to release."""
 
 
 class _ObjectStorage(_Objects):
@@ -345,7 +345,7 @@ def _part_names(entries: list[str], out: str) -> list[str]:
     foreign = sorted(set(entries) - hidden - set(names))
     if foreign:
         raise OutputError(
-            f"{out} holds files that vidcnn did not write ({', '.join(foreign[:3])})",
+            f"{out} contains files that vidcnn did not write ({', '.join(foreign[:3])})",
             "choose another --out, or an empty directory",
         )
     return names
@@ -366,9 +366,5 @@ def _explained(out: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         code = getattr(error, "errno", None)
-        reason = os.strerror(code) if code else _first_line(error)
+        reason = os.strerror(code) if code else hide_logins(first_line(error))
         raise OutputError(f"cannot write {out}: {reason}", _HINTS.get(code or 0, "")) from error
-
-
-def _first_line(error: Exception) -> str:
-    return hide_logins((str(error) or type(error).__name__).splitlines()[0])

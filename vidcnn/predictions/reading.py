@@ -1,6 +1,6 @@
-"""Reading one file of predictions, and telling a storage that fails from a file that is damaged.
+"""Reading one file of predictions, and distinguishing a storage that fails from a file that is damaged.
 
-What cannot be read is read again before it is judged: once more as plain bytes, which tells whether all of them come.
+What cannot be read is read again before it is judged: once more as plain bytes, which shows whether all of them come.
 Where they do not, the storage is at fault, and the file is as sound as it was. Pages are checked by their checksums.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidcnn.errors import OutputError
+from vidcnn.errors import OutputError, first_line
 from vidcnn.predictions import section
 from vidcnn.predictions.ledger import Ledger, decode
 from vidcnn.storage.uris import failure_text
@@ -29,10 +29,10 @@ Opener = Callable[[str], Any]
 """Opens a file, given its path, for random access."""
 
 HINT_ASIDE = (
-    "vidcnn leaves it as it is; move it to another folder, and the same command does again what it held, "
+    "vidcnn leaves it as it is; move it to another folder, and the same command does again what it contained, "
     "or choose another --out"
 )
-"""What to do about a file that is damaged; nobody is told to delete one."""
+"""What to do about a file that is damaged; nobody is advised to delete one."""
 
 _Result = TypeVar("_Result")
 
@@ -50,7 +50,7 @@ _MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class Footer:
-    """What a file of predictions says about itself.
+    """What a file of predictions records about itself.
 
     Attributes:
         schema: The columns.
@@ -58,7 +58,7 @@ class Footer:
         run_id: The run that wrote it.
         generation: How often the single file had been published when it was, or when this part was begun, plus one; 0
             in files of earlier versions.
-        num_rows: Its rows.
+        num_rows: Rows of predictions in the file.
         num_videos: Entries of its ledger.
     """
 
@@ -75,7 +75,7 @@ class TableFile:
 
     Args:
         open_file: Opens files.
-        path: Which one.
+        path: Its path, as `open_file` takes it.
     """
 
     def __init__(self, open_file: Opener, path: str) -> None:
@@ -128,12 +128,12 @@ class TableFile:
             if wait is None:
                 raise OutputError(
                     f"{self.path} {failure_text(fault).replace('cannot be read', 'cannot be read now', 1)}",
-                    "nothing was deleted; the same command goes on when the storage answers again",
+                    "nothing was deleted; the same command continues when the storage answers again",
                 ) from fault
             time.sleep(wait)
 
     def footer(self) -> Footer:
-        """Return what the file says about itself.
+        """Return what the file records about itself.
 
         Raises:
             OutputError: It cannot be read, is damaged, or vidcnn did not write it.
@@ -173,7 +173,9 @@ class TableFile:
                 group += 1
                 yield table
         if num_rows != footer.num_rows:
-            raise OutputError(f"{self.path} should hold {num_rows} rows, but {footer.num_rows} are there", HINT_ASIDE)
+            raise OutputError(
+                f"{self.path} should contain {num_rows} rows, but {footer.num_rows} are there", HINT_ASIDE
+            )
 
     def _opened(self) -> pq.ParquetFile:
         if self._file is None:
@@ -207,7 +209,7 @@ class TableFile:
         """Return what keeps the storage from giving all bytes, of large files the last ones; None where they come.
 
         They are read twice, cut at other places: where the body of an answer is cut short, clients of object storage
-        fill it up with whatever lies in their memory.
+        fill it up with whatever is in their memory.
         """
         checksums = {self._checksum} - {None}
         try:
@@ -232,7 +234,7 @@ class TableFile:
         return None
 
     def _damaged(self, failure: Exception) -> OutputError:
-        reason = (str(failure) or type(failure).__name__).splitlines()[0]
+        reason = first_line(failure)
         if self._footer is not None:
             return OutputError(f"{self.path} is damaged: {reason}", HINT_ASIDE)
         with suppress(OSError, pa.ArrowException), self._open_file(self.path) as source:

@@ -1,6 +1,6 @@
 """Committed videos that are done again because of their errors: which they are, and their rows until they are whole.
 
-The old rows of a video stay in the table until all new ones are there, which then take their place in one commit.
+The old rows of a video stay in the table until all new ones are there, which then replace them in one commit.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Redo:
         """Take the rows of a segment.
 
         Args:
-            name: The video.
-            entry: The segment; of another version or plan than those before, it takes their place.
-            rows: Its rows.
+            name: The video's name in the table.
+            entry: The segment; of another version or plan than those before, it replaces them.
+            rows: All rows of the segment.
 
         Returns:
             Whether it is new; and the video as a whole, with all its rows, once no segment is missing.

@@ -1,6 +1,6 @@
 """The predictions table: its columns, the rows of a segment, and the counts of a table.
 
-In go the arrays that a model returns for the clips of one video, or what is wrong with the video; out come
+Takes the arrays that a model returns for the clips of one video, or what is wrong with the video; returns
 Arrow tables with the columns of `prediction_schema`. `vidcnn.predictions.output` commits them.
 
 Letters: N clips, k labels kept for each, K classes, E numbers of an embedding.
@@ -41,7 +41,7 @@ class Summary:
 
     Args:
         num_videos: Distinct videos.
-        num_clips: Rows that stand for a clip (`clip` is not null).
+        num_clips: Rows of a clip (`clip` is not null).
         num_predictions: Rows without an error.
         num_errors: Rows with an error, by kind.
         num_bad_videos: Videos with at least one error row.

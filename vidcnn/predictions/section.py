@@ -1,15 +1,15 @@
 """The ledger of a file of predictions as it is stored: a small Parquet file inside of the Parquet file.
 
-It lies between the rows and the footer, where readers that do not know of it never look; the footer's metadata say
-where. So it has no limit but that of a file, is read a piece at a time, and is checked page by page::
+It is between the rows and the footer, where readers that do not know of it never look; the footer's metadata have
+its position. So it has no limit but that of a file, is read a piece at a time, and is checked page by page::
 
     PAR1 | row groups | ledger: PAR1 | videos | footer | PAR1 | footer | PAR1
 
 Files of earlier versions have the ledger as one string of the metadata (`vidcnn.predictions.ledger.decode`), which
 Arrow refuses to read from some millions of videos on.
 
-An *entry* here is a tuple: name of the video, size, modification time, segments of its plan, those held (text, or None
-for all), rows.
+An *entry* here is a tuple: name of the video, size, modification time, segments of its plan, those that are there
+(text, or None for all), rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("mtime_ns", pa.int64(), nullable=False),
         pa.field("num_segments", pa.int64(), nullable=False),
-        pa.field("segments", pa.string()),  # almost every video is complete: null says so
+        pa.field("segments", pa.string()),  # almost every video is complete: null means that
         pa.field("num_rows", pa.int64(), nullable=False),
     ]
 )
@@ -47,10 +47,9 @@ class LedgerLocation(NamedTuple):
     """Where the ledger of a file is, and what it counts.
 
     Attributes:
-        offset: Its first byte.
-        length: Its bytes.
-        num_videos: Its entries.
-        num_rows: Rows of all of them.
+        offset, length: Its first byte in the file, and its size in bytes.
+        num_videos: Entries, one for each video.
+        num_rows: Rows of predictions of all entries.
     """
 
     offset: int
@@ -143,7 +142,7 @@ def stored(name: str, entry: Entry) -> StoredEntry:
 
 
 def loaded(entry: StoredEntry, file: str) -> Entry:
-    """Return what is held of a video, from how it is stored in a file."""
+    """Return what a file contains of a video, from how it is stored there."""
     _, size, mtime, count, held, num_rows = entry
     return Entry(size, mtime, count, held_bits(count, held), num_rows, (file,))
 

@@ -1,1 +1,1 @@
-"""What a run says: while it goes on, at its end, and in the report that it leaves."""
+"""What a run prints while it works and at its end, and the report that it writes."""

@@ -1,10 +1,10 @@
-"""What limited a run: seconds measured in its stages go in, a verdict in words and figures comes out.
+"""What limited a run: from seconds measured in its stages to a verdict in words and figures.
 
 Pure arithmetic over a frozen snapshot. The stages measure themselves (`StageTimes`) and send what they measured along
 with the rows; `Meter` adds it up where the rows arrive.
 
-A stage that is idle waits for another one. So the model's idle share says whether anything but the model limits a run,
-and what decoders did meanwhile says what: they computed, they waited for reads, or they waited for the model.
+A stage that is idle waits for another one. So the model's idle share shows whether anything but the model limits a run,
+and what decoders did meanwhile shows what: they computed, they waited for reads, or they waited for the model.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from vidcnn.video.stopwatch import StageTimes
 BottleneckKind = Literal["model", "decode", "source", "start", "mixed"]
 
 _BUSY = 0.85
-"""A model that is busy for this share of the time limits the run: what is left goes into handing over."""
+"""A model that is busy for this share of the time limits the run: the rest is spent on handing over."""
 _DECODERS_BUSY = 0.6
 """Decoders, of which there are as many as processors, share these with everything else that a run does."""
 _READING = 0.5
-"""Share of their time from which decoders are said to wait for reads."""
+"""Share of their time from which decoders count as waiting for reads."""
 _MIN_STEADY_SECONDS = 5.0
-"""A shorter time says nothing of how a long run would go."""
+"""A shorter time does not show how fast a long run would be."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,10 @@ class Meter:
 
 
 def find_bottleneck(figures: RunFigures) -> Bottleneck | None:
-    """Say what limited a run.
+    """Find what limited a run.
 
     Returns:
-        None where the figures do not tell: the run was too short, or computed nothing.
+        None where the figures do not show it: the run was too short, or computed nothing.
     """
     times = figures.times
     model_time = times.model_seconds + times.model_wait_seconds
@@ -130,7 +130,7 @@ def find_bottleneck(figures: RunFigures) -> Bottleneck | None:
     decoders_idle = max(0.0, 1 - times.decode_seconds / decode_capacity) if decode_capacity > 0 else 0.0
     if figures.starting_seconds > figures.elapsed_seconds / 2:
         text = (
-            f"{figures.starting_seconds:.0f} of {figures.elapsed_seconds:.0f} s went into starting; "
+            f"{figures.starting_seconds:.0f} of {figures.elapsed_seconds:.0f} s were spent on starting; "
             "a longer run is faster per clip"
         )
         return Bottleneck("start", f"start-bound: {text}", model_idle, decoders_idle)

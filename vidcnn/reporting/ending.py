@@ -1,6 +1,6 @@
-"""Word of how a run ended, for people who do not watch it: a webhook, and a command where it failed.
+"""Messages on how a run ended, for people who do not watch it: to a webhook, and to a command where it failed.
 
-How a run ended goes in; a request and a process come out. Nothing that happens to either changes how the run ended.
+It sends a request and starts a command. Nothing that happens to either changes how the run ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _COMMAND_SECONDS = 300.0
 
 @contextmanager
 def announced(about: Mapping[str, str | None], *, notify: str | None, on_failure: str | None) -> Iterator[None]:
-    """Say how the block ended to those who want to know.
+    """Send how the block ended to those who asked for it.
 
     Args:
         about: What was run, as far as that is known at the end: ``command`` and ``out``.
@@ -55,12 +55,12 @@ def announced(about: Mapping[str, str | None], *, notify: str | None, on_failure
 def ending(
     about: Mapping[str, str | None], started: float, ended: float, error: BaseException | None
 ) -> dict[str, Any]:
-    """Return how a run ended, as JSON values; ``text`` has it in one line, as chat programs show it.
+    """Return how a run ended, as JSON values; ``text`` is one line, as chat programs show it.
 
     Args:
         about: As for `announced`.
         started: When it started, in seconds since 1970.
-        ended: When it ended.
+        ended: Seconds since 1970.
         error: What ended it; None where it was done.
     """
     exit_code, message = _failure(error)
@@ -114,7 +114,7 @@ def _post(url: str, content: bytes) -> None:
         except OSError as error:
             cause = getattr(error, "reason", error)
             reason = describe_reason(cause) if isinstance(cause, OSError) else str(cause)
-    _warn(f"--notify: {urlsplit(url).hostname} cannot be told how this ended: {reason}")
+    _warn(f"--notify: {urlsplit(url).hostname} got no message of how this ended: {reason}")
 
 
 def _run(command: str, content: str, variables: Mapping[str, str]) -> None:

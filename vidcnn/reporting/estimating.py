@@ -1,6 +1,6 @@
 """How long a run will take, from a sample of its videos.
 
-Sizes of files go in, and what some of them turned out to hold; out come totals with a range. Pure arithmetic. The
+From the sizes of files, and what some of them contain, to totals with a range. Pure arithmetic. The
 videos, sorted by size, are cut into strata of neighbours; one of each stratum is looked at and speaks for the others.
 """
 
@@ -56,7 +56,7 @@ class Stratum:
     sampled_bytes: int
 
     def scaled(self, num_clips: int) -> float:
-        """Return the clips of all of these videos, if the one has so many: clips go with size."""
+        """Return the clips of all of these videos, if the one has so many: clips are proportional to size."""
         if self.num_videos == 1:
             return float(num_clips)
         return num_clips * (self.size_bytes / self.sampled_bytes if self.sampled_bytes else self.num_videos)
@@ -65,8 +65,8 @@ class Stratum:
 def cut_strata(sizes: Sequence[int], number: int) -> list[Stratum]:
     """Choose videos that are spread over a source by their size.
 
-    Strata have about the same number of videos and bytes together: of large videos, which hold much of the source, more
-    are chosen.
+    Strata have about the same number of videos and bytes together: of large videos, which contain much of the source,
+    more are chosen.
 
     Args:
         sizes: Size in bytes of each video.

@@ -1,8 +1,8 @@
 """How much of a run is left, and how long that takes, learned from what it has done so far. Pure arithmetic.
 
-Segments go in as they are finished. How many clips are left is known for videos that have begun, and told of the others
-from those: clips go with size, or are a like number for each video, or something between. How long a clip takes goes
-with its own number, where the model is what takes time, or with the size of its video, where decoding does. Both
+Finished segments are added one by one. How many clips are left is known for videos that have begun, and estimated for
+the others from those: clips are proportional to size, or a like number for each video, or something between. The time
+of a video is proportional to its clips, where the model is what takes time, or to its size, where decoding is. Both
 mixtures are found by least squares, under the condition that they explain what was seen in all.
 
 Videos that cannot be read take no time, whatever their size, and teach nothing but how many of them there are.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _CAUTION = 0.05
-"""How much of a mixture is held on to without evidence, as a share of what has been seen."""
+"""How much of a mixture is kept without evidence, as a share of what has been seen."""
 _EXPECTED_WEIGHT = 3
 """For how many videos that have been seen an expectation counts."""
 _LIKE = 3.0
@@ -23,14 +23,14 @@ _LIKE = 3.0
 _NUM_WINDOWS = 32
 _SHORTEST_WINDOW_SECONDS = 0.5
 _SHORTEST_SPAN_SECONDS = 5.0
-"""The first rows come in a burst, which says nothing of the speed."""
+"""The first rows come in a burst, which does not show the speed."""
 
 
 class Work(NamedTuple):
     """Some of the work of a run.
 
     Attributes:
-        num_clips: Clips of it.
+        num_clips: Finished clips.
         size_bytes: Its share in the size of its videos.
     """
 
@@ -84,7 +84,7 @@ class Forecast:
         self._last = 0.0
 
     def expect(self, num_clips: int) -> None:
-        """Take what a sample of the source says of the clips of all of it."""
+        """Add what a sample of the source shows about the clips of all of it."""
         self._expected_clips = float(num_clips)
 
     def add(
@@ -146,9 +146,9 @@ class Forecast:
         return self._done.num_clips / total if total else 0.0
 
     def seconds(self, now: float) -> float | None:
-        """Return how long the rest takes; None before that can be told, some seconds after the first rows.
+        """Return how long the rest takes; None before that is known, some seconds after the first rows.
 
-        Nothing is known of why nothing is finished for a long time, so that may go on for as long as it has.
+        Nothing is known of why nothing is finished for a long time, so that may continue for as long as it has.
         """
         left = self.left
         if left is None or not self._windows:
@@ -180,7 +180,7 @@ class Forecast:
         num_readable, readable_bytes = self._readable(sums, number, size)
         clips = sums.predict(num_readable, readable_bytes)
         if expected is not None:
-            # What was seen says little of what is much larger, and so do a few videos of many.
+            # What was seen is weak evidence for what is much larger, and so are a few videos of many.
             likeness = _LIKE * (sums.b / sums.number) * num_readable / readable_bytes if readable_bytes else 1.0
             trust = min(1.0, likeness) * sums.number / (sums.number + _EXPECTED_WEIGHT)
             clips = trust * clips + (1 - trust) * expected
@@ -190,7 +190,7 @@ class Forecast:
         """Return how many of the videos that have not begun can be read, and their size.
 
         The others' share is that among the videos that have ended. What is left when their size is taken away is the
-        size of the rest, unless they are most of it: then that is told better from the mean size of a video.
+        size of the rest, unless they are most of it: then the mean size of a video is the better estimate.
         """
         share = self._num_unreadable / (sums.number + self._num_unreadable + 1)
         usual = number * (1 - share) * sums.b / sums.number
@@ -212,7 +212,11 @@ class Forecast:
             self._window_seconds *= 2
 
     def _paces(self, span: float, clips: float, size: float) -> Iterable[tuple[float, float]]:
-        """Yield, for each window, what clips say of its length beyond what bytes say, and its length beyond that."""
+        """Yield two shares of `span` for each window.
+
+        By how much its length, estimated from its clips, is above that estimated from its bytes; and by how much its
+        true length is.
+        """
         if size <= 0:
             return
         for (start, before), (end, after) in zip(self._windows, self._windows[1:], strict=False):
@@ -261,7 +265,7 @@ class _Sums:
 
 
 def _mixture(points: Iterable[tuple[float, float]], usual: float) -> float:
-    """Return the share in [0, 1] by which y is closest to share * x, held near the usual one without evidence."""
+    """Return the share in [0, 1] by which y is closest to share * x, kept near the usual one without evidence."""
     xx = xy = 0.0
     number = 0
     for x, y in points:

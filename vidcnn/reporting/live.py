@@ -1,4 +1,4 @@
-"""A line on stderr that says how far something is.
+"""A line on stderr that shows how far something is.
 
 On a terminal it is one line that changes and is never longer than the terminal is wide. Elsewhere, in a file or where a
 terminal can do nothing but print, a line is printed at the start and then once a minute. On a cluster it is sent to the
@@ -58,7 +58,7 @@ class LiveLine:
         _shown.remove(self)
 
     def is_due(self) -> bool:
-        """Tell whether it is time for another line."""
+        """Return whether it is time for another line."""
         if self.is_live:
             interval = _LIVE_INTERVAL_SECONDS
         else:
@@ -93,7 +93,7 @@ class LiveLine:
 
 
 class ProgressDisplay(LiveLine):
-    """Shows how far something is, whenever it is told that this may have changed.
+    """Shows how far something is, at each call that announces a change.
 
     Args:
         describe: Returns the share of the work that is done, in [0, 1], and the state in one line.
@@ -128,7 +128,7 @@ def with_bar(fraction: float, line: str, num_columns: int) -> str:
 
     Args:
         fraction: Share of the work that is done, in [0, 1].
-        line: The line.
+        line: What is shown after the bar.
         num_columns: Width of the terminal.
     """
     for width in _BAR_WIDTHS:
@@ -158,7 +158,7 @@ def columns() -> int:
 
 
 def _is_terminal() -> bool:
-    """Tell whether stderr can change a line that is printed."""
+    """Return whether stderr can change a line that is printed."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 

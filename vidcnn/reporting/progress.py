@@ -60,7 +60,7 @@ class RunProgress:
             video: Name of its video.
             size_bytes: Size of the video.
             num_segments: Segments that the video has in this run.
-            num_clips: Rows of the segment that stand for a clip.
+            num_clips: Rows of the segment that are of a clip.
             num_predictions: Rows of the segment without an error.
             errors: Its rows with an error, by kind.
             video_clips: Clips of all these segments of the video; None where that is not known.
@@ -169,5 +169,5 @@ def duration_text(seconds: float) -> str:
 
 
 def iso_time(seconds: float) -> str:
-    """Return a moment, in seconds since 1970, as reports have it: ``2026-01-31T02:00:00.000Z``."""
+    """Return a moment, in seconds since 1970, as in reports: ``2026-01-31T02:00:00.000Z``."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

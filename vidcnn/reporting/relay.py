@@ -1,4 +1,4 @@
-"""What a command that runs on a cluster says, on its way to the one that follows it.
+"""The output of a command that runs on a cluster, on its way to the command that follows it.
 
 A job of a cluster has one stream for everything. So the command that runs there marks its lines, and the one that
 follows takes them apart again: results go to stdout, the rest to stderr, and progress stays one live line.
@@ -27,12 +27,12 @@ def mark_output() -> None:
 
 
 def say_ready() -> None:
-    """Say that the command begins: what was printed before is of the cluster's own making."""
+    """Mark that the command begins: what was printed before is the cluster's own."""
     print(marked("progress", "starting"), file=sys.stderr, flush=True)
 
 
 def is_marked() -> bool:
-    """Tell whether what this process prints is marked."""
+    """Return whether what this process prints is marked."""
     return _enabled
 
 

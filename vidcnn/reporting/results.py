@@ -1,4 +1,4 @@
-"""What commands of inference come to: the numbers behind their summaries."""
+"""The results of the commands of inference: the numbers behind their summaries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InferReport:
         elapsed_seconds: Wall time, start-up included.
         clips_per_second: Clips of this run per second from its first rows to its last; None where that means nothing.
         ignored: Files that were left out of folders, by extension.
-        empty_sources: Folders of the source, among several, that hold no video.
+        empty_sources: Folders of the source, among several, that contain no video.
         unused_columns: Columns of lists of the source that are not used.
         runtime: How the model ran; None where nothing was left to do.
         bottleneck: What limited this run; None where that is not known.
@@ -66,7 +66,7 @@ class SourcePlan:
         seconds: Their length, as far as clips cover it.
         bad_videos: Names of those that cannot be read, with the reason.
         ignored: Files that were left out of folders, by extension.
-        empty_sources: Folders of the source, among several, that hold no video.
+        empty_sources: Folders of the source, among several, that contain no video.
         unused_columns: Columns of lists of the source that are not used.
     """
 

@@ -1,11 +1,11 @@
-"""The report that each run of an inference job leaves beside its output, whatever its end was.
+"""The report that each run of an inference job writes beside its output, however it ends.
 
 One JSON file for each run, in the folder ``NAME.runs``, here or in object storage::
 
     preds.parquet    preds.runs/20261122T020000Z-ab12cd.json
     preds/           preds.runs/20261123T020000Z-34ef56.json
 
-In go a spec and what the run tells of itself while it goes on (`RunRecord`); `docs/runs.md` explains the values. A
+It is made of a spec and of what the run records while it works (`RunRecord`); `docs/runs.md` explains the values. A
 report that cannot be written is a warning: it changes nothing about how a run ends.
 """
 
@@ -43,7 +43,7 @@ _REPORT_HINT = "runs leave reports with --report, or report: true in a job"
 
 @dataclass
 class RunRecord:
-    """What a run has come to so far.
+    """The results of a run so far.
 
     Attributes:
         run_id: Its name, also in the metadata of the files that it writes.
@@ -53,8 +53,8 @@ class RunRecord:
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
         summary: Counts of the whole table; None unless the run came to its end.
-        bottleneck: What limited the run; None where that cannot be told.
-        notices: What the user was told of how it runs, in plain words.
+        bottleneck: What limited the run; None where that is not known.
+        notices: Notices to the user on how it runs, in plain words.
         in_process: Whether it ran in the command's own process, without Ray; None before that is known.
     """
 
@@ -70,7 +70,7 @@ class RunRecord:
     in_process: bool | None = None
 
     def notice(self, text: str) -> None:
-        """Tell the user something about how the run goes on, once."""
+        """Print a notice on how the run works, once."""
         if text not in self.notices:
             self.notices.append(text)
             say(f"vidcnn: {text}")
@@ -104,7 +104,7 @@ def report_values(
         spec: The job.
         record: What the run came to.
         started: When it started, in seconds since 1970.
-        ended: When it ended.
+        ended: Seconds since 1970.
         failure: What ended it; None where it was done.
     """
     progress, summary = record.progress, record.summary
@@ -183,7 +183,7 @@ def read_reports(out: str) -> list[dict[str, Any]]:
 
 
 def _is_report(value: Any) -> bool:
-    """Tell whether a JSON value has what is shown of a report, as `report_values` writes it."""
+    """Return whether a JSON value has what is shown of a report, as `report_values` writes it."""
     if not (isinstance(value, dict) and isinstance(value.get("started"), str) and type(value.get("exit_code")) is int):
         return False
     numbers = (value.get(name) for name in ("seconds", "videos_done", "clips", "clips_per_second"))

@@ -1,6 +1,6 @@
 """What a command prints at its end, for people and for programs.
 
-In go the reports of the pipelines, out come text and JSON values. Nothing is counted here: the counts are those of the
+Takes the reports of the pipelines, returns text and JSON values. Nothing is counted here: the counts are those of the
 committed table.
 """
 
@@ -171,7 +171,7 @@ def short_clips_text(spec: InferSpec, num_short_clips: int, num_clips: int) -> s
     Args:
         spec: The job.
         num_short_clips: The clips, one for each video that is shorter than a clip.
-        num_clips: All clips.
+        num_clips: All clips of the run, short or not.
     """
     if not num_short_clips:
         return ""
@@ -236,7 +236,7 @@ def rounded(number: float) -> str:
 
 
 def check_outcome(spec: InferSpec, report: InferReport) -> None:
-    """See that a run did all it was to do, and that the share of bad videos is within the user's limit.
+    """Check that a run did all it was to do, and that the share of bad videos is within the user's limit.
 
     Raises:
         StorageError: Videos are left to the next run.
@@ -255,7 +255,7 @@ def check_outcome(spec: InferSpec, report: InferReport) -> None:
         raise TooManyErrorsError(
             f"{summary.num_bad_videos:,} of {summary.num_videos:,} videos are bad, "
             f"more than --max-error-fraction {spec.max_error_fraction:g} allows",
-            "the table is complete; its column error says what is wrong with each",
+            "the table is complete; its column error names what is wrong with each",
         )
 
 

@@ -1,7 +1,7 @@
-"""The positions on which clips are laid: a video's frames, or the ticks of a regular grid.
+"""The positions on which clips are placed: a video's frames, or the ticks of a regular grid.
 
-In go the presentation times of a video's frames (`FrameTimes`) and a `Sampling`; a `Grid` tells which frame is on
-screen at each position and what time it stands for, in exact arithmetic. No I/O and no pixels. Intervals are half-open,
+From the presentation times of a video's frames (`FrameTimes`) and a `Sampling` to a `Grid`: the frame that is on screen
+at each position, and the time of that position, in exact arithmetic. No I/O and no pixels. Intervals are half-open,
 ``[start, end)``.
 """
 
@@ -18,7 +18,7 @@ from vidcnn.errors import VideoError
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Interval = tuple[float | None, float | None]
-"""A part of a video in seconds of presentation time; None stands for its beginning or end."""
+"""A part of a video in seconds of presentation time; None is its beginning or end."""
 
 _ROUNDING = Fraction(1, 1000)
 """Containers that count milliseconds round a frame's time by up to half of one."""
@@ -62,7 +62,7 @@ class FrameTimes:
         time_base: Seconds per unit.
         keyframes: int64, increasing indexes into `pts` of the frames where decoding can start; the first frame counts
             whether it is in the list or not.
-        num_available: How many frames the file really holds; the rest is known to be cut off. None: all.
+        num_available: How many frames the file really contains; the rest is known to be cut off. None: all.
     """
 
     pts: IntArray
@@ -130,7 +130,7 @@ class Grid:
         return range(first, last)
 
     def _num_before(self, ticks: Fraction) -> int:
-        """Return how many positions lie before a time."""
+        """Return how many positions are before a time."""
         if self._ticks_per_position is None:
             return int(np.searchsorted(self.times.pts, _ceil(ticks)))
         return max(0, _ceil((ticks - int(self.times.pts[0])) / self._ticks_per_position))
@@ -139,14 +139,14 @@ class Grid:
         """Return the index of the frame that is on screen at each position."""
         if self._ticks_per_position is None:
             return positions
-        # A frame whose rounded time lies up to half a tick (at most half a millisecond) late still counts as shown:
-        # at 30 fps in Matroska, frame 2 stands at 67 ms, and the tick of 15 fps it belongs to at 66.67 ms.
+        # A frame whose rounded time is up to half a tick (at most half a millisecond) late still counts as shown:
+        # at 30 fps in Matroska, frame 2 is at 67 ms, and the tick of 15 fps it belongs to at 66.67 ms.
         tolerance = min(Fraction(1, 2), _ROUNDING / 2 / self.times.time_base)
         wanted = int(self.times.pts[0]) + _floor_products(positions, self._ticks_per_position, tolerance)
         return (np.searchsorted(self.times.pts, wanted, side="right") - 1).astype(np.int64)
 
     def seconds_at(self, positions: IntArray) -> FloatArray:
-        """Return the presentation time of each position; `num_positions` stands for the end of the video."""
+        """Return the presentation time of each position; `num_positions` means the end of the video."""
         times = self.times
         time_base = float(times.time_base)
         if self._ticks_per_position is None:

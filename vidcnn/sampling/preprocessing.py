@@ -13,16 +13,14 @@ Letters: N clips, T frames, H height, W width, C = 3 channels (RGB); h and w are
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from vidcnn.choices import Interpolation
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
-
-Interpolation = Literal["bilinear", "bicubic", "nearest", "area"]
-"""How frames are resized: ``area`` takes the mean over what each new pixel covers, the others only the pixels next to
-its centre."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def resize_and_crop_tensor(clips: Tensor, preprocessing: Preprocessing) -> Tenso
     """Apply the geometry of `preprocessing` to decoded clips.
 
     Interpolation is in float32, rounded half to even, and but for ``area`` what torchvision's video presets do to uint8
-    frames. Clips go through one by one, so that the float copy is of one clip only.
+    frames. Clips are processed one by one, so that the float copy is of one clip only.
 
     Args:
         clips: uint8 ``(N, T, H, W, C)``.

@@ -1,6 +1,6 @@
 """What to decode: pure arithmetic from presentation times to clips and segments.
 
-In go the presentation times of a video's frames (`FrameTimes`) and a `ClipSpec`; out come `Segment`s, bounded units of
+Takes the presentation times of a video's frames (`FrameTimes`) and a `ClipSpec`; returns `Segment`s, bounded units of
 work that name the exact frames of a run of consecutive clips. No I/O and no pixels.
 
 Words: a *clip* is T frames; its *stride* is the distance between them; *step* is the distance between the starts of
@@ -19,17 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from vidcnn.choices import ShortClips
 from vidcnn.errors import VideoError
 from vidcnn.sampling.grid import FloatArray, FrameTimes, Grid, IntArray, Interval, Sampling
 
-__all__ = ["ClipSpec", "FrameTimes", "Sampling", "Segment", "ShortClips", "plan_clips_at", "plan_segments"]
+__all__ = ["ClipSpec", "FrameTimes", "Sampling", "Segment", "plan_clips_at", "plan_segments"]
 
-ShortClips = Literal["repeat_last", "loop", "drop"]
 BoolArray = npt.NDArray[np.bool_]
 
 MAX_SEGMENT_FRAMES = 1024
@@ -43,13 +42,13 @@ MAX_CLIP_FRAMES = 16_000_000
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """How clips are laid over a video.
+    """How clips are placed on a video.
 
     Args:
         sampling: How the frames of one clip are taken.
         step: Positions between the starts of consecutive clips; None puts them back to back. Not with `num_clips`.
         num_clips: This many clips, spread uniformly over the video (fewer where there are fewer distinct starts).
-        short_clips: What becomes of a clip that reaches past the end of its video. ``repeat_last`` holds the last
+        short_clips: What becomes of a clip that reaches past the end of its video. ``repeat_last`` repeats the last
             frame, ``loop`` starts over with the clip's own first frame, ``drop`` leaves the tail of a video out and
             makes a video that is shorter than one clip an error.
 
@@ -83,7 +82,7 @@ class Segment:
         pts: int64 (num_clips, T): presentation times of `frames`, in the stream's time base.
         start_seconds: float64 (num_clips,): presentation time where each clip starts.
         end_seconds: float64 (num_clips,): presentation time up to which each clip reaches.
-        truncated: bool (num_clips,): True where the clip needs frames that the file no longer holds.
+        truncated: bool (num_clips,): True where the clip needs frames that the file no longer contains.
         keyframe_pts: int64: the increasing times at which decoding can start, from the one at or before the segment's
             first frame to the last one in it.
         starts_at_beginning: Whether the first of `keyframe_pts` is the beginning of the video.
@@ -120,7 +119,7 @@ def plan_segments(
 
     Args:
         times: The video's frames.
-        spec: How clips are laid over the video.
+        spec: How clips are placed on the video.
         interval: Part of the video that is covered.
         max_frames: A segment is cut when decoding it takes this many frames and a keyframe allows it.
         max_clips: A segment has at most this many clips where a keyframe allows the cut.
@@ -153,7 +152,7 @@ def plan_clips_at(
     Args:
         times: The video's frames.
         sampling: How the frames of a clip are taken.
-        places: For each clip where it lies, in [0, 1): 0 is the first of the starts from which a whole clip can be
+        places: For each clip its place, in [0, 1): 0 is the first of the starts from which a whole clip can be
             taken, and just below 1 is the last.
         interval: Part of the video that clips may come from, as in `plan_segments`.
         short_clips: As in `ClipSpec`.
@@ -237,7 +236,7 @@ def _positions(starts: IntArray, end: int, stride: int, spec: ClipSpec) -> IntAr
 
 
 def _clip_starts(num_positions: int, stride: int, spec: ClipSpec) -> IntArray:
-    """Lay clips over `num_positions` positions."""
+    """Place clips on `num_positions` positions."""
     last_whole = num_positions - _check_span(num_positions, stride, spec)
     if spec.num_clips is not None:
         if last_whole <= 0:
@@ -291,7 +290,7 @@ def _cut_segments(
         if clip > begin:
             full = cost >= max_frames or clip - begin >= max_clips
             nearly = cost >= max_frames // 2 or clip - begin >= max_clips // 2
-            # What the cut decodes anew: from the keyframe to where the segment has already been.
+            # What the cut decodes again: from the keyframe to where the segment has already been.
             again = min(int(first[clip]), position + 1) - keyframe if keyframe <= position else 0
             again += max(0, position + 1 - int(first[clip]))
             if (full and again <= max_frames // 4) or (nearly and again <= max_frames // 64):

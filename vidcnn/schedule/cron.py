@@ -1,8 +1,8 @@
-"""Cron expressions: what a person writes goes in, the minutes at which it fires come out.
+"""Cron expressions: from what a person writes to the minutes at which it fires.
 
 The language is what all implementations agree on: five fields of ``*``, numbers, ranges ``a-b``, steps ``*/n`` and
 ``a-b/n``, lists of these, names of months and weekdays, 0 and 7 for Sunday, and ``@daily`` and the like. What some read
-differently from others is refused, with the way to say it plainly.
+differently from others is refused, with a plain way to write it.
 """
 
 from __future__ import annotations
@@ -56,11 +56,9 @@ class Cron:
 
     Attributes:
         text: The expression in numbers, as every cron and Kubernetes read it: weekdays are 0 to 6.
-        minutes: Minutes, ascending; the same for the other fields.
-        hours: Hours.
-        days: Days of the month, from 1.
-        months: Months, from 1.
-        weekdays: Weekdays, from 0 for Sunday to 6.
+        minutes, hours: From 0, ascending, as in all fields.
+        days, months: From 1.
+        weekdays: From 0 for Sunday to 6.
         either_day: Whether days of the month and weekdays are both restricted: then a day of either fires. Otherwise a
             day must be in both, one of which has all.
     """
@@ -146,7 +144,7 @@ def _parse_term(text: str, field: _Field, term: str) -> tuple[set[int], str]:
     if first == "*" and last is None:
         low, high = field.low, highest
     elif first == "*":
-        raise _refuse(text, f"has '{term}' for the {field.name}", "* stands for all, and begins no range")
+        raise _refuse(text, f"has '{term}' for the {field.name}", "* means all, and begins no range")
     else:
         low = _number(text, field, first)
         high = low if last is None else _number(text, field, last)
@@ -163,7 +161,7 @@ def _parse_term(text: str, field: _Field, term: str) -> tuple[set[int], str]:
         raise _refuse(
             text,
             f"has a step of {stride} for the {field.name}, which must be in [1, {highest - field.low + 1}]",
-            "a step counts within its field, and starts anew in the next hour, day, month or year",
+            "a step counts within its field, and starts again in the next hour, day, month or year",
         )
     values = list(range(low, high + 1, stride))
     if field.name == "weekday":

@@ -45,9 +45,9 @@ def _shell_command(task: Task, log: str | None) -> str:
 
 
 def _escape(command: str) -> str:
-    r"""Write a command as a crontab has it: cron ends it at a ``%``, takes ``\%`` for one, and leaves ``\\`` alone.
+    r"""Return a command as it is written in a crontab.
 
-    A backslash right before a ``%`` would pair with the one that is put there. It is always between quotes, which are
-    ended and begun again between the two.
+    Cron ends it at a ``%``, takes ``\%`` for one, and leaves ``\\`` alone. A backslash right before a ``%`` would pair
+    with the one that is put there. It is always between quotes, which are ended and begun again between the two.
     """
     return re.sub(r"(\\?)%", lambda match: rf"{match[1]}''\%" if match[1] else r"\%", command)

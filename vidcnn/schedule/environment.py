@@ -79,7 +79,7 @@ def choose_variables(
         elsewhere: Whether it runs on another machine, where paths and logins of this one mean nothing.
 
     Raises:
-        UsageError: A value has a line break or another control character, which no schedule can hold.
+        UsageError: A value has a line break or another control character, which no schedule can contain.
     """
     usual = [
         *(() if elsewhere else _MACHINE),
@@ -102,14 +102,14 @@ def choose_variables(
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Tell whether a variable looks as if it held what nobody else should read."""
+    """Return whether a variable looks as if it contained what nobody else should read."""
     if name in (*_STORAGE_FILES, *_MACHINE, *_STORAGE, *_CLUSTER_FILES):
         return holds_login(value) or (name.lower().endswith("_proxy") and "@" in value)
     return name in _STORAGE_SECRETS or bool(_SECRET_NAME.search(name)) or holds_login(value)
 
 
 def check_text(text: str, what: str) -> None:
-    """Refuse what a file of lines in UTF-8 cannot hold.
+    """Refuse what a file of lines in UTF-8 cannot contain.
 
     Raises:
         UsageError: The text has a control character, or bytes that are not UTF-8.

@@ -1,4 +1,4 @@
-"""A CronJob for Kubernetes 1.31 or newer, and the ConfigMap that holds the job spec."""
+"""A CronJob for Kubernetes 1.31 or newer, and the ConfigMap that contains the job spec."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _PROGRAMS = {"crontab": "crontab", "systemd": "systemctl", "kubernetes": "kubect
 def before_it_runs(spec: ScheduleSpec, task: Task, found: Variables, *, job_holds_login: bool) -> Iterator[str]:
     """Return what the job needs that is not written."""
     if job_holds_login:
-        yield f"the job holds a login, which is not copied from it: make it yours alone: chmod 600 {quote(task.job)}"
+        yield f"the job contains a login, which is not copied from it: make it yours alone: chmod 600 {quote(task.job)}"
     if found.known:
         yield f"taken along from here: {', '.join(found.known)}"
     if found.unset:

@@ -47,7 +47,7 @@ def service_text(task: Task, *, user: str | None = None, max_hours: float | None
         "# Another run held the output, and does the work: no failure.",
         "SuccessExitStatus=75",
         f"TimeoutStartSec={'infinity' if max_hours is None else round(max_hours * 3600)}",
-        "# The run itself is told to stop, commits what is finished and ends its workers.",
+        "# The signal goes to the run alone, which commits what is finished and ends its workers.",
         "KillMode=mixed",
         "KillSignal=SIGTERM",
         f"TimeoutStopSec={_STOP_SECONDS}",
@@ -61,7 +61,7 @@ def timer_text(task: Task, *, delay_seconds: int = 0) -> str:
 
     Args:
         task: When it runs.
-        delay_seconds: Each start is put off by a random time of up to so many seconds.
+        delay_seconds: Each start is delayed by a random time of up to so many seconds.
     """
     zone = "" if task.timezone is None else f" {task.timezone}"
     lines = [

@@ -13,7 +13,7 @@ class Task:
     """A job and when it runs.
 
     Attributes:
-        name: What the schedule is called: a label as RFC 1123 has it, of at most 52 characters.
+        name: What the schedule is called: a label as in RFC 1123, of at most 52 characters.
         cron: When it runs.
         job: Absolute path of the job spec.
         directory: Absolute path of the folder from which relative paths in the job are meant.
@@ -23,7 +23,7 @@ class Task:
         up: Whether the cluster of a launcher file is started if need be.
         options: Further options of each run.
         environment: Variables that the job needs, with their values.
-        environment_file: Absolute path of a file of further variables, which hold secrets or are not known yet; None
+        environment_file: Absolute path of a file of further variables, which contain secrets or are not known yet; None
             where there are none.
         timezone: Where the expression's clock hangs, such as Europe/Berlin; None is the target's own.
     """

@@ -106,8 +106,8 @@ def make_schedule(
         check_text(text, "a path or a setting")
     if not os.path.isdir(task.directory):
         raise UsageError(f"--directory ({task.directory}) is no folder")
-    told = notes.before_it_runs(spec, task, found, job_holds_login=holds_login(job_text))
-    return Schedule(task, _files(spec, task, mounts, job_text), tuple(told))
+    found_notes = notes.before_it_runs(spec, task, found, job_holds_login=holds_login(job_text))
+    return Schedule(task, _files(spec, task, mounts, job_text), tuple(found_notes))
 
 
 def save(schedule: Schedule, folder: str) -> list[str]:
@@ -240,7 +240,7 @@ def _read_cluster(spec: ScheduleSpec) -> str | None:
 
 
 def _check_no_login(spec: ScheduleSpec, settings: Sequence[str], job_text: str) -> None:
-    """Refuse a login that would stand in a file which others read, or on a command line, which all processes see."""
+    """Refuse a login that would be in a file which others read, or on a command line, which all processes see."""
     where = "a Secret (--secret NAME)" if spec.target == "kubernetes" else "the file of its variables"
     hint = (
         "leave the login out of the URI, and put AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY into "
@@ -248,15 +248,15 @@ def _check_no_login(spec: ScheduleSpec, settings: Sequence[str], job_text: str) 
     )
     for setting in settings:
         if holds_login(setting):
-            raise UsageError(f"--set {hide_logins(setting)} holds a login, which the schedule would show", hint)
+            raise UsageError(f"--set {hide_logins(setting)} contains a login, which the schedule would show", hint)
     for name, text in (("--notify", spec.notify), ("--on-failure", spec.on_failure)):
         if text is not None and holds_login(text):
             raise UsageError(
-                f"{name} {hide_logins(text)} holds a login, which the schedule would show",
+                f"{name} {hide_logins(text)} contains a login, which the schedule would show",
                 f"put it into {where}: VIDCNN{name.replace('-', '_')[1:].upper()}=...",
             )
     if spec.target == "kubernetes" and holds_login(job_text):
-        raise UsageError(f"'{spec.job}' holds a login, and a ConfigMap would show it", hint)
+        raise UsageError(f"'{spec.job}' contains a login, and a ConfigMap would show it", hint)
 
 
 def _check_locations(needs: JobNeeds, folders: Sequence[str]) -> None:

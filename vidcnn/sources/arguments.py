@@ -1,11 +1,12 @@
 """What one SOURCE argument is: a folder, a file, a list, or a glob; here or in object storage.
 
-What a user wrote goes in; out comes a `Source`, after one look at the storage that it names.
+From what a user wrote to a `Source`, with one look at the storage that it names.
 """
 
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +87,16 @@ def look_up(text: str) -> Source:
 def list_on_stdin() -> Source:
     """Return the source that is a list on standard input; its paths are relative to the current folder."""
     return Source("stdin", LocalTree(), os.path.abspath(STDIN), "standard input")
+
+
+def resolve(path: str, base: str) -> str:
+    """Return the location that a path of a list means, relative to the location of a folder."""
+    if is_remote(path):
+        return path
+    if path.startswith(("file://", "/")) or not is_remote(base):
+        return absolute_path(os.path.join(base, local_path(path)))
+    uri = split_uri(base)
+    return uri.location_of(posixpath.normpath(posixpath.join(uri.path, path)))
 
 
 def absolute_path(path: str) -> str:

@@ -58,7 +58,7 @@ def meant_columns(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
 
 
 def renaming_hint(meant: dict[str, str]) -> str:
-    """Say what columns should be called.
+    """Return what columns should be called.
 
     Args:
         meant: Columns, and the known ones that they look like.

@@ -12,8 +12,8 @@ class VideoKey:
     """One version of a video.
 
     Args:
-        name: URI, or path relative to the source's root; may hold surrogate escapes.
-        size_bytes: Its size.
+        name: URI, or path relative to the source's root; may contain surrogate escapes.
+        size_bytes: Size of the file when it was listed.
         mtime_ns: Its modification time, in nanoseconds since the epoch.
     """
 
@@ -40,5 +40,5 @@ class SegmentKey:
 
 
 def video_text(name: str) -> str:
-    """Return a video's name as the table has it: `vidcnn.sources.names.utf8_name` has written it down already."""
+    """Return a video's name as it is in the table, which `vidcnn.sources.names.utf8_name` has made."""
     return readable_name(name)

@@ -1,6 +1,6 @@
 """What to read: from the SOURCE arguments of a command to a stream of videos.
 
-Folders, files, globs, lists and URIs go in; `SourceVideo`s come out, in an order and under names that depend
+From folders, files, globs, lists and URIs to `SourceVideo`s, in an order and under names that depend
 neither on the order of the arguments nor on how a file system sorts. Nothing is decoded. What cannot be read
 is listed with its error, so that it is accounted for; only what is wrong with a source itself is raised.
 """
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from vidcnn.errors import ErrorKind, SourceError, StorageError
-from vidcnn.sources.arguments import Source, absolute_path, list_on_stdin, look_up
+from vidcnn.sources.arguments import Source, list_on_stdin, look_up, resolve
 from vidcnn.sources.lists import read_list, read_stdin
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
-from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location, split_uri
+from vidcnn.storage.uris import failure_text, is_remote, public_location
 from vidcnn.streams import STDIN
 
 _NUM_LOOKUPS = 16
@@ -37,7 +37,7 @@ _MAX_FAULTS = 100
 
 @dataclass(frozen=True, slots=True)
 class SourceVideo:
-    r"""A video of the source, or what stands in the place of one.
+    r"""A video of the source, or what is in the place of one.
 
     Attributes:
         name: The column `video` of the predictions table: the path relative to the source's root, with ``/``
@@ -62,11 +62,11 @@ class SourceVideo:
 
 
 class Listing:
-    """The videos of some sources, each listed once. Every iteration reads the folders anew.
+    """The videos of some sources, each listed once. Every iteration reads the folders again.
 
     Names are relative to the folder given, to the folder of a file or list, or to the last folder before a
     glob's first wildcard, or for a list on standard input to the current folder; with several sources to the deepest
-    folder that has all of these. What lies elsewhere has its absolute path.
+    folder that has all of these. What is elsewhere has its absolute path.
 
     Args:
         sources: Folders, files, globs, lists and URIs, as a user writes them; ``-`` is a list on standard input, which
@@ -75,7 +75,7 @@ class Listing:
     Attributes:
         ignored: What was left out of folders: files that are neither videos nor images, by lower-case extension, and
             what is hidden or repeats a folder, by the headings of `vidcnn.sources.names`; of the latest iteration.
-        empty_sources: Those of several folders that hold no video; of the latest iteration.
+        empty_sources: Those of several folders that contain no video; of the latest iteration.
         unused_columns: Columns of each list that are not used, by its name; of the latest iteration.
 
     Raises:
@@ -146,14 +146,14 @@ class Listing:
 
     def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
         location = source.tree.location(source.path)
-        folder = None if is_remote(location) else os.path.dirname(location)
+        folder = source.tree.location(posixpath.dirname(source.path))
 
         def note_unused(columns: Sequence[str]) -> None:
             if columns:
                 self.unused_columns[source.shown] = tuple(map(shown_name, columns))
 
         written = read_stdin() if source.kind == "stdin" else read_list(location, note_unused)
-        entries = (_resolve(entry, location, folder) for entry in written)
+        entries = (resolve(entry, folder) for entry in written)
         is_empty = True
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):
@@ -214,13 +214,13 @@ class Listing:
             return utf8_name(public_location(location))
         if location != self._root:
             return utf8_name(location)
-        # The root itself stands for a video: it has its own name, unless something in it is called the same.
+        # The root itself is a video: it has its own name, unless something in it is called the same.
         name = os.path.basename(location)
         return "." if os.path.lexists(join(location, name)) else utf8_name(name)
 
     def _no_video(self) -> SourceError:
         num_sources = len(self._sources)
-        where = f"the {num_sources} sources hold" if num_sources > 1 else f"'{self._sources[0].shown}' holds"
+        where = f"the {num_sources} sources contain" if num_sources > 1 else f"'{self._sources[0].shown}' contains"
         others = left_out_text(self.ignored, _NUM_IGNORED_SHOWN)
         hint = "files named directly or by a glob are read whatever their extension"
         return SourceError(f"{where} no video{f', only {others}' if others else ' (nor any other file)'}", hint)
@@ -228,24 +228,6 @@ class Listing:
 
 def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(join(folder, ""))
-
-
-def _resolve(entry: str, list_location: str, folder: str | None) -> str:
-    """Return the location that an entry of a list means.
-
-    Args:
-        entry: As it is written.
-        list_location: Location of the list.
-        folder: The list's folder, where that is a local one.
-    """
-    if is_remote(entry):
-        return entry
-    if folder is not None:
-        return absolute_path(os.path.join(folder, local_path(entry)))
-    if entry.startswith(("file://", "/")):
-        return absolute_path(os.path.join(os.path.dirname(list_location), local_path(entry)))
-    uri = split_uri(list_location)
-    return uri.location_of(posixpath.normpath(posixpath.join(posixpath.dirname(uri.path), entry)))
 
 
 def _entry_status(location: str) -> tuple[Tree, str, Status]:

@@ -1,6 +1,6 @@
 """Reading lists of videos: ``.txt``, ``.csv``, ``.tsv`` and ``.parquet``, and lists on standard input.
 
-The location of a list goes in; its entries come out one by one, as they are written: paths, relative to the
+From the location of a list to its entries one by one, as they are written: paths, relative to the
 folder of the list, or URIs. A list is never in memory as a whole.
 """
 
@@ -25,11 +25,11 @@ LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 """Extensions of the files that are read as lists where they are given as a source."""
 
 COLUMNS = ("path", "video")
-"""Columns of a table that may hold the entries, the likelier first; without any it is the first column."""
+"""Columns of a table that may contain the entries, the likelier first; without any it is the first column."""
 
 NoteColumns = Callable[[Sequence[str]], None]
 
-_BLANKS = " \t\r\n"
+BLANKS = " \t\r\n"
 
 
 def is_list(path: str) -> bool:
@@ -40,13 +40,13 @@ def is_list(path: str) -> bool:
 def read_list(location: str, note_unused: NoteColumns = lambda columns: None) -> Iterator[str]:
     """Read the entries of a list.
 
-    Text is UTF-8; other bytes are kept, as surrogates, because names of files may hold them. Blank entries
+    Text is UTF-8; other bytes are kept, as surrogates, because names of files may contain them. Blank entries
     are skipped, as are lines of a ``.txt`` that start with ``#``. A ``.csv`` or ``.tsv`` may do without a
     header.
 
     Args:
         location: Path or URI of the list; its extension names the format.
-        note_unused: Takes note of the other columns of a table, before its first entry.
+        note_unused: Collects the other columns of a table, before its first entry.
 
     Yields:
         The entries in their order, without blanks around them.
@@ -108,11 +108,11 @@ def list_lines(file: IO[bytes]) -> Iterator[str]:
 
 
 def _text_entries(file: IO[bytes]) -> Iterator[str]:
-    return (line for line in list_lines(file) if not line.lstrip(_BLANKS).startswith("#"))
+    return (line for line in list_lines(file) if not line.lstrip(BLANKS).startswith("#"))
 
 
 def _stripped(entries: Iterable[str]) -> Iterator[str]:
-    return filter(None, (entry.strip(_BLANKS) for entry in entries))
+    return filter(None, (entry.strip(BLANKS) for entry in entries))
 
 
 def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, note_unused: NoteColumns) -> Iterator[str]:
@@ -120,9 +120,9 @@ def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, not
     first = next(filter(None, rows), None)
     if first is None:
         return
-    if _has_column(first) or not _is_entry(first[0].strip(_BLANKS), folder):
+    if _has_column(first) or not _is_entry(first[0].strip(BLANKS), folder):
         column = _path_column(first)
-        note_unused([heading for index, heading in enumerate(first) if index != column and heading.strip(_BLANKS)])
+        note_unused([heading for index, heading in enumerate(first) if index != column and heading.strip(BLANKS)])
     else:
         column = 0
         rows = chain([first], rows)
@@ -137,7 +137,7 @@ def _path_column(headings: Sequence[str]) -> int:
     """Return the index of the column of entries: one of `COLUMNS`, or else the first.
 
     Raises:
-        ValueError: Several have that name, or none has it and another than the first seems to be meant.
+        ValueError: Several have that name, or none has the name and another than the first seems to be meant.
     """
     names = [column_name(heading) for heading in headings]
     known = next((name for name in COLUMNS if name in names), None)
@@ -170,7 +170,7 @@ def _parquet_entries(file: IO[bytes], note_unused: NoteColumns) -> Iterator[str]
     kind = schema.field(column).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise ValueError(f"its column '{column}' holds {kind}, not paths")
+        raise ValueError(f"its column '{column}' contains {kind}, not paths")
     note_unused([name for name in schema.names if name != column])
     for batch in table.iter_batches(columns=[column]):
         yield from (entry for entry in batch.column(0).to_pylist() if entry is not None)

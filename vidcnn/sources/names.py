@@ -1,6 +1,6 @@
-"""What a file's name alone tells: video, image or frame of a sequence; and how the name is written down.
+"""What a file's name alone shows: video, image or frame of a sequence; and how the name is written down.
 
-Names go in, decisions come out; nothing is opened.
+Nothing is opened.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VIDEO_EXTENSIONS = frozenset(
 
 Left out on purpose are playlists and scripts (`m3u8`, `ffconcat`, `avs`, `sdp`), which make a decoder open
 other files; `swf`, which is a program; raw pixels (`yuv`), whose size nobody knows; and containers that
-mostly hold sound (`ogg`).
+mostly contain sound (`ogg`).
 """
 
 IMAGE_EXTENSIONS = frozenset(
@@ -54,7 +54,7 @@ def extension(name: str) -> str:
 
 
 def media_kind(name: str) -> Literal["video", "image"] | None:
-    """Tell from its extension whether a file is a video, an image, or neither."""
+    """Return from its extension whether a file is a video, an image, or neither."""
     suffix = extension(name)
     if suffix in VIDEO_EXTENSIONS:
         return "video"
@@ -62,7 +62,7 @@ def media_kind(name: str) -> Literal["video", "image"] | None:
 
 
 def left_out_text(ignored: Mapping[str, int], num_shown: int) -> str:
-    """Say what was left out of folders, and how often.
+    """Return in words what was left out of folders, and how often.
 
     Args:
         ignored: Counts by extension, and by what else there is, such as `HIDDEN_FILES`.
@@ -117,12 +117,12 @@ def utf8_name(name: str) -> str:
 
     This is the one place where names are escaped; it is done once, where a file is found.
 
-    A name that is valid stays as it is. In one that is not, ``\xNN`` stands for each byte that does not
+    A name that is valid stays as it is. In one that is not, ``\xNN`` is written for each byte that does not
     decode, and backslashes are doubled. The same doubling is done to a valid name which could be mistaken for
     such a one.
 
     Args:
-        name: A name as `os` functions return it, where surrogates stand for bytes that do not decode.
+        name: A name as `os` functions return it, with surrogates for bytes that do not decode.
     """
     if name.isascii() and "\\" not in name:
         return name
@@ -137,10 +137,10 @@ def file_name(written: str) -> str:
     """Return the name that `utf8_name` wrote down: from a name in a table back to its file.
 
     Args:
-        written: A name as it stands in a table.
+        written: A name as it is in a table.
 
     Returns:
-        The name as `os` functions take it, where surrogates stand for bytes that do not decode.
+        The name as `os` functions take it, with surrogates for bytes that do not decode.
     """
     if not _LOOKS_ESCAPED.search(written):
         return written

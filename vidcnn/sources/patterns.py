@@ -1,11 +1,11 @@
 """Matching paths against a glob, one folder at a time, so that no folder is entered in vain.
 
-A pattern such as ``2024-*/**/cam?.mp4`` is a list of parts. While going down a tree one holds the set of
+A pattern such as ``2024-*/**/cam?.mp4`` is a list of parts. While going down a tree, a walk keeps the set of
 positions in that list at which the next name may match; it changes with every folder that is entered::
 
     parts       0: 2024-*    1: **    2: cam?.mp4    3: the end
     start       {0}
-    2024-11     {1, 2}       ** stands for no folder as well
+    2024-11     {1, 2}       ** also means no folder
     2024-11/x   {1, 2}       ** stays
 """
 
@@ -21,7 +21,7 @@ _MAGIC = re.compile(r"[*?[]")
 
 
 def has_magic(path: str) -> bool:
-    """Tell whether a path holds characters that mean something in a glob."""
+    """Return whether a path contains characters that mean something in a glob."""
     return bool(_MAGIC.search(path))
 
 
@@ -41,7 +41,7 @@ class Pattern:
     """A glob below some folder.
 
     ``*``, ``?`` and ``[...]`` stay within one name, and match a leading dot only where the part has one.
-    ``**`` stands for any number of folders, leaving out hidden folders and symbolic links; at the end of a
+    ``**`` means any number of folders, without hidden folders and symbolic links; at the end of a
     pattern it matches folders only.
 
     Args:
@@ -69,11 +69,11 @@ class Pattern:
         return self._past_stars(inside)
 
     def matches_folder(self, states: States) -> bool:
-        """Tell whether the pattern matches the folder at which one holds these positions."""
+        """Return whether the pattern matches a folder that is reached with these positions."""
         return self._num_parts in states
 
     def matches_file(self, states: States, name: str) -> bool:
-        """Tell whether the pattern matches a file in the folder at which one holds these positions."""
+        """Return whether the pattern matches a file in a folder that is reached with these positions."""
         last = self._num_parts - 1
         return last in states and self._parts[last] != "**" and self._matches(last, name)
 

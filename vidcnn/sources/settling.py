@@ -7,10 +7,10 @@ from vidcnn.storage.uris import is_remote
 
 
 def is_settling(video: SourceVideo, settle_seconds: float, now_ns: int) -> bool:
-    """Tell whether a video was written so short a time ago that it may still be written.
+    """Return whether a video was written so short a time ago that it may still be written.
 
     Objects in object storage appear whole, so they never are. A modification time in the future is as near to now as
-    one in the past: a clock that is a little ahead delays a video, one that is far ahead does not keep it for ever.
+    one in the past: a clock that is a little ahead delays a video, one that is far ahead does not keep it forever.
 
     Args:
         video: What was listed; the time of a frame folder is that of its newest frame.

@@ -1,6 +1,6 @@
 """Reading one folder at a time, of local disks and of object storage alike.
 
-Paths go in; out come names and what is known of each without opening it. What cannot be read is told in the
+From paths to names, and what is known of each without opening it. What cannot be read is reported in the
 results rather than raised: one bad folder among thousands is not the end of a listing.
 """
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
 
 Keep = Callable[[str], object]
-"""Tells of a name, by the truth of what it returns, whether it is wanted."""
+"""Returns a true value for a name that is wanted."""
 
 LOOK_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
 """How often a folder or file is looked at while the storage fails."""
 
 _EMPTY_PART = "//*"
-"""Stands for what is below the folder ``a`` in keys such as ``a//b``: valid ones, but pyarrow opens none of them."""
+"""Replaces what is below the folder ``a`` in keys such as ``a//b``: valid ones, but pyarrow opens none of them."""
 
 
 class Status(NamedTuple):
-    """What a look at one path tells.
+    """What is known of one path.
 
     `error` continues a sentence after the path. `error_kind` goes along with it, and is None where the storage or this
-    machine fails, of which nothing can be said of the path.
+    machine fails, which is no property of the path.
     """
 
     is_folder: bool = False
@@ -47,7 +47,7 @@ class Status(NamedTuple):
 class Contents(NamedTuple):
     """The wanted names in one folder, each list sorted; `links` are symbolic links to folders.
 
-    `error` says why reading the folder ended early, or is None; `error_kind` is as in `Status`.
+    `error` is why reading the folder ended early, or None; `error_kind` is as in `Status`.
     """
 
     files: list[str]
@@ -157,7 +157,7 @@ class RemoteTree:
         return self._uri.location_of(path)
 
     def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
-        """Read one level of the hierarchy; the answer tells the status of its files as well."""
+        """Read one level of the hierarchy; the answer has the status of its files as well."""
         return _tried(lambda: self._read(folder, keep_file, keep_folder))
 
     def _read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
@@ -204,7 +204,7 @@ class RemoteTree:
 
 
 def open_tree(location: str) -> tuple[Tree, str]:
-    """Return the tree that holds a location, and the path inside it.
+    """Return the tree that contains a location, and the path inside it.
 
     Raises:
         ValueError: The URI is malformed.
@@ -238,7 +238,7 @@ def _tried(look: Callable[[], Looked]) -> Looked:
 
 
 def _marks_folder(info: FileInfo, folders: set[str]) -> bool:
-    """Tell whether an object is one of those that tools write, empty, to make a folder show."""
+    """Return whether an object is one of those that tools write, empty, to make a folder show."""
     return not info.size and (
         info.path.endswith("/") or info.base_name in folders or info.base_name.endswith("_$folder$")
     )

@@ -1,6 +1,6 @@
 """Finding videos: below folders, by a pattern, and as folders of numbered images.
 
-`walk` and `expand` go down a `Tree` as generators, in an order that depends on names alone, and hold no more
+`walk` and `expand` go down a `Tree` as generators, in an order that depends on names alone, and keep no more
 than the names of the folders that they are in.
 """
 
@@ -28,7 +28,7 @@ from vidcnn.storage.faults import video_fault
 
 
 class Found(NamedTuple):
-    """A video, what stands in the place of one, or (from `expand`) a folder.
+    """A video, what is in the place of one, or (from `expand`) a folder.
 
     Attributes:
         path: Path in the tree that was searched.
@@ -45,17 +45,17 @@ def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Fou
     """Find the videos in and below folders, entering each real folder once.
 
     Symbolic links to folders come after everything else, and are followed only if they lead somewhere new. So
-    a folder goes by its own path rather than by a link's, and circles of links end.
+    a folder has its own path rather than that of a link, and circles of links end.
 
     Args:
         tree: Where the folders are.
-        tops: Folders to start from; one that lies below an earlier one adds nothing.
+        tops: Folders to start from; one that is below an earlier one adds nothing.
         ignored: Counts what is left out: files that are neither videos nor images, by extension; hidden files and
             folders; and links to folders that are listed without them.
 
     Yields:
-        Of each folder, its files by name, then what its sub-folders hold. What is hidden (a leading dot) is
-        left out. A folder that cannot be read is found in place of what it holds, with an error.
+        Of each folder, its files by name, then what its sub-folders contain. What is hidden (a leading dot) is
+        left out. A folder that cannot be read is found in place of what it contains, with an error.
     """
     starts: set[str] = set()  # real paths of folders below which everything is listed but what is hidden
     pending = deque((top, False) for top in tops)
@@ -108,7 +108,7 @@ def list_frames(location: str) -> list[str]:
     """Return the locations of the images of a frame folder, in the order of their numbers.
 
     Raises:
-        VideoError: `unreadable`: the folder cannot be read; `changed`: it no longer holds one sequence of
+        VideoError: `unreadable`: the folder cannot be read; `changed`: it no longer contains one sequence of
             images.
         StorageError: The storage fails.
     """
@@ -116,7 +116,7 @@ def list_frames(location: str) -> list[str]:
         tree, folder = open_tree(location)
     except (OSError, ValueError) as failure:
         raise video_fault(failure, location) from failure
-    contents = tree.read(folder, partial(_keep_media, Counter()), _is_visible)
+    contents = tree.read(folder, partial(_keep_media, Counter()), is_visible)
     if contents.error and contents.error_kind is None:
         raise StorageError(f"it {contents.error}")
     if contents.error:
@@ -140,26 +140,27 @@ def _keep_media(ignored: Counter[str], name: str) -> bool:
 
 def _keep_visible(ignored: Counter[str], name: str) -> bool:
     """Keep folders that are not hidden, and count the others but for those in which runs of vidcnn work."""
-    if _is_visible(name):
+    if is_visible(name):
         return True
     if not name.endswith(".vidcnn"):
         ignored[HIDDEN_FOLDERS] += 1
     return False
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Return whether a name is not that of a hidden file or folder."""
     return not name.startswith(".")
 
 
 def _is_listed(real: str, starts: set[str]) -> bool:
-    """Tell whether a folder lies in or below one of `starts`, with nothing hidden in between."""
+    """Return whether a folder is in or below one of `starts`, with nothing hidden in between."""
     above = real
     while above not in starts:
         parent = os.path.dirname(above)
         if parent == above:
             return False
         above = parent
-    return all(map(_is_visible, real[len(above) :].split("/")))
+    return all(map(is_visible, real[len(above) :].split("/")))
 
 
 def _new_folders(folder: str, real: str, names: list[str], starts: set[str]) -> Iterator[tuple[str, str]]:
@@ -179,7 +180,7 @@ def _matching_folders(
 
 
 def _frames_in(contents: Contents) -> list[str] | None:
-    """Return the ordered frames if what a folder holds is one video, else None."""
+    """Return the ordered frames if what a folder contains is one video, else None."""
     if contents.error or any(media_kind(name) == "video" for name in contents.files):
         return None
     return numbered_frames(contents.files)

@@ -1,4 +1,4 @@
-"""Which file system a path is on: one that many machines share, or a disk of this machine alone."""
+"""Disks: where caches are, and whether a path is on a file system that many machines share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ _MOUNTS = "/proc/self/mountinfo"
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
+def cache_directory() -> Path:
+    """Return the folder for what can be made again: ``$XDG_CACHE_HOME/vidcnn``, by default ``~/.cache/vidcnn``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn")
+
+
 def is_shared(path: str) -> bool:
-    """Tell whether a path is, or would be, on a file system that other machines may have, too.
+    """Return whether a path is, or would be, on a file system that other machines may have, too.
 
     Args:
         path: A local path; it need not exist.
@@ -29,7 +34,7 @@ def is_shared(path: str) -> bool:
 
 
 def fingerprint(path: str) -> str:
-    """Return what tells the folder of a path from all other folders, of this machine and of others.
+    """Return a text that distinguishes the folder of a path from all other folders, of this machine and of others.
 
     Two processes that get the same see the same folder, be they in containers or not.
 

@@ -1,8 +1,8 @@
-"""Telling a file's own faults from those of the storage, the network and this machine.
+"""Distinguishes a file's own faults from those of the storage, the network and this machine.
 
 A video that does not exist, that its owner locked away, or that is no video will be so tomorrow: that is a row of the
-table. Storage that does not answer, a connection that breaks, a stale mount, or too many open files say nothing of the
-video: it is read again, and then left to the next run.
+table. Storage that does not answer, a connection that breaks, a stale mount, or too many open files are no property of
+the video: it is read again, and then left to the next run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vidcnn.storage.uris import failure_text, is_remote, local_path
 _OWN_FAULTS = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO}
 )
-"""Error numbers that a path earns by what lies there, or by its name. All others are those of the storage."""
+"""Error numbers that are due to a path's content or name. All others are those of the storage."""
 
 
 def is_own_fault(error: Exception, location: str) -> bool:
-    """Tell whether a location itself is the reason why it cannot be read.
+    """Return whether a location itself is the reason why it cannot be read.
 
     Args:
         error: What opening, listing or reading it raised.
@@ -42,7 +42,7 @@ def is_own_fault(error: Exception, location: str) -> bool:
 
 
 def video_fault(error: Exception, location: str) -> VideoError | StorageError:
-    """Return what is to be said of a video that could not be read.
+    """Return the error of a video that could not be read.
 
     Args:
         error: What opening or reading it raised.
@@ -51,7 +51,7 @@ def video_fault(error: Exception, location: str) -> VideoError | StorageError:
     reason = failure_text(error)
     if not is_own_fault(error, location):
         if isinstance(error, FileNotFoundError):
-            return StorageError("it is gone with all that was beside it: its storage may not be mounted")
+            return StorageError("it is missing, with all that was beside it: its storage may not be mounted")
         return StorageError(f"it {reason}")
     if isinstance(error, FileNotFoundError):
         return VideoError("changed", "the file does not exist")
@@ -59,7 +59,7 @@ def video_fault(error: Exception, location: str) -> VideoError | StorageError:
 
 
 def _is_locked(path: str) -> bool:
-    """Tell whether a file's own mode bits keep this process from reading it.
+    """Return whether a file's own mode bits keep this process from reading it.
 
     Where they do not, a permission that is refused is the server's, whose ticket for this machine may have expired.
     """
@@ -75,7 +75,7 @@ def _is_locked(path: str) -> bool:
 
 
 def _is_unmounted(path: str) -> bool:
-    """Tell whether a missing file is missing with all that was beside it, as where a share is no longer mounted."""
+    """Return whether a missing file is missing with all that was beside it, as where a share is no longer mounted."""
     try:
         return not os.listdir(os.path.dirname(path) or os.curdir)
     except OSError:

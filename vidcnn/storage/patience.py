@@ -40,7 +40,7 @@ _LASTING_TEXTS = ("NO_SUCH_BUCKET", "NoSuchBucket", "INVALID_BUCKET_NAME")
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether an error, or what it comes from, may be over when the same is tried again.
+    """Return whether an error, or what it comes from, may be over when the same is tried again.
 
     Credentials that are refused may be: they expire, and are renewed by others.
     """

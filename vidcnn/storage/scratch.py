@@ -1,7 +1,7 @@
 """Directories that last no longer than the process that made them, whatever ends it.
 
 A process removes its own at its end. What a killed process left is removed by the next one that asks for a directory of
-the same prefix: as long as a process lives, it holds a lock on a file in its directory.
+the same prefix: as long as a process lives, it keeps a lock on a file in its directory.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _own(directory: Path) -> Iterator[None]:
 
 
 def _is_left(directory: Path) -> bool:
-    """Tell whether the process that made a directory has ended."""
+    """Return whether the process that made a directory has ended."""
     with suppress(OSError), open(directory / _OWNER, "rb") as file:
         return os.fstat(file.fileno()).st_uid == os.getuid() and _can_lock(file)
     return False

@@ -1,13 +1,13 @@
 """Where bytes live: local paths and object storage behind `pyarrow.fs`.
 
-A *location* is an absolute local path, or a URI such as ``s3://bucket/key``. Local paths may hold bytes that
+A *location* is an absolute local path, or a URI such as ``s3://bucket/key``. Local paths may contain bytes that
 are not UTF-8; they travel as `str` with surrogate escapes, as Python's own `os` functions return them.
 
 The key of a URI is taken as it is, without percent-decoding, as the storage vendors' own command lines do. It
 may be followed by options of the file system:
-``s3://bucket/key?endpoint_override=127.0.0.1:9000&scheme=http``. It may hold a login, ``s3://KEY:SECRET@bucket/key``:
-a location with one is for this program's memory alone. What is printed, written, or sent as the record of something
-goes through `public_location`, `public_values` or `vidcnn.logins.hide_logins`.
+``s3://bucket/key?endpoint_override=127.0.0.1:9000&scheme=http``. It may contain a login,
+``s3://KEY:SECRET@bucket/key``: a location with one is for this program's memory alone. What is printed, written, or
+sent as the record of something is first passed to `public_location`, `public_values` or `vidcnn.logins.hide_logins`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCHEMES = ("s3", "gs", "gcs")
 
 _REMOTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
-# Only options that pyarrow.fs takes from a URI: a key may hold a question mark of its own.
+# Only options that pyarrow.fs takes from a URI: a key may contain a question mark of its own.
 _OPTION = (
     "(?:allow_bucket_creation|allow_bucket_deletion|allow_delayed_open|endpoint_override|project_id|region"
     "|retry_limit_seconds|scheme|smart_defaults|tls_ca_dir_path|tls_ca_file_path|tls_verify_certificates)=[^&?]*"
@@ -50,7 +50,7 @@ class Uri(NamedTuple):
         scheme: One of `SCHEMES`.
         login: Credentials before the bucket with their ``@``, or empty.
         bucket: Name of the bucket.
-        key: Key of the object, or the prefix that stands for a folder; without slashes at its end.
+        key: Key of the object, or the prefix that is a folder; without slashes at its end.
         query: Options of the file system with their ``?``, or empty.
     """
 
@@ -81,7 +81,7 @@ class Uri(NamedTuple):
 
 
 def is_remote(location: str) -> bool:
-    """Tell whether a location is a URI of object storage rather than a local path."""
+    """Return whether a location is a URI of object storage rather than a local path."""
     return "://" in location and bool(_REMOTE.match(location)) and not location.startswith("file://")
 
 
@@ -96,7 +96,7 @@ def split_uri(location: str) -> Uri:
     """Take the URI of a bucket, a folder or an object apart.
 
     Raises:
-        ValueError: The scheme is not one of `SCHEMES`, there is no bucket, or a login stands where none is read. The
+        ValueError: The scheme is not one of `SCHEMES`, there is no bucket, or a login is where none is read. The
             message does not repeat it.
     """
     scheme, _, rest = location.partition("://")
@@ -128,7 +128,7 @@ def public_location(location: str) -> str:
 
 
 def public_values(value: Any) -> Any:
-    """Return JSON values as they may be written or sent: no text in them holds a login."""
+    """Return JSON values as they may be written or sent: no text in them contains a login."""
     match value:
         case str():
             return public_location(value) if is_remote(value) and holds_login(value) else hide_logins(value)
@@ -155,7 +155,7 @@ def open_filesystem(location: str) -> tuple[FileSystem, str]:
 
 
 def failure_text(error: Exception) -> str:
-    """Say in plain words, on one line, why a file or folder cannot be read.
+    """Return in plain words, on one line, why a file or folder cannot be read.
 
     Returns:
         A phrase that continues a sentence after the name, such as ``cannot be read: permission denied``.

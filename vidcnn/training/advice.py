@@ -7,7 +7,7 @@ from vidcnn.training.state import RunSettings
 
 
 def other_settings_hint(change: str, settings: RunSettings, architecture: str, newest: Checkpoint | None) -> str:
-    """Say how to train with other settings.
+    """Return how to train with other settings.
 
     Args:
         change: What to change, as an order: ``lower --lr``.
@@ -16,10 +16,10 @@ def other_settings_hint(change: str, settings: RunSettings, architecture: str, n
         newest: The run's newest checkpoint, if there is one.
     """
     if newest is None:
-        return f"{change}, with the same --out: there is no checkpoint yet that it would have to go with"
+        return f"{change}, with the same --out: there is no checkpoint yet that it would have to fit"
     if settings.mirror is not None:
-        return f"{change}, with another --out: this run, at step {newest.step}, goes on with its own settings only"
+        return f"{change}, with another --out: this run, at step {newest.step}, continues with its own settings only"
     return (
-        f"{change}, with another --out, since this run goes on with its own settings only; to begin with its weights "
+        f"{change}, with another --out, since this run continues with its own settings only; to begin with its weights "
         f"of step {newest.step}, add --model {architecture} --weights {newest.path}"
     )

@@ -1,6 +1,6 @@
 """Augmentation of one decoded clip on a CPU worker, and what it means for the clip's label.
 
-In goes a clip as the decoder made it, uint8 (T, H, W, C); out comes a clip of the training size, uint8 (T, h, w, C). It
+Takes a clip as the decoder made it, uint8 (T, H, W, C); returns a clip of the training size, uint8 (T, h, w, C). It
 is a pure function of the clip, the settings and a seed: parameters are drawn from a generator of the clip's own, once
 for all frames, so nothing flickers, and no other random state is read or moved. The steps, all but the crop optional::
 
@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidcnn.sampling.preprocessing import Interpolation
+from vidcnn.choices import Interpolation, Switch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,7 @@ class Augmentation:
         rand_augment: Magnitude, 0 to 30, of the two operations of RandAugment (Cubuk et al. 2020) that are applied, as
             torchvision scales them; 0 is off.
         erasing: Probability of random erasing (Zhong et al. 2020): one rectangle, the same in all frames, filled with
-            noise that stands still, so that it shows no motion.
+            noise that does not move, so that it shows no motion.
         interpolation: How parts are resized, with bilinear for area; turned and sheared pictures know only nearest and
             bilinear, and take bilinear for bicubic too.
 
@@ -146,7 +146,7 @@ class FlipRule:
     mirrored_class: tuple[int, ...]
 
     @classmethod
-    def parse(cls, flip: Literal["on", "off"], pairs: Sequence[str], labels: Sequence[str]) -> FlipRule:
+    def parse(cls, flip: Switch, pairs: Sequence[str], labels: Sequence[str]) -> FlipRule:
         """Read the user's setting.
 
         Args:
@@ -213,9 +213,9 @@ def apply_operation(frames: Tensor, operation: Operation, level: float, interpol
 
     Args:
         frames: uint8 (T, C, H, W).
-        operation: Which one.
+        operation: One of the operations of RandAugment.
         level: Strength in [-1, 1], where 1 is magnitude 30. The sign is a direction, or more against less; operations
-            that have none go by the absolute value.
+            that have none use the absolute value.
         interpolation: Of turned, sheared and moved pictures; what moves in from outside is black.
 
     Returns:

@@ -1,9 +1,9 @@
 """Decoded frames on disk, for videos that a run sees again and again.
 
-An entry holds all frames that clips of one video can take, resized but not cropped, as uint8 ``(F, H, W, 3)`` that is
-mapped into memory: reading a clip out of it costs a copy. Entries are named after the file's version and all that its
-pixels depend on, written aside and renamed, so that any number of processes and runs share one directory, and what an
-interrupted run wrote is whole.
+An entry contains all frames that clips of one video can take, resized but not cropped, as uint8 ``(F, H, W, 3)`` that
+is mapped into memory: reading a clip out of it costs a copy. Entries are named after the file's version and all that
+its pixels depend on, written aside and renamed, so that any number of processes and runs share one directory, and what
+an interrupted run wrote is whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vidcnn.video.pixels import UInt8Array
 
 _SCAN_SECONDS = 10.0
 _ROOM_SHARE = 64
-"""How often the size of the whole directory is taken anew, as other processes write to it too: after this time, and
+"""How often the size of the whole directory is taken again, as other processes write to it too: after this time, and
 whenever this process has used up one part in so many of the room that it saw."""
 
 _MAX_MAPPED = 256

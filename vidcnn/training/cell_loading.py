@@ -1,6 +1,6 @@
 """Loading clips for training in a process that may die, hang, or be let down by the storage.
 
-In go numbers of samples or of validation videos, out come their clips. What kills or stalls the process costs the one
+Takes numbers of samples or of validation videos, returns their clips. What kills or stalls the process costs the one
 sample that does so. Storage that fails is waited for; then it ends the run, which continues with the same command.
 """
 

@@ -2,7 +2,7 @@
 
 A checkpoint is two files, ``step_00000400.json`` (what it reached) and ``step_00000400.pt`` (tensors and plain values,
 read with `weights_only`). Both are written aside, synchronised to the disk and renamed, the tensors last: a checkpoint
-exists when its ``.pt`` does. Writing happens in a thread of its own, from copies, while training goes on.
+exists when its ``.pt`` does. Writing happens in a thread of its own, from copies, while training continues.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class CheckpointStore:
         except OSError as error:
             what = f"the checkpoints in {self._directory} cannot be read: {_reason(error)}"
             if is_passing(error):
-                raise StorageError(what, "the same command goes on once they can") from error
+                raise StorageError(what, "the same command continues once they can") from error
             raise OutputError(what, "give this user the right to read them, or choose another --out") from error
         return sorted(found, key=lambda checkpoint: checkpoint.step)
 
@@ -134,9 +134,9 @@ class CheckpointStore:
                 what = f"cannot write a checkpoint to {self._directory}: {_reason(error)}"
                 if is_passing(error):
                     raise StorageError(
-                        what, f"{there}; once the storage takes it, the same command goes on from there"
+                        what, f"{there}; once the storage takes it, the same command continues from there"
                     ) from error
-                raise OutputError(what, f"{there}; make room, and the same command goes on from there") from error
+                raise OutputError(what, f"{there}; make room, and the same command continues from there") from error
 
     def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
         path = self._directory / f"step_{step:08d}.pt"
@@ -176,16 +176,16 @@ def load_state(path: Path) -> dict[str, Any]:
         try:
             return patiently(lambda: _read_state(path))
         except Exception:
-            return patiently(lambda: _read_state(path))  # what came damaged may lie there whole
+            return patiently(lambda: _read_state(path))  # what came damaged may be whole in the storage
     except Exception as error:  # what damaged bytes lead to can be anything
         if is_passing(error):
             raise StorageError(
                 f"the checkpoint {path} cannot be read for now: {_reason(error)}",
-                "the same command goes on once the storage answers again",
+                "the same command continues once the storage answers again",
             ) from error
         raise OutputError(
             f"the checkpoint {path} cannot be read: {_reason(error)}",
-            "bring back a copy of it, or choose another --out to begin anew",
+            "bring back a copy of it, or choose another --out to begin again",
         ) from error
 
 
@@ -202,7 +202,7 @@ def _load_first(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, dict[str
     """Load the first of some checkpoints that is whole.
 
     Raises:
-        StorageError: One cannot be read for now, which says nothing of it.
+        StorageError: One cannot be read for now, which does not mean that it is damaged.
         OutputError: There are some, and none is whole.
     """
     failure: OutputError | None = None
@@ -228,7 +228,7 @@ def _rank(checkpoint: Checkpoint) -> tuple[float, int]:
 
 
 def _reason(error: BaseException) -> str:
-    """Say what went wrong; where torch hides an error of the disk behind its own, the disk's."""
+    """Return what went wrong; where torch hides an error of the disk behind its own, the disk's."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno:

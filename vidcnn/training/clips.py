@@ -1,6 +1,6 @@
 """From labelled videos to the clips that a network is trained and validated on.
 
-In go videos and which clips of them are wanted, out come uint8 clips of one size, or the reason why one cannot be had.
+Takes videos and which clips of them are wanted, returns uint8 clips of one size, or the reason why there is none.
 This runs on any machine that can read the videos, in any number of processes.
 
 Frames are always resized first, without a crop, and cropped after that, whether they come from the file or from the
@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
+from vidcnn.choices import ShortClips
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.sampling.grid import Grid
 from vidcnn.sampling.preprocessing import Preprocessing
-from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, ShortClips, plan_clips_at, plan_segments
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_clips_at, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache

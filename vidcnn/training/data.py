@@ -1,4 +1,4 @@
-"""What a training job says of its data and of its place, as far as it can be read without loading torch."""
+"""The data and the place of a training job, as far as they can be read without loading torch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def read_data(spec: TrainSpec) -> Annotations:
     """Read the labelled videos of a job.
 
     Raises:
-        UsageError: The spec does not say which, or where the run goes.
-        DataError: They cannot be trained on; all that is wrong is said.
+        UsageError: The spec does not name them, or not the run directory.
+        DataError: They cannot be trained on; the message lists all that is wrong.
         SourceError: They cannot be read.
     """
     if spec.data is None:
-        raise UsageError("what to train on is not said", "give --data DIR or --data clips.csv, or a job spec")
+        raise UsageError("there is no --data to train on", "give --data DIR or --data clips.csv, or a job spec")
     if spec.out is None:
-        raise UsageError("where the run goes is not said", "give --out RUN_DIR")
+        raise UsageError("there is no --out for the run", "give --out RUN_DIR")
     splits = split_settings(spec.val_fraction, spec.split_by, spec.val_where, spec.seed)
     return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
 
@@ -43,7 +43,8 @@ def flip_rule(spec: TrainSpec, labels: tuple[str, ...]) -> FlipRule:
     """Read what a mirror does to the classes.
 
     Raises:
-        UsageError: The setting cannot be meant, or names of classes tell left from right and it says nothing of that.
+        UsageError: The setting cannot be meant, or names of classes distinguish left from right and no option is about
+            that.
     """
     try:
         rule = FlipRule.parse(spec.flip, parse_list(spec.flip_pairs), labels)
@@ -53,7 +54,7 @@ def flip_rule(spec: TrainSpec, labels: tuple[str, ...]) -> FlipRule:
     if rule.is_on and sided and spec.flip_pairs is None:
         shown = ", ".join(sided[:4]) + (", ..." if len(sided) > 4 else "")
         raise UsageError(
-            f"clips would be mirrored, and the names of classes tell left from right ({shown})",
-            "say --flip off, or which classes are each other's mirror image: --flip-pairs left=right",
+            f"clips would be mirrored, and the names of classes distinguish left from right ({shown})",
+            "give --flip off, or which classes are each other's mirror image: --flip-pairs left=right",
         )
     return rule

@@ -1,7 +1,8 @@
 """Why a step gave no numbers: what was tried out, and what follows from it.
 
 The step is done again in float32, eagerly and in the plain layout, with the weights as they are and with those that
-training began with. What that gives tells the arithmetic, the rate, the weights to begin with and the data apart::
+training began with. The result shows whether the arithmetic, the rate, the weights to begin with or the data are at
+fault::
 
     as they are     to begin with    at fault
     numbers         -                the arithmetic of the step itself
@@ -51,7 +52,7 @@ def explain(
     is_compiled: bool,
     advise: Callable[[str], str] = lambda change: change,
 ) -> VidcnnError:
-    """Say why a step gave no numbers.
+    """Return why a step gave no numbers.
 
     Args:
         seen: What each worker found.
@@ -59,7 +60,7 @@ def explain(
         step: Steps done before.
         precision: How the step computed.
         is_compiled: Whether the network is compiled.
-        advise: Says how to train with a change that it is given, such as ``lower --lr``.
+        advise: Returns how to train with a change that it is given, such as ``lower --lr``.
     """
     of_losses = _shown(name for found, part in zip(seen, names, strict=True) for name in _of(part, found.bad_losses))
     of_gradients = _shown(name for found in seen for name in found.bad_gradients)

@@ -26,7 +26,7 @@ class SampleDropout(nn.Module):
         self.samples: range = range(0)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop values while training; `samples` says which samples they are of."""
+        """Drop values while training; `samples` are the samples that they are of."""
         if not self.training or not self.p:
             return values
         assert len(self.samples) == len(values)

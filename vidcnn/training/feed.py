@@ -1,7 +1,7 @@
 """From numbered samples to the batches of a worker, loaded ahead while the network computes.
 
 A `Loader` loads pieces of work, in this process or wherever else; a `Feed` asks it for the next steps before they are
-needed, and makes batches of what comes back. Steps follow each other without regard to epochs, so nothing stands still
+needed, and makes batches of what comes back. Steps follow each other without regard to epochs, so nothing waits
 where one ends.
 """
 
@@ -38,7 +38,7 @@ class CacheSettings:
     """Where decoded frames are kept, on each machine that decodes.
 
     Attributes:
-        directory: The directory.
+        directory: Absolute path, the same on each machine.
         max_bytes: Its size at most.
         began: When the run began, in seconds since 1970.
     """
@@ -140,7 +140,7 @@ class Feed:
     Args:
         data: The videos.
         loader: Loads their clips.
-        worker: Which of the workers this is.
+        worker: Rank of this worker and number of workers.
         batch_size: Samples of a step, all workers together.
 
     Attributes:

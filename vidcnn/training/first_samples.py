@@ -16,7 +16,7 @@ def find_no_sample(data: TrainingData) -> DataError | None:
     Nothing is decoded, so usually one video is opened, which takes milliseconds.
 
     Returns:
-        What to tell the user where there is none among the first videos; None if there is one.
+        The error for the user where there is none among the first videos; None if there is one.
     """
     reader = ClipReader(data.clips)
     order = data.order
@@ -34,7 +34,7 @@ def find_no_sample(data: TrainingData) -> DataError | None:
     is_short = all(failure.kind == "too_short" for failure in failures.values())
     return DataError(
         f"no clip can be taken of {which}: {data.train[first].video.name}: {reason.message}",
-        "lower --num-frames or --stride, or say --short-clips repeat_last"
+        "lower --num-frames or --stride, or give --short-clips repeat_last"
         if is_short
         else "check the videos with: vidcnn infer DIR --dry-run --out x.parquet",
     )

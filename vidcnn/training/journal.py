@@ -20,7 +20,7 @@ from vidcnn.storage.patience import is_passing, patiently
 class Journal:
     """The journal of a run. Use it as a context manager.
 
-    What a run noted after the checkpoint that it now goes on from, it will note again: those lines are dropped.
+    What a run noted after the checkpoint that it now continues from, it will note again: those lines are dropped.
 
     Args:
         directory: The run's directory.
@@ -44,7 +44,7 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # said already, when it was noted
+        with suppress(OSError):  # reported already, when it was noted
             if self._board is not None:
                 self._board.close()
 
@@ -82,8 +82,8 @@ class Journal:
     def _failure(self, error: OSError) -> OutputError | StorageError:
         what = f"cannot write notes to {self._directory}: {error.strerror or error}"
         if is_passing(error):
-            return StorageError(what, "the same command goes on from the last checkpoint once the storage takes them")
-        return OutputError(what, "make room, and the same command goes on from the last checkpoint")
+            return StorageError(what, "the same command continues from the last checkpoint once the storage takes them")
+        return OutputError(what, "make room, and the same command continues from the last checkpoint")
 
 
 def read_journal(directory: Path) -> list[dict[str, Any]]:

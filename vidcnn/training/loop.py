@@ -1,6 +1,6 @@
 """The training loop's step, in plain torch.
 
-In go a bundle to begin with, a recipe and batches of numbered samples; weights come out. What happens in a step depends
+From a bundle to begin with, a recipe and batches of numbered samples to weights. What happens in a step depends
 on the samples' numbers and on nothing that a process remembers, so that the same steps give the same weights after an
 interruption, and nearly the same (by the order of additions) with another number of workers.
 
@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vidcnn.errors import CompileError, ModelError
+from vidcnn.errors import CompileError, ModelError, first_line
 from vidcnn.inference.devices import ieee_float32
 from vidcnn.inference.network import Normalisation
 from vidcnn.models.build import build_model
@@ -182,7 +182,7 @@ class Trainer:
 
         Args:
             clips: uint8 (N, T, H, W, 3).
-            plainly: Compute in float32 whatever the recipe says.
+            plainly: Compute in float32, whatever the recipe asks for.
 
         Returns:
             float32 (N, K), on the CPU.
@@ -205,7 +205,7 @@ class Trainer:
         return copied
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.step = state["step"]
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -265,16 +265,15 @@ class Trainer:
 
 @contextmanager
 def _compiler_failures() -> Iterator[None]:
-    """Say in plain words that the network cannot be compiled."""
+    """Raise an error in plain words where the network cannot be compiled."""
     try:
         yield
     except Exception as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
-        text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise CompileError(
-            f"the network cannot be compiled here: {text.strip()[:300]}",
-            "train with --compile off into another --out: the run directory goes on with its own settings only",
+            f"the network cannot be compiled here: {first_line(error)[:300]}",
+            "train with --compile off into another --out: the run directory continues with its own settings only",
         ) from error
 
 

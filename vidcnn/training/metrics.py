@@ -1,6 +1,6 @@
 """What a model reached: from scores and targets of all samples to one frozen record.
 
-In go the scores of N samples and what they really are; out come `Metrics`, which hold plain numbers only, so that
+Takes the scores of N samples and what they really are; returns `Metrics`, which contain plain numbers only, so that
 `dataclasses.asdict` makes JSON of them. Nothing is accumulated over batches: whoever evaluates gathers the samples,
 each exactly once, and the result does not depend on how they were spread over workers.
 
@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcnn.models.ranking import FloatArray, top_classes
-
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from vidcnn.sampling.grid import IntArray
+from vidcnn.sampling.segments import BoolArray
 
 DECISION_THRESHOLD = 0.5
 """With several labels to a sample, a class is predicted where its probability is above this."""
@@ -34,7 +33,7 @@ class ClassMetrics:
         label: Name of the class.
         num_samples: Samples that are of this class.
         precision: Share of the samples predicted as this class that are of it; 0 where none was predicted (as
-            scikit-learn and torchmetrics have it), None where no sample is of this class.
+            in scikit-learn), None where no sample is of this class.
         recall: Share of the samples of this class that were predicted as it; None where there is none.
         average_precision: Area under the precision-recall curve, without interpolation; None where no sample is of
             this class, and where a sample has exactly one label.
@@ -208,12 +207,23 @@ def _class_metrics(
 
 
 def _average_precision(scores: FloatArray, targets: BoolArray) -> float | None:
-    if not targets.any():
-        return None
-    import torch  # here, because torchmetrics takes seconds to load and only several labels need it
-    from torchmetrics.functional.classification import binary_average_precision
+    """Return the sum of precision x rise of recall over all thresholds; None without a sample of the class.
 
-    return float(binary_average_precision(torch.tensor(scores), torch.tensor(targets, dtype=torch.int64)))
+    ::
+
+        scores     .9  .7  .7  .2       sorted; samples of equal score pass a threshold together
+        targets     1   1   0   1
+        hits        1       2   3       at the last sample of each score
+        precision 1/1     2/3 3/4
+        result    1/3 * (1 + 2/3 + 3/4)
+    """
+    num_positive = int(targets.sum())
+    if not num_positive:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    last_of_score = np.flatnonzero(np.diff(scores[order], append=-1))
+    hits = np.cumsum(targets[order])[last_of_score]
+    return float(np.sum(hits / (last_of_score + 1) * np.diff(hits, prepend=0)) / num_positive)
 
 
 def _share(count: np.integer[npt.NBitBase], total: int | np.integer[npt.NBitBase]) -> float | None:

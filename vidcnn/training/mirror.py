@@ -1,7 +1,7 @@
 """A run directory in object storage: processes work on a copy of their own, which is sent there as it changes.
 
-Files are sent as a whole, notes before checkpoints, and what was replaced is removed last: so whatever ends the process
-what lies there is a run that can go on.
+Files are sent as a whole, notes before checkpoints, and what was replaced is removed last: so whatever ends the
+process, what is there is always a run that can continue.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Mirror:
             for name in self._local_files().keys() - there.keys():
                 (self._copy / name).unlink()
             for name, size_bytes in sorted(there.items()):
-                with suppress(_DamagedError):  # it lies there like that: whoever reads it says so
+                with suppress(_DamagedError):  # it is so in the storage: whoever reads it reports that
                     patiently(partial(self._fetch, name, size_bytes))
         except OSError as error:
             raise self._failure(error) from error
@@ -100,7 +100,7 @@ class Mirror:
             raise self._failure(error) from error
 
     def is_cut_off(self, max_seconds: float = _CUT_OFF_SECONDS) -> bool:
-        """Tell whether the run directory has been out of reach for so long that the work has to stop."""
+        """Return whether the run directory has been out of reach for so long that the work has to stop."""
         return time.monotonic() - self._done > max_seconds
 
     @contextmanager
@@ -116,7 +116,7 @@ class Mirror:
 
         def send() -> None:
             while not ended.wait(interval_seconds):
-                with suppress(OSError):  # it may work the next time; the end tells, or `is_cut_off`
+                with suppress(OSError):  # it may work the next time; the last time raises, or `is_cut_off`
                     self._send()
 
         sender = threading.Thread(target=send, daemon=True)
@@ -172,7 +172,7 @@ class Mirror:
         return {name: int(info.size) for name, info in files.items() if not _is_hidden(name)}
 
     def _local_files(self) -> dict[str, _Stamp]:
-        """Return the files of the copy that are whole, with what tells their versions apart."""
+        """Return the files of the copy that are whole, with what distinguishes their versions."""
         files = {}
         for path in self._copy.rglob("*"):
             name = path.relative_to(self._copy).as_posix()
@@ -186,8 +186,8 @@ class Mirror:
     def _failure(self, error: Exception) -> VidcnnError:
         what = f"the run directory '{self._shown}' {failure_text(error)}"
         if is_passing(error):
-            return StorageError(what, "the same command goes on from the last checkpoint there once it answers again")
-        return OutputError(what, "the same command goes on")
+            return StorageError(what, "the same command continues from the last checkpoint there once it answers again")
+        return OutputError(what, "the same command continues")
 
 
 class _DamagedError(OSError):
@@ -195,9 +195,9 @@ class _DamagedError(OSError):
 
 
 def _is_sound(path: Path) -> bool:
-    """Tell whether a file is what its name says.
+    """Return whether a file is what its name promises.
 
-    Of a body that a server cuts, Arrow fills up the rest with whatever was in memory: its size tells nothing.
+    Of a body that a server cuts, Arrow fills up the rest with whatever was in memory: its size shows nothing.
     """
     try:
         if path.suffix == ".pt":
@@ -213,7 +213,7 @@ def _is_sound(path: Path) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    """Tell whether a file is half written, or not of the run."""
+    """Return whether a file is half written, or not of the run."""
     return any(part.startswith(".") for part in name.split("/"))
 
 
@@ -229,7 +229,7 @@ class WorkingCopy:
     _mirror: Mirror | None = None
 
     def is_cut_off(self) -> bool:
-        """Tell whether what is done here has not reached the run directory for so long that the work has to stop."""
+        """Return whether what is done here has not reached the run directory for so long that the work has to stop."""
         return self._mirror is not None and self._mirror.is_cut_off()
 
 

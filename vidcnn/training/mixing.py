@@ -1,6 +1,6 @@
 """Mixup and cutmix: a batch whose samples are blended in pairs, and their targets with them.
 
-In go the clips and targets of a batch, on whatever device trains; out come clips and targets of the same shapes.
+Takes the clips and targets of a batch, on whatever device trains; returns clips and targets of the same shapes.
 
 Samples are paired by their global numbers, (2j, 2j + 1), and what happens to a pair is a pure function of the seed and
 j. So a sample sees the same partner and the same blend however many workers share the batch:
@@ -79,7 +79,7 @@ def mix(clips: Tensor, targets: Tensor, first_sample: int, seed: int, mixing: Mi
         targets: Floating (N, K): shares of classes (one-hot, or smoothed), or several labels to a sample (multi-hot).
         first_sample: Global number of the first sample, even; the others follow it.
         seed: Seed of the run, >= 0.
-        mixing: How to mix.
+        mixing: Strengths of mixup and cutmix.
 
     Returns:
         The mixed clips, in the memory format that they had, and their targets; the arguments themselves where `mixing`
@@ -115,7 +115,7 @@ def mix(clips: Tensor, targets: Tensor, first_sample: int, seed: int, mixing: Mi
 
 
 def _blended(own: Tensor, partner: Tensor, share: float) -> Tensor:
-    # Not lerp: fused kernels round by where an element lies in the batch, and a batch split in two must not show.
+    # Not lerp: fused kernels round by where an element is in the batch, and a batch split in two must not show.
     return own * share + partner * (1 - share)
 
 
@@ -132,6 +132,6 @@ def _draw_blend(seed: int, pair: int, mixing: Mixing, height: int, width: int) -
 
 
 def _cut(size: int, share: float, centre: int) -> slice:
-    """Return the box's extent along one side: `share` of `size` around `centre`, as far as it lies in the frame."""
+    """Return the box's extent along one side: `share` of `size` around `centre`, as far as it is in the frame."""
     half = int(size * share / 2)
     return slice(max(0, centre - half), min(size, centre + half))

@@ -32,7 +32,7 @@ def freeze(network: nn.Module, head: str, frozen: tuple[str, ...]) -> list[nn.Mo
     wanted = [name for name in frozen if name != BACKBONE]
     if BACKBONE in frozen:
         wanted += [name for name in modules if name and not _holds(name, head) and not _holds(head, name)]
-        for name, weight in network.named_parameters():  # those that no such module holds, too
+        for name, weight in network.named_parameters():  # those outside of such modules, too
             weight.requires_grad_(_holds(head, name) and weight.requires_grad)
     unknown = [name for name in wanted if name not in modules]
     if unknown:
@@ -46,7 +46,7 @@ def freeze(network: nn.Module, head: str, frozen: tuple[str, ...]) -> list[nn.Mo
 
 
 def build_optimizer(network: nn.Module, head: str, recipe: Recipe) -> Optimizer:
-    """Build the optimizer; each group of parameters holds its full learning rate as ``peak``."""
+    """Build the optimizer; each group of parameters has its full learning rate as ``peak``."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
@@ -75,5 +75,5 @@ def gradient_norm(network: nn.Module) -> torch.Tensor:
 
 
 def _holds(module: str, name: str) -> bool:
-    """Tell whether what is called `name` is a module or in it."""
+    """Return whether what is called `name` is a module or in it."""
     return f"{name}.".startswith(f"{module}.")

@@ -2,14 +2,14 @@
 
 oneDNN's kernel ``jit_bf16:avx512_core_bf16`` for the gradient of a convolution's weights (seen in 3.13.3, the one of
 torch 2.15) leaves parts of its result as it found the memory, and may write past its end, where along some axis no
-place of the kernel lies wholly in the clip. So it is in r3d_18's last stage, of two frames under a kernel of three::
+place of the kernel is wholly in the clip. So it is in r3d_18's last stage, of two frames under a kernel of three::
 
     frames             . 0 1 .        . is padding
     first place        k k k
     second place         k k k
 
 What was in that memory is mostly small, now and then no number, and always wrong. With the padding written out as
-frames of zeros, every place lies wholly in the clip, and the result is the same. Other precisions, and the other
+frames of zeros, every place is wholly in the clip, and the result is the same. Other precisions, and the other
 kernels of a convolution, were tried with memory full of NaN, and are right.
 """
 
@@ -60,7 +60,7 @@ class PaddedConv3d(nn.Conv3d):
 
 
 def lies_within(size: int, span: int, stride: int, padding: int) -> bool:
-    """Tell whether some place of a kernel along an axis touches no padding.
+    """Return whether some place of a kernel along an axis touches no padding.
 
     Args:
         size: Frames, rows or columns, without the padding.

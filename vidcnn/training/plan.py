@@ -1,6 +1,6 @@
 """From a training job's spec to all that the workers need.
 
-Everything that can be known to be wrong with a job is said here, before any worker starts.
+Everything that can be known to be wrong with a job is raised here, before any worker starts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import time
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vidcnn.annotations import Annotations, LabelledVideo
+from vidcnn.choices import TrainingPrecision
 from vidcnn.config.train import TrainSpec, parse_list, parse_range, parse_size
 from vidcnn.errors import UsageError
 from vidcnn.models.build import build_network
@@ -20,6 +21,7 @@ from vidcnn.models.bundle import Bundle, Provenance
 from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.storage.disks import cache_directory
 from vidcnn.storage.uris import is_remote
 from vidcnn.training.augment import Augmentation
 from vidcnn.training.clips import ClipSettings
@@ -68,7 +70,7 @@ class TrainingPlan:
         bundle: The network to begin with, with the labels, clips and preprocessing that it will have.
         recipe: How it is trained.
         data: The videos.
-        run: How the run goes on.
+        run: How the run continues.
         record: What must be the same for a run to be continued.
     """
 
@@ -92,7 +94,7 @@ def plan_training(
     directory: Path,
     *,
     num_workers: int,
-    precision: Literal["bf16", "fp32"],
+    precision: TrainingPrecision,
 ) -> TrainingPlan:
     """Work out a training job.
 
@@ -105,7 +107,7 @@ def plan_training(
 
     Raises:
         UsageError: Settings that cannot work together, or with these videos.
-        ModelError: The network cannot be had.
+        ModelError: The network is not available.
     """
     assert spec.out is not None
     train, val = annotations.splits["train"], annotations.splits["val"]
@@ -227,7 +229,7 @@ def _check_frozen(bundle: Bundle, frozen: tuple[str, ...]) -> None:
 
 
 def _recipe(
-    spec: TrainSpec, num_steps: int, steps_per_epoch: float, precision: Literal["bf16", "fp32"], *, multi_label: bool
+    spec: TrainSpec, num_steps: int, steps_per_epoch: float, precision: TrainingPrecision, *, multi_label: bool
 ) -> Recipe:
     return Recipe(
         num_steps=num_steps,
@@ -275,8 +277,7 @@ def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:
 def _cache(spec: TrainSpec) -> CacheSettings | None:
     if not spec.cache_gb:
         return None
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vidcnn", "frames")
-    directory = Path(os.path.abspath(spec.cache_dir or usual))
+    directory = Path(os.path.abspath(spec.cache_dir or cache_directory() / "frames"))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
+from vidcnn.choices import Optimizer, Schedule, TrainingPrecision
 from vidcnn.training.mixing import Mixing
-
-Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["cosine", "multistep", "constant"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Recipe:
         warmup_steps: Steps in which it rises linearly from a hundredth.
         milestones: Steps at which ``multistep`` lowers it.
         gamma: Factor by which ``multistep`` lowers it.
-        label_smoothing: Share of each target that goes to all classes alike.
+        label_smoothing: Share of each target that goes to all classes equally.
         clip_norm: Largest norm of the gradient; None leaves it.
         ema_decay: Decay of the moving average of weights that is validated and saved; None has no average.
         mixing: Mixup and cutmix.
@@ -58,7 +55,7 @@ class Recipe:
     ema_decay: float | None = None
     mixing: Mixing = field(default_factory=Mixing)
     frozen: tuple[str, ...] = ()
-    precision: Literal["bf16", "fp32"] = "fp32"
+    precision: TrainingPrecision = "fp32"
     sync_batch_norm: bool = False
     compile: bool = False
     multi_label: bool = False

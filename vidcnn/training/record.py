@@ -22,7 +22,7 @@ _WORDS = {
     "sampling": "the frames of a clip (--num-frames, --stride, --fps) are not taken in the same way",
     "preprocessing": "frames (--resize, --crop, --interpolation) are not of the same size",
 }
-"""What is said of a difference that does not show in a setting's own value."""
+"""The words for a difference that does not show in a setting's own value."""
 
 _EFFECTS = {
     "sampling": ("num_frames", "stride", "fps"),
@@ -41,7 +41,7 @@ def check_record(directory: Path, record: dict[str, Any], *, has_begun: bool) ->
 
     Raises:
         SettingsDifferError: The run was begun with other values; the message names them.
-        OutputError: The directory holds something else than a run.
+        OutputError: The directory contains something else than a run.
         StorageError: It cannot be read for now.
     """
     path = directory / "run.json"
@@ -52,13 +52,13 @@ def check_record(directory: Path, record: dict[str, Any], *, has_begun: bool) ->
         strange = [entry.name for entry in directory.iterdir() if entry.name not in ("lock", f".{path.name}.part")]
         if strange:
             raise OutputError(
-                f"'{directory}' holds {strange[0]} and is not a training run", "choose another --out"
+                f"'{directory}' contains {strange[0]} and is not a training run", "choose another --out"
             ) from None
         _write(path, record)
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         if is_passing(error):
-            raise StorageError(f"{path} cannot be read ({error})", "try again: the same command goes on") from error
+            raise StorageError(f"{path} cannot be read ({error})", "try again: the same command continues") from error
         raise OutputError(f"{path} cannot be read ({error})", "choose another --out") from error
     differences = find_differences(recorded, record)
     if not differences:
@@ -68,12 +68,12 @@ def check_record(directory: Path, record: dict[str, Any], *, has_begun: bool) ->
         return
     raise SettingsDifferError(
         f"'{directory}' was begun with other settings: {'; '.join(differences)}",
-        "restore them to go on with the run, or choose another --out",
+        "restore them to continue the run, or choose another --out",
     )
 
 
 def find_differences(recorded: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
-    """Say in words in what two records differ, by the effect of their values.
+    """Return in words what differs between two records, by the effect of their values.
 
     Args:
         recorded: Of the run, perhaps by an earlier version.
@@ -81,7 +81,7 @@ def find_differences(recorded: Mapping[str, Any], record: Mapping[str, Any]) -> 
     """
     recorded = with_present_names(TrainSpec, recorded)
     defaults = TrainSpec().model_dump()  # of a setting that was not there when the run was begun
-    told_by_effect = {
+    compared_by_effect = {
         name
         for effect, names in _EFFECTS.items()
         if effect in recorded and effect in record
@@ -89,7 +89,7 @@ def find_differences(recorded: Mapping[str, Any], record: Mapping[str, Any]) -> 
     }  # fmt: skip
     differences = []
     for name in sorted(recorded.keys() | record.keys()):
-        if name in told_by_effect or (name in _EFFECTS and not (name in recorded and name in record)):
+        if name in compared_by_effect or (name in _EFFECTS and not (name in recorded and name in record)):
             continue
         before, now = (settings.get(name, defaults.get(name)) for settings in (recorded, record))
         if not is_same(_meaning(name, before), _meaning(name, now)):

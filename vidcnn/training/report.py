@@ -1,4 +1,4 @@
-"""What training and evaluation say at their end, for people and for programs."""
+"""What training and evaluation print at their end, for people and for programs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class EvaluateReport:
         num_crops: Crops of each clip.
         device: What the model ran on: ``cpu`` or ``cuda``.
         precision: How it computed: ``bf16``, ``fp32`` or ``exact``.
-        batch_size: Clips that went through it at once.
+        batch_size: Clips that it took at once.
         bad_videos: Names of videos without any view that could be scored, and why.
         notices: What the user should know of the data.
         seconds: Time that the command took.

@@ -1,6 +1,6 @@
-"""Whether workers that failed are started again: as long as the run gets on.
+"""Whether workers that failed are started again: as long as the run makes progress.
 
-In go the steps of the newest checkpoint before the first attempt and after each failed one; out comes a decision. Pure
+Takes the steps of the newest checkpoint before the first attempt and after each failed one; returns a decision. Pure
 arithmetic.
 """
 
@@ -35,7 +35,7 @@ def num_fruitless(saved: Sequence[int]) -> int:
 
 
 def may_start_again(saved: Sequence[int]) -> bool:
-    """Tell whether workers are to be started once more, however often they have failed before."""
+    """Return whether workers are to be started once more, however often they have failed before."""
     return num_fruitless(saved) < MAX_FRUITLESS
 
 

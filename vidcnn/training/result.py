@@ -18,7 +18,7 @@ def trained_bundle(start: Bundle, state: Mapping[str, Any], metrics: Mapping[str
     """Make the bundle of a training run.
 
     Args:
-        start: The network that the run began with, with all that the bundle says besides the weights.
+        start: The network that the run began with, with all that the bundle has besides the weights.
         state: A checkpoint's state, from `Trainer.state_dict`.
         metrics: What it reached, by name.
     """

@@ -1,7 +1,7 @@
 """A worker's way through a whole run: steps, notes, validation and checkpoints.
 
-All workers go through the same steps, and decide the same things at the same steps; only the first one writes. Where a
-run goes on is read from the newest checkpoint, so that whoever starts it again need not know that it was interrupted.
+All workers take the same steps, and decide the same things at the same steps; only the first one writes. Where a
+run continues is read from the newest checkpoint, so that whoever starts it again need not know that it was interrupted.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def run_worker(
         recipe: How it is trained.
         data: The videos.
         loader: Loads their clips.
-        settings: How the run goes on.
-        worker: Which of the workers this is.
-        watch: Is told how far the run is, in the first worker.
+        settings: How the run continues.
+        worker: Rank of this worker and number of workers.
+        watch: Is called with how far the run is, in the first worker.
         must_stop: Is asked in the first worker whether to save and stop, every other second at least.
 
     Raises:
@@ -138,14 +138,14 @@ class _Run:
 
     @contextmanager
     def _own_failures(self) -> Iterator[None]:
-        """Keep what one worker alone fails in until all can be told, who would wait for it in vain."""
+        """Keep the failure of one worker alone until all can know it, which would otherwise wait for it in vain."""
         try:
             yield
         except (OutputError, StorageError) as error:
             self._failure = self._failure or error
 
     def _check_start(self) -> None:
-        """Make sure that all workers go on from the same step."""
+        """Make sure that all workers continue from the same step."""
         seen = exchange((self._trainer.step, self._failure), self._worker)
         _raise_first(failure for _, failure in seen)
         if len({step for step, _ in seen}) > 1:
@@ -243,7 +243,7 @@ class _Run:
         )
 
     def _hint(self, change: str) -> str:
-        """Say how to train with other settings, by the checkpoints that the first worker sees; all workers are here."""
+        """Return how to train with other settings, by the first worker's checkpoints; all workers call this."""
         hint = ""
         if self._is_first:
             with self._own_failures():

@@ -1,4 +1,4 @@
-"""Where a run directory is, on a file system or in object storage, and that one run at a time has it."""
+"""Where a run directory is, on a file system or in object storage, and the lock that one run at a time has on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vidcnn.training.state import CHECKPOINTS
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """A run directory that this process holds.
+    """A run directory that this process has locked.
 
     Attributes:
         directory: The run directory; where that is in object storage, a copy of it.
@@ -34,12 +34,12 @@ class RunDirectory:
     _mirror: Mirror | None = None
 
     def check(self) -> None:
-        """See that this process still holds it.
+        """Check that this process still has the lock.
 
         Raises:
             OutputError: It does not.
         """
-        with suppress(OSError):  # storage that does not answer: if that goes on, the lock counts as lost
+        with suppress(OSError):  # storage that does not answer: if it stays so, the lock counts as lost
             self._lock.check()
 
     def newest_step(self) -> int:
@@ -68,7 +68,7 @@ class RunDirectory:
         """Make the run directory like its copy, if that is one.
 
         Raises:
-            OutputError: The run directory cannot be written, or this process does not hold it any more.
+            OutputError: The run directory cannot be written, or this process has lost its lock.
         """
         if self._mirror is not None:
             self.check()

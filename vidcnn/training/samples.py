@@ -21,9 +21,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from vidcnn.sampling.grid import IntArray
 
 _ORDER, _CLASS_ORDER, _SAMPLE = range(3)
 """What random numbers are drawn for, so that no two streams are the same."""
@@ -36,7 +35,7 @@ class Sample:
     Attributes:
         number: Its number, i.
         video: Index of its video among the videos of the training split.
-        place: Where its clip lies among the possible starts, in [0, 1).
+        place: Where its clip is among the possible starts, in [0, 1).
         seed: Seed of its augmentation, in [0, 2**63).
     """
 

@@ -1,4 +1,4 @@
-"""How a run is to go on, and how far it is."""
+"""How a run continues, and how far it is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
-"""Folder of a run directory that holds its checkpoints."""
+"""Folder of a run directory for its checkpoints."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run goes on, apart from what it learns.
+    """How a run continues, apart from what it learns.
 
     Args:
         directory: Where checkpoints and notes go.

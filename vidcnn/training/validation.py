@@ -38,7 +38,7 @@ class Validation:
 
     @property
     def score(self) -> float | None:
-        """The number that says which network is better: top-1, or mAP with several labels, over videos."""
+        """The number by which networks are compared: top-1, or mAP with several labels, over videos."""
         return self.videos.top1 if self.videos.top1 is not None else self.videos.mean_average_precision
 
 
@@ -57,11 +57,11 @@ def validate(
     Args:
         trainer: The network.
         feed: Loads this worker's share of the videos.
-        worker: Which of the workers this is.
+        worker: Rank of this worker and number of workers.
         samples: The videos.
         labels: Names of the K classes.
         multi_label: Whether classes are scored independently.
-        hint: Says how to train with a change that it is given.
+        hint: Returns how to train with a change that it is given.
 
     Returns:
         What was reached, in the first worker; None in the others.

@@ -28,7 +28,7 @@ class ViewSettings:
     """Which views are taken, and how.
 
     Args:
-        plan: How clips are laid over a video, and what is accepted for one.
+        plan: How clips are placed on a video, and what is accepted for one.
         preprocessing: Resize and crop.
         num_crops: 1, the centre; or 3, spread evenly along the longer side.
         exact: Resize with torchvision's own arithmetic.
@@ -44,7 +44,7 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
     """Load the clips of a video.
 
     Returns:
-        For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it cannot be had; at least one.
+        For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it is not available; at least one.
 
     Raises:
         StorageError: The video cannot be read now, through no fault of its own.
@@ -79,7 +79,7 @@ def three_crops(clip: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:
 
     Args:
         clip: uint8 (T, H, W, 3).
-        preprocessing: Says how large a crop is.
+        preprocessing: Has the size of a crop.
 
     Returns:
         uint8 (3, T, h, w, 3).

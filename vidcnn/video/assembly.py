@@ -1,8 +1,8 @@
 """Putting frames together into clips.
 
-In go the frames that a segment's clips need, one after the other in the order of presentation, out comes each clip when
-its last frame has come. A frame is converted once, however many clips hold it, and is kept until the last of them is
-out: what is held in memory are the frames under one clip's span, not the clips.
+Takes the frames that a segment's clips need, one after the other in the order of presentation, returns each clip when
+its last frame has come. A frame is converted once, however many clips have it, and is kept until the last of them is
+complete: what is in memory are the frames under one clip's span, not the clips.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DecodedClip:
     Attributes:
         index: Index of the clip in its segment.
         pixels: uint8 (T, H, W, 3) RGB; None on failure.
-        error: Why the clip cannot be had; None on success.
+        error: Why the clip is not available; None on success.
     """
 
     index: int

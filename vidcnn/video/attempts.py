@@ -1,9 +1,9 @@
 """Planning and decoding in a process that may die, hang, or be let down by the storage.
 
-In go videos or segments, out comes for each of them what a good attempt gave, or what is to be said of it after several
-bad ones. Whatever is tried again is begun anew: clips of one attempt are never mixed with those of another.
+Takes videos or segments, returns for each of them what a good attempt gave, or its error after several
+bad ones. Whatever is tried again starts from its beginning: clips of one attempt are never mixed with those of another.
 
-    what happens                          tries   what is said after the last
+    what happens                          tries   error after the last
     the storage fails, or hangs           4, 2    StorageError: left to the next run
     a file in object storage is bad       2       its VideoError: what was read may have been cut
     the process dies                      3       decoder_crash
@@ -52,14 +52,14 @@ def plan_in_cell(
     """Plan videos.
 
     Args:
-        videos: The videos.
+        videos: Videos of the source, at most one task's.
         settings: What the plans depend on.
         cell: Where they are read.
         work: Reads them there.
         sleep: Waits for some seconds.
 
     Yields:
-        Each index into `videos` once, with the plan, or with the error that is to be said of the video.
+        Each index into `videos` once, with the plan, or with the error of the video.
 
     Raises:
         InternalError: Something went wrong that is no fault of a video.
@@ -115,7 +115,7 @@ def decode_in_cell(
         sleep: Waits for some seconds.
 
     Yields:
-        Batches, and what they took. For each segment there is one attempt whose batches hold each of its clips once,
+        Batches, and what they took. For each segment there is one attempt whose batches contain each of its clips once,
         in `clips` or in `failures`; or all its clips are failures, with a `StorageError`, after attempts that are not
         whole.
 
@@ -150,12 +150,12 @@ def decode_in_cell(
         pending = [number for number in asked if delivered[number] < unit[number].segment.num_clips]
         if failure is not None and pending:
             number = _blamed(asked, pending, failure)
-            said = tries.died(number, failure)
+            error = tries.died(number, failure)
             pending.remove(number)
-            if said is None:
+            if error is None:
                 pending.append(number)
             else:
-                yield _failed(unit[number], said), StageTimes()
+                yield _failed(unit[number], error), StageTimes()
         tries.pause()
 
 
@@ -167,7 +167,7 @@ def attempt(load: Callable[[], Loaded], policy: RetryPolicy) -> Loaded | VideoEr
         policy: How often it is tried while the storage fails.
 
     Returns:
-        What it gave; or the error that is to be said of the video.
+        What it gave; or the error of the video.
 
     Raises:
         StorageError: The storage fails again and again.
@@ -177,11 +177,11 @@ def attempt(load: Callable[[], Loaded], policy: RetryPolicy) -> Loaded | VideoEr
         try:
             return retrying(load, policy=policy)
         except CellError as error:
-            said = tries.died(0, error)
-            if isinstance(said, StorageError):
-                raise said from error
-            if said is not None:
-                return said
+            found = tries.died(0, error)
+            if isinstance(found, StorageError):
+                raise found from error
+            if found is not None:
+                return found
 
 
 class _Tries:
@@ -199,7 +199,7 @@ class _Tries:
         self._verdicts = {}
 
     def is_last(self, item: int, error: VideoError | StorageError, location: str) -> bool:
-        """Count a failure, and tell whether it is what is to be said of the item."""
+        """Count a failure, and return whether the item is given up with it."""
         reason = "error" if isinstance(error, StorageError) else error.kind
         verdict = self._verdicts.get((item, reason))
         if verdict is None:
@@ -210,7 +210,7 @@ class _Tries:
         return verdict
 
     def died(self, item: int, failure: CellError) -> VideoError | StorageError | None:
-        """Count a death over an item, and return what is to be said of it; None if it is tried again."""
+        """Count a crash over an item, and return the item's error; None if it is tried again."""
         if self._count(item, failure.kind) < _NUM_TRIES[failure.kind]:
             self._must_wait |= failure.kind == "storage"
             return None

@@ -1,6 +1,6 @@
 """From planned segments to batches of decoded clips.
 
-In goes a unit of work, out come `ClipBatch`es of a fixed size, filled across the bounds of segments and videos, so that
+Takes a unit of work, returns `ClipBatch`es of a fixed size, filled across the bounds of segments and videos, so that
 a model that runs on fixed shapes computes little for nothing. Only the last batch of a unit may be smaller.
 """
 
@@ -21,7 +21,7 @@ from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS, PlannedSegment
 from vidcnn.video.stopwatch import StageTimes, Stopwatch
 
 _MIN_CLIPS_PER_TASK = 16
-"""Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it holds."""
+"""Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it contains."""
 
 
 @dataclass(frozen=True)

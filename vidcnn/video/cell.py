@@ -36,14 +36,14 @@ Item = TypeVar("Item")
 FailureKind = Literal["crash", "timeout", "storage"]
 
 _LOOK_SECONDS = 0.5
-"""How often to look whether a child that says nothing makes headway."""
+"""How often to look whether a silent child makes headway."""
 _START_SECONDS = 300.0
 _START_TRIES = RetryPolicy(num_tries=4, first_wait_seconds=0.2)
 _MAX_IDLE_BYTES = 2**30
 """A child that has more memory than this when it has done its work is replaced: libav and PyAV leak some."""
 _MAX_RUNS = 1000
 _DYING_SECONDS = 5.0
-"""How long to wait for a killed child: one that the kernel holds in a read ends only when that does."""
+"""How long to wait for a killed child: one that the kernel keeps waiting in a read ends only when that does."""
 
 
 class CellError(Exception):
@@ -93,7 +93,7 @@ class Cell:
                 index of each item that it begins.
             items: What it works on; anything that can be pickled, as the other arguments and what it yields.
             *arguments: Its other arguments.
-            seconds: How long it may take over an item without going on to the next one or yielding a value.
+            seconds: How long it may take over an item without continuing to the next one or yielding a value.
 
         Raises:
             CellError: The child died or was killed.

@@ -1,6 +1,6 @@
 """Values between a decoding process and its parent, over a socket.
 
-A value is pickled. What is large in it, such as the pixels of a batch, does not go through the socket: it lies in
+A value is pickled. What is large in it, such as the pixels of a batch, is not sent through the socket: it is in
 memory that both processes map, so that it is copied once. Pickle is used between the program's own processes only.
 
 A message is a header (length of the pickle, number of large buffers), their lengths, and the pickle; the descriptor
@@ -35,7 +35,7 @@ def send(channel: socket.socket, value: Any) -> None:
     def take(buffer: pickle.PickleBuffer) -> bool:
         data = buffer.raw()
         if data.nbytes < _LARGE_BYTES:
-            return True  # goes into the pickle
+            return True  # is pickled with the rest
         buffers.append(data)
         return False
 

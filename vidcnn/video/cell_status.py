@@ -1,6 +1,6 @@
 """What a decoding process shows of itself while it works: two numbers in memory that its parent can see.
 
-When the process hangs or dies, they say over which piece of work, and whether it was waiting for the storage. In any
+When the process hangs or dies, they show over which piece of work, and whether it was waiting for the storage. In any
 other process, to set them does nothing.
 """
 

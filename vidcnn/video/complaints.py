@@ -1,7 +1,7 @@
-"""Damage that libav tells of in its log alone.
+"""Damage that libav reports in its log alone.
 
-Some decoders give out a damaged frame without a flag and without an error: all they do is write a line. In goes what
-was logged while one packet was read or decoded, out comes whether it tells of damage. The lines are taken in the thread
+Some decoders return a damaged frame without a flag and without an error: all they do is write a line. Takes what
+was logged while one packet was read or decoded, returns whether it reports damage. The lines are taken in the thread
 that works, so that another file's do not get in between.
 """
 
@@ -16,7 +16,7 @@ LogLine = tuple[int, str, str]
 """Level, name of who wrote it, and message."""
 
 _FLAGS_ITS_FRAMES = re.compile(r"h26[134]|mpeg[124]|mpeg[12]video|flv|msmpeg4|wmv|vc1|rv[1-4]0|svq3")
-"""Decoders that mark damaged frames themselves. Their logs also tell of references that a cut took away, which no frame
+"""Decoders that mark damaged frames themselves. Their logs also report references that a cut took away, which no frame
 that is shown needs, and of oddities that harm no frame."""
 
 _HARMLESS = re.compile(r"SEI|VUI|[SPV]PS|metadata|exif|ICC|side data|caption|time ?code|deprecated", re.IGNORECASE)
@@ -29,7 +29,7 @@ logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
 
 
 def tells_of_damage(log: list[LogLine], codec_name: str) -> bool:
-    """Tell whether a frame is damaged by what was logged while its packet was decoded, or split off by a parser.
+    """Return whether a frame is damaged by what was logged while its packet was decoded, or split off by a parser.
 
     Args:
         log: What was logged.
@@ -41,7 +41,7 @@ def tells_of_damage(log: list[LogLine], codec_name: str) -> bool:
 
 
 def tells_of_loss(log: list[LogLine], container_name: str) -> bool:
-    """Tell whether a container left out a part of the file because its checksum was wrong.
+    """Return whether a container left out a part of the file because its checksum was wrong.
 
     Args:
         log: What was logged while a packet was read.

@@ -1,6 +1,6 @@
 """Opening a video as untrusted input.
 
-In goes a location, out comes an open PyAV container and its first real video stream. Every failure on the way, from a
+Takes a location, returns an open PyAV container and its first real video stream. Every failure on the way, from a
 missing file to a demuxer's complaint, becomes a `VideoError` with plain words.
 """
 
@@ -17,7 +17,7 @@ import av
 import av.error
 import av.logging
 
-from vidcnn.errors import VidcnnError, VideoError
+from vidcnn.errors import VidcnnError, VideoError, first_line
 from vidcnn.video.complaints import tells_of_damage, tells_of_loss
 from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
@@ -37,7 +37,7 @@ _IMAGE_FORMATS = (
     "pgmyuv_pipe,ppm_pipe,pfm_pipe,phm_pipe,j2k_pipe,exr_pipe,dds_pipe,dpx_pipe,gif_pipe,hdr_pipe,ico,pcx_pipe,"
     "psd_pipe,qoi_pipe,sgi_pipe,sunrast_pipe,xbm_pipe,xpm_pipe,xwd_pipe"
 )
-_AUDIO_FORMATS = (  # so that a file of sound is told apart from a file that cannot be read
+_AUDIO_FORMATS = (  # so that a file of sound is not reported as one that cannot be read
     "mp3,wav,w64,flac,aac,ac3,eac3,ac4,amr,amrnb,amrwb,aiff,au,caf,ape,wv,tta,tak,dts,dtshd,truehd,mlp,opus,oga,"
     "voc,mpc,mpc8,gsm,loas,oma,qcp,rso,sox,xa"
 )
@@ -121,7 +121,7 @@ def _opened(location: str) -> Iterator[VideoFile]:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what libav says of a file into a `VideoError`, so that one file's oddity stays that file's.
+    """Turn libav's error about a file into a `VideoError`, so that a strange file affects no other file.
 
     Faults of the storage, and of this program, are raised as they are.
     """
@@ -140,7 +140,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def complaint_about_size(error: Exception) -> str | None:
-    """Return what libav said where it failed because a frame is larger than allowed, else None."""
+    """Return libav's message if it failed because a frame is larger than allowed, else None."""
     _, _, complaint = getattr(error, "log", None) or (0, "", "")
     return complaint.strip().split(",")[0] if _TOO_LARGE.search(complaint) else None
 
@@ -153,7 +153,7 @@ def read_from_keyframe(video: OpenVideo) -> Iterator[Any]:
 
     Yields:
         PyAV's packets in decoding order, and None for each place that cannot be read. The last packet is empty: it
-        makes the decoder give out the frames that it still holds.
+        makes the decoder return the frames that it still keeps.
     """
     packets = _read_packets(video)
     lead = []
@@ -241,7 +241,7 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
 
 
 def _is_of_library(error: Exception) -> bool:
-    """Tell whether an exception was raised inside PyAV or OpenCV, which have many for what they do not expect."""
+    """Return whether an exception was raised inside PyAV or OpenCV, which have many for what they do not expect."""
     if type(error).__module__.partition(".")[0] == "cv2":
         return True
     trace = error.__traceback__
@@ -252,6 +252,5 @@ def _is_of_library(error: Exception) -> bool:
 
 
 def _plain(error: BaseException) -> str:
-    """Return an error's text without its number and the path, which the table's `video` says already."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0][:200]
+    """Return an error's text without its number and the path, which the table's column `video` has already."""
+    return (getattr(error, "strerror", None) or first_line(error))[:200]

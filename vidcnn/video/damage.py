@@ -1,15 +1,15 @@
 """Which decoded frames can be trusted.
 
 libav conceals damage: it flags the frame in which it noticed an error, and gives out the frames that were predicted
-from it as if nothing had happened. In go the packets and frames of one stream as they pass, out come the same frames,
+from it as if nothing had happened. Takes the packets and frames of one stream as they pass, returns the same frames,
 each with a verdict. Damage spreads from where it is noticed to the next keyframe::
 
-    decoding order       I0  P4  B2  B1  B3  P8  B6 ...  I12     P4 is flagged when it comes out
+    decoding order       I0  P4  B2  B1  B3  P8  B6 ...  I12     P4 is flagged when it is returned
     presentation order   I0  B1  B2  B3  P4  B6  P8 ...  I12
     verdict              ok  -   -   -   -   -   -       ok      B1 to B3 were predicted from P4, and come before it
 
-So a frame is held back until all that was given to the decoder before it has come out: it lies within the decoder's own
-delay. Times are in any unit that grows with presentation.
+So a frame is kept back until all that was given to the decoder before it has been returned: it is within the decoder's
+own delay. Times are in any unit that grows with presentation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 _MAX_HELD = 64
-"""More frames are never held back, whatever the times say: four times the longest delay of any decoder."""
+"""More frames are never kept back, whatever the times are: four times the longest delay of any decoder."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class JudgedFrame:
 
 
 class _Origin(NamedTuple):
-    """Where a frame stands among the packets.
+    """Where a frame is among the packets.
 
     Attributes:
         number: How many packets had been fed with its own.
@@ -63,7 +63,7 @@ class FrameJudge:
     def __init__(self, *, by_order: bool = False) -> None:
         self._by_order = by_order
         self._last_fed = _Origin(0, -(2**63))
-        self._in_decoder: dict[int, _Origin] = {}  # by time: the packets whose frames have not come out
+        self._in_decoder: dict[int, _Origin] = {}  # by time: the packets whose frames are not returned yet
         self._held: deque[tuple[JudgedFrame, _Origin]] = deque()
         self._keyframes: deque[int] = deque()  # times of those fed, from the last that came out on
         # Damage is in the frames from the packet with this number on, until the keyframe after this time.
@@ -77,7 +77,7 @@ class FrameJudge:
         return self._damaged_from is None
 
     def feed(self, time: int, *, is_keyframe: bool) -> None:
-        """Note a packet that goes into the decoder."""
+        """Note a packet that is given to the decoder."""
         self._last_fed = _Origin(self._last_fed.number + 1, max(self._last_fed.last_needed, time))
         self._in_decoder[time] = self._last_fed
         if is_keyframe:
@@ -86,7 +86,7 @@ class FrameJudge:
                 self._recovers_at = time
 
     def note_damage(self, time: int | None = None) -> None:
-        """Note that the packet of this time is damaged, or was refused; None stands for what follows the last one."""
+        """Note that the packet of this time is damaged, or was refused; None is what follows the last one."""
         if time is None:
             self._spread(self._last_fed.number + 1, self._last_fed.last_needed)
         else:
@@ -111,7 +111,7 @@ class FrameJudge:
             yield self._held.popleft()[0]
 
     def finish(self) -> Iterator[JudgedFrame]:
-        """Yield the frames still held back when no more will come."""
+        """Yield the frames still kept back when no more will come."""
         while self._held:
             yield self._held.popleft()[0]
 

@@ -1,10 +1,10 @@
 """Decoding a segment: from planned frames to the pixels of its clips.
 
-In goes a `DecodeRequest`, out come `DecodedClip`s, one at a time in the order in which they are complete. This is the
+Takes a `DecodeRequest`, returns `DecodedClip`s, one at a time in the order in which they are complete. This is the
 narrow interface behind which decoding may move into a child process or onto a GPU: a request is plain data, and a clip
 is an array or the reason why there is none.
 
-Each needed frame is decoded once and converted once, whatever the number of clips that hold it, and memory is bounded
+Each needed frame is decoded once and converted once, whatever the number of clips with it, and memory is bounded
 by the frames under one clip, for any length of video.
 """
 

@@ -16,7 +16,7 @@ def write_video(path: Path, frames: UInt8Array, *, fps: int) -> None:
     """Write frames as H.264 in MP4, whole or not at all.
 
     Args:
-        path: Where to.
+        path: The file to write.
         frames: uint8 (T, H, W, 3) RGB, H and W even.
         fps: Frames per second.
     """

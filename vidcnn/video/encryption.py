@@ -1,7 +1,7 @@
 """Whether a file is encrypted, so that nothing but its key could show what is in it.
 
-To libav an encrypted frame is a damaged one. In go what containers say about packets and streams, and the first bytes
-of a file; out comes the reason in plain words.
+To libav an encrypted frame is a damaged one. Takes what containers declare about packets and streams, and the first
+bytes of a file; returns the reason in plain words.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vidcnn.video.structure import ReadAt
 _HEAD_BYTES = 1 << 18
 _MAX_INDEX_BYTES = 1 << 22
 
-_SIGNATURES = (  # what begins a file, what in its head tells that it is encrypted, and how
+_SIGNATURES = (  # what begins a file, what in its head shows that it is encrypted, and how
     (b"\x30\x26\xb2\x75", bytes.fromhex("fbb3112223bdd211b4b700a0c955fc6e"), "Windows Media DRM"),
     (b"\x30\x26\xb2\x75", bytes.fromhex("14e68a292226174cb935dae07ee9289c"), "Windows Media DRM"),
     (b"\x30\x26\xb2\x75", bytes.fromhex("338505436981e6499b74ad12cb86d58c"), "PlayReady"),
@@ -32,12 +32,12 @@ _PS_VIDEO = re.compile(rb"\x00\x00\x01[\xe0-\xef]..(.)", re.DOTALL)
 
 
 def reason_of(scheme: str) -> str:
-    """Return what a person is told of an encrypted file."""
+    """Return the error of an encrypted file, in words for people."""
     return f"it is encrypted ({scheme}): decrypt it first"
 
 
 def packet_encryption(packet: Any, stream: Any) -> str | None:
-    """Return how a packet is encrypted, or None where its container does not say that it is.
+    """Return how a packet is encrypted, or None where its container does not declare it.
 
     Args:
         packet: PyAV's packet, of an MP4 or of Matroska.
@@ -49,7 +49,7 @@ def packet_encryption(packet: Any, stream: Any) -> str | None:
 
 
 def find_encryption(read: ReadAt, size_bytes: int) -> str | None:
-    """Return how a file is encrypted by what its first bytes say, or None.
+    """Return how a file is encrypted by its first bytes, or None.
 
     Known for MP4 and QuickTime, Matroska, ASF, MXF, and streams of MPEG-2 (TS and PS).
     """
@@ -69,7 +69,7 @@ def find_encryption(read: ReadAt, size_bytes: int) -> str | None:
 
 
 def _find_in_index(read: ReadAt, size_bytes: int) -> str | None:
-    """Look for encrypted sample entries in an MP4's 'moov' box, wherever it lies."""
+    """Look for encrypted sample entries in an MP4's 'moov' box, wherever it is."""
     offset = 0
     for _ in range(1000):
         header = read(offset, 16)
@@ -88,7 +88,7 @@ def _find_in_index(read: ReadAt, size_bytes: int) -> str | None:
 
 
 def _has_entry(index: bytes, entry: bytes) -> bool:
-    """Tell whether a 'stsd' box lists a sample entry."""
+    """Return whether a 'stsd' box lists a sample entry."""
     position = index.find(b"stsd")
     while position >= 0:
         size = int.from_bytes(index[position - 4 : position], "big")

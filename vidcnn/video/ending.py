@@ -1,7 +1,7 @@
 """When the last frame of a video leaves the screen.
 
-No later frame tells it. In order of trust: the frame's own duration, the end that the container declares, and the usual
-distance between frames; none of them beyond the declared end, where that lies behind the last frame at all.
+No later frame shows it. In order of trust: the frame's own duration, the end that the container declares, and the usual
+distance between frames; none of them beyond the declared end, where that is behind the last frame at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vidcnn.sampling.grid import IntArray
 from vidcnn.video.container import OpenVideo
 
 _UNDECLARED = ("mpegts", "mpeg", "nut")
-"""Containers that do not say when they end: libav estimates it, or takes when their last frame begins."""
+"""Containers that do not declare their end: libav estimates it, or takes when their last frame begins."""
 
 _COUNTED_FROM_ZERO = ("matroska", "webm", "flv", "live_flv")
 """Containers whose duration counts from time 0, not from the first frame."""
@@ -24,7 +24,7 @@ _INEXACT = ("flv", "live_flv")
 """Containers whose duration is what their writer likes, such as when the last frame begins, rounded up."""
 
 _MAX_STILL_SECONDS = 60
-"""A single frame is not held longer because a header says so."""
+"""A single frame is not shown longer than this, whatever a header declares."""
 
 
 class DeclaredEnd(NamedTuple):
@@ -64,7 +64,7 @@ def end_of_last(
 
     Args:
         ordered: Increasing times of the frames.
-        own_duration: What the container says of the last frame; 0 where it says nothing.
+        own_duration: The container's duration of the last frame; 0 where it has none.
         nominal_gap: From one frame to the next at the stream's rate.
         time_base: Seconds per unit of all these.
         declared: The end that the container declares.
@@ -77,6 +77,6 @@ def end_of_last(
     room = declared.time - last
     if own_duration > 0 and (own_duration <= max(4 * gap, room) or span == 0):
         return last + (min(own_duration, room) if declared.is_exact else own_duration)
-    # A header that lies must not fill the table.
+    # A wrong header must not fill the table.
     most = max(4 * gap, span) if span else int(_MAX_STILL_SECONDS / time_base)
     return last + (room if room <= most and not declared.is_shared else min(room, gap))

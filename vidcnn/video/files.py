@@ -1,6 +1,6 @@
-"""The bytes of a video, wherever it lies.
+"""The bytes of a video, wherever it is.
 
-In goes a location, out come a file's size and version, some of its bytes, or an object through which libav reads it.
+Takes a location, returns a file's size and version, some of its bytes, or an object through which libav reads it.
 libav opens no file itself: it takes a read that fails for the end of the file, and so would a plan.
 """
 
@@ -27,7 +27,7 @@ _REMOTE_BUFFER_BYTES = 1 << 20
 
 _TAIL_BYTES = 64
 _ASKS_SIZE = 0x10000
-"""libav's AVSEEK_SIZE: tell the size and stay."""
+"""libav's AVSEEK_SIZE: return the size and stay."""
 
 READ_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
 """How often the same bytes are asked for; a video that fails is then tried again as a whole."""
@@ -46,7 +46,7 @@ class VideoFile:
 
     Args:
         location: Absolute path or URI.
-        open_stream: Opens the binary stream anew.
+        open_stream: Opens the binary stream again.
         policy: How often a read is tried.
 
     Attributes:
@@ -147,10 +147,10 @@ class VideoFile:
         raise _BadAnswerError(f"it cannot be read: the storage does not give the {wanted} bytes from {self._place} on")
 
     def _ends_right(self, data: bytes) -> bool:
-        """Tell whether the last bytes of an answer are those that are there.
+        """Return whether the last bytes of an answer are those that are there.
 
         Where object storage answers with fewer bytes than it was asked for, Arrow fills up with whatever its memory
-        holds. To ask for the end once more shows that.
+        contains. To ask for the end once more shows that.
         """
         tail = data[-_TAIL_BYTES:]
         self._stream.seek(self._place + len(data) - len(tail))
@@ -189,7 +189,7 @@ def file_version(location: str) -> tuple[int, int]:
 
     Raises:
         VideoError: `changed`: it does not exist; `unreadable`: it cannot be reached through its own fault.
-        StorageError: The storage does not say.
+        StorageError: The storage does not answer.
     """
     try:
         if not is_remote(location):
@@ -233,11 +233,11 @@ def _filesystem(location: str) -> tuple[Any, str]:
 
 
 def _check_regular(location: str, path: str) -> None:
-    """See that there is a regular file: to open a pipe or a device may take for ever.
+    """Check that there is a regular file: to open a pipe or a device may take forever.
 
     Raises:
         VideoError: There is something else, or nothing.
-        StorageError: The storage does not say.
+        StorageError: The storage does not answer.
     """
     try:
         with reading():

@@ -37,7 +37,7 @@ def folder_frames(location: str) -> list[str]:
         raise video_fault(error, location) from error
     frames = numbered_frames(name for name in names if not name.startswith(".") and media_kind(name) == "image")
     if frames is None:
-        raise VideoError("unreadable", "the folder does not hold one sequence of numbered images")
+        raise VideoError("unreadable", "the folder does not contain one sequence of numbered images")
     base, mark, query = location.partition("?") if is_remote(location) else (location, "", "")
     return [f"{base.rstrip('/')}/{name}{mark}{query}" for name in frames]
 
@@ -63,11 +63,11 @@ def decode_image(location: str, *, max_pixels: int) -> Any:
     with open_video(location, max_pixels=max_pixels) as image:
         for frame in image.container.decode(image.stream):
             return frame
-    raise VideoError("corrupt_frames", "the image holds no frame")
+    raise VideoError("corrupt_frames", "the image contains no frame")
 
 
 def decode_images(locations: list[str], wanted: list[int], *, max_pixels: int) -> Iterator[Any]:
-    """Yield a frame, or the error that stands in its way, for each wanted index.
+    """Yield a frame, or the error that prevents it, for each wanted index.
 
     Args:
         locations: The folder's frames in order.

@@ -1,8 +1,8 @@
-"""What H.264's own headers say about fields (ITU-T H.264, 7.3).
+"""What H.264's own headers show about fields (ITU-T H.264, 7.3).
 
-Interlaced pictures may be coded as two fields, each in a packet of its own: then two packets make one frame. In go the
-stream's parameter sets and the first bytes of packets, out comes which packets start a frame. Streams without field
-pictures, which nearly all are, are told by one flag.
+Interlaced pictures may be coded as two fields, each in a packet of its own: then two packets make one frame. Takes the
+stream's parameter sets and the first bytes of packets, returns which packets start a frame. Streams without field
+pictures, which nearly all are, are recognised by one flag.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 
 class FieldPairs:
-    """Tells the packets that start a frame from those with a frame's second field.
+    """Distinguishes the packets that start a frame from those with a frame's second field.
 
     Args:
         extradata: The stream's parameter sets as its container has them.
@@ -43,11 +43,11 @@ class FieldPairs:
 
     @property
     def are_possible(self) -> bool:
-        """Whether the stream can hold field pictures."""
+        """Whether the stream can contain field pictures."""
         return self._parameters is not None
 
     def starts_frame(self, packet: Any) -> bool:
-        """Tell whether a packet holds a whole frame or a frame's first field.
+        """Return whether a packet contains a whole frame or a frame's first field.
 
         Args:
             packet: The next of the stream's packets, in decoding order.

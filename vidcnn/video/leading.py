@@ -6,8 +6,8 @@ build on what was cut away. Drawn in decoding order, with the times at which fra
     I12  B9   B10  B11  P16  B13 ...       first keyframe shown at 12
          -    -    ok                      B9 and B10 build on what came before 12; B11 does not
 
-No header tells this of all codecs: HEVC and VVC have it in the type of a NAL unit, H.264 and MPEG-2 do not. So these
-frames are decoded, to see which of them come out.
+No header shows this for all codecs: HEVC and VVC have it in the type of a NAL unit, H.264 and MPEG-2 do not. So these
+frames are decoded, to see which of them the decoder returns.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def decodable_times(video: OpenVideo, first_keyframe: int, leading: frozenset[in
 
 
 def num_lost_at_start(location: str, *, max_pixels: int) -> int:
-    """Return how many of the first frames never come out of the decoder, where no times tell which these are.
+    """Return how many of the first frames the decoder never returns, where no times show which these are.
 
     Args:
         location: Absolute path or URI.

@@ -1,7 +1,7 @@
 """The frames that a file which was cut off should still have.
 
-In go the times of the frames that are there, out come the same times with those of the missing frames after them, as
-far as the file's headers tell: so that what is lost is planned, and reported, clip by clip.
+Takes the times of the frames that are there, returns the same times with those of the missing frames after them, as
+far as the file's headers show: so that what is lost is planned, and reported, clip by clip.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vidcnn.video.structure import declared_size
 
 
 def entries_cut_off(video: OpenVideo) -> list[Any]:
-    """Return the entries at the end of an MP4's index that lie past the end of the file."""
+    """Return the entries at the end of an MP4's index that are past the end of the file."""
     lost: list[Any] = []
     if has_index(video):
         entries = video.stream.index_entries
@@ -31,7 +31,7 @@ def entries_cut_off(video: OpenVideo) -> list[Any]:
 
 
 def has_index(video: OpenVideo) -> bool:
-    """Tell whether a file lists all its frames in its header, as MP4 and QuickTime do."""
+    """Return whether a file lists all its frames in its header, as MP4 and QuickTime do."""
     return bool(video.container.format.name.startswith("mov"))
 
 
@@ -43,7 +43,7 @@ def with_lost_entries(times: FrameTimes, video: OpenVideo, first_decoding: int, 
 
     Args:
         times: The frames that are there, in the stream's time base.
-        video: The video.
+        video: The opened MP4.
         first_decoding: When the first frame is decoded.
         num_lost: How many entries are cut off.
     """
@@ -64,7 +64,7 @@ def with_lost_duration(times: FrameTimes, video: OpenVideo, location: str) -> Fr
     if not video.stream.frames:
         end = int(Fraction(video.container.duration or 0, 1_000_000) / times.time_base)  # on the same clock as times
         num_lost = (end - times.end) // gap
-    # A header that lies must not fill the memory: the lost part cannot be much denser than the rest.
+    # A wrong header must not fill the memory: the lost part cannot be much denser than the rest.
     most = 20 * times.num_frames * (declared - video.size_bytes) // video.size_bytes + 100
     return _with_missing(times, times.end + gap * np.arange(max(0, min(num_lost, most)), dtype=np.int64))
 

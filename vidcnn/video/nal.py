@@ -1,6 +1,6 @@
 """NAL units: the pieces that packets of H.264, HEVC and VVC consist of.
 
-In goes a packet, out comes what kinds of units it has. Units follow start codes in streams (Annex B of ITU-T H.264,
+Takes a packet, returns what kinds of units it has. Units follow start codes in streams (Annex B of ITU-T H.264,
 H.265 and H.266), and lengths in MP4 and Matroska (ISO/IEC 14496-15).
 """
 
@@ -14,9 +14,9 @@ _START_CODES = (_START_CODE, b"\0" + _START_CODE)
 
 
 def nal_picture_finder(codec: Any) -> Callable[[bytes], bool] | None:
-    """Return a function that tells whether a packet holds any part of a picture, or None for other codecs.
+    """Return a function that returns whether a packet contains any part of a picture, or None for other codecs.
 
-    Packets without one hold parameters, messages, filler or the mark of a stream's end.
+    Packets without one contain parameters, messages, filler or the mark of a stream's end.
 
     Args:
         codec: PyAV's codec context of the stream.

@@ -1,6 +1,6 @@
-"""What a stream's headers and the first bytes of a packet say about the frame in it.
+"""What a stream's headers and the first bytes of a packet show about the frame in it.
 
-In goes PyAV's codec context, out come two answers that libav does not give: which packets make a frame appear, and
+Takes PyAV's codec context, returns two answers that libav does not give: which packets make a frame appear, and
 whether the decoder may leave out frames that nothing refers to.
 """
 
@@ -19,10 +19,11 @@ _PICTURE_START = b"\0\0\1\0"
 
 
 def frame_counter(codec: Any) -> Callable[[Any], bool]:
-    """Return a function that tells, packet by packet in decoding order, whether a new frame appears with it.
+    """Return a function that returns, packet by packet in decoding order, whether a new frame appears with it.
 
-    VP8 and VP9 have packets that hold a frame for later reference only; a decoder gives nothing out for them. H.264
-    may have a frame in two packets, one for each field. And a packet may hold none: the mark of a stream's end, filler.
+    VP8 and VP9 have packets that contain a frame for later reference only; a decoder returns nothing for them. H.264
+    may have a frame in two packets, one for each field. And a packet may contain none: the mark of a stream's end,
+    filler.
 
     Args:
         codec: PyAV's codec context of the stream.
@@ -40,9 +41,9 @@ def frame_counter(codec: Any) -> Callable[[Any], bool]:
 
 
 def picture_finder(codec: Any) -> Callable[[Any], bool]:
-    """Return a function that tells whether a packet holds a picture, or a part of one.
+    """Return a function that returns whether a packet contains a picture, or a part of one.
 
-    Those that hold none are no fault: a decoder gives nothing out for them, or complains.
+    Those that contain none are no fault: a decoder returns nothing for them, or complains.
 
     Args:
         codec: PyAV's codec context of the stream.
@@ -54,7 +55,7 @@ def picture_finder(codec: Any) -> Callable[[Any], bool]:
 
 
 def can_skip_frames(codec: Any) -> bool:
-    """Tell whether single frames that nothing refers to can be left out of decoding, exactly and at any time.
+    """Return whether single frames that nothing refers to can be left out of decoding, exactly and at any time.
 
     Args:
         codec: PyAV's codec context of the stream.
@@ -66,7 +67,7 @@ def can_skip_frames(codec: Any) -> bool:
         return not FieldPairs(extradata).are_possible  # a field that nothing refers to may be half of a needed frame
     if name == "hevc":
         # With temporal sub-layers, a frame that its own layer does not refer to may serve a higher one (ITU-T H.265,
-        # "sub-layer non-reference picture"). hvcC says how many layers there are (ISO/IEC 14496-15, 8.3.3.1).
+        # "sub-layer non-reference picture"). hvcC has how many layers there are (ISO/IEC 14496-15, 8.3.3.1).
         return len(extradata) > 21 and extradata[0] == 1 and extradata[21] >> 3 & 7 == 1
     return True
 

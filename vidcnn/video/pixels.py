@@ -1,10 +1,10 @@
 """From a decoded frame to the pixels that a network gets.
 
-In goes libav's frame in whatever pixel format it was coded, out comes uint8 RGB ``(H, W, 3)``: upright, resized and
+Takes libav's frame in whatever pixel format it was coded, returns uint8 RGB ``(H, W, 3)``: upright, resized and
 cropped. Two ways lead there:
 
 - *fast*: the planes of luma and chroma are resized as they are, without a copy, and only the small result is converted
-  to RGB. This is interpolation as torchvision's presets have it, point-sampled, or the mean over an area, save for the
+  to RGB. This is interpolation as in torchvision's presets, point-sampled, or the mean over an area, save for the
   order of the two steps and the rounding.
 - *exact*: libav converts the whole frame to RGB, and torchvision's own arithmetic resizes it.
 """
@@ -41,7 +41,7 @@ _LUMA_WEIGHTS = {  # (Kr, Kb) by AVColorSpace, ITU-T H.273 table 4
     9: (0.2627, 0.0593),  # BT.2020, non-constant luminance
     10: (0.2627, 0.0593),
 }
-_BT601 = (0.299, 0.114)  # also what libav takes where the stream does not say
+_BT601 = (0.299, 0.114)  # also what libav takes where the stream does not declare it
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _NOT_LINEAR_IN_CBCR = (0, 8, 11, 12, 13, 14, 15, 16, 17)  # RGB, YCgCo, ICtCp and others: left to libav
@@ -62,7 +62,7 @@ class FrameConverter:
         self._preprocessing = preprocessing
         self._exact = exact
         self._uncropped = uncropped
-        self._is_turned: bool | None = None  # whether frames say how they are turned, as far as the first one tells
+        self._is_turned: bool | None = None  # whether frames declare how they are turned, by the first one
 
     def convert(self, frame: Any) -> UInt8Array:
         """Return a frame as upright RGB.
@@ -282,7 +282,7 @@ def _resize_planes(frame: Any, target: _Target) -> UInt8Array | None:
 
 
 def _samples(plane: Any, layout: _Layout, *, is_chroma: bool) -> npt.NDArray[Any]:
-    """Return a plane's samples where they lie: (H, W), or (H, W, 2) where Cb and Cr take turns."""
+    """Return a plane's samples without copying them: (H, W), or (H, W, 2) where Cb and Cr take turns."""
     dtype = np.dtype(np.uint8 if layout.bits == 8 else np.uint16)
     lines = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
     if is_chroma and layout.interleaved_chroma:

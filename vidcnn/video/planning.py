@@ -1,7 +1,7 @@
 """From a listed video to the segments that have to be decoded.
 
-In goes a `SourceVideo`, out come `PlannedSegment`s: plain data that can travel to any machine, with all that decoding
-needs to know. What a plan says depends on the file and the `ClipSpec` alone, so that a video planned again, after an
+Takes a `SourceVideo`, returns `PlannedSegment`s: plain data that can travel to any machine, with all that decoding
+needs to know. A plan depends on the file and the `ClipSpec` alone, so that a video planned again, after an
 interruption or on another machine, has the same clips and the same segments.
 """
 
@@ -75,7 +75,7 @@ class PlannedSegment:
 
     @property
     def version(self) -> tuple[int, int] | None:
-        """Size in bytes and modification time in nanoseconds to hold a file against; None for a folder."""
+        """Size in bytes and modification time in nanoseconds to compare a file with; None for a folder."""
         return None if self.is_frame_folder else (self.video.size_bytes, self.video.mtime_ns)
 
     def request(
@@ -111,7 +111,7 @@ class PlanSettings:
     """What planning depends on, besides the file.
 
     Args:
-        clips: How clips are laid over a video.
+        clips: How clips are placed on a video.
         image_fps: Images per second of a folder of numbered images.
         max_pixels: Largest frame, width times height, that is accepted.
         timeout_seconds: How long reading may make no headway, besides what a video's size allows.
@@ -138,9 +138,9 @@ def plan_video(
     """Probe a video and plan its clips.
 
     Args:
-        video: The video.
+        video: As it was listed; an error of its listing is raised.
         settings: What the plan depends on.
-        interval: The part ``[start, end)`` of the video that clips lie in, in seconds; None leaves a side open.
+        interval: The part ``[start, end)`` of the video that clips are in, in seconds; None leaves a side open.
 
     Returns:
         Every segment of the video, at least one.
@@ -161,7 +161,7 @@ def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tupl
     Raises:
         VideoError: The video cannot be read, or is not the one that was listed.
         StorageError: It cannot be read now, or could not be listed, through no fault of its own.
-        FFmpegError: As libav has it; use `plain_errors`.
+        FFmpegError: libav's own error; use `plain_errors`.
     """
     if video.error is not None and video.error_kind is None:
         raise StorageError(f"it {video.error}")

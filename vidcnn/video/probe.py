@@ -1,6 +1,6 @@
-"""What a video holds, before any of its pixels are needed.
+"""What a video contains, before any of its pixels are needed.
 
-In goes a location, out comes a `VideoInfo`: the presentation time of every frame, and the properties of the picture.
+Takes a location, returns a `VideoInfo`: the presentation time of every frame, and the properties of the picture.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class VideoInfo:
 
 
 def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
-    """Read what a video file holds.
+    """Read what a video file contains.
 
     Args:
         location: Absolute path or URI of a regular file.
@@ -106,7 +106,7 @@ def _rotation(video: OpenVideo, location: str) -> int:
     """Return the rotation of the first frames; 0 where none can be decoded, and it is not known why.
 
     Raises:
-        FFmpegError: Frames are larger than allowed, so that libav could not even tell their size.
+        FFmpegError: Frames are larger than allowed, so that libav could not even read their size.
         VideoError: `unreadable`: the file is encrypted from its beginning, or of a kind that libav cannot decode.
     """
     codec = video.stream.codec_context

@@ -1,8 +1,8 @@
 """Reading the frames that a segment needs out of an open video.
 
-In goes an open video and an assembler that says which frame it needs next, out come the clips that it completes. The
+Takes an open video and an assembler that asks for the frame it needs next, returns the clips that it completes. The
 reader seeks to the keyframe before the next needed frame, decodes on from there, and seeks again where the next needed
-frame lies behind a later keyframe. Frames that no clip needs are not converted, and those that nothing refers to are
+frame is behind a later keyframe. Frames that no clip needs are not converted, and those that nothing refers to are
 not even decoded.
 """
 
@@ -62,7 +62,7 @@ class SegmentReader:
         self._starts_at_beginning = segment.starts_at_beginning
         self._needed = frozenset(assembler.needed)
         self._skips = not by_order and can_skip_frames(self._codec)
-        self._may_be_encrypted = has_index(video)  # of others, the first frame tells
+        self._may_be_encrypted = has_index(video)  # of others, the first frame shows it
         self._encryption: str | None = None
         self._log_capture = av.logging.Capture()
         self._has_picture = picture_finder(self._codec)
@@ -113,7 +113,7 @@ class SegmentReader:
         return "ended" if self._shown is not None or at_beginning else "too_late"
 
     def _is_good_start(self, packet: Any) -> bool:
-        """Tell whether decoding can start with a packet to reach the next needed frame."""
+        """Return whether decoding can start with a packet to reach the next needed frame."""
         return (
             packet is not None
             and packet.is_keyframe
@@ -122,7 +122,7 @@ class SegmentReader:
         )
 
     def _is_bad_start(self, judged: JudgedFrame, attempt: int) -> bool:
-        """Tell whether the first frame after a seek shows that decoding should start further back."""
+        """Return whether the first frame after a seek shows that decoding should start further back."""
         if self._shown is not None:
             return False
         needed = self._assembler.next_needed
@@ -233,7 +233,7 @@ class SegmentReader:
             yield from self._assembler.fail_next(VideoError("corrupt_frames", message))
 
     def _is_far(self, packet: Any) -> bool:
-        """Tell whether a seek reaches the next needed frame sooner than decoding on."""
+        """Return whether a seek reaches the next needed frame sooner than decoding on."""
         if self._by_order or packet.pts is None:
             return False
         index = bisect_right(self._keyframes, self._assembler.next_needed) - 1

@@ -12,7 +12,7 @@ from av.sidedata.sidedata import Type
 
 
 def display_matrix(frame: Any) -> bytes | None:
-    """Return how a frame says that it is to be shown, or None where it does not say.
+    """Return how a frame is to be turned when it is shown, or None where it does not declare that.
 
     Args:
         frame: A PyAV video frame.

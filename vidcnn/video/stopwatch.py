@@ -1,6 +1,6 @@
 """How a thread spends its time: computing, waiting for a processor, or waiting for something else.
 
-The system's own counters go in, differences of seconds come out.
+From the system's own counters to differences of seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class ThreadTime(NamedTuple):
         seconds: Wall time.
         cpu_seconds: The part of it in which it computed.
         queue_seconds: The part of it in which it was ready to compute, and processors were taken; where the system
-            does not tell, all of the rest.
+            does not show that, all of the rest.
     """
 
     seconds: float

@@ -1,7 +1,7 @@
-"""What a file's own boxes say about it, where libav does not tell.
+"""What a file's own boxes declare, where libav does not show it.
 
 Three questions that decide an error's kind: is it a playlist that makes libav open other files, was it cut off, and how
-long does its container say the file is? Each reads some bytes at known places.
+long is the file by its container? Each reads some bytes at known places.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def explain_cut(read: ReadAt, size_bytes: int) -> str | None:
 
 
 def declared_size(read: ReadAt, size_bytes: int) -> int | None:
-    """Return how many bytes the file's container says it has, or None where it does not say.
+    """Return how many bytes the file has by its container, or None where that has no size.
 
-    Known for Matroska and WebM (EBML's Segment), for AVI (its RIFF chunks), and for FLV if its metadata tell.
+    Known for Matroska and WebM (EBML's Segment), for AVI (its RIFF chunks), and for FLV if its metadata have it.
     """
     head = read(0, 4096)
     if head[:3] == b"FLV":
@@ -63,13 +63,13 @@ def declared_size(read: ReadAt, size_bytes: int) -> int | None:
         return _ebml_size(head)
     if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"AVIX"):
         (length,) = struct.unpack("<I", head[4:8])
-        # A file that is still being written says 0; one past 1 GiB goes on in further RIFF chunks.
+        # A file that is still being written has 0; one past 1 GiB continues in further RIFF chunks.
         return 8 + length if 0 < length < 2**30 else None
     return None
 
 
 def is_animated_webp(read: ReadAt) -> bool:
-    """Tell whether a file is a WebP with several images (WebP Container Specification, VP8X)."""
+    """Return whether a file is a WebP with several images (WebP Container Specification, VP8X)."""
     head = read(0, 21)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
 

@@ -1,6 +1,6 @@
 """When each frame of a video is shown.
 
-In goes an open video, out come its `FrameTimes`. They are read from the container's index where the index can be proved
+Takes an open video, returns its `FrameTimes`. They are read from the container's index where the index can be proved
 right from both ends of the file, and otherwise by demuxing: reading all packets without decoding them, which costs some
 hundredth of what decoding costs.
 """
@@ -67,7 +67,7 @@ def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMat
             raise VideoError("unreadable", reason_of(scheme))
         if reason := explain_cut(read_at(location), video.size_bytes):
             raise VideoError("truncated", reason)
-        raise VideoError("no_video", "its video stream holds no frames")
+        raise VideoError("no_video", "its video stream contains no frames")
     num_read = len(read.presentation)
     read = _without_undecodable(read, location, video.max_pixels)
     times, timing = _arrange(read, video)
@@ -111,7 +111,7 @@ def _times_from_index(video: OpenVideo) -> FrameTimes | None:
     """Return the frames of a long file with a constant rate from its index alone, or None where it proves nothing.
 
     The index of an MP4 lists decoding times. Where these are evenly spaced, and the presentation times of the packets
-    at both ends lie on one grid that has just as many places as there are packets, every place on it is a frame.
+    at both ends are on one grid that has just as many places as there are packets, every place on it is a frame.
     """
     stream = video.stream
     if not has_index(video) or len(stream.index_entries) < INDEX_MIN_FRAMES:
@@ -139,7 +139,7 @@ def _times_from_index(video: OpenVideo) -> FrameTimes | None:
     if not on_grid or (last - first) // step + 1 != len(entries):
         return None
     pts = first + step * np.arange(len(entries), dtype=np.int64)
-    # Where in the order of presentation a keyframe stands is known only to within the reordering delay; the decoder
+    # Where in the order of presentation a keyframe is, is known only to within the reordering delay; the decoder
     # looks for it by its own time, so that this only decides where segments are cut.
     return FrameTimes(pts, last + step, stream.time_base, keyframes)
 
@@ -222,7 +222,7 @@ def _without_start(times: FrameTimes, num_lost: int) -> FrameTimes:
     if num_lost <= 0:
         return times
     keyframes = np.unique(np.maximum(times.keyframes - num_lost, 0))
-    shift = int(times.pts[num_lost] - times.pts[0])  # so that the first one stands where the file begins
+    shift = int(times.pts[num_lost] - times.pts[0])  # so that the first one is where the file begins
     return FrameTimes(times.pts[num_lost:] - shift, times.end - shift, times.time_base, keyframes)
 
 
@@ -257,11 +257,11 @@ def _arrange(read: _Packets, video: OpenVideo) -> tuple[FrameTimes, FrameMatchin
 
 def _own_duration(read: _Packets, video: OpenVideo) -> int:
     """Return the duration of the frame that is shown last, or 0 where it is not known."""
-    # MP4 stores how far decoding times lie apart. Of the last one this can only be its duration.
+    # MP4 stores the distances between decoding times. Of the last one this can only be its duration.
     last = -1 if has_index(video) else int(np.argmax(read.presentation))
     known = read.durations[read.durations > 0]
     own = int(read.durations[last] or known[-1]) if len(known) else 0
-    # Where a container tells none, libav makes durations up from a rate that may be nothing but a unit of time.
+    # Where a container has none, libav makes durations up from a rate that may be nothing but a unit of time.
     gaps = np.diff(np.sort(read.presentation))
     is_made_up = len(gaps) > 0 and 4 * own < np.median(gaps) and own * (video.stream.time_base or 0) < _MIN_DURATION
     return 0 if is_made_up else own
@@ -272,7 +272,7 @@ def _has_duplicates(ordered: IntArray) -> bool:
 
 
 def _starts_over(read: _Packets) -> bool:
-    """Tell whether time starts over in the middle, as it does where recordings were joined byte by byte.
+    """Return whether time starts over in the middle, as it does where recordings were joined byte by byte.
 
     Frames are reordered by at most 16 places (ITU-T H.264, A.3.1 h), so anything far beyond is another timeline, if
     decoding goes back as well.
@@ -288,7 +288,7 @@ def _starts_over(read: _Packets) -> bool:
 
 
 def _times_last(times: FrameTimes, video: OpenVideo) -> bool:
-    """Tell whether packets have the same times after a seek as when the file is read from its beginning.
+    """Return whether packets have the same times after a seek as when the file is read from its beginning.
 
     Streams may leave most times out, and libav then makes them up as it goes.
     """
@@ -308,7 +308,7 @@ def _times_last(times: FrameTimes, video: OpenVideo) -> bool:
 
 
 def _is_raw(video: OpenVideo) -> bool:
-    """Tell whether a file is nothing but coded frames: libav makes up their times, with holes and overlaps."""
+    """Return whether a file is nothing but coded frames: libav makes up their times, with holes and overlaps."""
     return bool(video.container.format.flags & av.format.Flags.no_timestamps.value)
 
 

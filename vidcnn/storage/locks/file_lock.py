@@ -5,9 +5,10 @@ on one machine a lock file that a crash left behind keeps nobody out.
 
 Several machines may share a file system whose locks reach no further than each of them (NFS mounted with ``nolock``,
 Lustre with ``localflock``, many that are based on FUSE). So the holder also writes into the file who it is, and touches
-it now and then: a file that another machine's holder touched lately is held, whatever the kernel here says. And before
-each write the holder sees that the file still names it; where two took the lock at the same moment, all but the last
-stop there. A file that is dated in the future, as after a clock that ran ahead, is dated anew: from then on it counts.
+it now and then: a file that another machine's holder touched lately is held, whatever the kernel here reports. And
+before each write the holder sees that the file still names it; where two took the lock at the same moment, all but the
+last stop there. A file that is dated in the future, as after a clock that ran ahead, is dated again: from then on it
+counts.
 
 Neither the directory nor the file may be a link: what it leads to is not the lock's to write.
 """
@@ -21,7 +22,7 @@ import stat
 import time
 from contextlib import suppress
 
-from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.errors import CONTINUES, OutputBusyError, OutputError
 from vidcnn.storage.atomic import open_new
 from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, busy, decode, this_process
@@ -35,7 +36,7 @@ class FileLock:
     """A lock that is held.
 
     Args:
-        directory: Holds the lock file, and may hold other files.
+        directory: Contains the lock file, and may contain other files.
         out: What the lock is for, as messages name it.
         file: Descriptor of the locked file.
         timing: When its holder shows that it lives.
@@ -92,16 +93,16 @@ class FileLock:
         raise busy(out, "others come and go")
 
     def check(self) -> None:
-        """See that the lock is still held.
+        """Check that the lock is still held.
 
         Raises:
-            OutputError: It is not.
+            OutputError: It was lost.
         """
         holder = self._named()
         if holder is None:
-            raise OutputError(f"the lock on {self._out} was lost: {self._path} was removed or overwritten", _LOST)
+            raise OutputError(f"the lock on {self._out} was lost: {self._path} was removed or overwritten", CONTINUES)
         if holder.token != self._holder.token:
-            raise OutputBusyError(f"the lock on {self._out} was lost to another run ({holder})", _LOST)
+            raise OutputBusyError(f"the lock on {self._out} was lost to another run ({holder})", CONTINUES)
 
     def release(self) -> None:
         """Unlock, and remove the directory if nothing but the lock is in it. Doing it again does nothing."""
@@ -120,7 +121,7 @@ class FileLock:
             os.rmdir(self._directory)
 
     def _named(self) -> Holder | None:
-        """Return the holder that the file names now; it is opened anew, because NFS then looks again."""
+        """Return the holder that the file names now; it is opened again, because NFS then looks again."""
         try:
             with open(self._path, "rb") as file:
                 return decode(file.read(_MAX_BYTES))
@@ -133,11 +134,8 @@ class FileLock:
         return self._timing.renew_seconds
 
 
-_LOST = "what was committed stays; the same command continues"
-
-
 def look(directory: str, out: str, timing: LeaseTiming = USUAL) -> None:
-    """See that nobody holds the lock of a directory, without taking it: as far as can be told, changing nothing.
+    """Check that nobody holds the lock of a directory, as far as that is known, without taking it or changing anything.
 
     Args:
         directory: The directory; it need not be there.
@@ -195,7 +193,7 @@ def _open_lock(path: str, flags: int) -> int:
 def _is_link(path: str) -> OutputError:
     return OutputError(
         f"{path} is a link to something else, which vidcnn does not follow there",
-        "see who made it; without it, the same command goes on",
+        "see who made it; without it, the same command continues",
     )
 
 
@@ -204,7 +202,7 @@ def _is_strange(path: str) -> OutputError:
 
 
 def _is_at(file: int, path: str) -> bool:
-    """Tell whether an open file is still the one at a path."""
+    """Return whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.fstat(file), os.lstat(path))
     except FileNotFoundError:
@@ -212,7 +210,7 @@ def _is_at(file: int, path: str) -> bool:
 
 
 def _check_elsewhere(file: int, directory: str, out: str, timing: LeaseTiming) -> None:
-    """See that no process of another machine holds a lock that this machine's kernel does not know of.
+    """Check that no process of another machine holds a lock that this machine's kernel does not know of.
 
     Raises:
         OutputBusyError: One does.

@@ -1,6 +1,7 @@
-"""Who holds an output: what a lock says of the process that took it.
+"""Who holds an output: what a lock records of the process that took it.
 
-A lock names its holder, so that another run can say whom it waits for, and see whether that process is still there.
+A lock names its holder, so that another run can name the process that it waits for, and check whether that still
+exists.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Holder:
     Attributes:
         token: Different for each time that a lock is taken.
         pid: The process.
-        started: When it started, in clock ticks since its machine did; None where that cannot be told.
+        started: When it started, in clock ticks since its machine did; None where that is not known.
         host: Its machine, as people call it.
         machine: The running system of its machine: no other, and not the same after a restart; None if not known.
-        namespace: The space in which `pid` counts, one for each container; None where that cannot be told.
+        namespace: The space in which `pid` counts, one for each container; None where that is not known.
         since: When it took the lock, for people.
         state: Whether it holds the lock, or only tries to take it.
     """
@@ -61,7 +62,7 @@ class Holder:
 
     @property
     def is_certain(self) -> bool:
-        """Whether this machine can tell for certain that its process has ended."""
+        """Whether this machine knows for certain that its process has ended."""
         here = this_process(self.state)
         comparable = self.machine is not None and self.namespace is not None and self.started is not None
         return comparable and (self.machine, self.namespace) == (here.machine, here.namespace)
@@ -99,7 +100,7 @@ def decode(content: bytes) -> Holder | None:
 
 
 def busy(out: str, holder: Holder | str, hint: str = "") -> OutputBusyError:
-    """Return the error that says who holds an output."""
+    """Return the error that names who holds an output."""
     return OutputBusyError(
         f"{out} is held by another run ({holder})", hint or "wait until it ends, or choose another --out"
     )

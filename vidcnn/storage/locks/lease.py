@@ -6,10 +6,10 @@ what was written, so of two runs at least the later one sees the other, and give
     .preds.parquet.vidcnn/lock-5f0c...    held, renewed every 20 s
     .preds.parquet.vidcnn/lock-a91e...    contending: written a moment ago, and about to go
 
-An object that was not renewed for long is of a run that was killed, and is removed. How long is told by the storage's
-own clock alone: from the modification time of one's own object, written just now. Of one that is dated in the future,
-that is told from when it was first seen so, for which another object stands (``lock.seen-...``).
-A holder that cannot renew its object stops writing well before others take it for dead.
+An object that was not renewed for long is of a run that was killed, and is removed. Its age is measured by the
+storage's own clock alone: from the modification time of one's own object, written just now. Of one that is dated in the
+future, its age counts from when it was first seen, which another object records (``lock.seen-...``). A holder that
+cannot renew its object stops writing well before others take it for dead.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from vidcnn.errors import OutputBusyError, OutputError
+from vidcnn.errors import CONTINUES, OutputBusyError, OutputError, first_line
 from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, State, busy, decode, this_process
 
 PREFIX = "lock-"
 _SEEN = "lock.seen-"
 
-_LOST = "what was committed stays; the same command continues"
 _NUM_READS = 3
 _SIZE_BYTES = 512
 _FAILURES = (OSError, pa.ArrowException)
@@ -41,7 +40,7 @@ class Lease:
 
     Args:
         filesystem: The object storage.
-        directory: Path of the prefix under which the locks lie.
+        directory: Path of the prefix under which the locks are.
         out: What the lease is for, as messages name it.
         timing: When holders show that they live, and when they are dead.
     """
@@ -64,7 +63,7 @@ class Lease:
 
         Args:
             filesystem: The object storage.
-            directory: Path of the prefix under which the locks lie.
+            directory: Path of the prefix under which the locks are.
             out: What the lease is for, as messages name it.
             timing: When a holder is dead.
 
@@ -83,7 +82,7 @@ class Lease:
         return lease
 
     def check(self) -> None:
-        """See that the lease is still held.
+        """Check that the lease is still held.
 
         Raises:
             OutputError: It was lost.
@@ -186,17 +185,17 @@ class Lease:
                 self._lose("it was removed")
             elif held := [other for other in others if other.state == "held"]:
                 text = f"the lock on {self._out} is held by another run too ({held[0]})"
-                self._lost = OutputBusyError(text, _LOST)
+                self._lost = OutputBusyError(text, CONTINUES)
             elif began - self._renewed <= self._timing.lost_seconds:
                 self._write("held")
                 self._renewed, self._problem = began, ""
         except _FAILURES as error:
-            self._problem = (str(error) or type(error).__name__).splitlines()[0]
+            self._problem = first_line(error)
             return None if self._lost else self._timing.renew_seconds / 4
         return None if self._lost else self._timing.renew_seconds
 
     def _lose(self, why: str) -> None:
-        self._lost = OutputError(f"the lock on {self._out} was lost: {why}", _LOST)
+        self._lost = OutputError(f"the lock on {self._out} was lost: {why}", CONTINUES)
 
     def _busy(self, holder: Holder | str) -> OutputBusyError:
         if isinstance(holder, str) or holder.is_here:
@@ -237,11 +236,11 @@ class Lease:
 
 
 def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming = USUAL) -> None:
-    """See that nobody holds the lease, without taking it: as far as this machine's clock tells, changing nothing.
+    """Check that nobody holds the lease, as far as this machine's clock shows, without taking it or changing anything.
 
     Args:
         filesystem: The object storage.
-        directory: Path of the prefix under which the locks lie.
+        directory: Path of the prefix under which the locks are.
         out: What the lease is for, as messages name it.
         timing: When a holder is dead.
 
@@ -262,5 +261,5 @@ def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTim
 
 
 def _now() -> float:
-    """Return a time in seconds that goes on while the machine sleeps."""
+    """Return a time in seconds that also advances while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -9,17 +9,17 @@ from ray.train.v2._internal.exceptions import (
     WorkerHealthCheckFailedError,
 )
 
-from vidcnn.pipelines.failures import describe_attempt, waited_in_vain
+from vidcnn.pipelines.worker_crashes import describe_attempt, waited_in_vain
 
 LOST = RuntimeError("[gloo] Connection closed by peer")
-DEATH = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
+CRASH = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (WorkerGroupError("...", {0: LOST, 1: TypeError("no\nnumber")}), "worker 1: TypeError: no number"),
-        (WorkerGroupError("...", {0: LOST, 1: DEATH}), "the process of worker 1 died (The actor died"),
+        (WorkerGroupError("...", {0: LOST, 1: CRASH}), "the process of worker 1 died (The actor died"),
         (WorkerGroupError("...", {0: LOST}), "worker 0: RuntimeError: [gloo] Connection closed by peer"),
         (WorkerGroupError("all is lost", {}), "WorkerGroupError: Training failed due to worker errors: all is lost"),
         (ControllerError(ValueError("none")), "ValueError: none"),

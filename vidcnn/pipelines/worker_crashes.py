@@ -1,4 +1,4 @@
-"""Why an attempt of Ray Train failed, in one line."""
+"""Why workers of a training run crashed, or an attempt of Ray Train failed otherwise, in one line."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from ray.exceptions import RayError
 from ray.train import ControllerError, WorkerGroupError
 
 _MAX_CHARS = 300
-_DEATHS = "WorkerHealthCheckFailedError"
-"""What Ray Train says, by an exception that it does not export, of a worker whose process is gone."""
+_CRASHED = "WorkerHealthCheckFailedError"
+"""The exception of Ray Train, which it does not export, for a worker whose process crashed."""
 
-_NO_START = "WorkerGroupStartupFailedError"
-"""The same of a worker that was gone before it did anything; its text is a traceback of Ray's own."""
+_CRASHED_AT_START = "WorkerGroupStartupFailedError"
+"""For a worker that crashed before it did anything; the text is a traceback inside Ray."""
 
 _NO_ROOM = "WorkerGroupStartupTimeoutError"
-"""The same of workers for which there was no room for a minute."""
+"""For workers that found no room for a minute."""
 
 
 def describe_attempt(error: BaseException | None) -> str:
-    """Say why an attempt failed.
+    """Return why an attempt failed.
 
-    Where a worker died or raised an error, the others lose their connection to it: what they say is left out.
+    Where a worker died or raised an error, the others lose their connection to it: their errors are left out.
 
     Args:
         error: What Ray Train raised; None if it took the work for done.
@@ -27,7 +27,7 @@ def describe_attempt(error: BaseException | None) -> str:
     if error is None:
         return "the workers ended before the last step"
     if isinstance(error, ControllerError):
-        if type(error.controller_failure).__name__ == _NO_START:
+        if type(error.controller_failure).__name__ == _CRASHED_AT_START:
             return "the process of a worker died before it began"
         return _line(error.controller_failure)
     if not isinstance(error, WorkerGroupError):
@@ -42,7 +42,7 @@ def describe_attempt(error: BaseException | None) -> str:
 
 
 def waited_in_vain(error: BaseException | None) -> bool:
-    """Tell whether an attempt ended before it began, as the cluster had no room for the workers yet.
+    """Return whether an attempt ended before it began, as the cluster had no room for the workers yet.
 
     A node may be about to start, or another job to end: that is nothing that the workers failed in.
     """
@@ -50,8 +50,8 @@ def waited_in_vain(error: BaseException | None) -> bool:
 
 
 def _order(failure: BaseException) -> int:
-    """Rank errors by how likely they are the first cause: deaths, then errors, then lost connections."""
-    if isinstance(failure, RayError) or type(failure).__name__ == _DEATHS:
+    """Rank errors by how likely they are the first cause: crashes, then errors, then lost connections."""
+    if isinstance(failure, RayError) or type(failure).__name__ == _CRASHED:
         return 0
     return 2 if isinstance(failure, RuntimeError) else 1
 

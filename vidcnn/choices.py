@@ -14,7 +14,8 @@ TrainingPrecision = Literal["bf16", "fp32"]
 TrainingPrecisionOption = Literal["auto", TrainingPrecision]
 """``auto`` is what the hardware computes fastest."""
 Precision = Literal[TrainingPrecision, "int8", "exact"]
-"""The same for inference: ``int8`` of a network that was quantized; ``exact`` also resizes frames as torchvision does."""
+"""The same for inference, with ``int8`` for a network that was quantized, and ``exact``, which also resizes frames as
+torchvision does."""
 UNCOMPILED: frozenset[Precision] = frozenset(("int8", "exact"))
 """Precisions that are never compiled: one has kernels of its own, the other is the reference."""
 PrecisionOption = Literal["auto", Precision]

@@ -35,6 +35,7 @@ COMMANDS = {
     "evaluate": "Measure a bundle on labelled videos: over clips, and over whole videos with several views of each.",
     "models": "List the models: name, parameters, GFLOPs per clip, input and weights.",
     "bundle": "Make a model bundle from an architecture, weights and labels.",
+    "quantize": "Make the int8 form of a model bundle, which runs about twice as fast on processors with VNNI.",
     "run": "Run a job spec: the options of a command in a file.",
     "schema": "Print the JSON Schema of job specs, by which editors complete and check them.",
     "schedule": "Write what runs a job again and again: lines for cron, units of systemd, or a CronJob of Kubernetes.",

@@ -58,7 +58,7 @@ def test_a_model_is_compiled_where_that_pays_unless_the_user_says(
 
 def test_the_precision_is_the_fastest_of_the_device_unless_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
     fastest = {"cpu": "bf16", "cuda": "fp32"}
-    monkeypatch.setattr("vidcnn.inference.devices.fastest_precision", lambda device: fastest[device.type])
+    monkeypatch.setattr("vidcnn.inference.network.best_precision", lambda _, device: fastest[device.type])
     bundle: Any = None
     assert choose_runtime(bundle, spec(compile="off"), "cpu", 1).precision == "bf16"
     assert choose_runtime(bundle, spec(compile="off", precision="exact"), "cpu", 1).precision == "exact"

@@ -28,6 +28,7 @@ _GROUP_OF = {
     "image_fps": "clips",
     "precision": "computing",
     "compiled": "computing",
+    "quantization": "computing",
 }
 _HASH_DIGITS = 8
 

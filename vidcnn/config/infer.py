@@ -119,7 +119,8 @@ class InferSpec(Spec):
 
     precision: PrecisionOption = option(
         "auto",
-        "bf16, fp32, or exact: fp32 and torchvision's own resizing. auto takes bf16 where the hardware has it.",
+        "bf16, fp32, int8 for a bundle of `vidcnn quantize`, or exact: fp32 and torchvision's own resizing. auto takes "
+        "the fastest that the model and the hardware have.",
         panel="Speed",
     )
     compile: AutoSwitch = option(

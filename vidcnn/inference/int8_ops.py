@@ -84,12 +84,7 @@ class IntegerConv3d(nn.Module):
         padding: Any = conv.padding
         self._stride, self._padding, self._dilation = list(conv.stride), list(padding), list(conv.dilation)
         self._groups = conv.groups
-        for name, value in (
-            ("step", step),
-            ("bias", bias),
-            ("weight_zero", torch.zeros(len(weight), dtype=torch.long)),
-        ):
-            self.register_buffer(name, value, persistent=False)
+        self._step, self._bias, self._weight_zero = step, bias, torch.zeros(len(weight), dtype=torch.long)
         self._packed = torch.ops.onednn.qconv_prepack(
             rounded, step, taken.step, taken.zero, self._stride, self._padding, self._dilation, self._groups, None
         )
@@ -149,9 +144,8 @@ class AddRelu(nn.Module):
 
     def __init__(self, first: Scale | None, second: Scale | None, given: Scale) -> None:
         super().__init__()
-        self.given = given
         scales = [scale or Scale(1.0) for scale in (first, second)]
-        self._factors = tuple(scale.step / given.step for scale in scales)
+        self._factors = [scale.step / given.step for scale in scales]
         self._zeros = sum(scale.zero * factor for scale, factor in zip(scales, self._factors, strict=True))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -159,15 +153,10 @@ class AddRelu(nn.Module):
         return _in_chunks(first, [first, second], torch.uint8, self._work)
 
     def _work(self, chunks: Sequence[Tensor], sums: Tensor) -> None:
-        factors = [(scale.step if scale else 1.0) / self.given.step for scale in (self.first, self.second)]
-        zeros = [
-            factor * (scale.zero if scale else 0)
-            for factor, scale in zip(factors, (self.first, self.second), strict=True)
-        ]
-        sums.copy_(chunks[0]).mul_(factors[0])
-        sums.add_(chunks[1].float(), alpha=factors[1])
-        if any(zeros):
-            sums.sub_(sum(zeros))
+        sums.copy_(chunks[0]).mul_(self._factors[0])
+        sums.add_(chunks[1].float(), alpha=self._factors[1])
+        if self._zeros:
+            sums.sub_(self._zeros)
 
 
 class Dequantize(nn.Module):

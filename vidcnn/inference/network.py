@@ -13,12 +13,11 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
 from vidcnn.choices import Precision
-from vidcnn.errors import ModelError
+from vidcnn.errors import BundleError, ModelError
 from vidcnn.inference.devices import fastest_precision
 from vidcnn.inference.int8_network import integer_network, trace
 from vidcnn.inference.int8_ops import Scale, why_no_int8
@@ -142,6 +141,8 @@ def _to_int8(backbone: nn.Module, bundle: Bundle, device: torch.device) -> nn.Mo
     reason = "int8 networks run on processors, not on GPUs" if device.type != "cpu" else why_no_int8()
     if reason is not None:
         raise ModelError(reason, "use --precision bf16 or fp32: the bundle has its float weights, too")
+    if bundle.quantization.source not in ("", bundle.weights_sha256):
+        raise BundleError(f"the bundle of {bundle.architecture} was quantized for other weights", "quantize it again")
     scales = {name: Scale(step, zero) for name, (step, zero) in bundle.quantization.scales.items()}
     return integer_network(trace(backbone, bundle.architecture), scales, bundle.quantization.kept)
 

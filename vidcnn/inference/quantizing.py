@@ -7,7 +7,7 @@ and by how often both have the same class first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -89,7 +89,11 @@ def find_quantization(
 
 
 def measure(
-    bundle: Bundle, quantized: Bundle, clips: UInt8Array, targets: Sequence[int] | None, tell: Tell = lambda text: None
+    bundle: Bundle,
+    quantized: Bundle,
+    clips: UInt8Array,
+    targets: NDArray[np.int64] | None,
+    tell: Tell = lambda text: None,
 ) -> Mapping[str, float]:
     """Compare a bundle with its quantized form, on clips that it was not calibrated on.
 
@@ -117,12 +121,17 @@ def measure(
     }
     if targets is not None:
         for name, scores in (("top1_float32", full), ("top1_int8", small)):
-            figures[name] = float((scores.argmax(axis=1) == np.asarray(targets)).mean())
+            figures[name] = float((scores.argmax(axis=1) == targets).mean())
     tell("measuring the speed of both")
     other = fastest_precision(_CPU)
     names = {"int8": "int8_clips_per_second", other: f"{other}_clips_per_second"}
     figures.update({names[precision]: speed for precision, speed in _speeds(quantized, clips, other).items()})
     return figures
+
+
+def layers(bundle: Bundle) -> tuple[str, ...]:
+    """Return the names of the network's convolutions that can run in int8, in the order in which they run."""
+    return convolutions(trace(InferenceNetwork(bundle, "fp32", _CPU).backbone, bundle.architecture))
 
 
 def compare(full: NDArray[np.float32], other: NDArray[np.float32]) -> Comparison:
@@ -160,8 +169,7 @@ def _keep_layers(
     tell: Tell,
 ) -> Quantization:
     """Keep the layers that cost most in bfloat16, as few as it takes."""
-    network = InferenceNetwork(bundle, "fp32", _CPU)
-    names = convolutions(trace(network.backbone, bundle.architecture))
+    names = layers(bundle)
     few = np.linspace(0, len(clips) - 1, min(_NUM_SCANNED, len(clips))).astype(int)
     drifts = {}
     for number, name in enumerate(names, start=1):

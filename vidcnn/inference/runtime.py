@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from vidcnn.choices import Precision
+from vidcnn.choices import UNCOMPILED, Precision
 from vidcnn.config import InferSpec
 from vidcnn.errors import UsageError
 from vidcnn.models.bundle import Bundle
@@ -66,7 +66,9 @@ def choose_runtime(bundle: Bundle, spec: InferSpec, device: str, num_clips: int)
     from vidcnn.inference.devices import resolve_device
     from vidcnn.inference.network import best_precision
 
-    precision: Precision = best_precision(bundle, resolve_device(device)) if spec.precision == "auto" else spec.precision
+    precision: Precision = (
+        best_precision(bundle, resolve_device(device)) if spec.precision == "auto" else spec.precision
+    )
     may_compile = precision not in UNCOMPILED
     compiled = spec.compile == "on" or (
         spec.compile == "auto" and may_compile and compiling_pays(bundle, device, num_clips)

@@ -181,7 +181,8 @@ def _with_new_head(bundle: Bundle, labels: tuple[str, ...], seed: int) -> Bundle
         for name, value in load(bundle.weights).items()
     }
     origin = f"{bundle.provenance.weights}, new head (seed {seed})"
-    return replace(bundle, labels=labels, weights=save(state), provenance=replace(bundle.provenance, weights=origin))
+    provenance = replace(bundle.provenance, weights=origin)
+    return replace(bundle, labels=labels, weights=save(state), provenance=provenance, quantization=None)
 
 
 def _default_weights(entry: Architecture) -> str:

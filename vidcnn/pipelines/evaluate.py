@@ -206,9 +206,10 @@ def _score(
 def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[str, int]:
     """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
     from vidcnn.inference.classifier import choose_batch_size
-    from vidcnn.inference.devices import fastest_precision, resolve_device
+    from vidcnn.inference.devices import resolve_device
+    from vidcnn.inference.network import best_precision
 
-    precision = spec.precision if spec.precision != "auto" else fastest_precision(resolve_device(device))
+    precision = spec.precision if spec.precision != "auto" else best_precision(bundle, resolve_device(device))
     return precision, choose_batch_size(bundle, device, spec.batch_size)
 
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
+from vidcnn.choices import UNCOMPILED
 from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
 from vidcnn.errors import CONTINUES, CompileError
@@ -69,8 +70,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                 record.settings = job.settings(runtime)
                 output.use_settings(record.settings)
             resources = prepared.plan_resources(num_clips)
-            if spec.compile == "on" and runtime.precision == "exact":
-                record.notice("exact precision is not compiled")
+            if spec.compile == "on" and runtime.precision in UNCOMPILED:
+                record.notice(f"{runtime.precision} precision is not compiled")
             if text := smaller_batches(spec.batch_size, prepared.batch_size):
                 record.notice(text)
             run = partial(_run, executor, prepared, resources, record, num_clips, show_progress=show_progress)

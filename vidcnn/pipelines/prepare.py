@@ -59,6 +59,7 @@ class InferenceJob:
 
     def settings(self, runtime: Runtime) -> dict[str, Any]:
         """Return all that the rows depend on, for the output's metadata."""
+        quantization = self.bundle.quantization if runtime.precision == "int8" else None
         return {
             "model": self.bundle.architecture,
             "weights_sha256": self.bundle.weights_sha256,
@@ -74,6 +75,7 @@ class InferenceJob:
             "top_k": self.spec.top_k,
             "precision": runtime.precision,
             "compiled": runtime.compiled,
+            **({"quantization": quantization.digest} if quantization else {}),
         }
 
     def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:

@@ -1,0 +1,48 @@
+"""`vidcnn quantize`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.streams import show
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="Directory of the model bundle.", metavar="BUNDLE", show_default=False)],
+    *,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Videos like those that it will classify: labelled, as for `vidcnn train`, or not, as for `infer`.",
+            metavar="PATH",
+        ),
+    ],
+    out: Annotated[str, typer.Option(help="Directory of the bundle with its int8 form.", metavar="DIR")],
+    clips: Annotated[
+        int, typer.Option(help="Clips to take: a third calibrates the network, the others measure it.", min=2)
+    ] = 384,
+    min_agreement: Annotated[
+        float,
+        typer.Option(help="Share of the clips that must have the same class first as in float32.", min=0.0, max=1.0),
+    ] = 0.99,
+    seed: Annotated[int, typer.Option(help="Which videos are taken.")] = 0,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make the int8 form of a model bundle, which runs about twice as fast on processors with VNNI.
+
+    The bundle keeps its float weights: where there is no int8, it runs as before.
+    """
+    from vidcnn.pipelines.quantize import quantize_bundle
+    from vidcnn.reporting.quantized import quantize_json, quantize_text
+
+    report = quantize_bundle(
+        model, data, out, num_clips=clips, min_agreement=min_agreement, seed=seed, show_progress=not quiet
+    )
+    text = quantize_text(report)
+    show(json.dumps(quantize_json(report)) if as_json else text.splitlines()[0] if quiet else text)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vidcnn.reporting.quantized import QuantizeReport, quantize_json, quantize_text
+
+REPORT = QuantizeReport(
+    out="b8",
+    architecture="r3d_18",
+    num_convolutions=20,
+    kept=(),
+    observer="mse",
+    num_calibrated=128,
+    measured={
+        "clips": 256.0,
+        "agreement": 0.996,
+        "drift": 0.0042,
+        "largest_drift": 0.12,
+        "int8_clips_per_second": 11.0,
+        "bf16_clips_per_second": 5.0,
+    },
+    min_agreement=0.99,
+)
+
+
+def test_what_it_costs_and_gives_is_said() -> None:
+    assert quantize_text(REPORT).splitlines() == [
+        "b8: r3d_18, 20 of 20 convolutions in int8 (ranges by mse, from 128 clips)",
+        "agreement: 99.6% of 256 other clips have the same class first as in float32",
+        "drift: 0.42% of the probability goes to other classes on average, 12.0% at most",
+        "speed: 11.0 clips/s here, 5.0 in bf16: 2.2 times",
+    ]
+    assert quantize_json(REPORT)["speedup"] == 2.2
+
+
+def test_accuracy_kept_layers_and_notices_are_said_where_there_are_any() -> None:
+    measured = {**REPORT.measured, "top1_float32": 0.75, "top1_int8": 0.74}
+    lines = quantize_text(replace(REPORT, measured=measured, kept=("stem.0",), notices=("few",))).splitlines()
+    assert lines[0].startswith("b8: r3d_18, 19 of 20 convolutions")
+    assert lines[3] == "accuracy: top-1 74.0% of the clips, 75.0% in float32"
+    assert lines[5:] == ["in bfloat16 stay stem.0", "few"]

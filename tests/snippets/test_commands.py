@@ -81,6 +81,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
         "vidcnn.demo.make_motion_videos",
         "vidcnn.models.resolve.make_bundle",
         "vidcnn.models.table.model_rows",
+        "vidcnn.pipelines.quantize.quantize_bundle",
         "vidcnn.reporting.run_report.read_reports",
         "vidcnn.schedule.write.save",
         "vidcnn.streams.show",

@@ -39,6 +39,8 @@ LEFT_OUT = {
     "systemctl": "it changes the machine; tests/schedule/test_systemd.py checks units",
     "loginctl": "it changes the machine",
     "kubectl": "there is no cluster; tests/schedule checks what it is given",
+    "vidcnn quantize": "it takes minutes; tests/pipelines/test_quantize.py does it",
+    "--model run/int8": "it is what that would make",
 }
 """What commands have in them that are not run, and why. Their options are read by test_commands all the same."""
 

@@ -37,6 +37,6 @@ class Quantization:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal SHA-256 of all that scores depend on."""
+        """The first 16 digits of the SHA-256 of all that scores depend on."""
         values = asdict(self)
-        return sha256(json.dumps([values["scales"], values["kept"]], sort_keys=True).encode()).hexdigest()
+        return sha256(json.dumps([values["scales"], values["kept"]], sort_keys=True).encode()).hexdigest()[:16]

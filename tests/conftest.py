@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 
 import vidcnn.pipelines  # noqa: F401 - prepares the environment that Ray reads when it is first imported
+
+# A Ray that a test starts by itself has a token, too, and leaves none in the home folder.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+os.environ.pop("RAY_ADDRESS", None)
 
 pytest_plugins = ["tests.s3"]
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from vidcnn.cluster.environment import prepare_environment
+from vidcnn.cluster.environment import own_environment
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.room import check_room, start_error
 from vidcnn.cluster.silence import silence
@@ -41,9 +41,9 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
         What the machine offers.
 
     Raises:
+        UsageError: This process has a Ray already.
         VidcnnError: Ray does not start, or has no room to.
     """
-    prepare_environment()
     import ray
 
     if ray.is_initialized():
@@ -54,6 +54,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     base = _scratch_base()
     check_room(base)
     with (
+        own_environment(),
         silence() if quiet else nullcontext(),
         scratch_directory("vidcnn-ray-", base, end_users=_end_users) as scratch,
         Witness(scratch, last_hint()) as witness,

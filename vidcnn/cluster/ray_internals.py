@@ -6,6 +6,8 @@ Where a use only saves time or memory, its absence changes nothing else.
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import Any
 
 _IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
@@ -105,6 +107,23 @@ def ask_job_server(client: Any, method: str, path: str, content: bytes | None = 
         content: The body of a PUT.
     """
     return client._do_request(method, path, data=content)
+
+
+def reads_token_again() -> bool:
+    """Let Ray read from the environment again whether it is to use a token, and which: it keeps what it found first.
+
+    Returns:
+        Whether it now does as the environment says.
+    """
+    from ray import _raylet
+
+    if not hasattr(_raylet, "get_authentication_mode"):
+        return True  # a version that knows no tokens
+    with suppress(AttributeError):
+        _raylet.Config.initialize("")
+        _raylet.AuthenticationTokenLoader.instance().reset_cache()
+    uses_token = _raylet.get_authentication_mode() == _raylet.AuthenticationMode.TOKEN
+    return bool(uses_token == (os.environ.get("RAY_AUTH_MODE", "").lower() == "token"))
 
 
 def _client(address: str) -> Any:

@@ -6,6 +6,7 @@ Where a use only saves time or memory, its absence changes nothing else.
 
 from __future__ import annotations
 
+import importlib
 import os
 from contextlib import suppress
 from typing import Any
@@ -115,14 +116,13 @@ def reads_token_again() -> bool:
     Returns:
         Whether it now does as the environment says.
     """
-    from ray import _raylet
-
-    if not hasattr(_raylet, "get_authentication_mode"):
+    raylet: Any = importlib.import_module("ray._raylet")
+    if not hasattr(raylet, "get_authentication_mode"):
         return True  # a version that knows no tokens
     with suppress(AttributeError):
-        _raylet.Config.initialize("")
-        _raylet.AuthenticationTokenLoader.instance().reset_cache()
-    uses_token = _raylet.get_authentication_mode() == _raylet.AuthenticationMode.TOKEN
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
+    uses_token = raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN
     return bool(uses_token == (os.environ.get("RAY_AUTH_MODE", "").lower() == "token"))
 
 

@@ -73,7 +73,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
         from vidcnn.pipelines.estimate import estimate_source
 
         found = estimate_source(spec)
-        show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
+        show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(spec, found))
         return
     with reported(spec) as record, interruptible("what was committed stays; the same command continues"):
         check_free(spec.out)  # before torch and Ray are loaded

@@ -56,6 +56,13 @@ class _Sample:
     def num_clips(self) -> list[int]:
         return [sum(planned.segment.num_clips for planned in segments) for segments in self.segments]
 
+    @property
+    def num_short_clips(self) -> int:
+        """How many clips are longer than their video."""
+        return sum(
+            planned.segment.num_clips for segments in self.segments for planned in segments if planned.segment.is_short
+        )
+
 
 def estimate_source(spec: InferSpec) -> Estimate:
     """Estimate what an inference job would take.
@@ -94,6 +101,8 @@ def estimate_source(spec: InferSpec) -> Estimate:
             num_machines=machine.num_nodes,
             clips_per_second=trial.clips_per_second,
             bottleneck=trial.bottleneck,
+            num_clips_planned=sum(sample.num_clips),
+            num_short_clips=sample.num_short_clips,
         )
 
 

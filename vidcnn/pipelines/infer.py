@@ -24,7 +24,7 @@ from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.reporting.progress import RunProgress, describe
 from vidcnn.reporting.results import InferReport
 from vidcnn.reporting.run_report import RunRecord
-from vidcnn.reporting.summaries import short_clips_text
+from vidcnn.reporting.summaries import short_clips_lines
 from vidcnn.sources.keys import video_text
 from vidcnn.storage.uris import public_location
 
@@ -99,8 +99,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             record.bottleneck = find_bottleneck(figures) if figures else None
         output.publish()
         record.summary = output.summary()
-        if text := short_clips_text(spec, progress.num_short_clips, progress.num_clips):
-            record.notices.append(text)  # the summary has it, too
+        # The summary has it, too.
+        record.notices += short_clips_lines(spec.short_clips, progress.num_short_clips, progress.num_clips)
         return InferReport(
             summary=record.summary,
             num_videos=pending.num_listed,

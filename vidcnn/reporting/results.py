@@ -96,6 +96,8 @@ class Estimate:
         num_machines: Machines that this takes.
         clips_per_second: How fast the sample was classified; None where it was too small.
         bottleneck: What limits the run; None where that is not known.
+        num_clips_planned: Clips of the videos of the sample.
+        num_short_clips: Those of `num_clips_planned` that are longer than their video.
     """
 
     num_videos: int
@@ -108,3 +110,5 @@ class Estimate:
     num_machines: int
     clips_per_second: float | None
     bottleneck: Bottleneck | None
+    num_clips_planned: int = 0
+    num_short_clips: int = 0

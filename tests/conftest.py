@@ -34,6 +34,20 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a small network with random weights, which nobody changes."""
+    from tests.commands import make_tiny_bundle
+
+    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_bundle: Path) -> Path:
+    """The same, where a test module has no other."""
+    return tiny_bundle
+
+
 def pytest_configure() -> None:
     """Take Ctrl-C as in a terminal: a shell lets what it runs in the background ignore it, and children with it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -8,17 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import vidcnn
 from tests.faulty_s3 import Fault, faulty
 from tests.s3 import Server
 from tests.videos import write_video
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def kinds(out: Path) -> dict[str, set[str | None]]:

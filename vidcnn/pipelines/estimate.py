@@ -18,10 +18,11 @@ import pyarrow as pa
 from vidcnn.cluster import Machine, ResourcePlan, plan_resources
 from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
+from vidcnn.inference.job import InferenceJob
 from vidcnn.inference.scoring import SegmentRows
 from vidcnn.pipelines.dataset import StageSettings, plan_videos, score_videos
 from vidcnn.pipelines.pending import Pending
-from vidcnn.pipelines.prepare import InferenceJob, prepare
+from vidcnn.pipelines.prepare import prepare
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
 from vidcnn.predictions.output_storage import look_at
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck

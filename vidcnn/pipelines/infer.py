@@ -71,6 +71,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             resources = prepared.plan_resources(num_clips)
             if spec.compile == "on" and runtime.precision == "exact":
                 record.notice("exact precision is not compiled")
+            record.batch_size = prepared.batch_size
             if text := smaller_batches(spec.batch_size, prepared.batch_size):
                 record.notice(text)
             run = partial(_run, prepared, resources, record, num_clips, show_progress=show_progress)
@@ -117,6 +118,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             bottleneck=record.bottleneck,
             notices=tuple(record.notices),
             num_short_clips=progress.num_short_clips,
+            batch_size=record.batch_size,
         )
 
 

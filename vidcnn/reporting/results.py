@@ -31,6 +31,7 @@ class InferReport:
         bottleneck: What limited this run; None where that is not known.
         notices: What the user should know of how it ran, in plain words.
         num_short_clips: Those of `num_clips_done` that are longer than their video.
+        batch_size: Clips that went through the model at once; None where nothing was left to do.
     """
 
     summary: Summary
@@ -48,6 +49,7 @@ class InferReport:
     bottleneck: Bottleneck | None = None
     notices: tuple[str, ...] = ()
     num_short_clips: int = 0
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)

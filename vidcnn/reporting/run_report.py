@@ -52,6 +52,7 @@ class RunRecord:
         undone: Names of the videos that are left to the next run since they could not be read, with the reason.
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
+        batch_size: Clips that go through the model at once; None before it is known, and where nothing is left to do.
         summary: Counts of the whole table; None unless the run came to its end.
         bottleneck: What limited the run; None where that cannot be told.
         notices: What the user was told of how it runs, in plain words.
@@ -63,6 +64,7 @@ class RunRecord:
     undone: Mapping[str, str] = field(default_factory=dict)
     progress: RunProgress | None = None
     settings: Mapping[str, Any] | None = None
+    batch_size: int | None = None
     summary: Summary | None = None
     bottleneck: Bottleneck | None = None
     notices: list[str] = field(default_factory=list)
@@ -125,6 +127,7 @@ def report_values(
         "limited_by": record.bottleneck and record.bottleneck.text,
         "precision": record.settings and record.settings["precision"],
         "compiled": record.settings and record.settings["compiled"],
+        "batch_size": record.batch_size,
         "notices": list(record.notices),
         "table": summary
         and {

@@ -97,6 +97,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "limits": bottleneck_json(report.bottleneck),
             "precision": report.runtime and report.runtime.precision,
             "compiled": report.runtime and report.runtime.compiled,
+            "batch_size": report.batch_size,
             "notices": list(report.notices),
         },
     }

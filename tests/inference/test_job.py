@@ -7,7 +7,6 @@ import pytest
 
 from tests.videos import write_video
 from vidcnn.config import InferSpec
-from vidcnn.errors import ModelError
 from vidcnn.inference.job import InferenceJob
 from vidcnn.inference.runtime import Runtime
 from vidcnn.models.bundle import Bundle
@@ -47,11 +46,6 @@ def test_columns_and_settings_follow_from_what_the_user_wants(bundle: Bundle) ->
 def test_the_batch_of_the_model_is_no_part_of_what_rows_are_compared_by(bundle: Bundle) -> None:
     one, other = (job_of(bundle, batch_size=size).settings(Runtime("fp32", False)) for size in (1, 8))
     assert one == other
-
-
-def test_clips_that_cannot_be_are_refused(bundle: Bundle) -> None:
-    with pytest.raises(ModelError, match="at least"):
-        job_of(bundle, num_frames=1)
 
 
 def test_decoders_resize_as_the_model_was_meant_to_see(bundle: Bundle) -> None:

@@ -27,7 +27,7 @@ from tests.predictions.cases import open_output, rows_of, segment, video, visibl
 from vidcnn import __version__
 from vidcnn.errors import OutputBusyError, OutputError, SettingsDifferError
 from vidcnn.predictions.files import metadata, read_ledger, write_file
-from vidcnn.predictions.output_storage import _LocalStorage
+from vidcnn.predictions.local_output import LocalStorage
 from vidcnn.predictions.rows import prediction_schema
 from vidcnn.predictions.section import LedgerWriter
 from vidcnn.sources.keys import SegmentKey
@@ -434,9 +434,9 @@ def test_what_is_new_is_deleted_only_once_what_is_stored_was_read_back(
     out = tmp_path / "preds.parquet"
     write(out, [segment("z")], publish=False)
     (part,) = hidden(out).glob("part-*")
-    whole = _LocalStorage.write
+    whole = LocalStorage.write
 
-    def spoil(self: _LocalStorage, path: str, *arguments: Any) -> None:
+    def spoil(self: LocalStorage, path: str, *arguments: Any) -> None:
         whole(self, path, *arguments)
         with open(path, "r+b") as file:
             if damage == "cut short":
@@ -445,7 +445,7 @@ def test_what_is_new_is_deleted_only_once_what_is_stored_was_read_back(
                 file.seek(4)
                 file.write(bytes(200))
 
-    monkeypatch.setattr(_LocalStorage, "write", spoil)
+    monkeypatch.setattr(LocalStorage, "write", spoil)
     with open_output(out) as output, pytest.raises(OutputError):
         output.publish()
     assert part.exists()

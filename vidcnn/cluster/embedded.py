@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from vidcnn.cluster.environment import own_environment
+from vidcnn.cluster.ray_internals import same_search_path
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.room import check_room, start_error
 from vidcnn.cluster.silence import silence
@@ -113,6 +114,7 @@ def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitSta
                     num_gpus=num_gpus,
                     include_dashboard=False,
                     object_store_memory=_object_store_bytes(),
+                    job_config=same_search_path(),
                     _temp_dir=str(scratch),
                 )
             except RayStartError as error:

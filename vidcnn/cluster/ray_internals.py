@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -124,6 +126,26 @@ def reads_token_again() -> bool:
         raylet.AuthenticationTokenLoader.instance().reset_cache()
     uses_token = raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN
     return bool(uses_token == (os.environ.get("RAY_AUTH_MODE", "").lower() == "token"))
+
+
+def same_search_path() -> Any:
+    """Return the `ray.job_config.JobConfig` of a driver whose workers find the modules that it finds itself.
+
+    Of itself Ray lets them look into the current folder first, where a file may be called random.py or numpy.py.
+    """
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _SearchPath()
+    return config
+
+
+class _SearchPath(list[str]):
+    """Folders for workers, of which only those are taken that this process searches."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        searched = {os.path.abspath(folder) for folder in sys.path if isinstance(folder, str)}
+        super().extend(folder for folder in folders if os.path.abspath(folder) in searched)
 
 
 def _client(address: str) -> Any:

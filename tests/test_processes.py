@@ -94,8 +94,9 @@ def test_a_module_that_is_run_and_what_it_runs_import_nothing_of_the_current_fol
 
 
 @pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.parametrize("compiles", ["off", "on"])
+@pytest.mark.parametrize(
+    "compiles", [pytest.param("off", marks=pytest.mark.slow), pytest.param("on", marks=pytest.mark.nightly)]
+)
 def test_no_process_of_a_run_imports_what_lies_in_the_folder_where_it_is_started(compiles: str, tmp_path: Path) -> None:
     set_traps(tmp_path)
     (tmp_path / "videos").mkdir()

@@ -37,7 +37,7 @@ def test_a_run_is_done_once_says_what_it_did_prints_nothing_and_leaves_the_envir
     out = tmp_path / "preds.parquet"
     variables = {name: value for name, value in environment().items() if not name.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, videos, bundle, out],
+        [sys.executable, "-c", SCRIPT, videos, f"file://{bundle}", out],
         env=variables | {"RAY_ADDRESS": "http://elsewhere"},
         capture_output=True, text=True, cwd=PROJECT, check=False,
     )  # fmt: skip

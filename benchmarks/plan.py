@@ -125,6 +125,7 @@ def run_part(part: str, source: Path, arguments: argparse.Namespace) -> dict[str
 def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     """Do one part in this process."""
     from vidcnn.config import InferSpec
+    from vidcnn.inference.job import InferenceJob
     from vidcnn.models.resolve import make_bundle
     from vidcnn.pipelines import dataset, dry_run, infer, prepare
 
@@ -139,7 +140,7 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         source=(source,), out=str(scratch / "preds.parquet"), model=str(bundle), compile="off", precision="fp32"
     )
     if part == "prepare":
-        commit_all_but(prepare.InferenceJob(spec, prepare.load_bundle(spec)), number, NUM_LEFT)
+        commit_all_but(InferenceJob(spec, prepare.load_bundle(spec)), number, NUM_LEFT)
         return {}
     if part == "plan":
         plan = dry_run.plan_source(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 
 import vidcnn.pipelines  # noqa: F401 - prepares the environment that Ray reads when it is first imported
+
+# A Ray that a test starts by itself has a token, too, and leaves none in the home folder.
+os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+os.environ.pop("RAY_ADDRESS", None)
 
 pytest_plugins = ["tests.s3"]
 
@@ -27,6 +32,20 @@ def real_data() -> Path:
     if not (folder / "videos" / "INVENTORY.tsv").is_file():
         pytest.skip(f"no real videos at {folder}; set VIDCNN_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a small network with random weights, which nobody changes."""
+    from tests.commands import make_tiny_bundle
+
+    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_bundle: Path) -> Path:
+    """The same, where a test module has no other."""
+    return tiny_bundle
 
 
 def pytest_configure() -> None:

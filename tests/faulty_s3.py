@@ -1,4 +1,4 @@
-"""Object storage that fails: a proxy before the server of `tests.s3`."""
+"""Object storage that fails: a proxy before the server of `tests.s3`, like it but for its faults."""
 
 from __future__ import annotations
 
@@ -11,16 +11,42 @@ from typing import Literal
 
 from tests.s3 import Server
 
-Fault = Literal["none", "error", "denied", "short", "cut", "list_error"]
-"""What answers to GET requests of objects are: sound; status 500; status 403; of fewer bytes than were asked for, as if
-there were no more; broken off in the middle. Or lists are answered with status 500."""
+Fault = Literal["none", "error", "denied", "short", "cut", "list_error", "refuses"]
+"""How reads of objects are answered: soundly; with status 500; with 403; with half of the bytes as if there were no
+more; broken off in the middle. Or lists are answered with 500; or all requests with 403, which no client repeats."""
+
+_REFUSALS = {"error": 500, "denied": 403, "list_error": 500, "refuses": 403}
+_OWN_HEADERS = ("transfer-encoding", "content-length", "expect", "connection", "date", "server")
 
 
 class FaultyServer(Server):
-    """The proxy: like the server behind it, but for its faults."""
+    """The proxy: like the server behind it, but for its faults.
+
+    Attributes:
+        fault: What it does at the moment.
+        num_faults: Answers since `fail` that were not those of the server behind it.
+        num_left: Faults to come; None where there is no end of them.
+    """
 
     fault: Fault
     num_faults: int
+    num_left: int | None
+
+    def fail(self, fault: Fault, times: int | None = None) -> None:
+        """Begin to fail: for so many answers, or until it is told otherwise."""
+        self.fault, self.num_left, self.num_faults = fault, times, 0
+
+    def count(self) -> None:
+        """Count an answer that is not that of the server behind."""
+        self.num_faults += 1
+        if self.num_left is not None:
+            self.num_left -= 1
+            if not self.num_left:
+                self.fault = "none"
+
+    def location(self, path: str) -> str:
+        """Return the URI of a path in the storage as it is seen through this server."""
+        return f"s3://{path}{self.query}"
 
 
 @contextmanager
@@ -35,61 +61,69 @@ def faulty(server: Server, match: str = "") -> Iterator[FaultyServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            is_list = "list-type" in self.path or "delimiter" in self.path
-            fault = proxy.fault
-            if fault == "list_error" and is_list:
-                self._refuse(500, "InternalError")
-            elif fault in ("error", "denied") and not is_list and match in self.path:
-                self._refuse(*((500, "InternalError") if fault == "error" else (403, "AccessDenied")))
+        def _handle(self) -> None:
+            body = self._body()
+            fault = proxy.fault if self._is_hit(proxy.fault) else "none"
+            if fault in _REFUSALS:
+                self._refuse(_REFUSALS[fault])
             else:
-                self._pass_on(fault if not is_list and match in self.path else "none")
+                self._pass_on(body, fault)
 
-        def _refuse(self, status: int, code: str) -> None:
-            proxy.num_faults += 1
-            body = f"<Error><Code>{code}</Code><Message>told to</Message></Error>".encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/xml")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+        def _is_hit(self, fault: Fault) -> bool:
+            is_list = "list-type" in self.path or "delimiter" in self.path
+            if fault == "refuses":
+                return True
+            return self.command == "GET" and (is_list if fault == "list_error" else not is_list and match in self.path)
 
-        def _pass_on(self, fault: Fault) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            behind = http.client.HTTPConnection(server.host, timeout=30)
-            behind.request(self.command, self.path, body, dict(self.headers))
+        def _refuse(self, status: int) -> None:
+            proxy.count()
+            code = "InternalError" if status == 500 else "AccessDenied"
+            content = f"<Error><Code>{code}</Code><Message>told to</Message></Error>".encode()
+            self._answer(status, {"Content-Type": "application/xml"}, content, len(content))
+
+        def _pass_on(self, body: bytes, fault: Fault) -> None:
+            behind = http.client.HTTPConnection(server.host, timeout=60)
+            told = {name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS}
+            behind.request(self.command, self.path, body, told)
             answer = behind.getresponse()
             content = answer.read()
             behind.close()
-            length = len(content)
-            if fault in ("short", "cut") and length > 100:
-                proxy.num_faults += 1
-                content = content[: length // 2]
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
-                    self.send_header(name, value)
-            if self.command == "HEAD":
-                self.send_header("Content-Length", answer.getheader("Content-Length") or "0")
-            else:
-                self.send_header("Content-Length", str(length if fault == "cut" else len(content)))
+            length = int(answer.getheader("Content-Length") or 0) if self.command == "HEAD" else len(content)
+            if fault in ("short", "cut") and content and not content.startswith(b"<"):
+                proxy.count()
+                content = content[: len(content) // 2]
+                length = length if fault == "cut" else len(content)
+            headers = {name: value for name, value in answer.getheaders() if name.lower() not in _OWN_HEADERS}
+            self._answer(answer.status, headers, content, length)
+            self.close_connection |= fault == "cut"
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+
+        def _answer(self, status: int, headers: dict[str, str], content: bytes, length: int) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(length)}.items():
+                self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)
-            if fault == "cut":
-                self.close_connection = True
 
-        def do_others(self) -> None:
-            self._pass_on("none")
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle  # noqa: N815 - names that the base class calls
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    for method in ("HEAD", "PUT", "POST", "DELETE"):
-        setattr(Handler, f"do_{method}", Handler.do_others)
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy = FaultyServer(f"127.0.0.1:{listener.server_address[1]}")
-    proxy.fault, proxy.num_faults = "none", 0
+    listener.daemon_threads = True
+    proxy = FaultyServer(f"127.0.0.1:{listener.server_port}")
+    proxy.fail("none")
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()
     try:

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.canary import LOGIN, MARK, Sightings, holders, location, watched
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
 from vidcnn.cli import main
 from vidcnn.storage.uris import open_filesystem
 
 TIMEOUT = 900
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture

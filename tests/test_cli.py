@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import shutil
 import subprocess
+import threading
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.commands import command, environment, make_tiny_bundle, vidcnn
+from tests.commands import command, environment, make_tiny_bundle, vidcnn, wait_until
 from tests.reporting.test_summaries import REPORT
 from tests.training.test_report import evaluation
 from vidcnn import __version__
@@ -77,29 +82,78 @@ def test_a_shell_completes_commands_options_and_values(words: list[str], followi
     assert completed(*words) == following
 
 
-def test_a_shell_is_given_what_completes_in_it(tmp_path: Path) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with nothing in it, and the program on the path."""
     program = tmp_path / "bin" / "vidcnn"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {" ".join(command())} "$@"\n')
     program.chmod(0o755)
-    extra = {"HOME": str(tmp_path), "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    for name, value in (environment() | {"HOME": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path
 
+
+def run_shell(*words: str) -> str:
+    """Run a script in a shell, and return what it prints."""
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_shell_is_given_what_completes_in_it(home: Path) -> None:
     def bash(script: str) -> str:
-        done = subprocess.run(
-            ["bash", "--norc", "-c", f"{script}; exit $?"],
-            env=environment() | extra,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
+        return run_shell("bash", "--norc", "-c", f"{script}; exit $?")
 
     shown = bash("vidcnn --show-completion")
     assert "bash completion installed" in bash("vidcnn --install-completion")
-    assert (tmp_path / ".bash_completions" / "vidcnn.sh").read_text() == shown.rstrip("\n")
+    assert (home / ".bash_completions" / "vidcnn.sh").read_text() == shown.rstrip("\n")
     ask = "COMP_WORDS=(vidcnn infer --dev); COMP_CWORD=2; _vidcnn_completion vidcnn; echo ${COMPREPLY[@]}"
     assert bash(f"source ~/.bashrc; {ask}") == "--device\n"
+
+
+def test_fish_completes_options_and_values(home: Path) -> None:
+    # Each asks which shell it is in by its parent: a shell that has one command alone becomes that command.
+    assert "fish completion installed" in run_shell("fish", "-c", "vidcnn --install-completion; true")
+    asked = run_shell("fish", "-c", "complete --do-complete 'vidcnn infer --dev'; true")
+    assert [line.split("\t")[0] for line in asked.splitlines()] == ["--device"]
+    asked = run_shell("fish", "-c", "complete --do-complete 'vidcnn infer --model r3'; true")
+    assert [line.split("\t")[0] for line in asked.splitlines()] == ["r3d_18"]
+
+
+def test_zsh_completes_what_is_typed(home: Path) -> None:
+    assert "zsh completion installed" in run_shell("zsh", "-f", "-c", "vidcnn --install-completion; true")
+    with (home / ".zshrc").open("a") as file:
+        file.write("tell() { print -r -- $BUFFER > ~/told }\nzle -N tell\nbindkey '^G' tell\nprint ready > ~/ready\n")
+    terminal, its_end = pty.openpty()
+    shell = subprocess.Popen(["zsh", "-d", "-i"], stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True)
+    os.close(its_end)
+    threading.Thread(target=_drain, args=(terminal,), daemon=True).start()
+    try:
+        wait_until((home / "ready").exists, seconds=60)
+        os.write(terminal, b"vidcnn infer --dev")
+
+        def is_completed() -> bool:
+            os.write(terminal, b"\t\x07")  # Typer's script only loads itself at the first Tab of a shell
+            time.sleep(0.5)
+            return (home / "told").exists() and (home / "told").read_text().startswith("vidcnn infer --device")
+
+        wait_until(is_completed, seconds=120)
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(terminal)
+
+
+def _drain(terminal: int) -> None:
+    with suppress(OSError):
+        while os.read(terminal, 4096):
+            pass
 
 
 def ended_with() -> int:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.commands import PROJECT, command, environment
+from tests.videos import write_video
 from vidcnn.errors import RunInterruptedError
 from vidcnn.interrupts import interruptible, uninterrupted
 
@@ -195,6 +200,83 @@ def test_a_command_that_is_interrupted_at_any_moment_says_so_and_nothing_else(ar
         else:
             assert process.returncode in (0, 1)
     assert num_interrupted > 0
+
+
+WORK = {
+    "infer": (("infer", "videos", "--out", "preds", "--model", "bundle", "--quiet"), 12.0),
+    "run": (("run", "job.yaml", "--quiet"), 12.0),
+    "train": (("train", "--data", "labelled", "--out", "run", "--model", "simple3d", "--weights=random", "--epochs=2",
+               "--batch-size=2", "--quiet"), 20.0),
+    "bundle": (("bundle", "r3d_18", "--weights=random", "--out", "made"), 5.0),
+    "demo": (("demo", "--quiet"), 30.0),
+}  # fmt: skip
+"""Commands that start others and write files, and how long they take at least."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, bundle: Path) -> Path:
+    """A folder with all that the commands need."""
+    (tmp_path / "bundle").symlink_to(bundle)
+    for number in range(8):
+        for folder in (tmp_path / "videos", tmp_path / "labelled" / "ab"[number % 2]):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_video(folder / f"{number}.mp4", 60, first_number=number)
+    (tmp_path / "job.yaml").write_text("command: infer\nsource: [videos]\nout: preds.parquet\nmodel: bundle\n")
+    return tmp_path
+
+
+def interrupt(name: str, place: Path, num_moments: int) -> None:
+    """Send signals to a command at moments all over its time, and see each time that it ends in order."""
+    arguments, span = WORK[name]
+    generator = random.Random(name)
+    num_interrupted = 0
+    for index in range(num_moments):
+        sent = SIGNALS[index % 2]
+        moment = span * (index + generator.random()) / num_moments
+        with tempfile.TemporaryDirectory(prefix="i", dir="/tmp") as scratch:  # sockets need short names
+            process = subprocess.Popen(
+                command(*arguments), cwd=place, env=environment() | {"RAY_TMPDIR": scratch},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            while process.poll() is None and not takes_signals(process):
+                time.sleep(0.001)
+            time.sleep(moment)
+            process.send_signal(sent)
+            _, stderr = process.communicate(timeout=300)  # returns when nobody holds its stderr any more
+            told = f"{sent.name} after {moment:.1f} s: {process.returncode}, {stderr}"
+            assert "Traceback" not in stderr, told
+            if process.returncode == 130:
+                assert "vidcnn: interrupted\n" in stderr, told
+                num_interrupted += 1
+            else:
+                assert process.returncode == 0, told
+            assert os.listdir(scratch) == [], told
+            assert left_of(place) == [], told
+    assert num_interrupted > 0
+
+
+def left_of(place: Path) -> list[str]:
+    """Return the command lines of the processes that still work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(place):
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("name", WORK)
+def test_a_command_that_works_is_interrupted_in_order_and_leaves_nothing_running(name: str, place: Path) -> None:
+    interrupt(name, place, num_moments=2)
+
+
+@pytest.mark.nightly
+@pytest.mark.ray
+@pytest.mark.parametrize("name", WORK)
+def test_a_command_that_works_is_interrupted_in_order_at_many_moments(name: str, place: Path) -> None:
+    interrupt(name, place, num_moments=12)
 
 
 def test_no_lock_of_the_standard_library_is_left_taken() -> None:

@@ -137,12 +137,19 @@ def run_module(module: str) -> tuple[list[str], dict[str, str]]:
     Returns:
         The beginning of a command line, to which arguments may be added, and the environment.
     """
+    return [sys.executable, "-P", "-m", module], dict(os.environ) | search_variables()
+
+
+def search_variables() -> dict[str, str]:
+    """Return the variables by which a Python finds what this one finds, and nothing in the folder it is run in.
+
+    They hold for what that Python starts itself, too, such as the workers of a compiler.
+    """
     found = [entry for entry in sys.path if isinstance(entry, str)]
     if "" in found:
         with suppress(OSError):  # the folder may be gone
             found[found.index("")] = os.getcwd()
-    search = os.pathsep.join(filter(None, found))
-    return [sys.executable, "-P", "-m", module], dict(os.environ) | {"PYTHONPATH": search}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, found)), "PYTHONSAFEPATH": "1"}
 
 
 def is_ending(pid: int) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vidcnn.annotations import Annotations, SplitSettings, read_annotations
@@ -43,3 +46,9 @@ def problems_of(data: object, splits: SplitSettings = NO_VAL, **options: str) ->
 
 def each(names: Iterable[str], label: str) -> list[tuple[str, tuple[str, ...]]]:
     return [(name, (label,)) for name in names]
+
+
+def parquet(file: Path, /, **columns: list[Any]) -> str:
+    """Write a table, and return its path."""
+    pq.write_table(pa.table(columns), file)
+    return str(file)

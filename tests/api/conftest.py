@@ -6,13 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import make_tiny_bundle
 from tests.videos import write_video
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture(scope="session")

@@ -205,6 +205,65 @@ def test_a_ray_begins_and_ends_with_its_block_and_leaves_neither_process_nor_fil
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
 
 
+# Asks the head of a Ray for a value, as whoever reaches its port may.
+PROBE = """
+import sys
+from ray._raylet import GcsClient
+try:
+    GcsClient(address=sys.argv[1]).internal_kv_get(b"x", None)
+    print("answers")
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+# Has used a Ray before vidcnn, and uses it again after it.
+NEIGHBOUR = """
+import os, subprocess, sys
+import ray
+from vidcnn.cluster.embedded import local_ray
+from vidcnn.errors import UsageError
+
+def start():
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+
+def probe(**token):
+    given = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | token
+    address = ray.get_runtime_context().gcs_address
+    asked = [sys.executable, "-c", sys.argv[1], address]
+    return subprocess.run(asked, env=given, capture_output=True, text=True).stdout.strip()
+
+start()
+before = dict(os.environ)
+try:
+    with local_ray(num_gpus=0):
+        sys.exit("there were two")
+except UsageError as error:
+    print(error.message)
+assert ray.is_initialized() and dict(os.environ) == before
+ray.shutdown()
+with local_ray(num_gpus=0):
+    assert ray.get(ray.remote(lambda: 7).remote()) == 7
+    token = os.environ["RAY_AUTH_TOKEN"]
+    print(probe(), probe(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="x" * 64), file=sys.stderr)
+    print(probe(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token), file=sys.stderr)
+assert dict(os.environ) == before
+start()
+print(probe())
+"""
+
+
+def test_beside_a_ray_of_the_process_there_is_none_and_after_it_one_with_a_token(base: str) -> None:
+    variables = {name: value for name, value in environment().items() if not name.startswith("RAY_")}
+    theirs = {"RAY_TMPDIR": base, "RAY_ADDRESS": "http://elsewhere", "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, "-c", NEIGHBOUR, PROBE], env=variables | theirs,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "AuthenticationError AuthenticationError\nanswers\n"
+    assert done.stdout == "this process uses a Ray of its own already\nanswers\n"
+
+
 def starts(monkeypatch: pytest.MonkeyPatch, *messages: str) -> list[dict[str, Any]]:
     """Let Ray fail with these messages, one after the other; return what it was started with."""
     given: list[dict[str, Any]] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,31 @@ def test_a_trainer_has_the_callbacks_that_are_left_out_and_no_others_are() -> No
         pass
 
     assert ray_internals.without_idle_callbacks(Other) is Other
+
+
+SEARCHING = """
+import json, os, sys
+import ray
+from vidcnn.cluster import ray_internals as internals
+
+here = os.getcwd()
+if sys.argv[1] == "searched":
+    sys.path.insert(0, "")
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL",
+         job_config=internals.same_search_path())
+print(json.dumps(here in ray.get(ray.remote(lambda: __import__("sys").path).remote())))
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("how", "is_searched"), [("searched", True), ("not searched", False)])
+def test_workers_search_the_current_folder_where_their_driver_does(how: str, is_searched: bool, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SEARCHING, how],
+        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) is is_searched
 
 
 def test_a_job_server_is_asked_with_the_token_of_its_client() -> None:

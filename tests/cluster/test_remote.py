@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from tests.cluster.nodes import Nodes, open_nodes, three_nodes
-from tests.commands import command, environment, make_tiny_bundle, vidcnn
+from tests.commands import command, environment, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
 from vidcnn.demo import make_motion_videos
@@ -45,11 +45,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_video(folder / f"{index}.mp4", 400, first_number=97 * index)
     (folder / "broken.mp4").write_bytes(b"no video")
     return folder
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,15 @@ with Witness(scratch, "the same command continues") as witness:
         os.kill(os.getpid(), signal.SIGKILL)
     if end in ("told", "untold"):
         witness.stay()
+    if end.startswith("ending"):
+        witness.ending()
+        server.kill()
+        server.wait()
+        time.sleep(0.5)
+        if end == "ending, then exit":
+            os._exit(1)
+        if end == "ending, then killed":
+            os.kill(os.getpid(), signal.SIGKILL)
     server.kill()
     server.wait()
     worker.kill()
@@ -74,6 +83,9 @@ def run(scratch: Path, end: str) -> tuple[int, str]:
         ("exit", 1, ABRUPT + HINT),
         ("killed", -9, ABRUPT + HINT),
         ("untold", 1, "vidcnn: Ray's raylet on this machine died\n" + HINT),
+        # While Ray ends, the end of its servers is no cause of anything.
+        ("ending, then exit", 1, ABRUPT + HINT),
+        ("ending, then killed", -9, ABRUPT + HINT),
     ],
 )
 def test_an_end_without_a_word_has_its_line_and_leaves_nothing(
@@ -85,7 +97,9 @@ def test_an_end_without_a_word_has_its_line_and_leaves_nothing(
     assert not scratch.exists()
 
 
-@pytest.mark.parametrize(("end", "exit_code", "said"), [("well", 0, ""), ("told", 1, "vidcnn: Ray died\n")])
+@pytest.mark.parametrize(
+    ("end", "exit_code", "said"), [("well", 0, ""), ("ending", 0, ""), ("told", 1, "vidcnn: Ray died\n")]
+)
 def test_a_command_that_speaks_for_itself_is_left_alone(tmp_path: Path, end: str, exit_code: int, said: str) -> None:
     scratch = tmp_path / "ray"
     assert run(scratch, end) == (exit_code, said)

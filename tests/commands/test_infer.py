@@ -37,7 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, InferSpec]]:
     monkeypatch.setattr(vidcnn.pipelines.estimate, "estimate_source", remember("estimate"))
     for name in ("infer_text", "infer_line", "plan_text"):
         monkeypatch.setattr(f"vidcnn.reporting.summaries.{name}", lambda spec, result, name=name: f"{name} of {result}")
-    monkeypatch.setattr("vidcnn.reporting.summaries.estimate_text", lambda result: f"estimate_text of {result}")
+    monkeypatch.setattr("vidcnn.reporting.summaries.estimate_text", lambda spec, result: f"estimate_text of {result}")
     monkeypatch.setattr("vidcnn.reporting.summaries.infer_json", lambda spec, result: {"result": result})
     monkeypatch.setattr("vidcnn.reporting.summaries.check_outcome", lambda spec, result: None)
     return done

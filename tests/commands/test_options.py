@@ -16,7 +16,7 @@ from vidcnn.config.job_files import read_job
 from vidcnn.errors import UsageError
 
 SPECS = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
-OWN = {"dry_run", "estimate", *(field.name for field in fields(RunOptions) if field.init)}
+OWN = {"dry_run", "estimate", *(field.name for field in fields(RunOptions))}
 """Options of commands that are not wishes about the work."""
 
 DEFAULT_JOB = Path("jobs/train.yaml")

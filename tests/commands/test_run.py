@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def test_a_job_that_cannot_be_read_is_a_failure_that_is_told(tmp_path: Path) -> 
     (tmp_path / "told").unlink()
     done = vidcnn("run", job, extra={"VIDCNN_ON_FAILURE": told})
     assert (done.returncode, (tmp_path / "told").exists()) == (2, True)
+
+
+def test_the_end_of_a_job_is_told_once_with_what_it_was(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: infer\nsource: [nowhere]\nout: preds.parquet\n")
+    done = vidcnn("run", job, "--on-failure", f"cat >> {tmp_path}/told; echo >> {tmp_path}/told", cwd=tmp_path)
+    (told,) = (tmp_path / "told").read_text().splitlines()
+    values = json.loads(told)
+    assert (values["command"], values["out"]) == ("infer", "preds.parquet")
+    assert values["exit_code"] == done.returncode != 0
 
 
 def test_a_job_that_is_left_to_itself_tells_nobody(tmp_path: Path) -> None:

@@ -48,6 +48,25 @@ def change(bundle: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     (bundle / "model.json").write_text(json.dumps(card))
 
 
+def test_a_file_uri_means_the_folder_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make().save(f"file://{tmp_path}/my%20own")
+    assert [path.name for path in tmp_path.iterdir()] == ["my own"]
+    for location in (f"file://{tmp_path}/my%20own", f"file://localhost{tmp_path}/my%20own/", tmp_path / "my own"):
+        assert Bundle.load(location) == make()
+    with pytest.raises(BundleError, match="is not a directory"):
+        Bundle.load(f"file://{tmp_path}/absent")
+
+
+def test_object_storage_is_no_place_to_save_to_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="'s3://bkt/mine' is in object storage"):
+        make().save("s3://key:secret@bkt/mine")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "bundle",
     [

@@ -130,6 +130,16 @@ def test_a_checkpoint_without_weights_is_refused(content: Any, tmp_path: Path) -
         read_weights(tmp_path / "w.pth")
 
 
+def test_a_file_uri_means_the_file_that_it_names_and_object_storage_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "my own.pth")
+    assert torch.equal(read_weights(f"file://{tmp_path}/my%20own.pth")["a"], torch.ones(2))
+    (tmp_path / "my names").write_text("run\njump\n")
+    assert read_labels(f"file://{tmp_path}/my%20names") == ("run", "jump")
+    for read, what in ((read_weights, "weights"), (read_labels, "labels")):
+        with pytest.raises(ModelError, match=f"the {what} 's3://bkt/file' are in object storage"):
+            read("s3://bkt/file")
+
+
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no weights file '.*none\.pth'"):
         read_weights(tmp_path / "none.pth")

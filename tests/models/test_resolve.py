@@ -57,6 +57,18 @@ def test_a_files_head_says_how_many_classes_there_are(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, saved[name]) for name, tensor in load(bundle.weights).items())
 
 
+def test_a_model_and_its_parts_may_be_file_uris(tmp_path: Path) -> None:
+    folder = tmp_path / "my own"
+    folder.mkdir()
+    uri = f"file://{tmp_path}/my%20own"
+    checkpoint(folder / "mine.pth")
+    labels_file(folder / "names.txt", *"abcd")
+    made = make_bundle("simple3d", weights=f"{uri}/mine.pth", labels=f"{uri}/names.txt", arguments=TINY)
+    assert (made.labels, made.provenance.weights) == (tuple("abcd"), "mine.pth")
+    made.save(f"{uri}/bundle")
+    assert resolve_model(f"{uri}/bundle") == resolve_model(str(folder / "bundle")) == made
+
+
 def test_labels_come_from_a_file_and_must_be_as_many_as_the_classes(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path / "mine.pth")
     labels = labels_file(tmp_path / "four.txt", "a", "b", "c", "d")

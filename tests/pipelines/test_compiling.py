@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import vidcnn
 from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
@@ -25,11 +25,6 @@ from vidcnn.predictions.output import Output
 pytestmark = pytest.mark.ray
 
 PATIENCE = 600
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import make_tiny_bundle
 from tests.pipelines import crashing
 from tests.videos import write_video
 from vidcnn.config import InferSpec
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.ray
 
 NUM_CLIPS = 99
 """Clips of a long video: seven batches of 16 in one segment."""
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture

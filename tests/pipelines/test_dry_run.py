@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.pipelines import crashing
-from tests.pipelines.test_crashes import bundle, marks, spec, write_short
+from tests.pipelines.test_crashes import marks, spec, write_short
 from vidcnn.pipelines import dataset
 from vidcnn.pipelines.dry_run import plan_source
 
-__all__ = ["bundle", "marks"]
+__all__ = ["marks"]
 
 pytestmark = pytest.mark.ray
 

@@ -18,6 +18,7 @@ def test_an_estimate_foretells_the_clips_and_about_the_time_of_the_run_and_write
     videos.mkdir()
     for index in range(8):
         write_video(videos / f"good_{index}.mp4", 20 + 37 * index, rate=15)
+    write_video(videos / "short.mp4", 5, rate=15)
     (videos / "empty.mp4").write_bytes(b"")
     out = tmp_path / "preds.parquet"
     arguments = ("infer", videos, "--out", out, "--model", bundle, "--json")
@@ -29,13 +30,17 @@ def test_an_estimate_foretells_the_clips_and_about_the_time_of_the_run_and_write
 
     run = json.loads(vidcnn(*arguments, "--quiet", timeout=600).stdout)
     assert set(estimate["clips"].values()) == {run["clips"]} == {pq.read_table(out)["clip"].drop_null().length()}
-    assert (estimate["videos"], estimate["videos_done"], estimate["machines"]) == (9, 0, 1)
-    assert estimate["sample"] == {"videos": 9, "bad_videos": 1, "clips": run["clips"]}
+    assert (estimate["videos"], estimate["videos_done"], estimate["machines"]) == (10, 0, 1)
+    num_clips, num_short = run["clips"], run["run"]["short_clips"]
+    assert estimate["sample"] == {
+        "videos": 10, "bad_videos": 1, "clips": num_clips, "clips_planned": num_clips, "short_clips": num_short,
+    }  # fmt: skip
+    assert num_short == 1
     hours = run["run"]["elapsed_seconds"] / 3600
     assert hours / 4 < estimate["hours"]["best"] < hours * 4
 
     again = vidcnn("infer", videos, "--out", out, "--model", bundle, "--estimate", timeout=600)
-    assert again.stdout == "nothing to do: all of 9 videos done\n"
+    assert again.stdout == "nothing to do: all of 10 videos done\n"
 
 
 def test_a_dry_run_is_no_estimate() -> None:

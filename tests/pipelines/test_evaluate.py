@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import command, environment, vidcnn
+from tests.videos import write_video
 from vidcnn.demo import make_motion_videos
 from vidcnn.models.resolve import make_bundle
 
@@ -24,6 +25,7 @@ def place() -> Iterator[Path]:
     """A folder that everybody may read and nobody may write, with a bundle, videos and a table."""
     folder = Path(tempfile.mkdtemp(prefix="vidcnn-evaluate-", dir="/tmp"))
     labels = make_motion_videos(folder / "videos", videos_per_class=1)
+    write_video(folder / "videos" / labels[0] / "short.mp4", 5, rate=15)
     names = folder / "labels.txt"
     names.write_text("\n".join(labels))
     bundle = make_bundle("simple3d", weights="random", labels=str(names), arguments={"width": 0.25}, seed=1)
@@ -57,6 +59,7 @@ def test_an_evaluation_without_out_writes_nowhere_and_works_where_nothing_can_be
         assert result.returncode == 0, result.stderr
         found = json.loads(result.stdout)
         assert found["num_videos"] == len(list(place.rglob("*.mp4")))
+        assert found["short_clips"] == 1
         assert found["notices"] == ["columns of 'table.csv' that are not used: camera"]
         assert "note: columns of 'table.csv' that are not used: camera" in result.stderr.splitlines()
         assert contents(place) == before

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import PROJECT, command, environment, make_tiny_bundle, vidcnn, wait_until
+from tests.commands import PROJECT, command, environment, vidcnn, wait_until
 from tests.videos import write_video
 from vidcnn.errors import ERROR_KINDS
 from vidcnn.predictions import Output
@@ -28,11 +28,6 @@ from vidcnn.predictions import Output
 pytestmark = pytest.mark.ray
 
 NUM_GOOD = 6
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

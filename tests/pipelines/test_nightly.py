@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from tests.commands import PROJECT, command, environment, make_tiny_bundle, vidcnn
+from tests.commands import PROJECT, command, environment, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
 from vidcnn.storage.uris import open_filesystem
@@ -23,11 +23,6 @@ from vidcnn.storage.uris import open_filesystem
 pytestmark = pytest.mark.ray
 
 JOB = PROJECT / "jobs" / "nightly.yaml"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import vidcnn
 from tests.videos import write_video
 from vidcnn.sources import Listing
 from vidcnn.sources.names import file_name
@@ -21,11 +21,6 @@ NAMES = (
     b"new\nline.mp4", b"tab\t,quote\".mp4", b"\x1b[31mred.mp4", b"fold\xff\xfe/in\xe9.mp4", b"a%20b#?.mp4",
 )  # fmt: skip
 BAD = b"bad\xe9\n.mp4"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

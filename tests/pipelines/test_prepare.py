@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.commands import make_tiny_bundle
 from tests.videos import write_video
 from vidcnn.cluster import Machine
 from vidcnn.config import InferSpec
@@ -22,11 +21,6 @@ from vidcnn.pipelines import prepare as preparing
 from vidcnn.pipelines.prepare import prepare
 from vidcnn.predictions.output_storage import look_at, open_storage
 from vidcnn.sources.keys import VideoKey
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "bundle")
 
 
 @pytest.fixture

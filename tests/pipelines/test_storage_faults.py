@@ -8,17 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import vidcnn
 from tests.faulty_s3 import Fault, faulty
 from tests.s3 import Server
 from tests.videos import write_video
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def kinds(out: Path) -> dict[str, set[str | None]]:
@@ -38,8 +33,8 @@ def test_object_storage_that_lists_well_and_fails_to_read_leaves_videos_to_the_n
     s3.put("in/noise.mp4", body=b"noise" * 200)
     with faulty(s3, match="late") as proxy:
         out = tmp_path / "preds.parquet"
-        arguments = ("infer", f"s3://bkt/in{proxy.query}", "--out", out, "--model", bundle, "--json")
-        proxy.fault = fault
+        arguments = ("infer", proxy.location("bkt/in"), "--out", out, "--model", bundle, "--json")
+        proxy.fail(fault)
         first = vidcnn(*arguments, timeout=600)
         assert proxy.num_faults > 3  # it was asked again
         assert first.returncode == 1, first.stderr
@@ -49,7 +44,7 @@ def test_object_storage_that_lists_well_and_fails_to_read_leaves_videos_to_the_n
         assert json.loads(first.stdout)["run"]["videos_undone"] == 2
         assert kinds(out) == {"good.mp4": {None}, "noise.mp4": {"unreadable"}}
 
-        proxy.fault = "none"
+        proxy.fail("none")
         second = vidcnn(*arguments, timeout=600)
         assert second.returncode == 0, second.stderr
         assert json.loads(second.stdout)["run"]["videos_done"] == 2
@@ -59,9 +54,9 @@ def test_object_storage_that_lists_well_and_fails_to_read_leaves_videos_to_the_n
 def test_a_folder_that_cannot_be_listed_is_an_error_and_no_row(s3: Server, bundle: Path, tmp_path: Path) -> None:
     s3.put("in/a.mp4", body=write_video(tmp_path / "a.mp4", 20).read_bytes())
     with faulty(s3) as proxy:
-        proxy.fault = "list_error"
+        proxy.fail("list_error")
         out = tmp_path / "preds.parquet"
-        done = vidcnn("infer", f"s3://bkt/in{proxy.query}", "--out", out, "--model", bundle, timeout=600)
+        done = vidcnn("infer", proxy.location("bkt/in"), "--out", out, "--model", bundle, timeout=600)
     assert done.returncode == 1
     assert "cannot be read" in done.stderr
     assert not out.exists()

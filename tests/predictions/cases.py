@@ -27,6 +27,12 @@ from vidcnn.sources.keys import SegmentKey, VideoKey
 SCHEMA = prediction_schema(num_classes_for_probabilities=3, embedding_size=2)
 SETTINGS = {"model": "tiny", "weights_sha256": "ab" * 32, "stride": 4, "labels": ["run", "jump", "fall"]}
 CLIPS_PER_SEGMENT = 3
+MODES = ["preds.parquet", "preds"]
+
+
+def hidden(out: Path) -> Path:
+    """Return the hidden folder of an output."""
+    return out.with_name(f".{out.name}.vidcnn")
 
 
 def video(name: str, version: int = 0) -> VideoKey:

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import http.client
 import os
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.faulty_s3 import faulty
 from tests.predictions.cases import SCHEMA, SETTINGS, expected_rows, in_order, open_output, rows_of, segment, video
 from tests.predictions.cases import write as write_table
 from tests.predictions.test_files import KEYS, write
@@ -181,67 +179,22 @@ def test_a_file_with_fewer_rows_than_its_ledger_says_is_named(tmp_path: Path) ->
     assert in_order(expected_rows(KEYS)) == expected_rows(KEYS)
 
 
-class _Cutter(BaseHTTPRequestHandler):
-    """Hands requests on to a server, and cuts the bodies of some answers to the length that it announces."""
-
-    server: _Proxy
-
-    def _forward(self) -> None:
-        connection = http.client.HTTPConnection(self.server.target, timeout=60)
-        connection.request(self.command, self.path, headers=dict(self.headers))
-        answer = connection.getresponse()
-        body = answer.read()
-        if self.command == "GET" and self.path.partition("?")[0].endswith(".parquet") and self.server.num_left:
-            self.server.num_left -= 1
-            body = body[: len(body) // 2]
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
-                self.send_header(name, value)
-        size = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(body))
-        self.send_header("Content-Length", size)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_GET = do_HEAD = _forward  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class _Proxy(ThreadingHTTPServer):
-    def __init__(self, target: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Cutter)
-        self.target, self.num_left = target, 0
-
-
-@pytest.fixture
-def proxy(s3: Server) -> Iterator[_Proxy]:
-    target = s3.query.partition("endpoint_override=")[2].partition("&")[0]
-    with _Proxy(target) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.mark.parametrize("name", ["preds", "preds.parquet"])
-def test_bodies_that_object_storage_cuts_short_are_asked_for_again(s3: Server, proxy: _Proxy, name: str) -> None:
+def test_bodies_that_object_storage_cuts_short_are_asked_for_again(s3: Server, name: str) -> None:
     out = f"s3://bkt/{name}{s3.query}"
     write_table(out, [segment("a"), segment("b")])
     write_table(out, [segment("a", version=1)], publish=False)
-    seen = f"s3://bkt/{name}?endpoint_override=127.0.0.1:{proxy.server_port}&scheme=http&region=us-east-1"
-    proxy.num_left = 2
-    with Output.in_storage(look_at(seen), schema=SCHEMA, settings=SETTINGS) as output:
-        assert output.is_done(video("a", version=1))
-        assert output.is_done(video("b"))
-    assert proxy.num_left == 0
-    proxy.num_left = 10**9
-    with pytest.raises(OutputError, match=r"cannot be read now: .*bytes came") as raised:
-        Output.in_storage(look_at(seen), schema=SCHEMA, settings=SETTINGS)
-    assert "delete" not in str(raised.value).replace("nothing was deleted", "")
+    with faulty(s3, match=".parquet") as proxy:
+        seen = proxy.location(f"bkt/{name}")
+        proxy.fail("short", times=2)
+        with Output.in_storage(look_at(seen), schema=SCHEMA, settings=SETTINGS) as output:
+            assert output.is_done(video("a", version=1))
+            assert output.is_done(video("b"))
+        assert (proxy.num_faults, proxy.fault) == (2, "none")
+        proxy.fail("short")
+        with pytest.raises(OutputError, match=r"cannot be read now: .*bytes came") as raised:
+            Output.in_storage(look_at(seen), schema=SCHEMA, settings=SETTINGS)
+        assert "delete" not in str(raised.value).replace("nothing was deleted", "")
     write_table(out, [segment("c")])
     with open_output(out) as output:
         assert output.summary().num_videos == 3

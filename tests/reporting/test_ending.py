@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -78,6 +79,14 @@ def test_a_webhook_hears_of_each_end(hook: Hook) -> None:
     run(None, notify=hook.url)
     fail(StorageError("broken", ""), notify=hook.url)
     assert [got["outcome"] for got in hook.got] == ["succeeded", "failed"]
+
+
+def test_an_end_of_which_only_the_failure_is_of_interest_is_told_where_it_failed(hook: Hook) -> None:
+    for error in (None, UsageError("no such key", "")):
+        with suppress(UsageError), announced({}, notify=hook.url, on_failure=None, failures_only=True):
+            if error is not None:
+                raise error
+    assert [got["outcome"] for got in hook.got] == ["failed"]
 
 
 def test_a_webhook_that_fails_is_tried_again_and_changes_nothing(hook: Hook, capfd: pytest.CaptureFixture[str]) -> None:

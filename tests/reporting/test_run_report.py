@@ -42,6 +42,7 @@ def record_of() -> RunRecord:
         {"c": "it cannot be read"},
         progress_of(),
         {"precision": "bf16", "compiled": False, "a": [2]},
+        8,
         SUMMARY,
     )
 
@@ -63,6 +64,7 @@ def test_a_report_says_what_the_run_did_and_what_the_table_holds() -> None:
     assert (values["videos_listed"], values["videos_done"], values["videos_waiting"]) == (9, 2, 1)
     assert values["videos_undone"] == 1
     assert (values["clips"], values["predictions"], values["error_rows"]) == (20, 18, {"truncated": 2})
+    assert (values["precision"], values["compiled"], values["batch_size"]) == ("bf16", False, 8)
     assert (values["bad_videos"], values["version"]) == (1, __version__)
     assert values["table"] == {
         "videos": 9, "clips": 40, "predictions": 38, "error_rows": {"truncated": 2}, "bad_videos": 1

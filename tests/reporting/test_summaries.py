@@ -21,7 +21,7 @@ from vidcnn.reporting.summaries import (
     plan_json,
     plan_text,
     rounded,
-    short_clips_text,
+    short_clips_lines,
     table_text,
 )
 
@@ -164,7 +164,7 @@ ESTIMATE = Estimate(
 
 
 def test_an_estimate_says_how_much_and_how_sure() -> None:
-    assert estimate_text(ESTIMATE).splitlines() == [
+    assert estimate_text(SPEC, ESTIMATE).splitlines() == [
         "1,200 videos to do (300 done already): about 340,000 clips (310,000 to 370,000)",
         "about 5 h 12 min on 2 machines (18.2 clips/s); between 4 h 40 min and 6 h",
         "10.4 machine-hours",
@@ -180,7 +180,7 @@ def test_an_estimate_says_how_much_and_how_sure() -> None:
 def test_an_exact_estimate_is_not_rounded() -> None:
     exact = replace(ESTIMATE, num_videos_done=0, num_machines=1, clips=Range(1234.0, 1234.0, 1234.0), num_bad=0)
     exact = replace(exact, seconds=Range(61.0, 61.0, 61.0))
-    assert estimate_text(exact).splitlines() == [
+    assert estimate_text(SPEC, exact).splitlines() == [
         "1,200 videos to do: 1,234 clips",
         "about 1 min 1 s on 1 machine (18.2 clips/s)",
         "model-bound: ...",
@@ -212,4 +212,10 @@ def test_clips_longer_than_their_videos_are_counted_with_what_becomes_of_them() 
     plan = SourcePlan(1, 0, 0, 1, 1, 1, 0.5, (), {}, (), {})
     assert plan_text(looping, plan).splitlines()[1].startswith("1 of 1 clip is longer than its video: the video starts")
     assert plan_json(plan)["short_clips"] == 1
-    assert short_clips_text(SPEC, 0, 10) == ""
+    assert short_clips_lines("repeat_last", 0, 10) == []
+    some_of_a_sample = replace(ESTIMATE, num_clips_planned=640, num_short_clips=32)
+    told = estimate_text(SPEC, some_of_a_sample).splitlines()[-1]
+    assert told == f"of the sample, 32 of 640 clips are longer than their videos: the last frame is repeated; {advice}"
+    exact = replace(some_of_a_sample, clips=Range(640.0, 640.0, 640.0))
+    assert estimate_text(SPEC, exact).splitlines()[-1] == told.removeprefix("of the sample, ")
+    assert estimate_json(some_of_a_sample)["sample"]["short_clips"] == 32

@@ -30,13 +30,14 @@ def cell() -> Iterator[Cell]:
 
 
 def test_clips_are_those_that_this_process_would_load(tmp_path: Path, cell: Cell) -> None:
-    videos = [film(tmp_path, f"{index}.mp4", label=index % 4) for index in range(4)]
+    videos = [film(tmp_path, f"{index}.mp4", 3 * index + 3, label=index % 4) for index in range(4)]
     data = training_data([*videos, broken(tmp_path, "5.mp4")], videos[:1])
     loader, direct = CellLoader(data, cell), DirectLoader(data)
     for samples in (range(4), range(3, 9)):
         loaded, expected = loader.finish(loader.start_samples(samples)), direct.start_samples(samples)
         assert np.array_equal(loaded.pixels, expected.pixels)
         assert np.array_equal(loaded.flipped, expected.flipped)
+        assert np.array_equal(loaded.short, expected.short)
         assert [(number, str(error)) for number, error in loaded.failures] == [
             (number, str(error)) for number, error in expected.failures
         ]

@@ -230,7 +230,7 @@ def test_views_are_those_that_evaluation_scores(tmp_path: Path) -> None:
     settings = clip_settings(Sampling(4, fps=15), RESIZED)
     found = ClipReader(settings).load_views(video, 3)
     protocol = ViewSettings(PlanSettings(ClipSpec(settings.sampling, num_clips=3), 25.0, 10**8), RESIZED, 1, False)
-    expected = [view for view in load_test_views(video, protocol) if isinstance(view, np.ndarray)]
+    expected = [view for view in load_test_views(video, protocol).clips if isinstance(view, np.ndarray)]
     assert len(expected) == 3
     assert np.array_equal(found.pixels, np.concatenate(expected))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_batches_hold_the_frames_and_classes_of_their_samples_in_order(data: Tra
                 start = 256 * label + int(sample.place * 9)
                 assert [number_of(frame) for frame in batch.pixels[row]] == list(range(start, start + 4))
                 assert batch.targets[row].tolist() == [float(k == label) for k in range(4)]
+
+
+def test_samples_that_are_longer_than_their_video_are_counted_and_no_bad_ones(tmp_path: Path) -> None:
+    videos = [film(tmp_path, "short.mp4", 3), film(tmp_path, "long.mp4", 4), broken(tmp_path, "bad.mp4")]
+    data = training_data(videos, order=SampleOrder(3, seed=1), **AS_NUMBERS)
+    for batch, _ in batches(data, Worker(), range(3), size=6):
+        names = [data.train[data.order.sample(number).video].video.name for number in batch.samples]
+        assert batch.num_short == names.count("short.mp4") > 0
 
 
 @pytest.mark.parametrize("count", [2, 3])

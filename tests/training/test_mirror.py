@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.faulty_s3 import FaultyServer
+from tests.faulty_s3 import faulty as faulty_storage
 from tests.s3 import Server
-from tests.training.faulty import Faulty, faulty_storage
 from vidcnn.errors import OutputBusyError, OutputError, StorageError
 from vidcnn.storage import patience
 from vidcnn.storage.retrying import RetryPolicy
@@ -124,13 +125,13 @@ def test_a_run_in_object_storage_is_held_by_one_at_a_time(s3: Server) -> None:
 
 
 @pytest.fixture
-def faulty(s3: Server) -> Iterator[Faulty]:
+def faulty(s3: Server) -> Iterator[FaultyServer]:
     with faulty_storage(s3) as storage:
         yield storage
 
 
 def test_storage_that_fails_for_a_while_is_waited_for(
-    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = copy(tmp_path, "here"), copy(tmp_path, "there")
     (here / "checkpoints").mkdir()
@@ -144,7 +145,7 @@ def test_storage_that_fails_for_a_while_is_waited_for(
     faulty.fail("refuses", times=2)
     assert mirror.checkpoints() == ["step_00000007.pt"]
     assert faulty.num_faults == 2
-    faulty.fail("cuts", times=2)
+    faulty.fail("short", times=2)
     Mirror(faulty.location("bkt/runs/one"), there).pull()
     assert faulty.num_faults
     name = "checkpoints/step_00000007.pt"
@@ -162,7 +163,7 @@ def test_a_checkpoint_that_lies_there_damaged_is_left_to_whoever_reads_it(
 
 
 def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_anything(
-    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "USUAL", RetryPolicy(num_tries=2, first_wait_seconds=0.01))
     here = copy(tmp_path, "here")
@@ -178,7 +179,7 @@ def test_storage_that_goes_on_failing_ends_the_run_and_nobody_is_told_to_delete_
 
 
 def test_a_run_whose_work_reaches_its_directory_no_more_is_cut_off_until_it_does_again(
-    faulty: Faulty, tmp_path: Path
+    faulty: FaultyServer, tmp_path: Path
 ) -> None:
     here = copy(tmp_path, "here")
     mirror = Mirror(faulty.location("bkt/runs/one"), here)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vidcnn.annotations import LabelledVideo
+from vidcnn.config import TrainSpec
 from vidcnn.errors import BundleError
 from vidcnn.training.report import (
     evaluate_json,
@@ -44,6 +45,8 @@ def evaluation(**values: Any) -> Any:
         "bad_videos": (("c.mp4", "no video"),),
         "notices": ("columns that are not used: n",),
         "seconds": 2.0,
+        "short_clips": "repeat_last",
+        "num_short_clips": 0,
     }
     return SimpleNamespace(**(given | values))
 
@@ -88,6 +91,7 @@ def training(**values: Any) -> Any:
         recipe=SimpleNamespace(num_steps=40, precision="fp32", compile=False),
         steps_per_epoch=10.0,
         annotations=annotations,
+        spec=TrainSpec(),
     )
     given = {
         "plan": plan,
@@ -118,6 +122,20 @@ def test_a_training_run_is_told_with_what_it_reached_and_where_it_is() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found["notices"] == evaluate_json(evaluation())["notices"] == ["columns that are not used: n"]
     assert (train_json(done)["waiting"], train_json(done)["bad_samples"]) == (None, 0)
+
+
+def test_clips_that_are_longer_than_their_videos_are_named() -> None:
+    state = RunState(40, 80.0, 0, num_good=160, num_short=12)
+    line = (
+        "12 of 160 clips are longer than their videos: the last frame is repeated; --short-clips drop leaves them out"
+    )
+    assert f"{line}, --num-frames and --stride make clips shorter" in train_text(training(state=state)).splitlines()
+    assert train_json(training(state=state))["short_samples"] == 12
+    found = evaluation(num_short_clips=2, short_clips="loop")
+    line = "2 of 4 clips are longer than their videos: the video starts over; --short-clips drop leaves them out"
+    assert line in evaluate_text(found).splitlines()
+    assert evaluate_json(found)["short_clips"] == 2
+    assert "longer" not in train_text(training()) + evaluate_text(evaluation())
 
 
 def test_a_training_run_whose_bundle_cannot_be_written_tells_what_it_reached() -> None:

@@ -31,6 +31,8 @@ from vidcnn.training.run import run_worker
 from vidcnn.training.state import RunState
 
 NUM_STEPS = 12
+SHORT = 4
+"""The video that is shorter than a clip."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +47,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     directory = tmp_path_factory.mktemp("videos")
-    good = [film(directory, f"{number}.mp4", 12, label=number % 4) for number in range(6)]
+    good = [film(directory, f"{number}.mp4", 3 if number == SHORT else 12, label=number % 4) for number in range(6)]
     return training_data([*good, broken(directory, "bad.mp4", 3)], [*good[:3], good[5]], flip=True)
 
 
@@ -131,6 +133,18 @@ def test_a_run_goes_to_its_end_and_says_what_it_saw(data: TrainingData, tmp_path
     run(tmp_path, data, watch=states.append)
     assert noted(tmp_path) == ALL_NOTES
     assert (states[-1].phase, states[-1].step, states[-1].first_step) == ("done", NUM_STEPS, NUM_STEPS)
+
+
+def test_samples_that_are_longer_than_their_video_are_counted_once_over_interruptions(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    states: list[RunState] = []
+    run(tmp_path, data, watch=states.append, must_stop=lambda: states[-1].step >= 5)
+    assert (states[-1].phase, states[-1].step < NUM_STEPS) == ("stopped", True)
+    run(tmp_path, data, watch=states.append)
+    drawn = [data.order.sample(number).video for number in range(NUM_STEPS * 4)]
+    assert states[-1].num_short == drawn.count(SHORT) > 0
+    assert states[-1].num_good == len(drawn) - drawn.count(6)
 
 
 def test_bad_samples_are_counted_once_and_named(data: TrainingData, undisturbed: Path) -> None:

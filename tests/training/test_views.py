@@ -23,7 +23,7 @@ def settings(preprocessing: Preprocessing = FULL_SIZE, num_crops: Any = 1, num_c
 
 
 def load(video: LabelledVideo, with_settings: ViewSettings) -> list[np.ndarray]:
-    views = load_views(video, with_settings)
+    views = load_views(video, with_settings).clips
     assert all(isinstance(view, np.ndarray) for view in views)
     return [view for view in views if isinstance(view, np.ndarray)]
 
@@ -33,6 +33,12 @@ def test_clips_are_spread_over_the_video(tmp_path: Path) -> None:
     assert [view.shape for view in views] == [(1, 4, 64, 64, 3)] * 3
     shown = [[number_of(frame) for frame in view[0]] for view in views]
     assert shown == [[0, 2, 4, 6], [10, 12, 14, 16], [20, 22, 24, 26]]
+
+
+def test_a_video_or_a_part_of_one_that_is_shorter_than_a_clip_is_named(tmp_path: Path) -> None:
+    assert [load_views(film(tmp_path, f"{n}.mp4", n), settings()).is_short for n in (6, 7)] == [True, False]
+    part = replace(film(tmp_path, "a.mp4", 60, rate=10), start_seconds=2.0, end_seconds=2.5)
+    assert load_views(part, settings()).is_short
 
 
 def test_clips_of_an_interval_stay_in_it(tmp_path: Path) -> None:
@@ -63,10 +69,10 @@ def test_crops_lie_along_the_longer_side() -> None:
 
 
 def test_a_bad_video_is_one_failure(tmp_path: Path) -> None:
-    (error,) = load_views(broken(tmp_path, "bad.mp4"), settings())
+    (error,) = load_views(broken(tmp_path, "bad.mp4"), settings()).clips
     assert isinstance(error, VideoError)
     assert error.kind == "unreadable"
     late = replace(film(tmp_path, "a.mp4", 10, rate=10), start_seconds=5.0)
-    (error,) = load_views(late, settings())
+    (error,) = load_views(late, settings()).clips
     assert isinstance(error, VideoError)
     assert error.message == "the interval begins at 5 s, and the video ends at 1 s"

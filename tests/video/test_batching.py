@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.video.decoding import WHOLE_FRAME
 from tests.video.test_frame_folders import write_folder
 from tests.videos import number_of, write_video
 from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing
-from vidcnn.video.batching import ClipBatch, DecodeSettings, clips_per_task, decode_unit
+from vidcnn.video.batching import MAX_TASK_BYTES, ClipBatch, DecodeSettings, clips_per_task, decode_unit
 from vidcnn.video.planning import PlannedSegment, PlanSettings, plan_video
 
 SPEC = ClipSpec(Sampling(3, stride=1))
@@ -87,8 +89,25 @@ def test_batches_do_not_share_memory(tmp_path: Path) -> None:
     assert not np.shares_memory(first.pixels, second.pixels)
 
 
+SMALL_CLIP = 16 * 112 * 112 * 3
+
+
 @pytest.mark.parametrize("model_batch_size", [1, 3, 8, 16, 40])
 def test_a_task_is_whole_batches_of_the_model(model_batch_size: int) -> None:
-    num_clips = clips_per_task(model_batch_size)
+    num_clips = clips_per_task(model_batch_size, SMALL_CLIP)
     assert num_clips % model_batch_size == 0
     assert 16 <= num_clips < 16 + model_batch_size
+
+
+@given(st.integers(1, 64), st.integers(1, 4 * MAX_TASK_BYTES))
+def test_a_task_is_no_larger_than_memory_allows_and_holds_a_clip_at_least(
+    model_batch_size: int, clip_bytes: int
+) -> None:
+    num_clips = clips_per_task(model_batch_size, clip_bytes)
+    assert num_clips == 1 or num_clips * clip_bytes <= MAX_TASK_BYTES
+    assert num_clips >= 1
+    if model_batch_size * clip_bytes <= MAX_TASK_BYTES:
+        assert num_clips % model_batch_size == 0
+    else:
+        assert (num_clips + 1) * clip_bytes > MAX_TASK_BYTES  # as much of a batch as fits
+    assert num_clips < 16 + model_batch_size

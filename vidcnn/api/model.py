@@ -21,17 +21,15 @@ from vidcnn.config import InferSpec
 from vidcnn.config.base import read_spec
 from vidcnn.errors import StorageError, UsageError, VideoError
 from vidcnn.inference.collector import SegmentCollector
-from vidcnn.inference.runtime import choose_clips
-from vidcnn.inference.scoring import News, RowFormat, Undone, score_rows, video_without_plan
+from vidcnn.inference.job import InferenceJob
+from vidcnn.inference.scoring import News, Undone, score_rows, video_without_plan
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.ranking import top_classes
 from vidcnn.models.resolve import resolve_model
-from vidcnn.predictions.rows import prediction_rows, prediction_schema
-from vidcnn.sources import Listing
+from vidcnn.predictions.rows import prediction_rows
 from vidcnn.video.attempts import decode_in_cell, plan_in_cell
-from vidcnn.video.batching import DecodeSettings, clips_per_task
 from vidcnn.video.cell import Cell
-from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, video_key
+from vidcnn.video.planning import PlannedSegment, group_segments, video_key
 
 if TYPE_CHECKING:
     from vidcnn.inference.classifier import Classifier
@@ -108,8 +106,8 @@ class Model:
             ValueError: The array has another type or shape.
         """
         if isinstance(videos, np.ndarray):
-            return self._classify_array(videos, self._spec((".",), options))
-        return self._classify_videos(self._spec(source_texts(videos), options))
+            return self._classify_array(videos, self._job((".",), options))
+        return self._classify_videos(self._job(source_texts(videos), options))
 
     def embed(self, videos: Location | Sequence[Location] | NDArray[np.uint8], **options: Any) -> pa.Table:
         """Return the input of the network's last layer for each clip, as the column ``embedding`` of half floats (E,).
@@ -134,25 +132,21 @@ class Model:
         scores: NDArray[np.float32] = self.classifier.logits(clips).numpy()
         return scores
 
-    def _spec(self, source: tuple[str, ...], options: dict[str, Any]) -> InferSpec:
+    def _job(self, source: tuple[str, ...], options: dict[str, Any]) -> InferenceJob:
         for name in options:
             if name in _WRITING:
                 raise UsageError(f"classify takes no {name}", "give it to vidcnn.load, or use vidcnn.infer")
-        return read_spec(InferSpec, {"source": source, "out": "none.parquet", **options})
+        job = InferenceJob(read_spec(InferSpec, {"source": source, "out": "none.parquet", **options}), self.bundle)
+        if job.clips.sampling.num_frames != self.bundle.sampling.num_frames:
+            raise UsageError("num_frames is the model's own here", "vidcnn.infer takes another")
+        return job
 
-    def _format(self, spec: InferSpec) -> RowFormat:
-        schema = prediction_schema(
-            num_classes_for_probabilities=len(self.labels) if spec.probabilities else None,
-            embedding_size=self.bundle.embedding_size if spec.embedding else None,
-        )
-        return RowFormat(schema, self.labels, spec.top_k)
-
-    def _classify_array(self, clips: NDArray[np.uint8], spec: InferSpec) -> pa.Table:
+    def _classify_array(self, clips: NDArray[np.uint8], job: InferenceJob) -> pa.Table:
         scores = self.classifier.predict(clips[None] if clips.ndim == 4 else clips)
-        number, row_format = len(scores.probabilities), self._format(spec)
+        number, spec = len(scores.probabilities), job.spec
         top_indices, top_scores = top_classes(scores.probabilities, spec.top_k)
         rows = prediction_rows(
-            row_format.schema,
+            job.schema,
             "",
             clips=np.arange(number),
             start_seconds=np.zeros(number),
@@ -165,16 +159,12 @@ class Model:
         )
         return rows.drop_columns(list(_NOT_OF_ARRAYS))
 
-    def _classify_videos(self, spec: InferSpec) -> pa.Table:
-        clips = choose_clips(self.bundle, spec)
-        if clips.sampling.num_frames != self.bundle.sampling.num_frames:
-            raise UsageError("num_frames is the model's own here", "vidcnn.infer takes another")
-        row_format, collector = self._format(spec), SegmentCollector()
-        tables: list[pa.Table] = [row_format.schema.empty_table()]
-        settings = PlanSettings(clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
+    def _classify_videos(self, job: InferenceJob) -> pa.Table:
+        collector = SegmentCollector()
+        tables: list[pa.Table] = [job.schema.empty_table()]
         reader = self._own_reader()
         with reader.lock:
-            for news in self._news(spec, settings, row_format, reader.cell):
+            for news in self._news(job, reader.cell):
                 if isinstance(news, Undone):
                     raise StorageError(f"'{news.video.name}': {news.reason}")
                 whole = collector.add(news)
@@ -188,25 +178,20 @@ class Model:
             self._reader = _Reader()
         return self._reader
 
-    def _news(self, spec: InferSpec, settings: PlanSettings, row_format: RowFormat, cell: Cell) -> Iterator[News]:
-        videos = list(islice(Listing(spec.source), spec.limit))
+    def _news(self, job: InferenceJob, cell: Cell) -> Iterator[News]:
+        videos = list(islice(job.listing, job.spec.limit))
         planned: list[PlannedSegment] = []
-        for index, plan in plan_in_cell(videos, settings, cell):
+        for index, plan in plan_in_cell(videos, job.plan, cell):
             if isinstance(plan, VideoError | StorageError):
-                yield video_without_plan(video_key(videos[index]), plan, row_format.schema)
+                yield video_without_plan(video_key(videos[index]), plan, job.schema)
             else:
                 planned += plan
-        decode = DecodeSettings(
-            self.bundle.preprocessing,
-            self.classifier.precision == "exact",
-            clips_per_task(self.classifier.batch_size),
-            spec.max_pixels,
-            spec.decode_timeout,
-        )
+        classifier = self.classifier
+        decode = job.decode_settings(exact=classifier.precision == "exact", batch_size=classifier.batch_size)
         units = group_segments(planned)
         for batch in _ahead(batch for unit in units for batch, _ in decode_in_cell(unit, decode, cell)):
-            scores = self.classifier.predict(batch.pixels) if batch.clips else None
-            yield from score_rows(batch, scores, row_format)
+            scores = classifier.predict(batch.pixels) if batch.clips else None
+            yield from score_rows(batch, scores, job.row_format)
 
 
 def load(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from vidcnn.cluster.environment import quiet_environment
 from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
 from vidcnn.config.base import read_spec
 
@@ -38,12 +39,13 @@ def infer(
         StorageError: Videos are left undone, since they could not be read now.
         VidcnnError: The job cannot be done.
     """
-    from vidcnn.pipelines.infer import run_inference
     from vidcnn.reporting.run_report import reported
     from vidcnn.reporting.summaries import check_outcome
 
     spec = read_spec(InferSpec, {"source": source_texts(source), "out": os.fspath(out), **option_texts(options)})
-    with reported(spec) as record:
+    with quiet_environment(), reported(spec) as record:
+        from vidcnn.pipelines.infer import run_inference
+
         report = run_inference(spec, show_progress=show_progress, record=record)
         check_outcome(spec, report)
     return report
@@ -65,10 +67,11 @@ def train(data: Location, *, out: Location, show_progress: bool = False, **optio
         UsageError: An option is unknown, or its value impossible.
         VidcnnError: The job cannot be done.
     """
-    from vidcnn.pipelines.train import run_training
-
     spec = read_spec(TrainSpec, {"data": os.fspath(data), "out": os.fspath(out), **option_texts(options)})
-    report = run_training(spec, show_progress=show_progress)
+    with quiet_environment():
+        from vidcnn.pipelines.train import run_training
+
+        report = run_training(spec, show_progress=show_progress)
     if report.failure is not None:
         raise report.failure
     return report
@@ -90,10 +93,11 @@ def evaluate(data: Location, *, model: Location, show_progress: bool = False, **
         UsageError: An option is unknown, or its value impossible.
         VidcnnError: The job cannot be done.
     """
-    from vidcnn.pipelines.evaluate import run_evaluation
-
     spec = read_spec(EvaluateSpec, {"data": os.fspath(data), "model": os.fspath(model), **option_texts(options)})
-    return run_evaluation(spec, show_progress=show_progress)
+    with quiet_environment():
+        from vidcnn.pipelines.evaluate import run_evaluation
+
+        return run_evaluation(spec, show_progress=show_progress)
 
 
 def source_texts(given: Location | Sequence[Location]) -> tuple[str, ...]:

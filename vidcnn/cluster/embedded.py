@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from vidcnn.cluster.environment import prepare_environment
+from vidcnn.cluster.environment import own_environment
+from vidcnn.cluster.ray_internals import same_search_path
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.room import check_room, start_error
 from vidcnn.cluster.silence import silence
@@ -41,9 +42,9 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
         What the machine offers.
 
     Raises:
+        UsageError: This process has a Ray already.
         VidcnnError: Ray does not start, or has no room to.
     """
-    prepare_environment()
     import ray
 
     if ray.is_initialized():
@@ -54,6 +55,7 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
     base = _scratch_base()
     check_room(base)
     with (
+        own_environment(),
         silence() if quiet else nullcontext(),
         scratch_directory("vidcnn-ray-", base, end_users=_end_users) as scratch,
         Witness(scratch, last_hint()) as witness,
@@ -112,6 +114,7 @@ def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitSta
                     num_gpus=num_gpus,
                     include_dashboard=False,
                     object_store_memory=_object_store_bytes(),
+                    job_config=same_search_path(),
                     _temp_dir=str(scratch),
                 )
             except RayStartError as error:

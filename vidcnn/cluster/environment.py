@@ -1,6 +1,7 @@
 """Which Ray this process uses: one of its own, or that of the cluster whose job it is.
 
-Ray reads its environment when it is imported, so this is settled before, and once.
+Ray reads its environment when it is imported and when it starts its processes, so this is settled before. What is set
+for a Ray of our own is put back when that has ended, since a notebook or a service may use another Ray besides.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from vidcnn.cluster.ray_internals import reads_token_again
+from vidcnn.errors import UsageError
 
 QUIET_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -26,6 +30,9 @@ QUIET_ENVIRONMENT = {
 }
 """Nothing is downloaded, reported home, or printed by Ray itself."""
 
+_OTHERS = ("LD_LIBRARY_PATH", "PYTHONBREAKPOINT", "SPT_NOENV")
+"""What Ray, and OpenCV where it is imported for a run, set or read besides the variables of Ray's name."""
+
 _attached = False
 
 
@@ -41,26 +48,53 @@ def is_attached() -> bool:
     return _attached
 
 
-def prepare_environment(*, embedded: bool = True) -> None:
-    """Set the environment that Ray reads; nothing changes once `ray` is imported.
+def prepare_environment() -> None:
+    """Set what Ray reads when it is imported and started, where the user has not set it."""
+    for name, value in QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
-    Args:
-        embedded: Whether a Ray may be started in this process, rather than just asked.
+
+@contextmanager
+def own_environment() -> Iterator[None]:
+    """Let the Ray that is started in the block be one of its own, and put the environment back as it was.
+
+    It listens where others can reach it: a token of its own keeps them out, and the address and the token of another
+    cluster are not for it.
+
+    Raises:
+        UsageError: Ray was imported before, and does not read these settings again.
     """
-    if embedded and not _attached:
+    with quiet_environment():
         # Ray's processes change their titles, which writes over a part of the environment that /proc shows: now and
         # then the mark by which they are found would be lost.
         os.environ["SPT_NOENV"] = "1"
-    if "ray" in sys.modules:
-        return
-    for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if embedded and not _attached:
-        # An embedded Ray listens where others can reach it: a token of its own keeps them out, and that of another
-        # cluster is not for it.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.pop("RAY_ADDRESS", None)
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        if not reads_token_again():
+            raise UsageError(
+                "Ray was imported before, without the token that keeps others out of the Ray of vidcnn",
+                "call vidcnn in a process of its own, or set RAY_AUTH_MODE=token before this one starts",
+            )
+        yield
+
+
+@contextmanager
+def quiet_environment() -> Iterator[None]:
+    """Prepare the environment for a block, and put all variables that Ray reads back as they were."""
+    before = _variables_of_ray()
+    try:
+        prepare_environment()
+        yield
+    finally:
+        for name in _variables_of_ray().keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+        if "ray" in sys.modules:
+            reads_token_again()
+
+
+def _variables_of_ray() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_") or name in _OTHERS}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 from vidcnn.cluster.children import Child
 from vidcnn.cluster.launcher import Launcher
 from vidcnn.errors import VidcnnError
+from vidcnn.processes import run_module, search_variables
 
 _NOT_RUNNING = 3
 """Exit status of this module as a program when the cluster has no head."""
@@ -52,7 +53,7 @@ def find_head(launcher: Launcher) -> Head | None:
         inside = provider.get("use_internal_ips") and not provider.get("use_external_head_ip")
         outside = None if inside else provider.get("external_head_ip")
         return _head_from(outside or provider["head_ip"], launcher.auth)
-    command = [sys.executable, "-m", "vidcnn.cluster.head", str(launcher.path)]
+    command = [*run_module("vidcnn.cluster.head")[0], str(launcher.path)]
     with Child(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, environment=_environment(launcher)) as child:
         output = child.read().decode(errors="replace").strip()
         status = child.wait()
@@ -83,7 +84,7 @@ def start_cluster(launcher: Launcher, say: Callable[[str], None]) -> None:
         raise VidcnnError("`ray up` needs rsync, which is not installed here", "install it, then do the same again")
     say(f"starting cluster '{launcher.name}' with `ray up`; `ray down {launcher.path.name}` ends it")
     options = ["--yes", "--no-config-cache", "--log-style=pretty"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "up", *options, str(launcher.path)]
+    command = [*run_module("ray.scripts.scripts")[0], "up", *options, str(launcher.path)]
     with Child(command, stdout=2, stderr=2, environment=_environment(launcher)) as child:
         if status := child.wait():
             raise VidcnnError(
@@ -94,14 +95,14 @@ def start_cluster(launcher: Launcher, say: Callable[[str], None]) -> None:
 
 
 def _environment(launcher: Launcher) -> dict[str, str]:
-    """Return the variables that Ray gets unless the user sets others."""
+    """Return where modules are found, and the variables that Ray gets unless the user sets others."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         # The second autoscaler takes the head for one of the machines that the provider local is to start, and leaves
         # the last of them out.
         "RAY_UP_enable_autoscaler_v2": "0" if launcher.provider["type"] == "local" else "1",
     }
-    return {name: os.environ.get(name, value) for name, value in defaults.items()}
+    return search_variables() | {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
 def _head_from(host: str, auth: Mapping[str, Any]) -> Head:

@@ -99,7 +99,7 @@ class JobServer:
     def __init__(self, address: str, token: str | None, mend: Callable[[], None] = lambda: None) -> None:
         self.address = address
         self.mend = mend
-        prepare_environment(embedded=False)
+        prepare_environment()
         with forget_addresses():
             _knock(address)
             _check_kind(address)

@@ -6,6 +6,11 @@ Where a use only saves time or memory, its absence changes nothing else.
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 _IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
@@ -105,6 +110,42 @@ def ask_job_server(client: Any, method: str, path: str, content: bytes | None = 
         content: The body of a PUT.
     """
     return client._do_request(method, path, data=content)
+
+
+def reads_token_again() -> bool:
+    """Let Ray read from the environment again whether it is to use a token, and which: it keeps what it found first.
+
+    Returns:
+        Whether it now does as the environment says.
+    """
+    raylet: Any = importlib.import_module("ray._raylet")
+    if not hasattr(raylet, "get_authentication_mode"):
+        return True  # a version that knows no tokens
+    with suppress(AttributeError):
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
+    uses_token = raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN
+    return bool(uses_token == (os.environ.get("RAY_AUTH_MODE", "").lower() == "token"))
+
+
+def same_search_path() -> Any:
+    """Return the `ray.job_config.JobConfig` of a driver whose workers find the modules that it finds itself.
+
+    Of itself Ray lets them look into the current folder first, where a file may be called random.py or numpy.py.
+    """
+    from ray.job_config import JobConfig
+
+    config = JobConfig()
+    config._py_driver_sys_path = _SearchPath()
+    return config
+
+
+class _SearchPath(list[str]):
+    """Folders for workers, of which only those are taken that this process searches."""
+
+    def extend(self, folders: Iterable[str]) -> None:
+        searched = {os.path.abspath(folder) for folder in sys.path if isinstance(folder, str)}
+        super().extend(folder for folder in folders if os.path.abspath(folder) in searched)
 
 
 def _client(address: str) -> Any:

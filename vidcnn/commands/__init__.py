@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -107,8 +109,30 @@ class RunOptions:
     debug: DebugOption = False
     on_failure: OnFailureOption = None
     notify: NotifyOption = None
-    about: dict[str, str | None] = field(default_factory=dict, init=False)
-    """What is run, once that is known; no option."""
+
+
+@contextmanager
+def announced_run(options: RunOptions, spec: Spec | None) -> Iterator[None]:
+    """Say how a run ended to those who want to know (`vidcnn.reporting.ending`).
+
+    Args:
+        options: Who wants to know.
+        spec: What the block runs. None: it only reads the job, and no more than its failure is of interest.
+
+    Raises:
+        UsageError: One of the options means nothing.
+    """
+    if options.on_failure is None and options.notify is None:
+        yield
+        return
+    from vidcnn.config.job_files import command_of
+    from vidcnn.reporting.ending import announced
+    from vidcnn.storage.uris import public_location
+
+    out = getattr(spec, "out", None)
+    about = {} if spec is None else {"command": command_of(spec), "out": None if out is None else public_location(out)}
+    with announced(about, notify=options.notify, on_failure=options.on_failure, failures_only=spec is None):
+        yield
 
 
 def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None) -> bool:
@@ -122,11 +146,7 @@ def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None
         JobFailedError: It failed there.
     """
     from vidcnn.cluster.address import AUTO
-    from vidcnn.config.job_files import command_of
-    from vidcnn.storage.uris import public_location
 
-    out = getattr(spec, "out", None)
-    options.about.update(command=command_of(spec), out=None if out is None else public_location(out))
     cluster = options.cluster
     if cluster is None or cluster == AUTO:
         check_local(options)

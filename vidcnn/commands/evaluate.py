@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from vidcnn.commands import RunOptions, submit_if_remote
+from vidcnn.commands import RunOptions, announced_run, submit_if_remote
 from vidcnn.commands.options import takes_run_options, takes_spec
 from vidcnn.config import EvaluateSpec
 from vidcnn.errors import OutputError, describe_reason
@@ -19,8 +19,9 @@ def evaluate(
     options: RunOptions,
 ) -> None:
     """Measure a bundle on labelled videos: over clips, and over whole videos with several views of each."""
-    if not submit_if_remote(spec, options):
-        run_evaluate(spec, as_json=options.as_json, quiet=options.quiet)
+    with announced_run(options, spec):
+        if not submit_if_remote(spec, options):
+            run_evaluate(spec, as_json=options.as_json, quiet=options.quiet)
 
 
 def run_evaluate(spec: EvaluateSpec, *, as_json: bool, quiet: bool) -> None:

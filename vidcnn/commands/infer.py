@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidcnn.commands import RunOptions, Trial, submit_if_remote
+from vidcnn.commands import RunOptions, Trial, announced_run, submit_if_remote
 from vidcnn.commands.options import takes_run_options, takes_spec
 from vidcnn.config import InferSpec
 from vidcnn.errors import CONTINUES, UsageError
@@ -39,9 +39,10 @@ def infer(
 
     The same command again does only what is new, changed or not finished.
     """
-    trial = choose_trial(dry_run=dry_run, estimate=estimate)
-    if not submit_if_remote(spec, options, trial):
-        run_infer(spec, as_json=options.as_json, quiet=options.quiet, trial=trial)
+    with announced_run(options, spec):
+        trial = choose_trial(dry_run=dry_run, estimate=estimate)
+        if not submit_if_remote(spec, options, trial):
+            run_infer(spec, as_json=options.as_json, quiet=options.quiet, trial=trial)
 
 
 def choose_trial(*, dry_run: bool, estimate: bool) -> Trial | None:
@@ -72,7 +73,7 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
         from vidcnn.pipelines.estimate import estimate_source
 
         found = estimate_source(spec)
-        show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(found))
+        show(json.dumps(report.estimate_json(found)) if as_json else report.estimate_text(spec, found))
         return
     with reported(spec) as record, interruptible(CONTINUES):
         check_free(spec.out)  # before torch and Ray are loaded

@@ -50,20 +50,13 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
         for field in dataclasses.fields(RunOptions)
-        if field.init
     ]
     own = inspect.signature(command, eval_str=True).parameters.values()
 
     @functools.wraps(command)
     def run(*arguments: Any, **values: Any) -> None:
         options = RunOptions(**{field.name: values.pop(field.name) for field in fields})
-        if options.on_failure is None and options.notify is None:
-            command(*arguments, **values, options=options)
-            return
-        from vidcnn.reporting.ending import announced
-
-        with announced(options.about, notify=options.notify, on_failure=options.on_failure):
-            command(*arguments, **values, options=options)
+        command(*arguments, **values, options=options)
 
     _declare(run, [*(parameter for parameter in own if parameter.name != "options"), *fields])
     return run

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidcnn.commands import RunOptions, submit_if_remote
+from vidcnn.commands import RunOptions, announced_run, submit_if_remote
 from vidcnn.commands.infer import DryRunOption, EstimateOption, choose_trial, run_infer
 from vidcnn.commands.options import takes_run_options
 from vidcnn.errors import UsageError
@@ -35,17 +35,19 @@ def run(
     from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
     from vidcnn.config.job_files import read_job
 
-    spec = read_job(job, settings or ())
-    trial = choose_trial(dry_run=dry_run, estimate=estimate)
-    if trial and not isinstance(spec, InferSpec):
-        raise UsageError(f"{trial} is for jobs of infer, and '{job}' is another", "leave it out")
-    if submit_if_remote(spec, options, trial):
-        return
-    as_json, quiet = options.as_json, options.quiet
-    match spec:
-        case InferSpec():
-            run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)
-        case TrainSpec():
-            run_train(spec, as_json=as_json, quiet=quiet)
-        case EvaluateSpec():
-            run_evaluate(spec, as_json=as_json, quiet=quiet)
+    with announced_run(options, None):
+        spec = read_job(job, settings or ())
+    with announced_run(options, spec):
+        trial = choose_trial(dry_run=dry_run, estimate=estimate)
+        if trial and not isinstance(spec, InferSpec):
+            raise UsageError(f"{trial} is for jobs of infer, and '{job}' is another", "leave it out")
+        if submit_if_remote(spec, options, trial):
+            return
+        as_json, quiet = options.as_json, options.quiet
+        match spec:
+            case InferSpec():
+                run_infer(spec, as_json=as_json, quiet=quiet, trial=trial)
+            case TrainSpec():
+                run_train(spec, as_json=as_json, quiet=quiet)
+            case EvaluateSpec():
+                run_evaluate(spec, as_json=as_json, quiet=quiet)

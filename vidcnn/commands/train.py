@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vidcnn.commands import RunOptions, submit_if_remote
+from vidcnn.commands import RunOptions, announced_run, submit_if_remote
 from vidcnn.commands.options import takes_job, takes_run_options
 from vidcnn.config import TrainSpec
 from vidcnn.streams import show
@@ -24,8 +24,9 @@ def train(
 
     The same command again continues where it stopped. JOB.yaml is a job spec, whose values the options override.
     """
-    if not submit_if_remote(spec, options):
-        run_train(spec, as_json=options.as_json, quiet=options.quiet)
+    with announced_run(options, spec):
+        if not submit_if_remote(spec, options):
+            run_train(spec, as_json=options.as_json, quiet=options.quiet)
 
 
 def run_train(spec: TrainSpec, *, as_json: bool, quiet: bool) -> None:

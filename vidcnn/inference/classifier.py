@@ -34,6 +34,7 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
+from vidcnn.video.batching import MAX_TASK_BYTES
 
 CPU_BATCH_SIZE = 2
 """Clips in a batch on the CPU: of 1, 2, 4 and 8 the smallest that is as fast as any, in bfloat16 as in float32.
@@ -47,8 +48,6 @@ _MAX_GPU_BATCH_BYTES = 64 * 2**20
 
 MOST_CPU_BATCH_SIZE = 32
 """Clips in a batch on the CPU, whatever is wanted: more take memory and are no faster."""
-_MOST_GPU_BATCH_BYTES = 256 * 2**20
-"""Pixels of a batch on a GPU, whatever is wanted: decoders hand them over in the object store."""
 _ACTIVATION_BYTES = 512
 """For each pixel of a clip: more than any network of the zoo needs."""
 
@@ -247,7 +246,7 @@ def most_clips(bundle: Bundle, device: str) -> int:
     clip_pixels = bundle.sampling.num_frames * bundle.preprocessing.crop[0] * bundle.preprocessing.crop[1]
     if resolved.type == "cuda":
         memory = torch.cuda.get_device_properties(resolved).total_memory
-        return max(1, min(memory // (_ACTIVATION_BYTES * clip_pixels), _MOST_GPU_BATCH_BYTES // (3 * clip_pixels)))
+        return max(1, min(memory // (_ACTIVATION_BYTES * clip_pixels), MAX_TASK_BYTES // (3 * clip_pixels)))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     return max(CPU_BATCH_SIZE, min(MOST_CPU_BATCH_SIZE, memory // (_ACTIVATION_BYTES * clip_pixels)))
 

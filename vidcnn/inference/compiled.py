@@ -32,6 +32,7 @@ from vidcnn import __version__
 from vidcnn.errors import CompileError
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
+from vidcnn.processes import run_module
 from vidcnn.storage.disks import cache_directory
 
 if TYPE_CHECKING:
@@ -160,14 +161,13 @@ def _check_compiler() -> None:
 def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:
     with tempfile.TemporaryDirectory(dir=package.parent, prefix="compiling-", ignore_cleanup_errors=True) as aside:
         bundle.save(Path(aside, "bundle"))
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        command, environment = run_module("vidcnn.inference.compiled")
+        environment |= {
             "TORCHINDUCTOR_CACHE_DIR": str(Path(aside, "inductor")),
             "TMPDIR": aside,
             "CUDA_VISIBLE_DEVICES": "",
         }
-        command = [sys.executable, "-m", "vidcnn.inference.compiled", aside, precision, str(batch_size)]
+        command += [aside, precision, str(batch_size)]
         logger.info("compiling %s", bundle.architecture)
         try:
             child = subprocess.run(

@@ -116,14 +116,19 @@ class Bundle:
         return read_shapes(self.weights)[f"{architecture(self.architecture).head}.weight"][1]
 
     def save(self, directory: str | Path) -> None:
-        """Write the bundle as `directory`, whole or not at all.
+        """Write the bundle as `directory`, a path or a ``file://`` URI, whole or not at all.
 
         The files are written aside and renamed into place. A bundle that is there is replaced.
 
         Raises:
             BundleError: `directory` is there and is not a bundle, or cannot be written.
         """
-        target = Path(directory)
+        if is_remote(str(directory)):
+            raise BundleError(
+                f"'{public_location(str(directory))}' is in object storage, and a bundle is written to a folder",
+                "write it to a folder of this machine, and copy that",
+            )
+        target = Path(local_path(str(directory)))
         if target.exists() and not _may_replace(target):
             raise BundleError(f"'{target}' exists and is not a model bundle", "choose another directory")
         try:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vidcnn.errors import ModelError
+from vidcnn.storage.uris import is_remote, local_path, public_location
 
 _NESTED = (
     "state_dict",
@@ -52,7 +53,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         ModelError: The file is absent, unreadable or damaged, contains other Python objects, or contains no
             weights.
     """
-    path = Path(path)
+    path = _local(path, "weights")
     if not path.is_file():
         raise ModelError(f"there is no weights file '{path}'", "give kinetics400, random, or the path of a file")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
@@ -72,7 +73,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     Raises:
         ModelError: The file is absent or malformed, or the indices are not ``0..K-1``.
     """
-    path = Path(path)
+    path = _local(path, "labels")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -93,6 +94,16 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         what = "are empty" if not labels else f"have no name for class {blank}"
         raise ModelError(f"the labels '{path}' {what}", "give one name for each class")
     return labels
+
+
+def _local(location: str | Path, what: str) -> Path:
+    """Return the path of a file of this machine, which may be given as a ``file://`` URI."""
+    if is_remote(str(location)):
+        raise ModelError(
+            f"the {what} '{public_location(str(location))}' are in object storage",
+            "copy the file to this machine first",
+        )
+    return Path(local_path(str(location)))
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:

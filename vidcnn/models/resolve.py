@@ -97,7 +97,7 @@ def make_bundle(
         from vidcnn.models.published import published_weights
 
         if _is_path(weights, entry):
-            state, origin = read_weights(weights), Path(weights).name
+            state, origin = read_weights(weights), Path(local_path(weights)).name
         else:
             state, published = published_weights(entry, weights)
             origin = weights

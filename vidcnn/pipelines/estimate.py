@@ -18,10 +18,11 @@ import pyarrow as pa
 from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
 from vidcnn.errors import CompileError
+from vidcnn.inference.job import InferenceJob
 from vidcnn.inference.scoring import SegmentRows
 from vidcnn.pipelines.executors import Executor, StageSettings
 from vidcnn.pipelines.pending import Pending
-from vidcnn.pipelines.prepare import InferenceJob, prepare
+from vidcnn.pipelines.prepare import prepare
 from vidcnn.pipelines.stages import pack_video, unpack_rows, unpack_videos, video_table
 from vidcnn.predictions.output_storage import look_at
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck
@@ -55,6 +56,13 @@ class _Sample:
     @property
     def num_clips(self) -> list[int]:
         return [sum(planned.segment.num_clips for planned in segments) for segments in self.segments]
+
+    @property
+    def num_short_clips(self) -> int:
+        """How many clips are longer than their video."""
+        return sum(
+            planned.segment.num_clips for segments in self.segments for planned in segments if planned.segment.is_short
+        )
 
 
 def estimate_source(spec: InferSpec) -> Estimate:
@@ -95,6 +103,8 @@ def estimate_source(spec: InferSpec) -> Estimate:
             num_machines=prepared.machine.num_nodes,
             clips_per_second=trial.clips_per_second,
             bottleneck=trial.bottleneck,
+            num_clips_planned=sum(sample.num_clips),
+            num_short_clips=sample.num_short_clips,
         )
 
 

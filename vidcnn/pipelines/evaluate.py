@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import ray
@@ -31,7 +31,7 @@ from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.data import split_settings
 from vidcnn.training.report import EvaluateReport
 from vidcnn.training.validation import summarise_scores
-from vidcnn.training.views import ViewSettings
+from vidcnn.training.views import LoadedViews, ViewSettings
 from vidcnn.video.cell import this_cell
 from vidcnn.video.planning import PlanSettings
 
@@ -79,12 +79,14 @@ def run_evaluation(
         numbers: list[np.ndarray] = []
         scores: list[np.ndarray] = []
         bad: list[tuple[str, str]] = []
+        num_short_clips = 0
         for video, found in _score(samples, bundle, views, spec, machine, device):
             if isinstance(found, VideoError):
                 bad.append((samples[video].video.name, found.message))
             else:
-                scores.append(found)
-                numbers.append(np.full(len(found), video))
+                scores.append(found.scores)
+                numbers.append(np.full(len(found.scores), video))
+                num_short_clips += len(found.scores) if found.is_short else 0
             progress.num_done += 1
             display.update()
         if not scores:
@@ -102,6 +104,8 @@ def run_evaluation(
             bad_videos=tuple(sorted(bad)),
             notices=notices,
             seconds=time.monotonic() - began,
+            short_clips=spec.short_clips,
+            num_short_clips=num_short_clips,
         )
 
 
@@ -184,7 +188,7 @@ def _score(
     machine: Machine,
     device: str,
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the index of each video with float32 (n, K) scores of its clips, or why there are none."""
+    """Yield the index of each video with the `_Scores` of its clips, or why there are none."""
     num_views = len(samples) * spec.clips * views.num_crops
     resources = plan_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
     load = ray.remote(_load).options(
@@ -255,10 +259,22 @@ def _result(done: Any) -> Any:
         raise VidcnnError(f"Ray gave up: {first_line(error)}", "run the same command again") from error
 
 
-def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> list[Any]:
+def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> LoadedViews:
     if yields:
         lower_priority()
-    return list(load_views_in_cell(sample, views, this_cell(yields=yields)))
+    return load_views_in_cell(sample, views, this_cell(yields=yields))
+
+
+class _Scores(NamedTuple):
+    """What the clips of a video score.
+
+    Attributes:
+        scores: float32 (n, K), the mean over the crops of each clip.
+        is_short: Whether the video is shorter than one clip.
+    """
+
+    scores: Any
+    is_short: bool
 
 
 @ray.remote
@@ -270,11 +286,15 @@ class _Scorer:
 
         self._classifier = Classifier(bundle, **classifier)
 
-    def score(self, views: list[Any]) -> Any:
-        """Return float32 (n, K), the mean over the crops of each clip; or why no clip can be scored."""
-        good = [view for view in views if not isinstance(view, VideoError)]
+    def score(self, views: LoadedViews) -> _Scores | VideoError:
+        """Return the scores of a video; or why no clip can be scored."""
+        good = [view for view in views.clips if not isinstance(view, VideoError)]
         if not good:
-            return views[0]
+            error = views.clips[0]
+            assert isinstance(error, VideoError)
+            return error
         num_crops = len(good[0])
         scores = self._classifier.predict(np.concatenate(good)).probabilities  # (n * num_crops, K)
-        return scores.reshape(len(good), num_crops, -1).mean(axis=1) if num_crops > 1 else scores
+        if num_crops > 1:
+            scores = scores.reshape(len(good), num_crops, -1).mean(axis=1)
+        return _Scores(scores, views.is_short)

@@ -24,7 +24,7 @@ from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.reporting.progress import RunProgress, describe
 from vidcnn.reporting.results import InferReport
 from vidcnn.reporting.run_report import RunRecord
-from vidcnn.reporting.summaries import short_clips_text
+from vidcnn.reporting.summaries import short_clips_lines
 from vidcnn.sources.keys import video_text
 from vidcnn.storage.uris import public_location
 
@@ -72,6 +72,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             resources = prepared.plan_resources(num_clips)
             if spec.compile == "on" and runtime.precision in UNCOMPILED:
                 record.notice(f"{runtime.precision} precision is not compiled")
+            record.batch_size = prepared.batch_size
             if text := smaller_batches(spec.batch_size, prepared.batch_size):
                 record.notice(text)
             run = partial(_run, executor, prepared, resources, record, num_clips, show_progress=show_progress)
@@ -100,8 +101,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             record.bottleneck = find_bottleneck(figures) if figures else None
         output.publish()
         record.summary = output.summary()
-        if text := short_clips_text(spec, progress.num_short_clips, progress.num_clips):
-            record.notices.append(text)  # the summary has it, too
+        # The summary has it, too.
+        record.notices += short_clips_lines(spec.short_clips, progress.num_short_clips, progress.num_clips)
         return InferReport(
             summary=record.summary,
             num_videos=pending.num_listed,
@@ -119,6 +120,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             notices=tuple(record.notices),
             num_short_clips=progress.num_short_clips,
             in_process=record.in_process,
+            batch_size=record.batch_size,
         )
 
 

@@ -11,17 +11,15 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any
 
 from vidcnn.cluster import Machine, ResourcePlan, is_attached, open_ray, plan_resources
 from vidcnn.cluster.this_machine import this_machine
 from vidcnn.config import InferSpec, parse_pool
 from vidcnn.errors import UsageError
-from vidcnn.inference.runtime import Runtime, choose_clips, choose_runtime
-from vidcnn.inference.scoring import RowFormat
+from vidcnn.inference.job import InferenceJob
+from vidcnn.inference.runtime import Runtime, choose_runtime
 from vidcnn.interrupts import background, interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import resolve_model
@@ -29,65 +27,15 @@ from vidcnn.pipelines.counting import estimate_clips
 from vidcnn.pipelines.executors import MOST_VIDEOS, Executor, StageSettings, fits_in_process
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.pipelines.pending import Pending, list_pending
-from vidcnn.predictions import prediction_schema
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.output_storage import OutputStorage
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
 from vidcnn.streams import STDIN
-from vidcnn.video.batching import DecodeSettings, clips_per_task
-from vidcnn.video.planning import PlanSettings
 
 _QUICK_FAILURE_SECONDS = 0.2
 """What is wrong with a model's name shows in less than this, and then Ray need not start."""
-
-
-class InferenceJob:
-    """A spec with what it names: the model, the clips, the source, the columns."""
-
-    def __init__(self, spec: InferSpec, bundle: Bundle) -> None:
-        self.spec = spec
-        self.listing = Listing(spec.source)
-        self.clips = choose_clips(bundle, spec)
-        self.bundle = replace(bundle, sampling=self.clips.sampling)
-        self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
-        self.schema = prediction_schema(
-            num_classes_for_probabilities=len(self.bundle.labels) if spec.probabilities else None,
-            embedding_size=self.bundle.embedding_size if spec.embedding else None,
-        )
-
-    def settings(self, runtime: Runtime) -> dict[str, Any]:
-        """Return all that the rows depend on, for the output's metadata."""
-        quantization = self.bundle.quantization if runtime.precision == "int8" else None
-        return {
-            "model": self.bundle.architecture,
-            "weights_sha256": self.bundle.weights_sha256,
-            "weights": self.bundle.provenance.weights,
-            "labels": self.bundle.labels,
-            **{f"clip_{name}": value for name, value in asdict(self.clips.sampling).items()},
-            "step": self.clips.step,
-            "num_clips": self.clips.num_clips,
-            "short_clips": self.clips.short_clips,
-            "image_fps": self.spec.image_fps,
-            "max_pixels": self.spec.max_pixels,
-            "preprocessing": asdict(self.bundle.preprocessing),
-            "top_k": self.spec.top_k,
-            "precision": runtime.precision,
-            "compiled": runtime.compiled,
-            **({"quantization": quantization.digest} if quantization else {}),
-        }
-
-    def open_output(self, storage: OutputStorage, run_id: str | None = None) -> Output:
-        """Read what is committed in the storage of the output; errors that are done again count as not done."""
-        output = Output.in_storage(storage, schema=self.schema, run_id=run_id)
-        try:
-            if self.spec.redo_errors is not None:
-                output.redo_errors(self.spec.redo_kinds)
-        except BaseException:
-            output.close()
-            raise
-        return output
 
 
 class PreparedJob:
@@ -204,16 +152,10 @@ class PreparedJob:
 
     def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
         """Return what the stages depend on."""
-        job, spec = self.job, self.job.spec
+        job = self.job
         return StageSettings(
             plan=job.plan,
-            decode=DecodeSettings(
-                job.bundle.preprocessing,
-                runtime.precision == "exact",
-                clips_per_task(self.batch_size),
-                spec.max_pixels,
-                spec.decode_timeout,
-            ),
+            decode=job.decode_settings(exact=runtime.precision == "exact", batch_size=self.batch_size),
             bundle=job.bundle,
             classifier={
                 "device": self.device,
@@ -222,7 +164,7 @@ class PreparedJob:
                 "batch_size": self.batch_size,
                 "num_threads": resources.actor_threads,
             },
-            row_format=RowFormat(job.schema, job.bundle.labels, spec.top_k),
+            row_format=job.row_format,
             max_unit_frames=MAX_SEGMENT_FRAMES,
         )
 
@@ -265,13 +207,25 @@ def prepare(
         start_ray = partial(stack.enter_context, open_ray(use_gpus=may_use_gpus, has_begun=has_begun))
         machine, bundle = _start_and_load(spec, start_ray if needs_ray else None, loads_torch=computes)
         job = InferenceJob(spec, bundle)
-        output = stack.enter_context(job.open_output(storage, run_id))
+        output = stack.enter_context(_open_output(job, storage, run_id))
         tell("starting: listing the source")
         prepared = PreparedJob(job, output, start_ray, machine, needs_ray=needs_ray)
         with background() as pool:
             if computes and prepared.pending.num_videos:  # takes as long as planning the first videos
                 pool.submit(importlib.import_module, "vidcnn.inference.classifier")
             yield prepared
+
+
+def _open_output(job: InferenceJob, storage: OutputStorage, run_id: str | None) -> Output:
+    """Read what is committed in the storage of the output; errors that are done again count as not done."""
+    output = Output.in_storage(storage, schema=job.schema, run_id=run_id)
+    try:
+        if job.spec.redo_errors is not None:
+            output.redo_errors(job.spec.redo_kinds)
+    except BaseException:
+        output.close()
+        raise
+    return output
 
 
 def _needs_ray(spec: InferSpec) -> bool:

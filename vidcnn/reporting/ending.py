@@ -29,14 +29,17 @@ _COMMAND_SECONDS = 300.0
 
 
 @contextmanager
-def announced(about: Mapping[str, str | None], *, notify: str | None, on_failure: str | None) -> Iterator[None]:
+def announced(
+    about: Mapping[str, str | None], *, notify: str | None, on_failure: str | None, failures_only: bool = False
+) -> Iterator[None]:
     """Send how the block ended to those who asked for it.
 
     Args:
-        about: What was run, as far as that is known at the end: ``command`` and ``out``.
+        about: What is run, as far as that is known: ``command`` and ``out``.
         notify: URL that gets a JSON object, however the block ended.
         on_failure: A command for the shell, which gets the same on stdin, and the exit code and the error in
             ``VIDCNN_EXIT_CODE`` and ``VIDCNN_ERROR``; it is run where the block failed.
+        failures_only: Say nothing where the block did not fail.
 
     Raises:
         UsageError: `notify` is no URL.
@@ -49,7 +52,8 @@ def announced(about: Mapping[str, str | None], *, notify: str | None, on_failure
     except BaseException as error:
         _announce(ending(about, started, time.time(), error), notify, on_failure)
         raise
-    _announce(ending(about, started, time.time(), None), notify, on_failure)
+    if not failures_only:
+        _announce(ending(about, started, time.time(), None), notify, on_failure)
 
 
 def ending(

@@ -32,6 +32,7 @@ class InferReport:
         notices: What the user should know of how it ran, in plain words.
         num_short_clips: Those of `num_clips_done` that are longer than their video.
         in_process: Whether it ran in the command's own process, without Ray; None where nothing was left to do.
+        batch_size: Clips that went through the model at once; None where nothing was left to do.
     """
 
     summary: Summary
@@ -50,6 +51,7 @@ class InferReport:
     notices: tuple[str, ...] = ()
     num_short_clips: int = 0
     in_process: bool | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Estimate:
         num_machines: Machines that this takes.
         clips_per_second: How fast the sample was classified; None where it was too small.
         bottleneck: What limits the run; None where that is not known.
+        num_clips_planned: Clips of the videos of the sample.
+        num_short_clips: Those of `num_clips_planned` that are longer than their video.
     """
 
     num_videos: int
@@ -110,3 +114,5 @@ class Estimate:
     num_machines: int
     clips_per_second: float | None
     bottleneck: Bottleneck | None
+    num_clips_planned: int = 0
+    num_short_clips: int = 0

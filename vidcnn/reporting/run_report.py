@@ -52,6 +52,7 @@ class RunRecord:
         undone: Names of the videos that are left to the next run since they could not be read, with the reason.
         progress: What the run itself did; None before it began.
         settings: All that the rows depend on; None before it is known.
+        batch_size: Clips that go through the model at once; None before it is known, and where nothing is left to do.
         summary: Counts of the whole table; None unless the run came to its end.
         bottleneck: What limited the run; None where that is not known.
         notices: Notices to the user on how it runs, in plain words.
@@ -64,6 +65,7 @@ class RunRecord:
     undone: Mapping[str, str] = field(default_factory=dict)
     progress: RunProgress | None = None
     settings: Mapping[str, Any] | None = None
+    batch_size: int | None = None
     summary: Summary | None = None
     bottleneck: Bottleneck | None = None
     notices: list[str] = field(default_factory=list)
@@ -128,6 +130,7 @@ def report_values(
         "precision": record.settings and record.settings["precision"],
         "compiled": record.settings and record.settings["compiled"],
         "in_process": record.in_process,
+        "batch_size": record.batch_size,
         "notices": list(record.notices),
         "table": summary
         and {

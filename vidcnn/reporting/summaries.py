@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vidcnn.choices import ShortClips
 from vidcnn.config import InferSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.reporting.progress import duration_text
@@ -39,7 +40,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
         )
         if report.bottleneck:
             lines.append(report.bottleneck.text)
-        lines += filter(None, [short_clips_text(spec, report.num_short_clips, report.num_clips_done)])
+        lines += short_clips_lines(spec.short_clips, report.num_short_clips, report.num_clips_done)
     elif report.undone:
         lines.append("this run: no video done")
     elif report.num_videos_waiting:
@@ -97,6 +98,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "precision": report.runtime and report.runtime.precision,
             "compiled": report.runtime and report.runtime.compiled,
             "in_process": report.in_process,
+            "batch_size": report.batch_size,
             "notices": list(report.notices),
         },
     }
@@ -136,7 +138,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
         f"{count(plan.num_videos_planned, 'video')} to do, {count(plan.num_clips, 'clip')}, "
         f"{duration_text(plan.seconds)} of video"
     ]
-    lines += filter(None, [short_clips_text(spec, plan.num_short_clips, plan.num_clips)])
+    lines += short_clips_lines(spec.short_clips, plan.num_short_clips, plan.num_clips)
     if plan.num_videos_done:
         lines.append(f"{count(plan.num_videos_done, 'video')} done already")
     lines += _waiting(spec, plan.num_videos_waiting)
@@ -165,25 +167,29 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
     }
 
 
-def short_clips_text(spec: InferSpec, num_short_clips: int, num_clips: int) -> str:
+def short_clips_lines(
+    short_clips: ShortClips, num_short_clips: int, num_clips: int, *, has_fixed_length: bool = False
+) -> list[str]:
     """Return how many clips are longer than their videos, and what becomes of them; nothing where none is.
 
     Args:
-        spec: The job.
-        num_short_clips: The clips, one for each video that is shorter than a clip.
-        num_clips: All clips of the run, short or not.
+        short_clips: What becomes of them.
+        num_short_clips: The clips, one for each video that is shorter than a clip, or for each time that it is seen.
+        num_clips: All clips.
+        has_fixed_length: Whether the model alone says how long clips are.
     """
     if not num_short_clips:
-        return ""
+        return []
     verb, whose, them = ("is", "its video", "it") if num_short_clips == 1 else ("are", "their videos", "them")
-    done = {"repeat_last": "the last frame is repeated", "loop": "the video starts over", "drop": ""}[spec.short_clips]
-    return (
+    done = {"repeat_last": "the last frame is repeated", "loop": "the video starts over", "drop": ""}[short_clips]
+    line = (
         f"{num_short_clips:,} of {count(num_clips, 'clip')} {verb} longer than {whose}: {done}; --short-clips drop "
-        f"leaves {them} out, --num-frames and --stride make clips shorter"
+        f"leaves {them} out"
     )
+    return [line + ("" if has_fixed_length else ", --num-frames and --stride make clips shorter")]
 
 
-def estimate_text(estimate: Estimate) -> str:
+def estimate_text(spec: InferSpec, estimate: Estimate) -> str:
     """Return what a run would take."""
     clips, seconds = estimate.clips, estimate.seconds
     done = f" ({estimate.num_videos_done:,} done already)" if estimate.num_videos_done else ""
@@ -206,6 +212,9 @@ def estimate_text(estimate: Estimate) -> str:
     lines.append(
         f"from {count(estimate.num_sampled, 'video')}{bad}; {count(estimate.num_clips_sampled, 'clip')} classified"
     )
+    where = "" if clips.is_exact else "of the sample, "
+    short = short_clips_lines(spec.short_clips, estimate.num_short_clips, estimate.num_clips_planned)
+    lines += [where + line for line in short]
     return "\n".join(lines)
 
 
@@ -225,6 +234,8 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
             "videos": estimate.num_sampled,
             "bad_videos": estimate.num_bad,
             "clips": estimate.num_clips_sampled,
+            "clips_planned": estimate.num_clips_planned,
+            "short_clips": estimate.num_short_clips,
         },
     }
 

@@ -56,6 +56,11 @@ class Preprocessing:
         if min(self.std) <= 0:
             raise ValueError(f"std {self.std} must be > 0")
 
+    @property
+    def frame_bytes(self) -> int:
+        """Size of a cropped frame, uint8 (h, w, 3)."""
+        return 3 * self.crop[0] * self.crop[1]
+
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the ``(height, width)`` that a frame has after resizing, before the crop.
 

@@ -53,9 +53,11 @@ class Batch:
         pixels: uint8 (N, T, H, W, 3).
         targets: float32 (N, K): 1 for each class of a sample, else 0.
         weights: float32 (N,): 1, or 0 for a sample that could not be decoded.
+        num_short: Samples of weight 1 that are longer than their video.
     """
 
     samples: range
     pixels: UInt8Array
     targets: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
+    num_short: int = 0

@@ -17,11 +17,10 @@ from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData
 from vidcnn.training.first_samples import find_no_sample
-from vidcnn.training.views import ViewSettings, load_views
+from vidcnn.training.views import LoadedViews, ViewSettings, load_views
 from vidcnn.video.attempts import attempt
 from vidcnn.video.cell import Cell, CellError
 from vidcnn.video.cell_status import at
-from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS
 
 STORAGE_TRIES = RetryPolicy(num_tries=7, first_wait_seconds=1.0, growth=3.0, max_wait_seconds=60.0)
@@ -43,7 +42,7 @@ class LoadRequest(NamedTuple):
     numbers: range
 
 
-def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell) -> list[UInt8Array | VideoError]:
+def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell) -> LoadedViews:
     """Load the views of a video as `vidcnn.training.views.load_views` does, in a cell.
 
     Raises:
@@ -53,18 +52,16 @@ def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell)
     def allowed_seconds(_: LabelledVideo) -> float:
         return settings.plan.allowed_seconds(video.video) + _SECONDS_PER_CLIP * (settings.plan.clips.num_clips or 1)
 
-    def load() -> list[UInt8Array | VideoError]:
+    def load() -> LoadedViews:
         (views,) = cell.run(_load_views_each, [video], settings, seconds=allowed_seconds)
-        found: list[UInt8Array | VideoError] = views
+        found: LoadedViews = views
         return found
 
     views = attempt(load, STORAGE_TRIES)
-    return [views] if isinstance(views, VideoError) else views
+    return LoadedViews([views]) if isinstance(views, VideoError) else views
 
 
-def _load_views_each(
-    videos: Sequence[LabelledVideo], settings: ViewSettings
-) -> Iterator[list[UInt8Array | VideoError]]:
+def _load_views_each(videos: Sequence[LabelledVideo], settings: ViewSettings) -> Iterator[LoadedViews]:
     for video in videos:
         yield load_views(video, settings)
 
@@ -173,7 +170,8 @@ class CellLoader:
     def _failed(self, error: VideoError) -> LoadedClips:
         clips = self._data.clips
         shape = (1, clips.sampling.num_frames, *clips.preprocessing.crop, 3)
-        return LoadedClips(np.zeros(shape, np.uint8), np.zeros(1, np.bool_), ((0, error),))
+        nothing = np.zeros(1, np.bool_)
+        return LoadedClips(np.zeros(shape, np.uint8), nothing, ((0, error),), nothing)
 
 
 def _joined(parts: list[LoadedClips]) -> LoadedClips:
@@ -182,4 +180,5 @@ def _joined(parts: list[LoadedClips]) -> LoadedClips:
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.flipped for part in parts]),
         tuple(failures),
+        np.concatenate([part.short for part in parts]),
     )

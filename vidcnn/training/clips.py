@@ -72,11 +72,13 @@ class LoadedClips:
         pixels: uint8 (n, T, h, w, 3) RGB; where a clip failed, what is there means nothing.
         flipped: bool (n,): clips whose left and right were exchanged.
         failures: Indexes of the clips that failed, and why.
+        short: bool (n,): clips that are longer than their video, or the part of it that they may come from.
     """
 
     pixels: UInt8Array
     flipped: npt.NDArray[np.bool_]
     failures: tuple[tuple[int, VideoError], ...]
+    short: npt.NDArray[np.bool_]
 
 
 class ClipReader:
@@ -109,19 +111,21 @@ class ClipReader:
         """
         settings = self._settings
         pixels = np.zeros((len(samples), settings.sampling.num_frames, *augmentation.crop, 3), np.uint8)
-        flipped = np.zeros(len(samples), np.bool_)
+        flipped, short = np.zeros(len(samples), np.bool_), np.zeros(len(samples), np.bool_)
         failures: list[tuple[int, VideoError]] = []
         by_video: dict[int, list[int]] = {}
         for index, sample in enumerate(samples):
             by_video.setdefault(sample.video, []).append(index)
         for indexes in by_video.values():
-            for index, clip in zip(indexes, self._read(videos[indexes[0]], [samples[i] for i in indexes]), strict=True):
+            clips, is_short = self._read(videos[indexes[0]], [samples[i] for i in indexes])
+            short[indexes] = is_short
+            for index, clip in zip(indexes, clips, strict=True):
                 if isinstance(clip, VideoError):
                     failures.append((index, clip))
                 else:
                     augmented = augment_clip(clip, augmentation, samples[index].seed)
                     pixels[index], flipped[index] = augmented.pixels, augmented.is_flipped
-        return LoadedClips(pixels, flipped, tuple(failures))
+        return LoadedClips(pixels, flipped, tuple(failures), short)
 
     def load_views(self, video: LabelledVideo, num_clips: int) -> LoadedClips:
         """Load clips spread uniformly over a video, as many as it has room for, cropped at the centre."""
@@ -131,9 +135,10 @@ class ClipReader:
             times, _ = self._times(video.video)
             with plain_errors():
                 segments = plan_segments(times, spec, interval=_interval(video))
+            is_short = any(segment.is_short for segment in segments)
             clips = [clip for segment in segments for clip in self._decode(video, segment)]
         except VideoError as error:
-            clips = [error]
+            clips, is_short = [error], False
         pixels = np.zeros((len(clips), settings.sampling.num_frames, *settings.preprocessing.crop, 3), np.uint8)
         failures = []
         for index, clip in enumerate(clips):
@@ -141,7 +146,9 @@ class ClipReader:
                 failures.append((index, clip))
             else:
                 pixels[index] = _centre_crop(clip, settings.preprocessing)
-        return LoadedClips(pixels, np.zeros(len(clips), np.bool_), tuple(failures))
+        return LoadedClips(
+            pixels, np.zeros(len(clips), np.bool_), tuple(failures), np.full(len(clips), is_short, np.bool_)
+        )
 
     def plan(self, video: LabelledVideo, places: Sequence[float]) -> Segment:
         """Plan the clips at some places of a video, each in [0, 1).
@@ -159,12 +166,13 @@ class ClipReader:
                 short_clips=self._settings.short_clips,
             )
 
-    def _read(self, video: LabelledVideo, samples: Sequence[Sample]) -> list[UInt8Array | VideoError]:
-        """Return clips (T, H, W, 3) of the resized size."""
+    def _read(self, video: LabelledVideo, samples: Sequence[Sample]) -> tuple[list[UInt8Array | VideoError], bool]:
+        """Return clips (T, H, W, 3) of the resized size, and whether they are longer than the video."""
         try:
-            return self._decode(video, self.plan(video, [sample.place for sample in samples]))
+            segment = self.plan(video, [sample.place for sample in samples])
+            return self._decode(video, segment), segment.is_short
         except VideoError as error:
-            return [error] * len(samples)
+            return [error] * len(samples), False
 
     def _decode(self, video: LabelledVideo, segment: Segment) -> list[UInt8Array | VideoError]:
         """Return the clips of a segment, (T, H, W, 3) each, from the cache or from the file."""

@@ -207,7 +207,8 @@ class Feed:
                 bad.append(BadSample(samples[first + index], name, error.kind, error.message))
             first += len(piece.pixels)
         fill_bad_samples(pixels, targets, weights)
-        return Batch(samples, pixels, targets, weights), bad
+        short = np.concatenate([piece.short for piece in loaded])
+        return Batch(samples, pixels, targets, weights, num_short=int((short & (weights > 0)).sum())), bad
 
 
 def one_hot(labels: Sequence[tuple[int, ...]], num_classes: int) -> npt.NDArray[np.float32]:

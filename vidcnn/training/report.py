@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vidcnn.choices import ShortClips
 from vidcnn.errors import VidcnnError
 from vidcnn.reporting.progress import duration_text
-from vidcnn.reporting.summaries import count, table_text
+from vidcnn.reporting.summaries import count, short_clips_lines, table_text
 from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.training.metrics import Metrics
 from vidcnn.training.plan import TrainingPlan
@@ -75,6 +76,8 @@ class EvaluateReport:
         bad_videos: Names of videos without any view that could be scored, and why.
         notices: What the user should know of the data.
         seconds: Time that the command took.
+        short_clips: What becomes of a clip that is longer than its video.
+        num_short_clips: How many such clips were scored.
     """
 
     model: str
@@ -89,6 +92,8 @@ class EvaluateReport:
     bad_videos: tuple[tuple[str, str], ...]
     notices: tuple[str, ...]
     seconds: float
+    short_clips: ShortClips = "repeat_last"
+    num_short_clips: int = 0
 
 
 def plan_text(plan: TrainingPlan) -> str:
@@ -129,6 +134,7 @@ def train_text(report: TrainReport) -> str:
             lines.append(
                 f"{count(report.state.num_bad, 'sample')} could not be decoded (see bad_samples in metrics.jsonl)"
             )
+        lines += short_clips_lines(plan.spec.short_clips, report.state.num_short, report.state.num_good)
     reached = ", ".join(_reached(report.validation))
     epoch = report.best_step / plan.steps_per_epoch
     if reached:
@@ -157,6 +163,7 @@ def train_json(report: TrainReport) -> dict[str, Any]:
         "elapsed_seconds": round(report.seconds, 3),
         "waiting": None if report.state is None else round(report.state.waiting, 4),
         "bad_samples": 0 if report.state is None else report.state.num_bad,
+        "short_samples": 0 if report.state is None else report.state.num_short,
         "notices": list(report.plan.annotations.notices),
     }
 
@@ -173,6 +180,8 @@ def evaluate_text(report: EvaluateReport) -> str:
             rows.append((name, *(f"{value:.1%}" for value in values)))
     lines += ["", table_text(("", "videos", "clips"), rows, right=("videos", "clips"))]
     lines += ["", _classes_text(videos)]
+    short = short_clips_lines(report.short_clips, report.num_short_clips, clips.num_samples, has_fixed_length=True)
+    lines += ["", *short] if short else []
     if report.bad_videos:
         lines += ["", f"{count(len(report.bad_videos), 'video')} could not be scored, and are in no figure"]
         lines += [f"  {shown_name(name)}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
@@ -205,6 +214,7 @@ def evaluate_json(report: EvaluateReport) -> dict[str, Any]:
         **validation_numbers(report.reached),
         "videos": asdict(report.reached.videos),
         "clips": asdict(report.reached.clips),
+        "short_clips": report.num_short_clips,
         "bad_videos": [{"video": name, "error": reason} for name, reason in report.bad_videos],
         "notices": list(report.notices),
         "elapsed_seconds": round(report.seconds, 3),

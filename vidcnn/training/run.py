@@ -100,6 +100,7 @@ class _Run:
         self._began = self._saved = self._met = time.monotonic()
         counts = {} if newest is None else newest[1].get("counts", {})
         self._num_good, self._num_bad = counts.get("num_good", 0), counts.get("num_bad", 0)
+        self._num_short = counts.get("num_short", 0)
         self._unnoted = Tally.from_values(counts["unnoted"]) if counts else Tally()
         self._recent = Tally()
         self._loss: float | None = None
@@ -115,7 +116,9 @@ class _Run:
             result = trainer.train_step(batch)
             if not result.is_finite:
                 raise self._not_finite(batch)
-            self._recent.add(Tally([float(result.losses.sum())], int(batch.weights.sum()), result.num_correct, bad))
+            self._recent.add(
+                Tally([float(result.losses.sum())], int(batch.weights.sum()), result.num_correct, bad, batch.num_short)
+            )
             is_last = trainer.step == self._recipe.num_steps
             notes = trainer.step % settings.note_steps == 0 or is_last
             validates = bool(self._data.val) and (trainer.step % settings.validate_steps == 0 or is_last)
@@ -166,6 +169,7 @@ class _Run:
             self._unnoted.add(part)
             self._num_good += part.num_good
             self._num_bad += len(part.bad)
+            self._num_short += part.num_short
         self._waited = sum(waited for _, waited, _, _ in seen) / len(seen)
         self._next_meeting, self._is_stopping = seen[0][3]
         self._met, self._met_step = time.monotonic(), self._trainer.step
@@ -223,7 +227,12 @@ class _Run:
     def _save(self, score: float | None) -> None:
         """Begin to write a checkpoint, in the first worker."""
         if self._is_first:
-            counts = {"num_good": self._num_good, "num_bad": self._num_bad, "unnoted": self._unnoted.values()}
+            counts = {
+                "num_good": self._num_good,
+                "num_bad": self._num_bad,
+                "num_short": self._num_short,
+                "unnoted": self._unnoted.values(),
+            }
             with self._own_failures():
                 self._store.save(self._trainer.step, {**self._trainer.state_dict(), "counts": counts}, score)
         self._saved = time.monotonic()
@@ -268,6 +277,8 @@ class _Run:
                     accuracy=self._accuracy,
                     waiting=self._waited / self._seconds,
                     num_bad=self._num_bad,
+                    num_good=self._num_good,
+                    num_short=self._num_short,
                     score=self._score,
                     phase=phase,
                 )

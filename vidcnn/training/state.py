@@ -42,6 +42,8 @@ class RunState:
         accuracy: Share of their samples whose class was found.
         waiting: Share of the time that the workers waited for clips, since this process began.
         num_bad: Samples of the run so far that could not be decoded.
+        num_good: Samples of the run so far that could be decoded.
+        num_short: Those of `num_good` that are longer than their video.
         score: What the last validation reached; None before the first.
         phase: ``training``, ``validating``, ``stopped`` or ``done``; in the last two, the step is saved.
     """
@@ -53,5 +55,7 @@ class RunState:
     accuracy: float | None = None
     waiting: float = 0.0
     num_bad: int = 0
+    num_good: int = 0
+    num_short: int = 0
     score: float | None = None
     phase: str = "training"

@@ -18,12 +18,14 @@ class Tally:
         num_good: Samples that could be decoded.
         num_correct: Those whose class was found.
         bad: The samples that could not be decoded.
+        num_short: Samples that could be decoded, and are longer than their video.
     """
 
     losses: list[float] = field(default_factory=list)
     num_good: int = 0
     num_correct: int = 0
     bad: list[BadSample] = field(default_factory=list)
+    num_short: int = 0
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Tally:
@@ -40,6 +42,7 @@ class Tally:
         self.num_good += other.num_good
         self.num_correct += other.num_correct
         self.bad += other.bad
+        self.num_short += other.num_short
 
     @property
     def loss(self) -> float:

@@ -9,7 +9,7 @@ Letters: n clips, T frames, H height, W width; h and w are the crop's height and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -40,11 +40,20 @@ class ViewSettings:
     exact: bool
 
 
-def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array | VideoError]:
-    """Load the clips of a video.
+class LoadedViews(NamedTuple):
+    """The clips of a video.
 
-    Returns:
-        For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it is not available; at least one.
+    Attributes:
+        clips: For each clip its crops, uint8 (num_crops, T, h, w, 3), or why it is not available; at least one.
+        is_short: Whether the video is shorter than one clip.
+    """
+
+    clips: list[UInt8Array | VideoError]
+    is_short: bool = False
+
+
+def load_views(video: LabelledVideo, settings: ViewSettings) -> LoadedViews:
+    """Load the clips of a video.
 
     Raises:
         StorageError: The video cannot be read now, through no fault of its own.
@@ -52,7 +61,7 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
     try:
         segments = plan_video(video.video, settings.plan, (video.start_seconds, video.end_seconds))
     except VideoError as error:
-        return [error]
+        return LoadedViews([error])
     views: list[UInt8Array | VideoError] = []
     for planned in segments:
         request = planned.request(
@@ -71,7 +80,7 @@ def load_views(video: LabelledVideo, settings: ViewSettings) -> list[UInt8Array 
                 views.append(decoded.pixels[None])
             else:
                 views.append(three_crops(decoded.pixels, settings.preprocessing))
-    return views
+    return LoadedViews(views, is_short=any(planned.segment.is_short for planned in segments))
 
 
 def three_crops(clip: UInt8Array, preprocessing: Preprocessing) -> UInt8Array:

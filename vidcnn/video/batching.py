@@ -23,6 +23,9 @@ from vidcnn.video.stopwatch import StageTimes, Stopwatch
 _MIN_CLIPS_PER_TASK = 16
 """Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it contains."""
 
+MAX_TASK_BYTES = 256 * 2**20
+"""Pixels that travel together: a decoder holds them in memory, and several wait in the object store."""
+
 
 @dataclass(frozen=True)
 class ClipRef:
@@ -75,9 +78,21 @@ class DecodeSettings:
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
 
-def clips_per_task(model_batch_size: int) -> int:
-    """Return how many clips to hand to a model at once: whole batches of its own, and enough to be worth a task."""
-    return -(-_MIN_CLIPS_PER_TASK // model_batch_size) * model_batch_size
+def clips_per_task(model_batch_size: int, clip_bytes: int) -> int:
+    """Return how many clips to hand to a model at once: enough to be worth a task, and no more than memory allows.
+
+    Args:
+        model_batch_size: Clips that go through the model at once. Whole batches are handed over, as long as one fits.
+        clip_bytes: Size of a clip's pixels.
+
+    Returns:
+        At least 1, and otherwise no more than `MAX_TASK_BYTES` hold.
+    """
+    wanted = -(-_MIN_CLIPS_PER_TASK // model_batch_size) * model_batch_size
+    fitting = max(1, MAX_TASK_BYTES // clip_bytes)
+    if fitting >= wanted:
+        return wanted
+    return fitting // model_batch_size * model_batch_size or fitting
 
 
 def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[ClipBatch]:

@@ -165,7 +165,7 @@ def _decode(samples: Sequence[LabelledVideo], bundle: Bundle, num_clips: int, te
     num_videos = 0
     with Cell() as cell:
         for sample in samples:
-            found = load_views_in_cell(sample, views, cell)
+            found = load_views_in_cell(sample, views, cell).clips
             good = [view[0] for view in found if not isinstance(view, VideoError)][: num_clips - len(pixels)]
             pixels += good
             videos += [num_videos] * len(good)

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vidcnn.inference.calibration import OBSERVERS, Histogram, observe
-from vidcnn.inference.int8_network import trace
-from vidcnn.inference.int8_ops import Scale
+from vidcnn.inference.calibration import OBSERVERS, Histogram, find_corrections, observe
+from vidcnn.inference.int8_network import integer_network, trace
+from vidcnn.inference.int8_ops import Scale, why_no_int8
 
 
 def histogram(*batches: list[float]) -> Histogram:
@@ -51,9 +52,23 @@ def test_the_least_error_lies_between_rounding_and_cutting() -> None:
     assert errors["mse"] < errors["max"]
 
 
-def test_values_below_zero_are_covered_whole_whatever_the_observer() -> None:
-    found = histogram([-3.0, 1.0], [2.0])
-    assert {found.scale(observer) for observer in OBSERVERS} == {Scale.of_range(-3.0, 2.0)}
+def test_both_ends_of_values_around_zero_are_cut() -> None:
+    found = Histogram()
+    found.add(torch.randn(100_000, generator=torch.Generator().manual_seed(0)))
+    found.add(torch.tensor([-80.0, 40.0]))
+    widest = found.scale("max")
+    assert widest.step * 255 == pytest.approx(120)
+    for observer in OBSERVERS[1:]:
+        scale = found.scale(observer)
+        assert 5 < scale.step * 255 < 100
+        assert 60 < scale.zero < 200
+
+
+def test_bins_keep_their_counts_when_they_grow() -> None:
+    found = histogram([-1.0, -0.5, 0.0, 0.25, 1.0], [-3.0, 9.0], [0.5])
+    assert found._counts.sum() == 8
+    middles = np.linspace(-1, 1, len(found._counts) + 1)[:-1] * found._top
+    assert middles[found._counts > 0] == pytest.approx([-3, -1, -0.5, 0, 0.25, 0.5, 1, 9], abs=0.02)
 
 
 def test_a_value_that_is_always_zero_has_a_scale() -> None:
@@ -70,3 +85,23 @@ def test_a_network_is_observed_where_its_int8_form_needs_scales_and_gives_its_re
     assert len(observed.histograms) == 2
     assert {histogram.high for histogram in observed.histograms.values()} >= {3.0}
     assert all(scale.step > 0 for scale in observed.scales("max").values())
+
+
+@pytest.mark.skipif(why_no_int8() is not None, reason=f"no int8 here: {why_no_int8()}")
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_rounding_shifts_is_corrected_in_each_channel(groups: int) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(4, 8, 1, groups=groups), nn.ReLU(), nn.Conv3d(8, 6, 1, groups=groups)).eval()
+    values = torch.rand(4, 4, 8, 16, 16) ** 3
+    traced = trace(network.requires_grad_(False), "it")
+    observed, expected = observe(traced, [values])
+    scales = {name: Scale(6 * scale.step, scale.zero) for name, scale in observed.scales("max").items()}
+
+    def shift(corrections: dict[str, tuple[float, ...]]) -> float:
+        with torch.inference_mode():
+            found = integer_network(traced, scales, (), corrections)(values).float()
+        return float((found - expected).mean(dim=(0, 2, 3, 4)).abs().max())
+
+    corrections = find_corrections(traced, scales, [values[:2], values[2:]])
+    assert {name: len(found) for name, found in corrections.items()} == {"0": 8, "2": 6}
+    assert shift(corrections) < 0.5 * shift({})

@@ -233,7 +233,7 @@ def test_settings_are_resolved_and_told() -> None:
 def test_auto_takes_bf16_where_the_hardware_has_it(
     has_it: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidcnn.inference.devices.has_bf16", lambda _: has_it)
+    monkeypatch.setattr("vidcnn.inference.network.fastest_precision", lambda _: "bf16" if has_it else "fp32")
     assert Classifier(small_bundle(), device="cpu").precision == expected
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidcnn.errors import ModelError
-from vidcnn.inference.devices import cpu_features, has_bf16, ieee_float32, resolve_device
+from vidcnn.inference.devices import bf16_gain, cpu_features, fastest_precision, ieee_float32, resolve_device
 
 CPU = torch.device("cpu")
 
@@ -46,19 +46,28 @@ def test_devices_are_resolved_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "expected"),
+    ("features", "gain", "expected"),
     [
-        ({"avx2", "avx512_f"}, False),
-        ({"avx2", "avx512_bf16"}, True),
-        ({"amx_tile"}, True),
-        ({"neon", "bf16"}, True),
+        ({"avx2", "avx512_f"}, 2.0, "fp32"),
+        ({"avx2", "avx512_bf16"}, 2.0, "bf16"),
+        ({"avx2", "avx512_bf16"}, 0.6, "fp32"),
+        ({"avx512_bf16", "amx_tile"}, 0.6, "bf16"),
+        ({"neon", "bf16"}, 1.5, "bf16"),
     ],
 )
-def test_bf16_is_for_processors_that_multiply_it(
-    features: set[str], expected: bool, monkeypatch: pytest.MonkeyPatch
+def test_bf16_is_for_processors_that_are_faster_in_it(
+    features: set[str], gain: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vidcnn.inference.devices.cpu_features", lambda: frozenset(features))
-    assert has_bf16(CPU) == expected
+    monkeypatch.setattr("vidcnn.inference.devices.bf16_gain", lambda: gain)
+    assert fastest_precision(CPU) == expected
+
+
+def test_the_gain_is_measured_and_the_number_of_threads_put_back() -> None:
+    before = torch.get_num_threads()
+    assert 0.05 < bf16_gain() < 20
+    assert torch.get_num_threads() == before
+    assert bf16_gain() == bf16_gain()
 
 
 def test_features_of_the_processor_are_known_to_older_torch_too(monkeypatch: pytest.MonkeyPatch) -> None:

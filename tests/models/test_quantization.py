@@ -12,7 +12,14 @@ from vidcnn.models.quantization import Quantization
 from vidcnn.models.resolve import make_bundle, starting_bundle
 
 QUANTIZATION = Quantization(
-    {"clips": (0.5, 100), "relu": (0.25, 0)}, ("features.0.0",), "abc", "mse", "clips/", 12, {"agreement": 0.995}
+    scales={"clips": (0.5, 100), "relu": (0.25, 0)},
+    kept=("features.0.0",),
+    corrections={"features.1.0": (0.5, -0.25)},
+    source="abc",
+    observer="mse",
+    data="clips/",
+    num_clips=12,
+    measured={"agreement": 0.995},
 )
 
 
@@ -28,6 +35,7 @@ def test_a_bundle_keeps_its_quantization(bundle: Bundle, tmp_path: Path) -> None
     assert loaded.digest == QUANTIZATION.digest
     assert dict(loaded.measured) == {"agreement": 0.995}
     assert tuple(loaded.kept) == QUANTIZATION.kept
+    assert loaded.corrections == QUANTIZATION.corrections
 
 
 def test_a_bundle_that_was_not_quantized_has_no_word_of_it(bundle: Bundle, tmp_path: Path) -> None:
@@ -51,6 +59,7 @@ def test_the_digest_is_of_what_scores_depend_on() -> None:
     other = replace(QUANTIZATION, measured={}, data="", observer="max", num_clips=1, source="")
     assert other.digest == QUANTIZATION.digest
     assert replace(QUANTIZATION, kept=()).digest != QUANTIZATION.digest
+    assert replace(QUANTIZATION, corrections={}).digest != QUANTIZATION.digest
     assert replace(QUANTIZATION, scales={"clips": (0.5, 101)}).digest != QUANTIZATION.digest
 
 

@@ -96,7 +96,7 @@ def test_nothing_is_written_where_int8_does_not_pay_or_costs_too_much(
     monkeypatch.setattr("vidcnn.inference.quantizing._speeds", lambda *_: {"int8": 20.0, "bf16": 11.0})
     measure = module.measure
     monkeypatch.setattr(module, "measure", lambda *given: {**measure(*given), "agreement": 0.5})
-    with pytest.raises(ModelError, match=r"in int8 50\.0% of 8 other clips keep their first class, and 60\.0% are"):
+    with pytest.raises(ModelError, match=r"in int8 50\.00% of 8 other clips keep their first class, and 60\.00% are"):
         quantize(bundle, videos, tmp_path / "b8", min_agreement=0.6)
     assert not (tmp_path / "b8").exists()
 

@@ -38,4 +38,4 @@ def test_accuracy_kept_layers_and_notices_are_said_where_there_are_any() -> None
     lines = quantize_text(replace(REPORT, measured=measured, kept=("stem.0",), notices=("few",))).splitlines()
     assert lines[0].startswith("b8: r3d_18, 19 of 20 convolutions")
     assert lines[3] == "accuracy: top-1 74.0% of the clips, 75.0% in float32"
-    assert lines[5:] == ["in bfloat16 stay stem.0", "few"]
+    assert lines[5:] == ["in float32 stay stem.0", "few"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,13 +71,26 @@ def scaled_values(traced: fx.GraphModule) -> tuple[str, ...]:
     return tuple(names)
 
 
-def integer_network(traced: fx.GraphModule, scales: Mapping[str, Scale], kept: Collection[str] = ()) -> fx.GraphModule:
+def taken_scales(traced: fx.GraphModule) -> dict[str, str]:
+    """Return for each of `convolutions` the name of the value whose scale its input has."""
+    builder = _Builder(traced, lambda _: Scale(1.0), ())
+    builder.build()
+    return builder.taken
+
+
+def integer_network(
+    traced: fx.GraphModule,
+    scales: Mapping[str, Scale],
+    kept: Collection[str] = (),
+    corrections: Mapping[str, Sequence[float]] | None = None,
+) -> fx.GraphModule:
     """Return a network that computes on bytes.
 
     Args:
         traced: What `trace` returned.
         scales: Scale of each of its `scaled_values`.
-        kept: Names of convolutions that stay in bfloat16.
+        kept: Names of convolutions that stay in float32.
+        corrections: What is added to each channel of a convolution's output, by its name.
 
     Raises:
         ModelError: A scale is missing, or a layer is unknown.
@@ -91,7 +104,7 @@ def integer_network(traced: fx.GraphModule, scales: Mapping[str, Scale], kept: C
             raise ModelError(f"the network's value {name} was not calibrated", "quantize it again")
         return scales[name]
 
-    return _Builder(traced, scale_of, kept).build()
+    return _Builder(traced, scale_of, kept, corrections or {}).build()
 
 
 class _Tracer(fx.Tracer):
@@ -101,15 +114,15 @@ class _Tracer(fx.Tracer):
         return isinstance(m, nn.Conv3d | nn.Linear) or super().is_leaf_module(m, module_qualified_name)
 
 
-class _Bf16Conv(nn.Module):
-    """A convolution that is kept in bfloat16."""
+class _FloatConv(nn.Module):
+    """A convolution that is kept in float32."""
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
-        self.conv = copy.deepcopy(conv).to(torch.bfloat16).to(memory_format=torch.channels_last_3d)
+        self.conv = copy.deepcopy(conv).float().to(memory_format=torch.channels_last_3d)
 
     def forward(self, values: Tensor) -> Tensor:
-        convolved: Tensor = self.conv(values.to(torch.bfloat16))
+        convolved: Tensor = self.conv(values.float())
         return convolved
 
 
@@ -119,13 +132,25 @@ class _Builder:
     Args:
         traced: The float network.
         scale_of: Returns the scale of a value.
-        kept: Convolutions that stay in bfloat16.
+        kept: Convolutions that stay in float32.
+        corrections: What is added to the outputs of others.
+
+    Attributes:
+        taken: Names of the values whose scales the inputs of convolutions have, by the convolution's name.
     """
 
-    def __init__(self, traced: fx.GraphModule, scale_of: Callable[[str], Scale], kept: Collection[str]) -> None:
+    def __init__(
+        self,
+        traced: fx.GraphModule,
+        scale_of: Callable[[str], Scale],
+        kept: Collection[str],
+        corrections: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        self.taken: dict[str, str] = {}
         self._traced = traced
         self._scale_of = scale_of
         self._kept = frozenset(kept)
+        self._corrections = corrections or {}
         self._graph = fx.Graph()
         self._modules: dict[str, nn.Module] = {}
         self._bytes: dict[fx.Node, fx.Node] = {}
@@ -181,7 +206,7 @@ class _Builder:
         if self._wants_bytes(node):
             return self._call(f"{node.name}_values", Dequantize(self._scale(node), torch.float32), self.as_bytes(node))
         if node.op == "call_module" and str(node.target) in self._kept:
-            return self._call(f"{node.target}", _Bf16Conv(self._module(node)), self.as_values(_args(node)[0]))
+            return self._call(f"{node.target}", _FloatConv(self._module(node)), self.as_values(_args(node)[0]))
         if self._is_relu(node):
             return self._graph.call_function(torch.relu, (self._plain(_args(node)[0]),))
         if self._is_add(node):
@@ -197,15 +222,16 @@ class _Builder:
         if not isinstance(value, fx.Node):
             return fx.map_arg(value, self._plain) if isinstance(value, tuple | list | dict) else value
         found = self.as_values(value)
-        is_half = self._is_integer(value) or (value.op == "call_module" and str(value.target) in self._kept)
-        return self._graph.call_method("float", (found,)) if is_half else found
+        return self._graph.call_method("float", (found,)) if self._is_integer(value) else found
 
     # Parts of the graph.
 
     def _convolve(self, node: fx.Node, given: Scale | None) -> fx.Node:
         source = _args(node)[0]
-        layer = IntegerConv3d(self._module(node), self._scale(source), given)
-        name = str(node.target) if given else f"{node.target}_values"
+        target = str(node.target)
+        self.taken[target] = self._scale_name(source)
+        layer = IntegerConv3d(self._module(node), self._scale(source), given, self._corrections.get(target))
+        name = target if given else f"{target}_values"
         return self._call(name, layer, self.as_bytes(source))
 
     def _term(self, node: Any) -> tuple[fx.Node, Scale | None]:

@@ -65,6 +65,13 @@ def why_no_int8() -> str | None:
     return None
 
 
+def rounded_weight(conv: nn.Conv3d) -> tuple[Tensor, Tensor]:
+    """Return a convolution's weights as int8 ``(O, I, kT, kH, kW)``, and the step of each output channel ``(O,)``."""
+    weight = conv.weight.detach().float()
+    step = (weight.abs().amax(dim=(1, 2, 3, 4)) / _MAX_WEIGHT).clamp(min=1e-12)
+    return (weight / step.view(-1, 1, 1, 1, 1)).round().to(torch.int8), step
+
+
 class IntegerConv3d(nn.Module):
     """A 3D convolution over bytes.
 
@@ -72,22 +79,23 @@ class IntegerConv3d(nn.Module):
         conv: The convolution; zeros are what it is padded with.
         taken: Scale of its input.
         given: Scale of its output; None gives bfloat16 instead of bytes.
+        correction: What is added to each channel of its output.
     """
 
-    def __init__(self, conv: nn.Conv3d, taken: Scale, given: Scale | None) -> None:
+    def __init__(
+        self, conv: nn.Conv3d, taken: Scale, given: Scale | None, correction: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
-        weight = conv.weight.detach().float()
-        step = (weight.abs().amax(dim=(1, 2, 3, 4)) / _MAX_WEIGHT).clamp(min=1e-12)
-        rounded = (weight / step.view(-1, 1, 1, 1, 1)).round().to(torch.int8)
-        bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach().float()
+        self._weight, step = rounded_weight(conv)
+        bias = torch.zeros(len(step)) if conv.bias is None else conv.bias.detach().float()
+        if correction is not None:
+            bias = bias + torch.tensor(correction)
         self.taken, self.given = taken, given
         padding: Any = conv.padding
         self._stride, self._padding, self._dilation = list(conv.stride), list(padding), list(conv.dilation)
         self._groups = conv.groups
-        self._step, self._bias, self._weight_zero = step, bias, torch.zeros(len(weight), dtype=torch.long)
-        self._packed = torch.ops.onednn.qconv_prepack(
-            rounded, step, taken.step, taken.zero, self._stride, self._padding, self._dilation, self._groups, None
-        )
+        self._step, self._bias, self._weight_zero = step, bias, torch.zeros(len(step), dtype=torch.long)
+        self._packed: tuple[torch.Size, Tensor] | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         """Map uint8 ``(N, C, T, H, W)`` to uint8 or bfloat16 of the same layout, in channels_last_3d."""
@@ -96,7 +104,7 @@ class IntegerConv3d(nn.Module):
             values,
             self.taken.step,
             self.taken.zero,
-            self._packed,
+            self._packed_for(values.shape),
             self._step,
             self._weight_zero,
             self._bias,
@@ -112,6 +120,23 @@ class IntegerConv3d(nn.Module):
             "",
         )
         return convolved
+
+    def _packed_for(self, shape: torch.Size) -> Tensor:
+        """Return the weights in the order that the kernel for a shape wants: it would reorder others in each call."""
+        if self._packed is None or self._packed[0] != shape:
+            packed = torch.ops.onednn.qconv_prepack(
+                self._weight,
+                self._step,
+                self.taken.step,
+                self.taken.zero,
+                self._stride,
+                self._padding,
+                self._dilation,
+                self._groups,
+                list(shape),
+            )
+            self._packed = shape, packed
+        return self._packed[1]
 
 
 class Quantize(nn.Module):

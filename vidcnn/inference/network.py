@@ -144,7 +144,8 @@ def _to_int8(backbone: nn.Module, bundle: Bundle, device: torch.device) -> nn.Mo
     if bundle.quantization.source not in ("", bundle.weights_sha256):
         raise BundleError(f"the bundle of {bundle.architecture} was quantized for other weights", "quantize it again")
     scales = {name: Scale(step, zero) for name, (step, zero) in bundle.quantization.scales.items()}
-    return integer_network(trace(backbone, bundle.architecture), scales, bundle.quantization.kept)
+    found = bundle.quantization
+    return integer_network(trace(backbone, bundle.architecture), scales, found.kept, found.corrections)
 
 
 def fold_batch_norm(network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""From a bundle and clips to its quantization: the best of several calibrations, and the layers that stay in bfloat16.
+"""From a bundle and clips to its quantization: the best of several calibrations, and the layers that stay in float32.
 
 What is best is measured: by how far the int8 network's scores are from those of the float network on the same clips,
 and by how often both have the same class first.
@@ -7,7 +7,7 @@ and by how often both have the same class first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidcnn.errors import ModelError
-from vidcnn.inference.calibration import OBSERVERS, Observed, Observer, observe
+from vidcnn.inference.calibration import OBSERVERS, Observed, find_corrections, observe
 from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.devices import fastest_precision
 from vidcnn.inference.int8_network import convolutions, trace
-from vidcnn.inference.int8_ops import why_no_int8
+from vidcnn.inference.int8_ops import Scale, why_no_int8
 from vidcnn.inference.network import InferenceNetwork
+from vidcnn.models.build import build_network
 from vidcnn.models.bundle import Bundle
+from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.quantization import Quantization
+from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
 
 UInt8Array = NDArray[np.uint8]
@@ -33,9 +36,18 @@ Tell = Callable[[str], None]
 _CPU = torch.device("cpu")
 _NUM_SCANNED = 16
 """Clips on which each layer is tried alone."""
+_MOST_TRIED = 64
+_LEAST_TRIED = 8
+"""Clips on which each range is tried."""
+_MAX_TRIED_MULTIPLY_ADDS = 20 * 10**12
+"""Arithmetic that trying ranges may take: about a minute."""
+_LEAST_GAIN = 0.98
+"""What a range must bring the drift down to, to be taken."""
 _NUM_ROUNDS = 5
+_MUCH_DRIFT = 0.003
+"""Share of the probability that may move before it is asked which layers move it."""
 _MAX_KEPT_SHARE = 0.5
-"""Layers that may stay in bfloat16: with more, int8 is hardly worth it."""
+"""Layers that may stay in float32: with more, int8 is hardly worth it."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +68,31 @@ class Comparison:
 def find_quantization(
     bundle: Bundle, clips: UInt8Array, *, min_agreement: float, tell: Tell = lambda text: None
 ) -> Quantization:
-    """Calibrate a bundle's network, and find the layers that have to stay in bfloat16.
+    """Calibrate a bundle's network, and find the layers that have to stay in float32.
 
     Args:
         bundle: The model.
         clips: Clips like those that it will classify, uint8 ``(N, T, H, W, 3)``.
-        min_agreement: Share of the clips for which the first class is to stay the same; layers are kept in bfloat16,
+        min_agreement: Share of the clips for which the first class is to stay the same; layers are kept in float32,
             the most sensitive first, until it is reached.
         tell: Takes what is being done, in words for people.
 
     Raises:
-        ModelError: The network cannot run in int8 here, or not without most of its layers in bfloat16.
+        ModelError: The network cannot run in int8 here, or not without most of its layers in float32.
     """
     reason = why_no_int8()
     if reason is not None:
         raise ModelError(reason, "quantize where it does: the bundle is then for all such processors")
     tell(f"calibrating on {len(clips):,} clips")
-    observed, logits = _observe(bundle, clips)
-    probabilities = _probabilities(bundle, logits)
-    best: tuple[Comparison, Quantization] | None = None
-    for observer in OBSERVERS:
-        tell(f"trying ranges by {observer}")
-        tried = _quantization(bundle, observed, observer)
-        found = compare(probabilities, _scores(bundle, tried, clips))
-        if best is None or found.drift < best[0].drift:
-            best = found, tried
-    assert best is not None
-    comparison, chosen = best
-    if comparison.agreement < min_agreement:
-        chosen = _keep_layers(bundle, chosen, clips, probabilities, min_agreement, tell)
+    network = _FloatNetwork(bundle, clips)
+    observed, logits = network.observe()
+    search = _Search(bundle, observed, clips, _probabilities(bundle, logits), tell)
+    chosen = search.refined(search.best_observer())
+    tell("correcting what rounding shifts")
+    scales = {name: Scale(step, zero) for name, (step, zero) in chosen.scales.items()}
+    corrected = replace(chosen, corrections=find_corrections(network.traced, scales, network.batches()))
+    chosen = search.better(chosen, corrected)
+    chosen = search.with_layers_kept(chosen, min_agreement)
     return replace(chosen, source=bundle.weights_sha256, num_clips=len(clips))
 
 
@@ -142,55 +150,130 @@ def compare(full: NDArray[np.float32], other: NDArray[np.float32]) -> Comparison
     )
 
 
-def _observe(bundle: Bundle, clips: UInt8Array) -> tuple[Observed, Tensor]:
-    """Run the network in float32, and return what was seen of its values, and its logits."""
-    network = InferenceNetwork(bundle, "fp32", _CPU)
-    traced = trace(network.backbone, bundle.architecture)
-    with torch.inference_mode():
-        batches = (
-            network.front(network.normalise(resize_and_crop_tensor(torch.from_numpy(clip[None]), bundle.preprocessing)))
-            for clip in clips
+class _FloatNetwork:
+    """A bundle's network in float32, and what its backbone takes for some clips."""
+
+    def __init__(self, bundle: Bundle, clips: UInt8Array) -> None:
+        self._network = InferenceNetwork(bundle, "fp32", _CPU)
+        self._preprocessing = bundle.preprocessing
+        self._clips = clips
+        self.traced = trace(self._network.backbone, bundle.architecture)
+
+    def batches(self) -> Iterator[Tensor]:
+        for clip in self._clips:
+            pixels = resize_and_crop_tensor(torch.from_numpy(clip[None]), self._preprocessing)
+            yield self._network.front(self._network.normalise(pixels))
+
+    def observe(self) -> tuple[Observed, Tensor]:
+        """Return what is seen of its values, and its logits."""
+        with torch.inference_mode():
+            observed, embeddings = observe(self.traced, self.batches())
+            return observed, self._network.head(embeddings)
+
+
+class _Search:
+    """Looks for the quantization whose scores are nearest to the float network's.
+
+    Args:
+        bundle: The model.
+        observed: What was seen of the network's values.
+        clips: What it is tried on, uint8 ``(N, T, H, W, 3)``.
+        probabilities: What the float network gives for them, ``(N, K)``.
+        tell: Takes what is being done, in words for people.
+    """
+
+    def __init__(
+        self, bundle: Bundle, observed: Observed, clips: UInt8Array, probabilities: NDArray[np.float32], tell: Tell
+    ) -> None:
+        self._bundle = bundle
+        self._clips = clips
+        self._probabilities = probabilities
+        self._tell = tell
+        self._scales = {
+            observer: {name: (scale.step, scale.zero) for name, scale in observed.scales(observer).items()}
+            for observer in OBSERVERS
+        }
+
+    def best_observer(self) -> Quantization:
+        """Return the quantization with all ranges chosen in the way that is best for most."""
+        tried: list[tuple[float, Quantization]] = []
+        for observer in OBSERVERS:
+            self._tell(f"trying ranges by {observer}")
+            quantization = Quantization(self._scales[observer], observer=observer)
+            tried.append((self._compare(quantization).drift, quantization))
+        return min(tried, key=lambda pair: pair[0])[1]
+
+    def refined(self, quantization: Quantization) -> Quantization:
+        """Return a quantization with the ranges chosen in another way of which that brings the scores nearer."""
+        names = list(quantization.scales)
+        num_trials = len(names) * (len(OBSERVERS) - 1)
+        few = self._some(_MAX_TRIED_MULTIPLY_ADDS // (num_trials * _multiply_adds(self._bundle)))
+        if len(few) < _LEAST_TRIED:
+            return quantization
+        best, drift, has_changed = quantization, self._compare(quantization, few).drift, False
+        for number, name in enumerate(names, start=1):
+            self._tell(f"trying other ranges for value {number} of {len(names)}")
+            for observer in OBSERVERS:
+                scale = self._scales[observer][name]
+                if scale == best.scales[name]:
+                    continue
+                other = replace(best, scales={**best.scales, name: scale})
+                found = self._compare(other, few).drift
+                if found < _LEAST_GAIN * drift:
+                    best, drift, has_changed = other, found, True
+        return replace(best, observer=f"{quantization.observer} and others") if has_changed else quantization
+
+    def better(self, one: Quantization, other: Quantization) -> Quantization:
+        """Return that of two whose scores are nearer."""
+        return one if self._compare(one).drift <= self._compare(other).drift else other
+
+    def with_layers_kept(self, quantization: Quantization, min_agreement: float) -> Quantization:
+        """Return a quantization with as few layers in float32 as it takes, those first whose rounding costs most.
+
+        A layer that costs most of all, such as a first one that takes small differences between large ones, is kept
+        even where the first class does not change.
+        """
+        whole = self._compare(quantization)
+        if whole.agreement >= min_agreement and whole.drift < _MUCH_DRIFT:
+            return quantization
+        names = layers(self._bundle)
+        few = self._some(_NUM_SCANNED)
+        drifts = {}
+        for number, name in enumerate(names, start=1):
+            self._tell(f"trying layer {number} of {len(names)} alone in int8")
+            alone = replace(quantization, kept=tuple(other for other in names if other != name))
+            drifts[name] = self._compare(alone, few).drift
+        ranked = sorted(names, key=lambda name: -drifts[name])
+        num_kept = int(drifts[ranked[0]] > sum(drifts.values()) / 2)
+        while num_kept <= max(1, int(_MAX_KEPT_SHARE * len(names))):
+            kept = frozenset(ranked[:num_kept])
+            tried = replace(quantization, kept=tuple(name for name in names if name in kept))
+            found = self._compare(tried) if num_kept else whole
+            self._tell(f"with {num_kept} layers in float32: {found.agreement:.1%} agree")
+            if found.agreement >= min_agreement:
+                return tried
+            num_kept += max(1, num_kept // 2)
+        raise ModelError(
+            f"in int8 the network gives another class too often: {found.agreement:.2%} of {len(self._clips):,} clips "
+            f"agree with half of its layers in float32, and {min_agreement:.2%} are wanted",
+            "lower --min-agreement, or give more clips like those that it was trained on",
         )
-        observed, embeddings = observe(traced, batches)
-        return observed, network.head(embeddings)
+
+    def _compare(self, quantization: Quantization, some: NDArray[np.int64] | None = None) -> Comparison:
+        """Compare a quantization with the float network on all clips, or on some."""
+        if some is None:
+            return compare(self._probabilities, _scores(self._bundle, quantization, self._clips))
+        return compare(self._probabilities[some], _scores(self._bundle, quantization, self._clips[some]))
+
+    def _some(self, number: int) -> NDArray[np.int64]:
+        """Return the indexes of some clips, from all over them."""
+        number = min(number, len(self._clips), _MOST_TRIED)
+        return np.unique(np.linspace(0, len(self._clips) - 1, number).astype(np.int64)) if number else np.zeros(0, int)
 
 
-def _quantization(bundle: Bundle, observed: Observed, observer: Observer) -> Quantization:
-    scales = {name: (scale.step, scale.zero) for name, scale in observed.scales(observer).items()}
-    return Quantization(scales, observer=observer)
-
-
-def _keep_layers(
-    bundle: Bundle,
-    quantization: Quantization,
-    clips: UInt8Array,
-    probabilities: NDArray[np.float32],
-    min_agreement: float,
-    tell: Tell,
-) -> Quantization:
-    """Keep the layers that cost most in bfloat16, as few as it takes."""
-    names = layers(bundle)
-    few = np.linspace(0, len(clips) - 1, min(_NUM_SCANNED, len(clips))).astype(int)
-    drifts = {}
-    for number, name in enumerate(names, start=1):
-        tell(f"trying layer {number} of {len(names)} alone in int8")
-        alone = replace(quantization, kept=tuple(other for other in names if other != name))
-        drifts[name] = compare(probabilities[few], _scores(bundle, alone, clips[few])).drift
-    ranked = sorted(names, key=lambda name: -drifts[name])
-    num_kept = 1
-    while num_kept <= _MAX_KEPT_SHARE * len(names):
-        kept = frozenset(ranked[:num_kept])
-        tried = replace(quantization, kept=tuple(name for name in names if name in kept))
-        found = compare(probabilities, _scores(bundle, tried, clips))
-        tell(f"with {num_kept} layers in bfloat16: {found.agreement:.1%} agree")
-        if found.agreement >= min_agreement:
-            return tried
-        num_kept += max(1, num_kept // 2)
-    raise ModelError(
-        f"in int8 the network gives another class too often: {found.agreement:.1%} of {len(clips):,} clips agree with "
-        f"{num_kept} of {len(names)} layers in bfloat16, and {min_agreement:.1%} are wanted",
-        "lower --min-agreement, or give more clips like those that it was trained on",
-    )
+def _multiply_adds(bundle: Bundle) -> int:
+    network = build_network(architecture(bundle.architecture), len(bundle.labels), bundle.arguments)
+    return count_multiply_adds(network, bundle.sampling.num_frames, bundle.preprocessing.crop)
 
 
 def _scores(bundle: Bundle, quantization: Quantization, clips: UInt8Array) -> NDArray[np.float32]:

@@ -19,7 +19,8 @@ class Quantization:
     Attributes:
         scales: Step and zero of each quantized value, by the value's name in the traced network
             (`vidcnn.inference.int8_ops.Scale`).
-        kept: Names of the convolutions that stay in bfloat16.
+        kept: Names of the convolutions that stay in float32.
+        corrections: What is added to each channel of the output of the others, by name.
         source: SHA-256 of the weights that it was found for.
         observer: How ranges were taken from the values that were seen.
         data: What it was calibrated on.
@@ -29,6 +30,7 @@ class Quantization:
 
     scales: Mapping[str, tuple[float, int]]
     kept: tuple[str, ...] = ()
+    corrections: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     source: str = ""
     observer: str = ""
     data: str = ""
@@ -39,4 +41,5 @@ class Quantization:
     def digest(self) -> str:
         """The first 16 digits of the SHA-256 of all that scores depend on."""
         values = asdict(self)
-        return sha256(json.dumps([values["scales"], values["kept"]], sort_keys=True).encode()).hexdigest()[:16]
+        content = json.dumps([values["scales"], values["kept"], values["corrections"]], sort_keys=True)
+        return sha256(content.encode()).hexdigest()[:16]

@@ -126,8 +126,8 @@ def _check(report: QuantizeReport) -> None:
         )
     if report.measured["agreement"] < report.min_agreement:
         raise ModelError(
-            f"in int8 {report.measured['agreement']:.1%} of {report.measured['clips']:,.0f} other clips keep their "
-            f"first class, and {report.min_agreement:.1%} are wanted",
+            f"in int8 {report.measured['agreement']:.2%} of {report.measured['clips']:,.0f} other clips keep their "
+            f"first class, and {report.min_agreement:.2%} are wanted",
             "give more --clips to calibrate on, or lower --min-agreement",
         )
 

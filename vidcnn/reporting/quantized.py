@@ -17,7 +17,7 @@ class QuantizeReport:
         out: Where it is.
         architecture: Name of the model.
         num_convolutions: Convolutions of the network.
-        kept: Those that stay in bfloat16.
+        kept: Those that stay in float32.
         observer: How ranges were taken.
         num_calibrated: Clips that it was calibrated on.
         measured: What `vidcnn.inference.quantizing.measure` returned.
@@ -68,7 +68,7 @@ def quantize_text(report: QuantizeReport) -> str:
         f"{report.speedup:.1f} times"
     )
     if report.kept:
-        lines.append(f"in bfloat16 stay {', '.join(report.kept)}")
+        lines.append(f"in float32 stay {', '.join(report.kept)}")
     return "\n".join([*lines, *report.notices])
 
 

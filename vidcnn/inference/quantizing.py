@@ -96,6 +96,13 @@ def find_quantization(
     return replace(chosen, source=bundle.weights_sha256, num_clips=len(clips))
 
 
+def calibrate(bundle: Bundle, clips: UInt8Array) -> Quantization:
+    """Calibrate a bundle's network for ranges that cover all values of some clips, and try nothing else."""
+    observed, _ = _FloatNetwork(bundle, clips).observe()
+    scales = {name: (scale.step, scale.zero) for name, scale in observed.scales("max").items()}
+    return Quantization(scales, source=bundle.weights_sha256, observer="max", num_clips=len(clips))
+
+
 def measure(
     bundle: Bundle,
     quantized: Bundle,

@@ -67,8 +67,8 @@ def completed(*words: str) -> list[str]:
     [
         (["in"], ["infer"]),
         (["infer", "--pre"], ["--precision"]),
-        (["infer", "videos", "--precision", ""], ["auto", "bf16", "fp32", "exact"]),
-        (["infer", "--precision="], ["auto", "bf16", "fp32", "exact"]),
+        (["infer", "videos", "--precision", ""], ["auto", "bf16", "fp32", "int8", "exact"]),
+        (["infer", "--precision="], ["auto", "bf16", "fp32", "int8", "exact"]),
         (["train", "--model", "r"], ["r3d_18", "r2plus1d_18"]),
         (["bundle", "mvit"], ["mvit_v1_b", "mvit_v2_s"]),
         (["infer", "--redo-errors", "ti"], ["timeout"]),

@@ -8,14 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vidcnn.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from vidcnn.api.dataset import ClipDataset
     from vidcnn.api.model import Model, load
     from vidcnn.api.reading import Clip, Predictions, clips, read_predictions
     from vidcnn.api.runs import evaluate, infer, train
-
-__version__ = "0.1.0"
-"""The version of the package."""
 
 __all__ = [
     "Clip",

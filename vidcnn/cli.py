@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from vidcnn import __version__, interrupts
+from vidcnn import interrupts
 from vidcnn.errors import (
     DEBUG_VARIABLE,
     JobFailedError,
@@ -28,6 +28,7 @@ from vidcnn.errors import (
 )
 from vidcnn.logins import hide_logins
 from vidcnn.streams import show, stdout_fault, unwritten
+from vidcnn.version import __version__
 
 COMMANDS = {
     "infer": "Classify videos clip by clip, into a Parquet table with a row for every clip and every bad video.",

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import vidcnn
 from vidcnn.cluster import parcel, sides
 from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
 from vidcnn.cluster.environment import QUIET_ENVIRONMENT
@@ -32,6 +31,7 @@ from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins, holds_login
 from vidcnn.storage.uris import public_location
 from vidcnn.streams import STDIN
+from vidcnn.version import __version__
 
 _STOP_SECONDS = 60
 """How long a job may take to end in order; Ray itself would give it 3 seconds."""
@@ -105,7 +105,7 @@ class Submission:
         """What the job server is to remember."""
         values = self._public_values
         place = public_location(str(values.get("out") or values.get("model") or ""))
-        return {"vidcnn_version": vidcnn.__version__, "vidcnn_command": self.command, "vidcnn_out": place}
+        return {"vidcnn_version": __version__, "vidcnn_command": self.command, "vidcnn_out": place}
 
     @property
     def _public_values(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class Submission:
         environment = {**QUIET_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
         runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
-            "py_modules": [os.path.dirname(os.path.abspath(vidcnn.__file__))],
+            "py_modules": [str(Path(__file__).resolve().parents[1])],
             "excludes": ["**/__pycache__/"],
             "env_vars": environment,
         }

@@ -28,12 +28,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidcnn import __version__
 from vidcnn.errors import CompileError
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.processes import run_module
 from vidcnn.storage.disks import cache_directory
+from vidcnn.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor

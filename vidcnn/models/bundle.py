@@ -24,13 +24,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from vidcnn import __version__
 from vidcnn.errors import BundleError, VidcnnError
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import Sampling
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, public_values
+from vidcnn.version import __version__
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidcnn import __version__
 from vidcnn.errors import OutputError
 from vidcnn.predictions.ledger import Ledger
 from vidcnn.predictions.reading import Opener, TableFile
 from vidcnn.predictions.rows import ERROR_KIND_TYPE
 from vidcnn.predictions.section import LedgerWriter, entries_of, loaded
+from vidcnn.version import __version__
 
 ROW_GROUP_ROWS = 128 * 1024
 

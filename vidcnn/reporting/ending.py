@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from vidcnn import __version__
 from vidcnn.errors import JobFailedError, OutputBusyError, UsageError, describe_failure, describe_reason
 from vidcnn.reporting.progress import iso_time
+from vidcnn.version import __version__
 
 _POST_SECONDS = 10.0
 _PAUSES_SECONDS = (0.0, 1.0, 4.0)

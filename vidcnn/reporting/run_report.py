@@ -26,11 +26,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vidcnn import __version__
 from vidcnn.config import InferSpec
 from vidcnn.errors import Failure, OutputError, describe_failure
 from vidcnn.reporting.live import say
 from vidcnn.reporting.progress import iso_time
+from vidcnn.version import __version__
 
 if TYPE_CHECKING:
     from vidcnn.predictions import Summary

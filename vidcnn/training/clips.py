@@ -18,7 +18,6 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from vidcnn import __version__
 from vidcnn.annotations import LabelledVideo
 from vidcnn.choices import ShortClips
 from vidcnn.errors import StorageError, VideoError
@@ -29,6 +28,7 @@ from vidcnn.sources import SourceVideo
 from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache
 from vidcnn.training.samples import Sample
+from vidcnn.version import __version__
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.pixels import UInt8Array

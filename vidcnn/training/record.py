@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vidcnn import __version__
 from vidcnn.config import TrainSpec
 from vidcnn.config.base import with_present_names
 from vidcnn.config.differences import is_same
@@ -15,6 +14,7 @@ from vidcnn.config.train import parse_list, parse_range
 from vidcnn.errors import OutputError, SettingsDifferError, StorageError
 from vidcnn.storage.atomic import write_whole
 from vidcnn.storage.patience import is_passing, patiently
+from vidcnn.version import __version__
 
 _WORDS = {
     "data_sha256": "the videos, their labels or their splits are not the same",

@@ -117,6 +117,9 @@ def test_int8_of_other_weights_or_of_none_is_refused(bundle: Bundle, clips: UInt
     other = with_outlier(bundle)
     with pytest.raises(BundleError, match="was quantized for other weights"):
         Classifier(replace(other, quantization=found), device="cpu")
+    damaged = dict.fromkeys(found.scales, (-1.0, 0))
+    with pytest.raises(BundleError, match="is damaged: step"):
+        Classifier(replace(bundle, quantization=replace(found, scales=damaged)), device="cpu")
     with pytest.raises(ModelError, match="was not quantized"):
         Classifier(bundle, device="cpu", precision="int8")
 

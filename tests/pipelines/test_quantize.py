@@ -106,6 +106,10 @@ def test_what_cannot_be_read_or_written_is_named(bundle: Path, videos: Path, tmp
         quantize(bundle, videos, bundle)
     with pytest.raises(BundleError):
         quantize(videos, videos, tmp_path / "b8")
+    with pytest.raises(BundleError, match="exists and is not a model bundle"):
+        quantize(bundle, videos, videos)
+    with pytest.raises(BundleError, match="object storage"):
+        quantize_bundle(str(bundle), str(videos), "s3://bucket/b8", num_clips=2, min_agreement=0.0)
     with pytest.raises(SourceError):
         quantize(bundle, tmp_path / "nothing", tmp_path / "b8")
     (tmp_path / "bad").mkdir()

@@ -28,7 +28,7 @@ def test_what_it_costs_and_gives_is_said() -> None:
         "b8: r3d_18, 20 of 20 convolutions in int8 (ranges by mse, from 128 clips)",
         "agreement: 99.6% of 256 other clips have the same class first as in float32",
         "drift: 0.42% of the probability goes to other classes on average, 12.0% at most",
-        "speed: 11.0 clips/s here, 5.0 in bf16: 2.2 times",
+        "speed: 11.0 clips/s on one thread, 5.0 in bf16: 2.2 times",
     ]
     assert quantize_json(REPORT)["speedup"] == 2.2
 

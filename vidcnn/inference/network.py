@@ -143,8 +143,13 @@ def _to_int8(backbone: nn.Module, bundle: Bundle, device: torch.device) -> nn.Mo
         raise ModelError(reason, "use --precision bf16 or fp32: the bundle has its float weights, too")
     if bundle.quantization.source not in ("", bundle.weights_sha256):
         raise BundleError(f"the bundle of {bundle.architecture} was quantized for other weights", "quantize it again")
-    scales = {name: Scale(step, zero) for name, (step, zero) in bundle.quantization.scales.items()}
     found = bundle.quantization
+    try:
+        scales = {name: Scale(step, zero) for name, (step, zero) in found.scales.items()}
+    except ValueError as error:
+        raise BundleError(
+            f"the quantization of {bundle.architecture} is damaged: {error}", "quantize it again"
+        ) from error
     return integer_network(trace(backbone, bundle.architecture), scales, found.kept, found.corrections)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from statistics import median
 
 import numpy as np
 import torch
@@ -121,7 +120,7 @@ def measure(
 
     Returns:
         Figures by name: ``clips``; ``agreement``, ``drift`` and ``largest_drift`` as in `Comparison`, with the network
-        in float32; clips per second of one process, ``int8_clips_per_second`` and that of the fastest float precision;
+        in float32; clips per second of one thread, ``int8_clips_per_second`` and that of the fastest float precision;
         ``top1_float32`` and ``top1_int8``, with targets.
     """
     tell(f"comparing on {len(clips):,} other clips")
@@ -294,9 +293,13 @@ def _probabilities(bundle: Bundle, logits: Tensor) -> NDArray[np.float32]:
 
 
 def _speeds(bundle: Bundle, clips: UInt8Array, other: str) -> dict[str, float]:
-    """Return the clips per second of int8 and of a float precision, measured in turns."""
+    """Return the clips per second of int8 and of a float precision on one thread, each at its best of several turns.
+
+    Threads that wait for each other, on a machine that does other work, too, would show that work.
+    """
+    num_threads = torch.get_num_threads()
     classifiers = {
-        precision: Classifier(bundle, device="cpu", precision=precision)  # type: ignore[arg-type]
+        precision: Classifier(bundle, device="cpu", precision=precision, num_threads=1)  # type: ignore[arg-type]
         for precision in ("int8", other)
     }
     seconds: dict[str, list[float]] = {precision: [] for precision in classifiers}
@@ -307,4 +310,5 @@ def _speeds(bundle: Bundle, clips: UInt8Array, other: str) -> dict[str, float]:
             classifier.predict(batch)
             if round_number:  # the first one is slower
                 seconds[precision].append((time.perf_counter() - began) / len(batch))
-    return {precision: 1 / median(measured) for precision, measured in seconds.items()}
+    torch.set_num_threads(num_threads)
+    return {precision: 1 / min(measured) for precision, measured in seconds.items()}

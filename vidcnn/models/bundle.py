@@ -123,14 +123,7 @@ class Bundle:
         Raises:
             BundleError: `directory` is there and is not a bundle, or cannot be written.
         """
-        if is_remote(str(directory)):
-            raise BundleError(
-                f"'{public_location(str(directory))}' is in object storage, and a bundle is written to a folder",
-                "write it to a folder of this machine, and copy that",
-            )
-        target = Path(local_path(str(directory)))
-        if target.exists() and not _may_replace(target):
-            raise BundleError(f"'{target}' exists and is not a model bundle", "choose another directory")
+        target = bundle_target(directory)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(
@@ -184,6 +177,26 @@ class Bundle:
             values["quantization"] = asdict(self.quantization)
         values["provenance"] = public_values(values["provenance"])
         return {"format_version": FORMAT_VERSION, **values, "weights_sha256": self.weights_sha256}
+
+
+def bundle_target(directory: str | Path) -> Path:
+    """Return the folder that a bundle is going to be written as.
+
+    Args:
+        directory: A path or a ``file://`` URI.
+
+    Raises:
+        BundleError: It is in object storage, or is there and is not a bundle.
+    """
+    if is_remote(str(directory)):
+        raise BundleError(
+            f"'{public_location(str(directory))}' is in object storage, and a bundle is written to a folder",
+            "write it to a folder of this machine, and copy that",
+        )
+    target = Path(local_path(str(directory)))
+    if target.exists() and not _may_replace(target):
+        raise BundleError(f"'{target}' exists and is not a model bundle", "choose another directory")
+    return target
 
 
 def read_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:

@@ -15,13 +15,13 @@ from vidcnn.annotations import LabelledVideo, SplitSettings, read_annotations
 from vidcnn.errors import DataError, ModelError, UsageError, VideoError
 from vidcnn.inference.quantizing import UInt8Array, find_quantization, layers, measure
 from vidcnn.interrupts import interruptible
-from vidcnn.models.bundle import Bundle
+from vidcnn.models.bundle import Bundle, bundle_target
 from vidcnn.reporting.live import LiveLine
 from vidcnn.reporting.quantized import QuantizeReport
 from vidcnn.reporting.summaries import count
 from vidcnn.sampling.segments import ClipSpec
 from vidcnn.sources import Listing
-from vidcnn.storage.uris import public_location
+from vidcnn.storage.uris import is_remote, local_path, public_location
 from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.views import ViewSettings
 from vidcnn.video.cell import Cell
@@ -78,7 +78,8 @@ def quantize_bundle(
         SourceError: There are no videos.
         UsageError: `out` is the bundle itself.
     """
-    if Path(model).resolve() == Path(out).resolve():
+    target = bundle_target(out)
+    if not is_remote(model) and Path(local_path(model)).resolve() == target.resolve():
         raise UsageError("--out is the bundle itself", "choose another folder")
     with interruptible("nothing was written"), LiveLine(enabled=show_progress) as line:
         line.begin("starting: reading the model and the data")

@@ -63,7 +63,7 @@ def quantize_text(report: QuantizeReport) -> str:
             f"accuracy: top-1 {measured['top1_int8']:.1%} of the clips, {measured['top1_float32']:.1%} in float32"
         )
     lines.append(
-        f"speed: {measured['int8_clips_per_second']:.1f} clips/s here, "
+        f"speed: {measured['int8_clips_per_second']:.1f} clips/s on one thread, "
         f"{measured[f'{report.float_precision}_clips_per_second']:.1f} in {report.float_precision}: "
         f"{report.speedup:.1f} times"
     )

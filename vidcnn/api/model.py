@@ -213,7 +213,7 @@ def load(
         labels: For a name: a file with a class on each line.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``exact`` is the reference; ``auto`` is ``int8`` for a bundle that was quantized and ``bf16`` for
-            others, where the hardware multiplies it, else ``fp32``.
+            others, where the hardware is faster in it, else ``fp32``.
         compile: ``on`` compiles the network first, which pays for many clips.
         batch_size: Clips that the network takes at once; None chooses it for the device. Where more are wanted than
             fit or are of use, a warning names how many it takes.

@@ -190,7 +190,7 @@ class TrainSpec(Spec):
         None, "Processes that train together.  \\[default: one for each GPU, or one]", panel="Speed"
     )
     decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
-    precision: TrainingPrecisionOption = option("auto", "auto takes bf16 where the hardware has it.", panel="Speed")
+    precision: TrainingPrecisionOption = option("auto", "auto takes bf16 where it is faster.", panel="Speed")
     compile: Switch = option("off", "Compile the network.", panel="Speed")
     device: Device = option("auto", "Where the network is trained.", panel="Speed")
     cache_gb: float = option(

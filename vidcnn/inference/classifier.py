@@ -76,7 +76,7 @@ class Classifier:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``exact`` is the reference: float32, eager, the layers as published. ``bf16`` and ``fp32``
             are fast, ``int8`` is faster, for a bundle that was quantized; ``auto`` is the fastest of these that the
-            hardware multiplies.
+            hardware is good at.
         compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
             it pays is for the caller to decide too, with `compiling_pays`.
         batch_size: Clips that the network takes at once, as far as `most_clips` allows; by default 2 on the CPU

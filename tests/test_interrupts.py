@@ -53,7 +53,10 @@ def start(body: str) -> subprocess.Popen[str]:
         env=environment(),
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
+    line = b""
+    while not line.endswith(b"\n"):  # a byte at a time: what a buffered reader takes along, `communicate` never sees
+        line += os.read(process.stdout.fileno(), 1) or pytest.fail(f"it ended after {line!r}")
+    assert line == b"begun\n"
     return process
 
 

@@ -39,7 +39,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         long = repeat_video(arguments.video, Path(scratch, "long.mp4"), arguments.hours * 3600)
         print(f"{long.stat().st_size / 1e6:.0f} MB, {arguments.hours:g} h")
-        line = [sys.executable, "-m", "vidcnn", "infer", str(long), "--out", str(Path(scratch, "preds"))]
+        line = [
+            sys.executable,
+            "-m",
+            "vidcnn",
+            "infer",
+            str(long),
+            "--in-process=off",
+            "--out",
+            str(Path(scratch, "preds")),
+        ]
         line += ["--model", arguments.model, "--weights", "random", "--quiet", "--compile", "off"]
         command = subprocess.Popen(line, stdout=subprocess.DEVNULL)
         peaks = watch(command, arguments.seconds)

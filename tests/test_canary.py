@@ -78,7 +78,7 @@ def check(done: subprocess.CompletedProcess[str], seen: Sightings, *folders: Pat
 def test_a_run_of_infer_keeps_the_login_to_itself(storage: Server, tmp_path: Path, short: Path) -> None:
     out = location(storage, "bkt/out/preds.parquet")
     arguments = ["infer", location(storage, "bkt/others"), "--model", location(storage, "bkt/bundle"), "--out", out]
-    done, seen = run(tmp_path, short, *arguments, "--report", "--json", "--debug", "--step=2")
+    done, seen = run(tmp_path, short, *arguments, "--report", "--json", "--debug", "--step=2", "--in-process=off")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["out"] == "s3://bkt/out/preds.parquet"
     assert seen.num_processes > 3

@@ -95,7 +95,17 @@ class Stage:
         """Return the command that all runs are."""
         given = {"--out": out, "--model": self.model, "--step": CLIP_STEP, "--precision": "fp32", "--compile": "off"}
         options = [str(text) for option in given.items() for text in option]
-        return [sys.executable, "-m", "vidcnn", "infer", str(self.source), *options, "--quiet", "--json"]
+        return [
+            sys.executable,
+            "-m",
+            "vidcnn",
+            "infer",
+            str(self.source),
+            *options,
+            "--in-process=off",
+            "--quiet",
+            "--json",
+        ]
 
     def new_place(self, storage: str, *, is_file: bool) -> Place:
         """Return an output that nobody has written."""

@@ -13,10 +13,11 @@ from vidcnn.errors import BundleError, ModelError
 from vidcnn.inference import quantizing
 from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.int8_ops import why_no_int8
-from vidcnn.inference.quantizing import UInt8Array, compare, find_quantization, layers, measure
+from vidcnn.inference.quantizing import compare, find_quantization, layers, measure
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.resolve import make_bundle
+from vidcnn.video.pixels import UInt8Array
 
 needs_int8 = pytest.mark.skipif(why_no_int8() is not None, reason=f"no int8 here: {why_no_int8()}")
 

@@ -89,10 +89,14 @@ def faulty_count_clips(videos: pa.Table, settings: PlanSettings) -> tuple[int, i
     return count_clips(videos, settings, faulty_plans)
 
 
-class FaultyDecode(DecodeStage):
-    """Decodes with `faulty_batches`; and the task itself dies over some videos, after some of its rows."""
+class FaultyCellDecode(DecodeStage):
+    """Decodes with `faulty_batches`."""
 
     work = staticmethod(faulty_batches)
+
+
+class FaultyDecode(FaultyCellDecode):
+    """The same, and the task itself dies over some videos, after some of its rows."""
 
     def __call__(self, units: pa.Table) -> Iterator[pa.Table]:
         names = [
@@ -104,12 +108,6 @@ class FaultyDecode(DecodeStage):
                 if dies_after and number == int(dies_after[1]) and first_time(f"task-{name}"):
                     die()
             yield table
-
-
-class FaultyCellDecode(DecodeStage):
-    """Decodes with `faulty_batches`."""
-
-    work = staticmethod(faulty_batches)
 
 
 class OnceDyingScore(ScoreStage):

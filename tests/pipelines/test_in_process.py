@@ -12,7 +12,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import PROJECT, environment, make_tiny_bundle, vidcnn
+from tests.commands import PROJECT, environment, vidcnn
 from tests.videos import write_video
 from vidcnn.config import InferSpec
 from vidcnn.errors import ModelError, StorageError
@@ -20,11 +20,6 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.pipelines import in_process
 from vidcnn.pipelines.infer import run_inference
 from vidcnn.predictions.output import Output
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

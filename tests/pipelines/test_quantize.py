@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.commands import make_tiny_bundle, vidcnn
+from tests.commands import vidcnn
 from tests.videos import write_video
 from vidcnn.errors import BundleError, DataError, ModelError, SourceError, UsageError
 from vidcnn.inference.int8_ops import why_no_int8
@@ -21,11 +21,6 @@ from vidcnn.pipelines import quantize as module
 from vidcnn.pipelines.quantize import quantize_bundle
 
 pytestmark = pytest.mark.skipif(why_no_int8() is not None, reason=f"no int8 here: {why_no_int8()}")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -150,8 +150,7 @@ class Classifier:
             ValueError: `clips` has another type or shape.
         """
         logits, embeddings = self._run(clips)
-        scores = logits.sigmoid() if self._multi_label else logits.softmax(dim=1)
-        return Prediction(scores.numpy(), embeddings.numpy())
+        return Prediction(to_probabilities(logits, multi_label=self._multi_label), embeddings.numpy())
 
     def logits(self, clips: NDArray[np.uint8] | Tensor) -> Tensor:
         """Return the scores before softmax or sigmoid, float32 ``(N, K)``; otherwise as `predict`."""
@@ -220,6 +219,12 @@ class Classifier:
         except Exception as error:
             raise CompileError(f"compiling failed: {type(error).__name__}: {first_line(error)}") from error
         return network
+
+
+def to_probabilities(logits: Tensor, *, multi_label: bool) -> NDArray[np.float32]:
+    """Return the probabilities ``(N, K)`` of logits: of each class alone where a clip may have several."""
+    scores: NDArray[np.float32] = (logits.sigmoid() if multi_label else logits.softmax(dim=1)).numpy()
+    return scores
 
 
 def choose_batch_size(bundle: Bundle, device: str, wanted: int | None) -> int:

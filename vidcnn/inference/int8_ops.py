@@ -14,7 +14,7 @@ Letters: N clips, C channels, T frames, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,20 @@ class Scale:
         low, high = min(low, 0.0), max(high, 0.0)
         step = max((high - low) / MAX_BYTE, 1e-12)
         return cls(step, min(MAX_BYTE, max(0, round(-low / step))))
+
+
+def as_scales(pairs: Mapping[str, tuple[float, int]]) -> dict[str, Scale]:
+    """Return the scales that a `vidcnn.models.quantization.Quantization` has as pairs of step and zero.
+
+    Raises:
+        ValueError: A pair means nothing.
+    """
+    return {name: Scale(step, zero) for name, (step, zero) in pairs.items()}
+
+
+def as_pairs(scales: Mapping[str, Scale]) -> dict[str, tuple[float, int]]:
+    """Undo `as_scales`."""
+    return {name: (scale.step, scale.zero) for name, scale in scales.items()}
 
 
 def why_no_int8() -> str | None:

@@ -20,7 +20,7 @@ from vidcnn.choices import Precision
 from vidcnn.errors import BundleError, ModelError
 from vidcnn.inference.devices import fastest_precision
 from vidcnn.inference.int8_network import integer_network, trace
-from vidcnn.inference.int8_ops import Scale, why_no_int8
+from vidcnn.inference.int8_ops import as_scales, why_no_int8
 from vidcnn.models.build import build_model, split_head
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
@@ -145,7 +145,7 @@ def _to_int8(backbone: nn.Module, bundle: Bundle, device: torch.device) -> nn.Mo
         raise BundleError(f"the bundle of {bundle.architecture} was quantized for other weights", "quantize it again")
     found = bundle.quantization
     try:
-        scales = {name: Scale(step, zero) for name, (step, zero) in found.scales.items()}
+        scales = as_scales(found.scales)
     except ValueError as error:
         raise BundleError(
             f"the quantization of {bundle.architecture} is damaged: {error}", "quantize it again"

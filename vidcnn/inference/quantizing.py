@@ -17,10 +17,10 @@ from torch import Tensor
 
 from vidcnn.errors import ModelError
 from vidcnn.inference.calibration import OBSERVERS, Observed, find_corrections, observe
-from vidcnn.inference.classifier import Classifier
+from vidcnn.inference.classifier import Classifier, to_probabilities
 from vidcnn.inference.devices import fastest_precision
 from vidcnn.inference.int8_network import convolutions, trace
-from vidcnn.inference.int8_ops import Scale, why_no_int8
+from vidcnn.inference.int8_ops import as_pairs, as_scales, why_no_int8
 from vidcnn.inference.network import InferenceNetwork
 from vidcnn.models.build import build_network
 from vidcnn.models.bundle import Bundle
@@ -28,8 +28,8 @@ from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
+from vidcnn.video.pixels import UInt8Array
 
-UInt8Array = NDArray[np.uint8]
 Tell = Callable[[str], None]
 
 _CPU = torch.device("cpu")
@@ -85,11 +85,12 @@ def find_quantization(
     tell(f"calibrating on {len(clips):,} clips")
     network = _FloatNetwork(bundle, clips)
     observed, logits = network.observe()
-    search = _Search(bundle, observed, clips, _probabilities(bundle, logits), tell)
+    probabilities = to_probabilities(logits, multi_label=bundle.multi_label)
+    search = _Search(bundle, observed, convolutions(network.traced), clips, probabilities, tell)
     chosen = search.refined(search.best_observer())
     tell("correcting what rounding shifts")
-    scales = {name: Scale(step, zero) for name, (step, zero) in chosen.scales.items()}
-    corrected = replace(chosen, corrections=find_corrections(network.traced, scales, network.batches()))
+    corrections = find_corrections(network.traced, as_scales(chosen.scales), network.batches())
+    corrected = replace(chosen, corrections=corrections)
     chosen = search.better(chosen, corrected)
     chosen = search.with_layers_kept(chosen, min_agreement)
     return replace(chosen, source=bundle.weights_sha256, num_clips=len(clips))
@@ -98,8 +99,9 @@ def find_quantization(
 def calibrate(bundle: Bundle, clips: UInt8Array) -> Quantization:
     """Calibrate a bundle's network for ranges that cover all values of some clips, and try nothing else."""
     observed, _ = _FloatNetwork(bundle, clips).observe()
-    scales = {name: (scale.step, scale.zero) for name, scale in observed.scales("max").items()}
-    return Quantization(scales, source=bundle.weights_sha256, observer="max", num_clips=len(clips))
+    return Quantization(
+        as_pairs(observed.scales("max")), source=bundle.weights_sha256, observer="max", num_clips=len(clips)
+    )
 
 
 def measure(
@@ -183,22 +185,28 @@ class _Search:
     Args:
         bundle: The model.
         observed: What was seen of the network's values.
+        layers: Names of its convolutions.
         clips: What it is tried on, uint8 ``(N, T, H, W, 3)``.
         probabilities: What the float network gives for them, ``(N, K)``.
         tell: Takes what is being done, in words for people.
     """
 
     def __init__(
-        self, bundle: Bundle, observed: Observed, clips: UInt8Array, probabilities: NDArray[np.float32], tell: Tell
+        self,
+        bundle: Bundle,
+        observed: Observed,
+        layers: tuple[str, ...],
+        clips: UInt8Array,
+        probabilities: NDArray[np.float32],
+        tell: Tell,
     ) -> None:
         self._bundle = bundle
+        self._layers = layers
         self._clips = clips
         self._probabilities = probabilities
         self._tell = tell
-        self._scales = {
-            observer: {name: (scale.step, scale.zero) for name, scale in observed.scales(observer).items()}
-            for observer in OBSERVERS
-        }
+        self._scales = {observer: as_pairs(observed.scales(observer)) for observer in OBSERVERS}
+        self._compared: dict[str, Comparison] = {}  # on all clips, by the quantization's digest
 
     def best_observer(self) -> Quantization:
         """Return the quantization with all ranges chosen in the way that is best for most."""
@@ -242,7 +250,7 @@ class _Search:
         whole = self._compare(quantization)
         if whole.agreement >= min_agreement and whole.drift < _MUCH_DRIFT:
             return quantization
-        names = layers(self._bundle)
+        names = self._layers
         few = self._some(_NUM_SCANNED)
         drifts = {}
         for number, name in enumerate(names, start=1):
@@ -254,7 +262,7 @@ class _Search:
         while num_kept <= max(1, int(_MAX_KEPT_SHARE * len(names))):
             kept = frozenset(ranked[:num_kept])
             tried = replace(quantization, kept=tuple(name for name in names if name in kept))
-            found = self._compare(tried) if num_kept else whole
+            found = self._compare(tried)
             self._tell(f"with {num_kept} layers in float32: {found.agreement:.1%} agree")
             if found.agreement >= min_agreement:
                 return tried
@@ -268,7 +276,10 @@ class _Search:
     def _compare(self, quantization: Quantization, some: NDArray[np.int64] | None = None) -> Comparison:
         """Compare a quantization with the float network on all clips, or on some."""
         if some is None:
-            return compare(self._probabilities, _scores(self._bundle, quantization, self._clips))
+            if quantization.digest not in self._compared:
+                scores = _scores(self._bundle, quantization, self._clips)
+                self._compared[quantization.digest] = compare(self._probabilities, scores)
+            return self._compared[quantization.digest]
         return compare(self._probabilities[some], _scores(self._bundle, quantization, self._clips[some]))
 
     def _some(self, number: int) -> NDArray[np.int64]:
@@ -285,11 +296,6 @@ def _multiply_adds(bundle: Bundle) -> int:
 def _scores(bundle: Bundle, quantization: Quantization, clips: UInt8Array) -> NDArray[np.float32]:
     classifier = Classifier(replace(bundle, quantization=quantization), device="cpu", precision="int8")
     return classifier.predict(clips).probabilities
-
-
-def _probabilities(bundle: Bundle, logits: Tensor) -> NDArray[np.float32]:
-    scores: NDArray[np.float32] = (logits.sigmoid() if bundle.multi_label else logits.softmax(dim=1)).numpy()
-    return scores
 
 
 def _speeds(bundle: Bundle, clips: UInt8Array, other: str) -> dict[str, float]:

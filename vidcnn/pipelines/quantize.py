@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vidcnn.annotations import LabelledVideo, SplitSettings, read_annotations
 from vidcnn.errors import DataError, ModelError, UsageError, VideoError
-from vidcnn.inference.quantizing import UInt8Array, find_quantization, layers, measure
+from vidcnn.inference.quantizing import find_quantization, layers, measure
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle, bundle_target
 from vidcnn.reporting.live import LiveLine
@@ -26,6 +26,7 @@ from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.views import ViewSettings
 from vidcnn.video.cell import Cell
 from vidcnn.video.container import MAX_PIXELS
+from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import PlanSettings
 
 _CALIBRATION_SHARE = 3

@@ -206,8 +206,9 @@ def test_a_command_that_is_interrupted_at_any_moment_says_so_and_nothing_else(ar
 
 
 WORK = {
-    "infer": (("infer", "videos", "--out", "preds", "--model", "bundle", "--quiet"), 12.0),
-    "run": (("run", "job.yaml", "--quiet"), 12.0),
+    "infer": (("infer", "videos", "--out", "preds", "--model", "bundle", "--quiet", "--in-process", "on"), 3.0),
+    "infer-ray": (("infer", "videos", "--out", "preds", "--model", "bundle", "--quiet", "--in-process", "off"), 10.0),
+    "run": (("run", "job.yaml", "--quiet"), 3.0),
     "train": (("train", "--data", "labelled", "--out", "run", "--model", "simple3d", "--weights=random", "--epochs=2",
                "--batch-size=2", "--quiet"), 20.0),
     "bundle": (("bundle", "r3d_18", "--weights=random", "--out", "made"), 5.0),

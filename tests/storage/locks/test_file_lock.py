@@ -83,6 +83,18 @@ def test_an_unwritten_lock_file_is_of_a_run_that_has_just_begun(tmp_path: Path) 
     lock.release()
 
 
+def test_a_holder_that_names_itself_a_moment_after_it_locks_is_named(tmp_path: Path) -> None:
+    lock = acquire(tmp_path)
+    named = (tmp_path / "lock").read_bytes()
+    os.truncate(tmp_path / "lock", 0)
+    naming = threading.Timer(0.2, (tmp_path / "lock").write_bytes, [named])
+    naming.start()
+    with pytest.raises(OutputBusyError, match=f"process {os.getpid()} on"):
+        acquire(tmp_path)
+    naming.join()
+    lock.release()
+
+
 def test_a_lock_on_a_file_that_its_last_holder_has_removed_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

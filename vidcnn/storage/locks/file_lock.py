@@ -30,6 +30,7 @@ from vidcnn.storage.locks.holder import Holder, busy, decode, this_process
 _NAME = "lock"
 _NUM_ATTEMPTS = 100
 _MAX_BYTES = 4096
+_NAMING_SECONDS = 1.0
 
 
 class FileLock:
@@ -83,7 +84,7 @@ class FileLock:
                     _check_elsewhere(file, directory, out, timing)
                     return cls(directory, out, file, timing)
             except BlockingIOError:
-                holder = decode(os.pread(file, _MAX_BYTES, 0))
+                holder = _named_soon(file)
                 os.close(file)
                 raise busy(out, holder or "which has just begun") from None
             except BaseException:
@@ -188,6 +189,16 @@ def _open_lock(path: str, flags: int) -> int:
         os.close(file)
         raise _is_link(path) if stat.S_ISREG(status.st_mode) else _is_strange(path)
     return file
+
+
+def _named_soon(file: int) -> Holder | None:
+    """Return who holds a locked file: it is named there a moment after it locks."""
+    deadline = time.monotonic() + _NAMING_SECONDS
+    while True:
+        holder = decode(os.pread(file, _MAX_BYTES, 0))
+        if (holder is not None and not holder.has_ended) or time.monotonic() > deadline:
+            return holder
+        time.sleep(0.01)
 
 
 def _is_link(path: str) -> OutputError:

@@ -1,10 +1,15 @@
-"""Decoding speed on one core: the planned way against libav's bare decode, in the same run.
+"""How fast videos become frames of 128x171, beside what libav alone takes, and beside other decoders.
 
-Each way covers the same frames of the same file. ``raw`` decodes every frame and converts none: no way that decodes
-every frame can be faster. ``reformat`` is libav's own resize and conversion of every frame. Times are of the processor,
-not of the clock, so that other work on the machine disturbs little; the ways take turns, and medians are told.
+Each way delivers the same frames of the same file. ``libav`` decodes every frame and converts none: nothing that does
+the first can be faster. ``vidcnn`` is planning and decoding, from the name of the file to clips of 16 frames.
+The others are PyAV with libav's own resize, OpenCV, torchcodec and decord, as their documentation tells to use them, as
+far as they are installed (``pip install -e '.[bench]'``). With ``--stride 4`` every fourth frame is delivered.
 
-    python benchmarks/decode.py [VIDEO ...] [--rounds 7]
+Times are of the processor, not of the clock, so that other work on the machine disturbs little; each way runs in a
+process of its own, so that one that crashes costs only its own figure; they take turns, and the best of all rounds
+counts, as whatever else happens can only add to it.
+
+    python benchmarks/decode.py [VIDEO or FOLDER ...] [--rounds 5] [--stride 1] [--out FILE]
 
 Without files, three synthetic videos are written: 340x256, 720p and 1080p, H.264.
 """
@@ -12,29 +17,288 @@ Without files, three synthetic videos are written: 340x256, 720p and 1080p, H.26
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+import os
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
-import numpy as np
-
-from vidcnn.sampling.preprocessing import Preprocessing
-from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
-from vidcnn.video.decode import DecodeRequest, decode_segment
-from vidcnn.video.probe import probe_video
-
-PREPROCESSING = Preprocessing(resize=(128, 171), crop=(112, 112), mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225))
 SIZES = ((340, 256, 500), (1280, 720, 200), (1920, 1080, 120))
+HEIGHT, WIDTH = 128, 171
+MOST_SECONDS = 60.0
+"""A way that takes longer over a file is given up there."""
+MIN_FRAMES = 16
+PACKAGES = ("av", "opencv-python-headless", "torchcodec", "decord")
+
+Deliver = Callable[[str, int], int]
+"""Delivers every n-th frame of a file, and returns how many these were."""
+
+
+def libav(path: str, stride: int) -> int:
+    return sum(1 for _ in _frames(path))
+
+
+def pyav(path: str, stride: int) -> int:
+    count = 0
+    for number, frame in enumerate(_frames(path)):
+        if number % stride == 0:
+            frame.reformat(WIDTH, HEIGHT, "rgb24", threads=1).to_ndarray()
+            count += 1
+    return count
+
+
+def _frames(path: str) -> Iterator[Any]:
+    import av
+
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        yield from container.decode(stream)
+
+
+def opencv(path: str, stride: int) -> int:
+    import cv2
+
+    cv2.setNumThreads(1)
+    video = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    number = count = 0
+    while video.grab():
+        if number % stride == 0:
+            _, frame = video.retrieve()
+            cv2.cvtColor(cv2.resize(frame, (WIDTH, HEIGHT)), cv2.COLOR_BGR2RGB)
+            count += 1
+        number += 1
+    video.release()
+    return count
+
+
+def torchcodec(path: str, stride: int) -> int:
+    import torch
+    from torchcodec.decoders import VideoDecoder
+    from torchcodec.transforms import Resize
+
+    torch.set_num_threads(1)
+    decoder = VideoDecoder(path, num_ffmpeg_threads=1, transforms=[Resize((HEIGHT, WIDTH))])
+    total, count = len(decoder), 0
+    for start in range(0, total, 16 * stride):
+        count += len(decoder.get_frames_in_range(start, min(total, start + 16 * stride), stride).data)
+    return count
+
+
+def decord(path: str, stride: int) -> int:
+    import decord as library
+
+    reader = library.VideoReader(path, width=WIDTH, height=HEIGHT, num_threads=1)
+    total, count = len(reader), 0
+    for start in range(0, total, 16 * stride):
+        count += len(reader.get_batch(list(range(start, min(total, start + 16 * stride), stride))).asnumpy())
+    return count
+
+
+def vidcnn(path: str, stride: int) -> int:
+    from vidcnn.sampling.preprocessing import Preprocessing
+    from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
+    from vidcnn.video.decode import DecodeRequest, decode_segment
+    from vidcnn.video.probe import probe_video
+
+    half = (0.5, 0.5, 0.5)
+    preprocessing = Preprocessing(resize=(HEIGHT, WIDTH), crop=(HEIGHT, WIDTH), mean=half, std=half)
+    info = probe_video(path)
+    spec = ClipSpec(Sampling(16, stride=stride))
+    count = 0
+    for segment in plan_segments(info.times, spec):
+        request = DecodeRequest(path, segment, timing=info.timing, preprocessing=preprocessing)
+        for clip in decode_segment(request):
+            if clip.error is not None:
+                raise clip.error
+            count += 16
+    return count
+
+
+WAYS: dict[str, Deliver] = {
+    "libav": libav,
+    "vidcnn": vidcnn,
+    "PyAV": pyav,
+    "OpenCV": opencv,
+    "torchcodec": torchcodec,
+    "decord": decord,
+}
+
+
+class Worker:
+    """A process that delivers frames in one way."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._process: Any = None
+        self._channel: Connection | None = None
+
+    def measure(self, path: Path, stride: int) -> tuple[float, int] | str:
+        """Return the processor's seconds for a file and the number of its frames; or why there are none."""
+        if self._process is None:
+            context = multiprocessing.get_context("spawn")
+            self._channel, other = context.Pipe()
+            self._process = context.Process(target=_serve, args=(self.name, other), daemon=True)
+            self._process.start()
+            other.close()
+        assert self._channel is not None
+        try:
+            self._channel.send((str(path), stride))
+            if self._channel.poll(MOST_SECONDS):
+                answer: tuple[float, int] | str = self._channel.recv()
+                return answer
+            reason = "too slow"
+        except (EOFError, OSError):
+            reason = "crashed"
+        self.stop()
+        return reason
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+
+
+def _serve(name: str, channel: Connection) -> None:
+    deliver = WAYS[name]
+    silence()
+    with suppress(EOFError):
+        while True:
+            path, stride = channel.recv()
+            began = time.process_time()
+            try:
+                count = deliver(path, stride)
+                channel.send((time.process_time() - began, count))
+            except Exception as error:
+                channel.send(f"{type(error).__name__}: {error}".splitlines()[0][:120])
+
+
+def silence() -> None:
+    """Leave out what libraries write about odd files."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def measure(path: Path, workers: list[Worker], rounds: int, stride: int) -> dict[str, Any] | None:
+    """Return the frames/s of each way on a file; None where libav or vidcnn cannot read it whole."""
+    seconds: dict[str, list[float]] = {}
+    counts: dict[str, int] = {}
+    failures: dict[str, str] = {}
+    for number in range(rounds + 1):
+        for worker in workers:
+            if worker.name in failures:
+                continue
+            answer = worker.measure(path, stride)
+            if isinstance(answer, str):
+                failures[worker.name] = answer
+                continue
+            counts[worker.name] = answer[1]
+            if number:  # the first is for imports and warming up
+                seconds.setdefault(worker.name, []).append(answer[0])
+    total = counts.get("libav", 0)
+    if failures.keys() & {"libav", "vidcnn"} or total < MIN_FRAMES:
+        return None
+    wanted = -(-total // stride)
+    for name, count in counts.items():
+        if name not in ("libav", "vidcnn") and count < 0.9 * wanted and name not in failures:
+            failures[name] = f"{count} of {wanted} frames"  # it does not do the same work
+    rates = {name: total / min(taken) for name, taken in seconds.items() if name not in failures}
+    peers = {name: rate for name, rate in rates.items() if name not in ("libav", "vidcnn")}
+    return {
+        "frames": total,
+        "frames_per_second": rates,
+        "vidcnn_to_libav": rates["vidcnn"] / rates["libav"],
+        "vidcnn_to_best_peer": rates["vidcnn"] / max(peers.values()) if peers else None,
+        "failures": failures,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="write the figures as JSON too")
+    options = parser.parse_args()
+    workers = [Worker(name) for name in WAYS if name not in ("torchcodec", "decord") or installed(name)]
+    print(f"{platform.machine()}, {processor()}, one thread, every frame of {options.stride} to {HEIGHT}x{WIDTH}")
+    print("  ".join(f"{name} {number}" for name, number in versions().items()))
+    print(f"{'frames/s':40}" + "".join(f"{worker.name:>11}" for worker in workers) + "   of libav  of best peer")
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in find(options.videos) or write_all(Path(folder)):
+            found = measure(path, workers, options.rounds, options.stride)
+            if found is not None:
+                figures[path.name] = found
+                print(describe(path.name, found, workers), flush=True)
+    for worker in workers:
+        worker.stop()
+    summary = summarise(figures)
+    print(json.dumps(summary, indent=2))
+    if options.out:
+        report = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "processor": processor(),
+            "versions": versions(),
+            "stride": options.stride,
+            "rounds": options.rounds,
+            "summary": summary,
+            "files": figures,
+        }
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def describe(name: str, found: dict[str, Any], workers: list[Worker]) -> str:
+    rates = found["frames_per_second"]
+    columns = "".join(f"{rates[worker.name]:11.0f}" if worker.name in rates else f"{'-':>11}" for worker in workers)
+    peer = found["vidcnn_to_best_peer"]
+    return f"{name[:39]:40}{columns}{found['vidcnn_to_libav']:11.2f}{'' if peer is None else format(peer, '14.2f')}"
+
+
+def summarise(figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return how many files there are, and the spread of the two ratios over them."""
+    summary: dict[str, Any] = {"files": len(figures)}
+    for name in ("vidcnn_to_libav", "vidcnn_to_best_peer"):
+        ratios = sorted(found[name] for found in figures.values() if found[name] is not None)
+        if ratios:
+            summary[name] = {
+                "least": round(ratios[0], 2),
+                "median": round(statistics.median(ratios), 2),
+                "most": round(ratios[-1], 2),
+                "share_of_1_or_more": round(sum(ratio >= 1 for ratio in ratios) / len(ratios), 2),
+            }
+    return summary
+
+
+def find(paths: list[Path]) -> list[Path]:
+    """Return files, and the files in folders."""
+    found = []
+    for path in paths:
+        inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+        found += [one for one in inside if one.suffix.lower() not in (".csv", ".tsv", ".txt", ".json", ".md")]
+    return found
+
+
+def write_all(folder: Path) -> list[Path]:
+    return [write_synthetic(folder / f"{height}p.mp4", width, height, count) for width, height, count in SIZES]
 
 
 def write_synthetic(path: Path, width: int, height: int, num_frames: int) -> Path:
     """Write texture that drifts, under noise: some 2 bits for each ten pixels, as camera footage has."""
+    import av
+    import cv2
+    import numpy as np
+
     rng = np.random.default_rng(0)
     texture = cv2.resize(rng.integers(0, 255, (height // 16, width // 16, 3), np.uint8), (width * 2, height * 2))
     grain = rng.normal(0, 6, (height + 64, width + 64, 3)).astype(np.int16)
@@ -53,78 +317,16 @@ def write_synthetic(path: Path, width: int, height: int, num_frames: int) -> Pat
     return path
 
 
-def decode_raw(path: Path) -> Iterator[Any]:
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        yield from container.decode(stream)
+def installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
-def raw(path: Path) -> None:
-    for _ in decode_raw(path):
-        pass
-
-
-def reformat(path: Path) -> None:
-    for frame in decode_raw(path):
-        frame.reformat(171, 128, "rgb24", threads=1).to_ndarray()
-
-
-def planned(stride: int, *, exact: bool = False) -> Callable[[Path], None]:
-    spec = ClipSpec(Sampling(16, stride=stride))
-
-    def run(path: Path) -> None:
-        info = probe_video(str(path))
-        for segment in plan_segments(info.times, spec):
-            request = DecodeRequest(
-                str(path), segment, timing=info.timing, preprocessing=PREPROCESSING, exact=exact, version=None
-            )
-            for clip in decode_segment(request):
-                if clip.error is not None:
-                    raise clip.error
-
-    return run
-
-
-WAYS: dict[str, Callable[[Path], None]] = {
-    "raw": raw,
-    "reformat": reformat,
-    "stride 1": planned(1),
-    "stride 4": planned(4),
-    "exact, stride 1": planned(1, exact=True),
-}
-
-
-def measure(path: Path, rounds: int) -> None:
-    info = probe_video(str(path))
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    for round_number in range(rounds + 1):
-        for name, way in WAYS.items():
-            begin = time.process_time()
-            way(path)
-            if round_number:  # the first is for warming up
-                seconds[name].append(time.process_time() - begin)
-    print(f"\n{path.name}: {info.width}x{info.height} {info.codec}, {info.times.num_frames} frames")
-    rates = {name: info.times.num_frames / statistics.median(taken) for name, taken in seconds.items()}
-    for name, rate in rates.items():
-        spread = (max(seconds[name]) - min(seconds[name])) / statistics.median(seconds[name])
-        print(f"  {name:16} {rate:8.0f} frames/s   {rate / rates['raw']:5.2f} of raw   (spread {spread:.0%})")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("videos", nargs="*", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    libav = ".".join(str(part) for part in av.library_versions["libavcodec"])
-    print(f"Python {platform.python_version()}, PyAV {av.__version__} (libavcodec {libav}), OpenCV {cv2.__version__}")
-    print(f"{platform.machine()}, {processor()}, one thread; 16-frame clips, 128x171, crop 112x112; processor time")
-    with tempfile.TemporaryDirectory() as folder:
-        videos = options.videos or [
-            write_synthetic(Path(folder) / f"{height}p.mp4", width, height, count) for width, height, count in SIZES
-        ]
-        for video in videos:
-            measure(video, options.rounds)
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES if installed(name)}
 
 
 def processor() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +12,12 @@ from typing import Literal
 
 from tests.s3 import Server
 
-Fault = Literal["none", "error", "denied", "short", "cut", "list_error", "refuses"]
+Fault = Literal["none", "error", "denied", "short", "cut", "list_error", "refuses", "slow"]
 """How reads of objects are answered: soundly; with status 500; with 403; with half of the bytes as if there were no
-more; broken off in the middle. Or lists are answered with 500; or all requests with 403, which no client repeats."""
+more; broken off in the middle. Or lists are answered with 500; or all requests with 403, which no client repeats; or
+reads only after a while."""
+
+SLOW_SECONDS = 0.4
 
 _REFUSALS = {"error": 500, "denied": 403, "list_error": 500, "refuses": 403}
 _OWN_HEADERS = ("transfer-encoding", "content-length", "expect", "connection", "date", "server")
@@ -67,6 +71,9 @@ def faulty(server: Server, match: str = "") -> Iterator[FaultyServer]:
             if fault in _REFUSALS:
                 self._refuse(_REFUSALS[fault])
             else:
+                if fault == "slow":
+                    proxy.count()
+                    time.sleep(SLOW_SECONDS)
                 self._pass_on(body, fault)
 
         def _is_hit(self, fault: Fault) -> bool:

@@ -113,6 +113,16 @@ def queue_seconds(pid: int) -> float:
         return 0.0
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has computed so far, all its threads together; 0 where that is not known."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc_pid_stat(5)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def memory_bytes(pid: int) -> int:
     """Return how much memory a process has resident; 0 where that is not known."""
     try:

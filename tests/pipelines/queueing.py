@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.pipelines.stages import DecodeStage, PlanStage, ScoreStage, _decoded_row
+from vidcnn.pipelines.stages import DecodeStage, PlanStage, ScoreStage, _decoded_row, _planned_row
 from vidcnn.video.batching import ClipBatch
 from vidcnn.video.stopwatch import StageTimes
 
@@ -23,7 +23,7 @@ class ManyUnits(PlanStage):
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         for _ in range(videos.num_rows):
-            yield pa.table({"unit": [pickle.dumps([])], "pieces": pa.array([None], pa.binary())})
+            yield _planned_row(pickle.dumps([]), None, StageTimes())
 
 
 class FastDecode(DecodeStage):

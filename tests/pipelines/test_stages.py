@@ -24,6 +24,7 @@ from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.keys import VideoKey
 from vidcnn.video.batching import DecodeSettings
 from vidcnn.video.planning import PlanSettings
+from vidcnn.video.stopwatch import StageTimes
 
 PLAN = PlanSettings(ClipSpec(Sampling(4, stride=1)), image_fps=10, max_pixels=10**6, timeout_seconds=2)
 DECODE = DecodeSettings(WHOLE_FRAME, exact=False, batch_size=4, max_pixels=10**6)
@@ -90,7 +91,7 @@ def test_counts_are_those_of_the_plans(tmp_path: Path) -> None:
 
 
 def decoded(segments: list[Any], stage: type[DecodeStage] = DecodeStage) -> list[dict[str, Any]]:
-    units = pa.table({"unit": [pickle.dumps(segments)], "news": pa.array([None], pa.binary())})
+    units = stages._planned_row(pickle.dumps(segments), None, StageTimes(plan_seconds=7.0))
     return [row for table in stage(DECODE, low_priority=False)(units) for row in table.to_pylist()]
 
 
@@ -102,7 +103,9 @@ def test_batches_come_with_their_pixels_and_what_they_took(tmp_path: Path) -> No
     assert [len(batch.clips) for batch in batches] == [4, 2]
     assert [number_of(frame) for batch in batches for clip in batch.pixels for frame in clip] == [*range(12)] * 2
     assert len({batch.attempt for batch in batches}) == 1
-    assert all(pickle.loads(row["times"]).decode_seconds > 0 for row in rows)
+    times = [pickle.loads(row["times"]) for row in rows]
+    assert all(measured.decode_seconds > 0 for measured in times)
+    assert [measured.plan_seconds for measured in times] == [7.0, 0.0]
 
 
 def test_a_fault_of_the_program_in_decoding_is_a_value(tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def score_stage(model: Any) -> ScoreStage:
 
 
 def scored(segments: list[Any], model: Any) -> list[Any]:
-    units = pa.table({"unit": [pickle.dumps(segments)], "news": pa.array([None], pa.binary())})
+    units = stages._planned_row(pickle.dumps(segments), None, StageTimes(plan_seconds=7.0))
     stage = score_stage(model)
     tables = [stage(table) for table in DecodeStage(DECODE, low_priority=False)(units)]
     return [one for table in tables for told in table["news"] for one in pickle.loads(told.as_py())]
@@ -172,7 +175,7 @@ def test_a_fault_of_the_program_in_making_rows_is_not_the_models(
 
 def test_news_pass_through_the_stages_as_they_are(scoring: Model) -> None:
     told = pickle.dumps([Undone(VideoKey("a.mp4", 1, 1), "it cannot be read")])
-    units = pa.table({"unit": pa.array([None], pa.binary()), "news": [told]})
+    units = stages._planned_row(None, told, StageTimes())
     (decoded_table,) = DecodeStage(DECODE, low_priority=False)(units)
     table = score_stage(scoring)(decoded_table)
     assert table["news"].to_pylist() == [told]

@@ -141,7 +141,12 @@ class _Trial:
                 else:
                     self.is_complete = True
         self.num_clips = sum(num_clips for _, num_clips in self.arrivals)
-        figures = meter.figures(elapsed_seconds=0.0, num_decoders=resources.num_decoders, uses_gpus=is_gpu)
+        figures = meter.figures(
+            elapsed_seconds=0.0,
+            num_planners=resources.num_planners,
+            num_decoders=resources.num_decoders,
+            uses_gpus=is_gpu,
+        )
         self.bottleneck = None
         if figures is not None:
             steady = replace(figures, elapsed_seconds=figures.steady_seconds, starting_seconds=0.0)

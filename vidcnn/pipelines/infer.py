@@ -96,7 +96,10 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             assert record.progress is not None
             progress = record.progress
             figures = meter.figures(
-                elapsed_seconds=time.monotonic() - began, num_decoders=resources.num_decoders, uses_gpus=uses_gpus
+                elapsed_seconds=time.monotonic() - began,
+                num_planners=resources.num_planners,
+                num_decoders=resources.num_decoders,
+                uses_gpus=uses_gpus,
             )
             record.bottleneck = find_bottleneck(figures) if figures else None
         output.publish()

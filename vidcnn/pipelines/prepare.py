@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
 
@@ -142,13 +143,14 @@ class PreparedJob:
             num_clips: As for `choose_runtime`.
         """
         spec = self.job.spec
-        return plan_resources(
+        resources = plan_resources(
             self.machine,
             use_gpus=self.device == "cuda",
             actors=parse_pool(spec.actors) if spec.actors else None,
             num_decoders=spec.decoders,
             num_clips=num_clips,
         )
+        return replace(resources, num_planners=1) if self.in_process else resources
 
     def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
         """Return what the stages depend on."""

@@ -4,7 +4,7 @@ Each is a thin shell around a plain function. What travels between the stages ar
 work, so that a row is a task::
 
     videos            name, location, ...        one row per video
-    planned           unit, news                 one row per unit of segments
+    planned           unit, news, times          one row per unit of segments
     decoded           pixels, batch, news, times one row per batch of clips
     scored            news, times                one row per batch
 
@@ -95,10 +95,12 @@ class PlanStage:
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         """Plan the videos of a block."""
         news: list[News | VidcnnError] = []
+        watch = _PlanWatch(this_cell(yields=False))
         for unit in group_segments(self._segments(videos, news), max_frames=self._max_unit_frames):
-            yield pa.table({"unit": [pickle.dumps(unit)], "news": pa.array([None], pa.binary())})
+            yield _planned_row(pickle.dumps(unit), None, watch.read())
+            watch = _PlanWatch(this_cell(yields=False))
         if news:
-            yield pa.table({"unit": pa.array([None], pa.binary()), "news": [pickle.dumps(news)]})
+            yield _planned_row(None, pickle.dumps(news), watch.read())
 
     def _segments(self, videos: pa.Table, news: list[News | VidcnnError]) -> Iterator[PlannedSegment]:
         """Yield what is left to do, and note of what there is nothing."""
@@ -122,6 +124,20 @@ class PlanStage:
                 yield from plan
             else:
                 yield from (planned for planned in plan if planned.segment.index not in done[1])
+
+
+class _PlanWatch:
+    """Measures planning from its making on."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._began, self._busy = time.perf_counter(), cell.busy_seconds
+
+    def read(self) -> StageTimes:
+        """Return what was spent since the watch was made; a child that was replaced meanwhile has less."""
+        spent = time.perf_counter() - self._began
+        busy = max(0.0, self._cell.busy_seconds - self._busy)
+        return StageTimes(plan_seconds=spent, plan_read_seconds=max(0.0, spent - busy))
 
 
 @dataclass(frozen=True)
@@ -186,16 +202,18 @@ class DecodeStage:
         """Decode the units of a block."""
         if self._low_priority:
             lower_priority()
-        for unit, news in zip(units["unit"], units["news"], strict=True):
+        for unit, news, measured in zip(units["unit"], units["news"], units["times"], strict=True):
+            planned = pickle.loads(measured.as_py())
             if not unit.is_valid:
-                yield _decoded_row(None, news.as_py(), StageTimes())
+                yield _decoded_row(None, news.as_py(), planned)
                 continue
             try:
                 cell = self._cell or this_cell(yields=self._low_priority)
                 for batch, times in decode_in_cell(pickle.loads(unit.as_py()), self._settings, cell, work=self.work):
-                    yield _decoded_row(batch, None, times)
+                    yield _decoded_row(batch, None, times.plus(planned))
+                    planned = StageTimes()  # it is told once
             except Exception as error:
-                yield _decoded_row(None, pickle.dumps([_as_value(error, "decoding")]), StageTimes())
+                yield _decoded_row(None, pickle.dumps([_as_value(error, "decoding")]), planned)
 
 
 class ScoreStage:
@@ -215,23 +233,29 @@ class ScoreStage:
             self._classifier = load()
         except Exception as error:
             self._failure = _model_failure(error)
+        self._ready = time.perf_counter()
         self._last_end: float | None = None
         self._model_seconds = 0.0
 
     def __call__(self, batches: pa.Table) -> pa.Table:
         """Classify the batches of a block."""
-        since = self._last_end or time.perf_counter()
+        began = time.perf_counter()
         self._model_seconds = 0.0
         rows = zip(batches["pixels"], batches["batch"], batches["news"], strict=True)
         scored = [
             news.as_py() if news.is_valid else pickle.dumps(self._score(_load_batch(pixels, header)))
             for pixels, header, news in rows
         ]
-        self._last_end = time.perf_counter()
-        waited = self._last_end - since - self._model_seconds
-        times = StageTimes(model_seconds=self._model_seconds, model_wait_seconds=waited)
+        times = StageTimes()
         for measured in batches["times"]:
             times = times.plus(pickle.loads(measured.as_py()))
+        if self._last_end is None:  # before that, there was nothing to wait for: the run was starting
+            waited = min(began - self._ready, times.plan_seconds + times.decode_seconds)
+        else:
+            waited = began - self._last_end
+        self._last_end = time.perf_counter()
+        waited += self._last_end - began - self._model_seconds
+        times = times.plus(StageTimes(model_seconds=self._model_seconds, model_wait_seconds=waited))
         return pa.table(
             {
                 "news": pa.array(scored, pa.large_binary()),
@@ -313,6 +337,11 @@ def _model_failure(error: Exception) -> VidcnnError:
 def _as_value(error: Exception, doing: str) -> VidcnnError:
     """Return an exception as a value that the driver raises."""
     return error if isinstance(error, VidcnnError) else InternalError.of(error, doing)
+
+
+def _planned_row(unit: bytes | None, news: bytes | None, times: StageTimes) -> pa.Table:
+    columns = {"unit": unit, "news": news, "times": pickle.dumps(times)}
+    return pa.table({name: pa.array([value], pa.binary()) for name, value in columns.items()})
 
 
 def _decoded_row(batch: ClipBatch | None, news: bytes | None, times: StageTimes) -> pa.Table:

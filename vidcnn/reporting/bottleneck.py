@@ -17,14 +17,16 @@ from typing import Literal
 
 from vidcnn.video.stopwatch import StageTimes
 
-BottleneckKind = Literal["model", "decode", "source", "start", "mixed"]
+BottleneckKind = Literal["model", "decode", "source", "plan", "start", "mixed"]
 
 _BUSY = 0.85
 """A model that is busy for this share of the time limits the run: the rest is spent on handing over."""
 _DECODERS_BUSY = 0.6
 """Decoders, of which there are as many as processors, share these with everything else that a run does."""
 _READING = 0.5
-"""Share of their time from which decoders count as waiting for reads."""
+"""Share of their time from which decoders, or planners, count as waiting for reads."""
+_PLANNERS_BUSY = 0.6
+"""Planners that work for this share of the time are what idle decoders wait for."""
 _MIN_STEADY_SECONDS = 5.0
 """A shorter time does not show how fast a long run would be."""
 
@@ -35,9 +37,10 @@ class RunFigures:
 
     Attributes:
         elapsed_seconds: Wall time of the whole run.
-        starting_seconds: Wall time before its first rows.
-        steady_seconds: Wall time from its first rows to its last.
+        starting_seconds: Wall time before the work on its first rows.
+        steady_seconds: Wall time from then to its last rows.
         times: What its stages measured, all together.
+        num_planners: Planners that could run at once.
         num_decoders: Decoders that could run at once.
         uses_gpus: Whether the model runs on GPUs, so that processors are for decoders alone.
     """
@@ -46,6 +49,7 @@ class RunFigures:
     starting_seconds: float
     steady_seconds: float
     times: StageTimes
+    num_planners: int
     num_decoders: int
     uses_gpus: bool
 
@@ -55,8 +59,8 @@ class Bottleneck:
     """What limited a run.
 
     Attributes:
-        kind: What it was: the `model`, what it takes to `decode`, the `source`'s reads, the `start`, or `mixed`, where
-            none of these was busy all the time.
+        kind: What it was: the `model`, what it takes to `decode`, the `source`'s reads, to `plan`, which is to find out
+            what videos contain, the `start`, or `mixed`, where none of these was busy all the time.
         text: A line for people.
         model_idle: Share of the time that the model's processes waited, in [0, 1].
         decoders_idle: Share of the time that decoders, all together, had nothing to do, in [0, 1].
@@ -90,15 +94,19 @@ class Meter:
     def add(self, times: StageTimes) -> None:
         """Take what was measured of rows that have just arrived."""
         self._last = self._now()
-        if self._first is None:
-            self._first = self._last
+        if self._first is None:  # the work on the first rows is no part of the start
+            work = times.plan_seconds + times.decode_seconds + times.model_seconds
+            self._first = max(self._began, self._last - work)
         self.times = self.times.plus(times)
 
-    def figures(self, *, elapsed_seconds: float, num_decoders: int, uses_gpus: bool) -> RunFigures | None:
+    def figures(
+        self, *, elapsed_seconds: float, num_planners: int, num_decoders: int, uses_gpus: bool
+    ) -> RunFigures | None:
         """Return what was measured; None where no rows have arrived.
 
         Args:
             elapsed_seconds: Wall time of the whole run until now, which may have begun before this meter.
+            num_planners: As in `RunFigures`.
             num_decoders: As in `RunFigures`.
             uses_gpus: As in `RunFigures`.
         """
@@ -110,6 +118,7 @@ class Meter:
             starting_seconds=elapsed_seconds - since_first,
             steady_seconds=self._last - self._first,
             times=self.times,
+            num_planners=num_planners,
             num_decoders=num_decoders,
             uses_gpus=uses_gpus,
         )
@@ -142,10 +151,9 @@ def find_bottleneck(figures: RunFigures) -> Bottleneck | None:
         text = f"model-bound: {who} {was} busy {1 - model_idle:.0%} of the time; decoders waited {decoders_idle:.0%}"
         return Bottleneck("model", text, model_idle, decoders_idle)
     idle = f"{who} idle {model_idle:.0%}"
-    reading = _reading_share(times)
     if decoders_idle > 1 - _DECODERS_BUSY:
-        text = f"mixed: {idle}, decoders idle {decoders_idle:.0%}; more videos at once would use them better"
-        return Bottleneck("mixed", text, model_idle, decoders_idle)
+        return _of_idle_decoders(figures, idle, model_idle, decoders_idle)
+    reading = _reading_share(times)
     if reading >= _READING:
         text = f"source-bound: decoders waited for reads {reading:.0%} of their time; {idle}"
         return Bottleneck("source", text, model_idle, decoders_idle)
@@ -156,6 +164,21 @@ def find_bottleneck(figures: RunFigures) -> Bottleneck | None:
     noun = "CPU" if more == 1 else "CPUs"
     text = f"decode-bound: {idle}; about {more:,} more {noun} would fill them"
     return Bottleneck("decode", text, model_idle, decoders_idle, more)
+
+
+def _of_idle_decoders(figures: RunFigures, idle: str, model_idle: float, decoders_idle: float) -> Bottleneck:
+    """Return what decoders waited for, when it was not the model."""
+    times = figures.times
+    idle = f"{idle}, decoders idle {decoders_idle:.0%}"
+    if times.plan_seconds < _PLANNERS_BUSY * figures.num_planners * figures.steady_seconds:
+        text = f"mixed: {idle}; more videos at once would use them better"
+        return Bottleneck("mixed", text, model_idle, decoders_idle)
+    reading = times.plan_read_seconds / times.plan_seconds
+    if reading >= _READING:
+        text = f"source-bound: planning waited for reads {reading:.0%} of its time; {idle}"
+        return Bottleneck("source", text, model_idle, decoders_idle)
+    text = f"plan-bound: to find out what videos contain took all the time; {idle}"
+    return Bottleneck("plan", text, model_idle, decoders_idle)
 
 
 def more_cpus(times: StageTimes, steady_seconds: float, num_decoders: int) -> int:

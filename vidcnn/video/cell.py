@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from vidcnn.errors import InternalError, StorageError
-from vidcnn.processes import memory_bytes, queue_seconds, run_module, waits_for_disk
+from vidcnn.processes import cpu_seconds, memory_bytes, queue_seconds, run_module, waits_for_disk
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.video.cell_channel import receive, send
 from vidcnn.video.cell_status import STATUS_BYTES, CellStatus
@@ -78,6 +78,11 @@ class Cell:
     def generation(self) -> int:
         """Number of the child that does the next work; what was sent to an earlier one is lost."""
         return self._num_started if self._child is not None else self._num_started + 1
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the child has computed so far, or waited for a processor; 0 where there is none."""
+        return self._child.busy_seconds if self._child is not None else 0.0
 
     def run(
         self,
@@ -206,6 +211,11 @@ class _Child:
         except OSError as error:
             raise self._death() from error
         return self._receive(items, seconds)
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long it has computed so far, or waited for a processor."""
+        return cpu_seconds(self._process.pid) + queue_seconds(self._process.pid)
 
     def is_worn(self) -> bool:
         """Whether it should be replaced."""

@@ -33,6 +33,8 @@ class StageTimes(NamedTuple):
         decode_queue_seconds: The part of it that had to wait for a processor.
         model_seconds: Computing the model.
         model_wait_seconds: All else that the model's processes do from one batch to the next: above all, waiting.
+        plan_seconds: Reading what videos contain, before they are decoded.
+        plan_read_seconds: The part of it in which nothing was computed: it was waiting for reads.
     """
 
     decode_seconds: float = 0.0
@@ -40,6 +42,8 @@ class StageTimes(NamedTuple):
     decode_queue_seconds: float = 0.0
     model_seconds: float = 0.0
     model_wait_seconds: float = 0.0
+    plan_seconds: float = 0.0
+    plan_read_seconds: float = 0.0
 
     def plus(self, other: StageTimes) -> StageTimes:
         """Add what was measured elsewhere."""

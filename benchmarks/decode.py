@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -83,11 +84,10 @@ def opencv(path: str, stride: int) -> int:
 
 def torchcodec(path: str, stride: int) -> int:
     import torch
-    from torchcodec.decoders import VideoDecoder
-    from torchcodec.transforms import Resize
 
+    decoders, transforms = import_module("torchcodec.decoders"), import_module("torchcodec.transforms")
     torch.set_num_threads(1)
-    decoder = VideoDecoder(path, num_ffmpeg_threads=1, transforms=[Resize((HEIGHT, WIDTH))])
+    decoder = decoders.VideoDecoder(path, num_ffmpeg_threads=1, transforms=[transforms.Resize((HEIGHT, WIDTH))])
     total, count = len(decoder), 0
     for start in range(0, total, 16 * stride):
         count += len(decoder.get_frames_in_range(start, min(total, start + 16 * stride), stride).data)
@@ -95,9 +95,7 @@ def torchcodec(path: str, stride: int) -> int:
 
 
 def decord(path: str, stride: int) -> int:
-    import decord as library
-
-    reader = library.VideoReader(path, width=WIDTH, height=HEIGHT, num_threads=1)
+    reader = import_module("decord").VideoReader(path, width=WIDTH, height=HEIGHT, num_threads=1)
     total, count = len(reader), 0
     for start in range(0, total, 16 * stride):
         count += len(reader.get_batch(list(range(start, min(total, start + 16 * stride), stride))).asnumpy())

@@ -1,15 +1,16 @@
-"""How near `vidcnn infer` comes to what the machine can do, and how far it is ahead of a naive script.
+"""How near `vidcnn infer` comes to what the machine can do, and how far it is ahead of other ways of doing it.
 
-Measures, in one run and on one source:
+Measures, in one run and on one source, in clips/s:
 
-- the model alone on all cores, m clips/s, and decoding alone on all cores, d clips/s;
-- the whole command, from its first rows to its last;
-- a naive script: PyAV frame by frame, torchvision's preset, the model as torchvision builds it.
+- the model alone on all cores, in each precision, and decoding alone on all cores;
+- the whole command in each precision: from its first rows to its last, and from its start to its end;
+- the same work by others (`benchmarks/peers.py`): a script with PyAV and torchvision, in float32 and in bfloat16; plain
+  Ray Data; Daft. Those that are not installed are left out (``pip install -e '.[bench]'``).
 
-The ceiling is ``1 / (1/m + 1/d)`` where model and decoders share the cores, and ``min(m, d)`` where a GPU runs the
-model.
+The ceiling is ``1 / (1/model + 1/decode)`` where model and decoders share the cores, and the smaller of both where a
+GPU runs the model. int8 is of the same network, calibrated on the first videos of the source.
 
-    python benchmarks/infer.py --source DIR [--model r3d_18] [--seconds 20]
+    python benchmarks/infer.py --source DIR [--model r3d_18] [--seconds 20] [--precisions int8 fp32] [--out FILE]
 """
 
 from __future__ import annotations
@@ -24,17 +25,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PACKAGES = ("torch", "torchvision", "ray", "av", "pyarrow", "opencv-python-headless", "numpy")
+PACKAGES = ("torch", "torchvision", "ray", "av", "pyarrow", "opencv-python-headless", "numpy", "daft")
+PEERS = {
+    "naive fp32": ("naive", "fp32"),
+    "naive bf16": ("naive", "bf16"),
+    "Ray Data": ("ray", ""),
+    "Daft": ("daft", ""),
+}
+"""What each runs, and in which precision; ``""`` is the faster one of this machine."""
 
 
 def main() -> None:
@@ -42,110 +49,141 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="videos; copied until there are enough")
     parser.add_argument("--model", default="r3d_18")
     parser.add_argument("--videos", type=int, default=24, help="number of videos, copies counted")
-    parser.add_argument("--seconds", type=float, default=20.0, help="time for each part measured alone")
-    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for each part that may be stopped")
+    parser.add_argument("--precisions", nargs="+", default=["int8", "fp32", "bf16"])
+    parser.add_argument("--compile", choices=("auto", "on", "off"), default="off")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all parts; medians are reported")
+    parser.add_argument("--peers-python", default=sys.executable, help="the Python that has the peers installed")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         source = copy_videos(arguments.source, Path(scratch, "videos"), arguments.videos)
+        models = make_models(Path(scratch), source, arguments)
         rounds = []
         for number in range(arguments.rounds):
-            figures = measure(source, arguments, Path(scratch, f"preds_{number}.parquet"))
-            print(f"round {number + 1}: " + ", ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+            figures = measure(Path(scratch, f"round_{number}"), source, models, arguments)
+            print(
+                f"round {number + 1}: " + ", ".join(f"{name} {value:.3g}" for name, value in figures.items()),
+                flush=True,
+            )
             rounds.append(figures)
     result = {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
-    report = {"date": datetime.now(UTC).date().isoformat(), **describe(arguments), "median": result, "rounds": rounds}
+    report = {
+        "date": datetime.now(UTC).date().isoformat(),
+        **describe(arguments),
+        "median": result,
+        "ratios": ratios(result, arguments.precisions),
+        "rounds": rounds,
+    }
     print(json.dumps(report, indent=2))
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def measure(source: Path, arguments: argparse.Namespace, out: Path) -> dict[str, float]:
+def make_models(scratch: Path, source: Path, arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the bundle to run in each precision: random weights, the same in all."""
+    plain, quantized = scratch / "bundle", scratch / "bundle8"
+    run("bundle", arguments.model, "--weights", "random", "--out", plain)
+    if "int8" in arguments.precisions:
+        sample = scratch / "calibration"
+        sample.mkdir()
+        for path in sorted(source.iterdir())[:8]:
+            shutil.copy(path, sample)
+        # With random weights the likeliest class of a clip hangs by a thread; speed does not depend on it.
+        run("quantize", plain, "--data", sample, "--out", quantized, "--min-agreement", "0", "--clips", "48")
+    return {name: str(quantized if name == "int8" else plain) for name in arguments.precisions}
+
+
+def measure(scratch: Path, source: Path, models: dict[str, str], arguments: argparse.Namespace) -> dict[str, float]:
     """Measure every part once, in clips/s."""
-    command = run_command(source, arguments, out)
-    model = run_alone("model", source, arguments)
+    scratch.mkdir()
     decode = decode_rate(source, arguments)
-    naive = run_alone("naive", source, arguments)
-    gpu = has_gpu()
-    ceiling = min(model, decode) if gpu else 1 / (1 / model + 1 / decode)
-    return {
-        "model": model,
-        "decode": decode,
-        "ceiling": ceiling,
-        "command": command["steady"],
-        "command_whole": command["whole"],
-        "naive": naive,
-        "command_to_ceiling": command["steady"] / ceiling,
-        "command_to_naive": command["steady"] / naive,
-        "command_whole_to_naive": command["whole"] / naive,
-    }
+    figures = {"decode": decode}
+    for precision, bundle in models.items():
+        command = run_command(source, bundle, precision, scratch / f"{precision}.parquet", arguments.compile)
+        model = run_alone("model", bundle, precision, str(arguments.seconds), arguments.compile)
+        figures[f"model {precision}"] = model
+        figures[f"ceiling {precision}"] = min(model, decode) if has_gpu() else 1 / (1 / model + 1 / decode)
+        figures[f"vidcnn {precision}"] = command["steady"]
+        figures[f"vidcnn {precision}, start to end"] = command["whole"]
+    for name, (peer, precision) in PEERS.items():
+        found = run_peer(peer, precision or fastest(figures), source, arguments)
+        if found is not None:
+            figures[name], figures[f"{name}, start to end"] = found
+    return figures
 
 
-def run_command(source: Path, arguments: argparse.Namespace, out: Path) -> dict[str, float]:
-    """Run the whole command as a user does."""
-    line = [sys.executable, "-m", "vidcnn", "infer", str(source), "--out", str(out), "--model", arguments.model]
-    line += ["--weights", "random", "--compile", arguments.compile, "--json", "--quiet"]
+def fastest(figures: dict[str, float]) -> str:
+    """Return the float precision in which the naive script is faster."""
+    return "bf16" if figures.get("naive bf16", 0.0) > figures.get("naive fp32", 0.0) else "fp32"
+
+
+def ratios(figures: dict[str, float], precisions: list[str]) -> dict[str, float]:
+    """Return how the command compares with its ceiling and with the peers, all in steady state."""
+    found: dict[str, float] = {}
+    for precision in precisions:
+        mine = figures[f"vidcnn {precision}"]
+        others = {"its ceiling": figures[f"ceiling {precision}"]} | {
+            name: figures[name] for name in PEERS if name in figures
+        }
+        found |= {f"vidcnn {precision} to {name}": mine / other for name, other in others.items()}
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+def run(*arguments: str | Path) -> str:
+    """Run vidcnn as a user does, and return what it printed."""
+    line = [sys.executable, "-m", "vidcnn", *map(str, arguments), "--quiet"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def run_command(source: Path, bundle: str, precision: str, out: Path, compiled: str) -> dict[str, float]:
+    """Run the whole command."""
     began = time.monotonic()
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    printed = run(
+        "infer", source, "--out", out, "--model", bundle, "--precision", precision, "--compile", compiled, "--json"
+    )
     elapsed = time.monotonic() - began
-    summary = json.loads(done.stdout)
+    summary = json.loads(printed)
     return {"steady": summary["run"]["clips_per_second"], "whole": summary["clips"] / elapsed}
 
 
-def run_alone(part: str, source: Path, arguments: argparse.Namespace) -> float:
+def run_peer(peer: str, precision: str, source: Path, arguments: argparse.Namespace) -> tuple[float, float] | None:
+    """Return a peer's clips/s from its first result on, and those of its whole run; None where it is not installed."""
+    line = [arguments.peers_python, str(Path(__file__).with_name("peers.py")), peer, str(source)]
+    line += ["--model", arguments.model, "--precision", precision, "--seconds", str(2 * arguments.seconds)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        if "ModuleNotFoundError" in done.stderr:
+            return None
+        sys.exit(f"{peer}: {done.stderr}")
+    steady, whole = done.stdout.split()[-2:]
+    return float(steady), float(whole)
+
+
+def run_alone(part: str, *values: str) -> float:
     """Measure a part in a process of its own, so that no part leaves anything behind for another."""
-    line = [sys.executable, __file__, "--part", part, str(source), arguments.model, str(arguments.seconds)]
-    line.append(arguments.compile)
+    line = [sys.executable, __file__, "--part", part, *values]
     return float(subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
-def model_rate(model: str, seconds: float, compiled: str) -> float:
+def model_rate(bundle: str, precision: str, seconds: float, compiled: str) -> float:
     """Return the clips/s of the model alone, warmed up, on clips in memory."""
     from vidcnn.inference.classifier import Classifier
     from vidcnn.models.resolve import resolve_model
 
-    bundle = resolve_model(model, weights="random")
+    loaded = resolve_model(bundle)
     classifier = Classifier(
-        bundle, compile="on" if compiled == "on" else "off", num_threads=len(os.sched_getaffinity(0))
+        loaded,
+        precision=precision,  # type: ignore[arg-type]
+        compile="on" if compiled == "on" and precision != "int8" else "off",
+        num_threads=len(os.sched_getaffinity(0)),
     )
-    crop = bundle.preprocessing.crop
-    shape = (classifier.batch_size, bundle.sampling.num_frames, *crop, 3)
+    shape = (classifier.batch_size, loaded.sampling.num_frames, *loaded.preprocessing.crop, 3)
     clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return rate(lambda: len(classifier.predict(clips).probabilities), seconds)
-
-
-def naive_rate(source: Path, model: str, seconds: float) -> float:
-    """Return the clips/s of a script as one writes it in an afternoon."""
-    import av
-    import torch
-    from torchvision.models import get_model, get_model_weights
-
-    network = get_model(model, weights=None).eval()
-    preset = next(iter(get_model_weights(model))).transforms()
-
-    def clips() -> Iterator[torch.Tensor]:
-        while True:
-            for path in sorted(source.iterdir()):
-                with av.open(str(path)) as container:
-                    stream = container.streams.video[0]
-                    step = max(1, round(float(stream.average_rate or 15) / 15))
-                    kept = []
-                    for index, frame in enumerate(container.decode(stream)):
-                        if index % step == 0:
-                            kept.append(torch.from_numpy(frame.to_ndarray(format="rgb24")))
-                        if len(kept) == 16:
-                            yield torch.stack(kept).permute(0, 3, 1, 2)  # (T, C, H, W)
-                            kept = []
-
-    supply = clips()
-
-    def classify() -> int:
-        with torch.inference_mode():
-            network(preset(next(supply))[None]).softmax(1)
-        return 1
-
-    return rate(classify, seconds)
 
 
 def decode_rate(source: Path, arguments: argparse.Namespace) -> float:
@@ -219,16 +257,22 @@ def describe(arguments: argparse.Namespace) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES if installed(name)},
     }
+
+
+def installed(name: str) -> bool:
+    """Tell whether a package is installed."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--part"]:
-        part, source, model, seconds, compiled = sys.argv[2:]
-        if part == "model":
-            print(model_rate(model, float(seconds), compiled))
-        else:
-            print(naive_rate(Path(source), model, float(seconds)))
+        _, _, _, bundle, precision, seconds, compiled = sys.argv
+        print(model_rate(bundle, precision, float(seconds), compiled))
     else:
         main()

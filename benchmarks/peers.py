@@ -1,9 +1,8 @@
 """The same work as `vidcnn infer` does, as one writes it with other tools in an afternoon: one program for each peer.
 
 Each decodes every video of a folder with PyAV, takes clips of 16 frames at some 15 frames/s, and classifies them with
-torchvision's network and preset. ``naive`` is a script; ``ray`` is plain Ray Data, with an actor for the model; ``daft``
-is Daft, with a class for the model. In bf16 they use autocast and batches; the actors share the processors with decoding
-as their documentation tells.
+torchvision's network and preset. ``naive`` is a script; ``ray`` is plain Ray Data, with actors for the model; ``daft``
+is Daft, with a class for the model. In bf16 they use autocast.
 
     python benchmarks/peers.py {naive,ray,daft} FOLDER [--model r3d_18] [--precision fp32] [--seconds 30]
 
@@ -15,7 +14,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,11 @@ class Network:
 
 
 def naive(videos: list[str], model: str, precision: str) -> Iterator[int]:
-    import torch
-
     network = Network(model, precision, len(os.sched_getaffinity(0)))
     for path in videos:
         for clip in read_clips(path):
             network.classify(network.prepare(clip)[None])
             yield 1
-    del torch
 
 
 def ray(videos: list[str], model: str, precision: str) -> Iterator[int]:
@@ -84,7 +81,7 @@ def ray(videos: list[str], model: str, precision: str) -> Iterator[int]:
     import ray.data
     import torch
 
-    def decode(row: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    def decode(row: dict[str, Any]) -> Any:
         preset = preset_of(model)
         for clip in read_clips(row["item"]):
             yield {"clip": preset(torch.from_numpy(clip).permute(0, 3, 1, 2)).numpy()}
@@ -108,15 +105,16 @@ def ray(videos: list[str], model: str, precision: str) -> Iterator[int]:
 
 
 def daft(videos: list[str], model: str, precision: str) -> Iterator[int]:
-    import daft as library
     import torch
+
+    library = import_module("daft")
 
     @library.cls(max_concurrency=len(os.sched_getaffinity(0)), use_process=True)
     class Classify:
         def __init__(self) -> None:
             self.network = Network(model, precision, 1)
 
-        @library.method(return_dtype=library.DataType.int64())
+        @library.method(return_dtype=library.DataType.int64())  # type: ignore[untyped-decorator]
         def scores(self, path: str) -> int:
             clips: list[Any] = []
             count = 0

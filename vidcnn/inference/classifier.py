@@ -25,10 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcnn.choices import UNCOMPILED, Precision, PrecisionOption, Switch
-from vidcnn.errors import BundleError, CompileError, ModelError, first_line
+from vidcnn.choices import SAFER, UNCOMPILED, Precision, PrecisionOption, Switch
+from vidcnn.errors import BundleError, CompileError, ModelError, PrecisionError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
+from vidcnn.inference.golden import GoldenCheck
 from vidcnn.inference.network import InferenceNetwork, best_precision
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
@@ -92,8 +93,10 @@ class Classifier:
         compiled: Whether the network in use is a compiled one.
 
     Raises:
-        CompileError: The network cannot be compiled, as was asked.
-        ModelError: The device is absent, or the clips are of a size that the network cannot take.
+        CompileError: The network cannot be compiled, as was asked, or gives other scores then.
+        PrecisionError: It gives wrong scores in this precision, on this machine.
+        ModelError: The device is absent, or the clips are of a size that the network cannot take; or the scores of its
+            golden clips are not those that the bundle records, however they are computed.
         BundleError: The weights do not fit the architecture.
         ValueError: `batch_size` or `num_threads` is not positive.
     """
@@ -131,9 +134,13 @@ class Classifier:
         self.batch_size = choose_batch_size(bundle, device, batch_size)
         self.compiled = compile == "on"
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
-        self._network = (
-            self._compile(bundle, cache) if self.compiled else InferenceNetwork(bundle, precision, self._device)
-        )
+        check = GoldenCheck(bundle, precision, self._device, compiled=self.compiled)
+        if self.compiled:
+            self._network = self._compile(bundle, cache, check)
+            return
+        self._network = InferenceNetwork(bundle, precision, self._device)
+        if wrong := check.difference(self._forward_alone):
+            raise PrecisionError(wrong, f"use --precision {SAFER[precision]}")
 
     def predict(self, clips: NDArray[np.uint8] | Tensor) -> Prediction:
         """Classify clips.
@@ -184,10 +191,15 @@ class Classifier:
             torch.set_num_threads(self._num_threads)
             self._threaded.add(caller)
 
-    def _forward(self, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """Run one batch, padded to its full size with black clips."""
+    def _forward_alone(self, clips: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Run the first clips of some, as many as a batch has; on the CPU without padding, which would take long."""
+        clips = clips[: self.batch_size]
+        return self._forward(clips, len(clips) if self._device.type == "cpu" else None)
+
+    def _forward(self, frames: NDArray[np.uint8], num_clips: int | None = None) -> tuple[Tensor, Tensor]:
+        """Run one batch, padded with black clips to its full size, or to `num_clips`."""
         # A copy always: the frames may be read-only, or aligned otherwise from call to call.
-        batch = torch.zeros(self.batch_size, *frames.shape[1:], dtype=torch.uint8)
+        batch = torch.zeros(num_clips or self.batch_size, *frames.shape[1:], dtype=torch.uint8)
         batch.numpy()[: len(frames)] = frames
         try:
             return self._network(resize_and_crop_tensor(batch.to(self._device), self._preprocessing))
@@ -197,8 +209,15 @@ class Classifier:
                 f"use --batch-size {max(1, self.batch_size // 2)}",
             ) from error
 
-    def _compile(self, bundle: Bundle, cache: Path | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def _compile(
+        self, bundle: Bundle, cache: Path | None, check: GoldenCheck
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Return a compiled network that has run once."""
+
+        def difference(network: Callable[[Tensor], tuple[Tensor, Tensor]]) -> str | None:
+            self._network = network
+            return check.difference(lambda clips: self._forward(clips[: self.batch_size]))
+
         if self.precision in UNCOMPILED:
             raise CompileError(f"{self.precision} precision is not compiled", "use --compile off")
         shape = (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
@@ -206,10 +225,14 @@ class Classifier:
         try:
             network: Callable[[Tensor], tuple[Tensor, Tensor]]
             if self._device.type == "cpu":
-                network = load_or_compile(bundle, self.precision, self.batch_size, cache)
+                network = load_or_compile(bundle, self.precision, self.batch_size, cache, difference)
             else:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
                 network = torch.compile(eager, dynamic=False)
+                if wrong := difference(network):
+                    raise CompileError(wrong)
+            if check.clips is not None:
+                return network
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 network(probe)

@@ -37,6 +37,8 @@ TF32, which is eight times as fine as bfloat16. What int8 is compared with is in
 _MANY_MULTIPLY_ADDS = 5 * 10**10
 """For a network that needs more for a clip, one golden clip must do: a second would take seconds."""
 
+_LEAST_SPREAD = 0.25
+"""Of logits, as a share of the product of the lengths of an embedding and of the weights of a class."""
 _PERMUTED_SHARE = 0.01
 
 
@@ -46,7 +48,7 @@ class Distance:
 
     Attributes:
         embeddings: Length of the difference of two embeddings, as a share of the length of the one expected.
-        logits: The same of logits, as a share of the spread of those expected.
+        logits: The largest difference of two logits, as a share of the spread of those expected.
         is_permuted: Whether the logits are those expected, of other classes.
     """
 
@@ -204,12 +206,14 @@ def _spreads(
 ) -> NDArray[np.float32]:
     """Return for each clip how far its logits are from each other, ``(N,)``.
 
-    Of two classes that are as likely as each other, or of a single one, that says nothing: so it is no less than for an
-    embedding of the same length that has nothing to do with the classes.
+    Of two classes that are as likely as each other, or of a single one, that says nothing. So it is no less than a share
+    of what an embedding of this length can make: with it, a small error of the embedding is no large one of the logits,
+    whatever its direction.
     """
     weights = network.head.weight.detach().float().numpy()  # (K, D)
-    chance = np.sqrt(np.square(weights).mean()) * np.linalg.norm(embeddings, axis=1)
-    spreads: NDArray[np.float32] = np.maximum(np.maximum(logits.std(axis=1), chance), np.finfo(np.float32).tiny)
+    lengths = np.sqrt(np.square(weights).sum(axis=1).mean()) * np.linalg.norm(embeddings, axis=1)
+    least = np.maximum(_LEAST_SPREAD * lengths, np.finfo(np.float32).tiny)
+    spreads: NDArray[np.float32] = np.maximum(logits.std(axis=1), least)
     return spreads
 
 
@@ -221,7 +225,7 @@ def _distance(found: tuple[NDArray[np.float32], NDArray[np.float32]], expected: 
     spreads = np.array(expected.spreads[:num_clips])
 
     def logits_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-        return _largest(np.sqrt(np.square(one - other).mean(axis=1)) / spreads)
+        return _largest(abs(one - other).max(axis=1) / spreads)
 
     lengths = np.maximum(np.linalg.norm(good_embeddings, axis=1), np.finfo(np.float32).tiny)
     of_logits = logits_distance(logits, good_logits)

@@ -17,7 +17,7 @@ from vidcnn.errors import DecoderError
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing
-from vidcnn.video import golden, pixels
+from vidcnn.video import golden, pixels, planes
 from vidcnn.video.attempts import decode_in_cell
 from vidcnn.video.batching import DecodeSettings, timed_batches
 from vidcnn.video.cell import Cell
@@ -83,8 +83,8 @@ def full_range(call: Callable[..., Any], colorspace: int, is_full_range: bool) -
         (cv2, "transform", swapped_channels, False),
         (cv2, "resize", areas, False),
         (cv2, "resize", shifted, False),
-        (pixels, "_rgb_matrix", without_matrix, False),
-        (pixels, "_rgb_matrix", full_range, False),
+        (planes, "rgb_matrix", without_matrix, False),
+        (planes, "rgb_matrix", full_range, False),
         (pixels, "_converted", swapped_channels, True),
         (pixels, "_converted", shifted, True),
         (pixels, "resize_and_crop", shifted, True),

@@ -135,7 +135,7 @@ def test_scores_that_are_no_numbers_are_wrong(bundle: Bundle) -> None:
     def nothing(clips: Any) -> tuple[Tensor, Tensor]:
         return torch.full((len(clips), 4), torch.nan), torch.full((len(clips), bundle.embedding_size), torch.nan)
 
-    text = GoldenCheck(bundle, "bf16", torch.device("cpu")).difference(nothing)
+    text = GoldenCheck(bundle, "bf16", torch.device("cpu"), 2).difference(nothing)
     assert text is not None
     assert "embeddings are no numbers, logits no numbers" in text
 
@@ -147,8 +147,8 @@ def test_clips_of_another_length_are_no_reason_not_to_check(bundle: Bundle, monk
     with pytest.raises(PrecisionError):
         Classifier(longer, device="cpu", precision="bf16")
     # A compiled network takes the clips that it was compiled for, and no others.
-    assert GoldenCheck(longer, "bf16", torch.device("cpu"), compiled=True).clips is None
-    assert GoldenCheck(bundle, "bf16", torch.device("cpu"), compiled=True).clips is not None
+    assert not GoldenCheck(longer, "bf16", torch.device("cpu"), 2, compiled=True).is_known
+    assert GoldenCheck(bundle, "bf16", torch.device("cpu"), 2, compiled=True).is_known
 
 
 def test_a_record_of_a_later_formula_is_not_compared(bundle: Bundle) -> None:
@@ -233,6 +233,18 @@ def test_logits_are_measured_by_their_spread(bundle: Bundle) -> None:
         changed[:, 1:2] += 0.2 * spreads
         return torch.from_numpy(changed), torch.from_numpy(embeddings)
 
-    text = GoldenCheck(bundle, "bf16", torch.device("cpu")).difference(moved)
+    text = GoldenCheck(bundle, "bf16", torch.device("cpu"), 2).difference(moved)
     assert text is not None
     assert "embeddings are 0.00% off, logits 20.00% off, and 5.00% is allowed" in text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["exact", "fp32", "bf16"])
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_a_gpu_is_within_the_tolerance_of_what_a_processor_recorded(precision: Precision, compile: Any) -> None:
+    made = make_bundle("r3d_18", weights="random", num_classes=5)
+    made = with_golden(replace(made, sampling=replace(made.sampling, num_frames=8)))
+    if precision == "exact" and compile == "on":
+        pytest.skip("exact precision is not compiled")
+    assert Classifier(made, device="cuda", precision=precision, compile=compile, batch_size=4).device == "cuda"

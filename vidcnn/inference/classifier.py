@@ -134,12 +134,12 @@ class Classifier:
         self.batch_size = choose_batch_size(bundle, device, batch_size)
         self.compiled = compile == "on"
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
-        check = GoldenCheck(bundle, precision, self._device, compiled=self.compiled)
+        check = GoldenCheck(bundle, precision, self._device, self.batch_size, compiled=self.compiled)
         if self.compiled:
             self._network = self._compile(bundle, cache, check)
             return
         self._network = InferenceNetwork(bundle, precision, self._device)
-        if wrong := check.difference(self._forward_alone):
+        if wrong := check.difference(self._network):
             raise PrecisionError(wrong, f"use --precision {SAFER[precision]}")
 
     def predict(self, clips: NDArray[np.uint8] | Tensor) -> Prediction:
@@ -191,15 +191,10 @@ class Classifier:
             torch.set_num_threads(self._num_threads)
             self._threaded.add(caller)
 
-    def _forward_alone(self, clips: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """Run the first clips of some, as many as a batch has; on the CPU without padding, which would take long."""
-        clips = clips[: self.batch_size]
-        return self._forward(clips, len(clips) if self._device.type == "cpu" else None)
-
-    def _forward(self, frames: NDArray[np.uint8], num_clips: int | None = None) -> tuple[Tensor, Tensor]:
-        """Run one batch, padded with black clips to its full size, or to `num_clips`."""
+    def _forward(self, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """Run one batch, padded to its full size with black clips."""
         # A copy always: the frames may be read-only, or aligned otherwise from call to call.
-        batch = torch.zeros(num_clips or self.batch_size, *frames.shape[1:], dtype=torch.uint8)
+        batch = torch.zeros(self.batch_size, *frames.shape[1:], dtype=torch.uint8)
         batch.numpy()[: len(frames)] = frames
         try:
             return self._network(resize_and_crop_tensor(batch.to(self._device), self._preprocessing))
@@ -213,11 +208,6 @@ class Classifier:
         self, bundle: Bundle, cache: Path | None, check: GoldenCheck
     ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Return a compiled network that has run once."""
-
-        def difference(network: Callable[[Tensor], tuple[Tensor, Tensor]]) -> str | None:
-            self._network = network
-            return check.difference(lambda clips: self._forward(clips[: self.batch_size]))
-
         if self.precision in UNCOMPILED:
             raise CompileError(f"{self.precision} precision is not compiled", "use --compile off")
         shape = (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
@@ -225,17 +215,16 @@ class Classifier:
         try:
             network: Callable[[Tensor], tuple[Tensor, Tensor]]
             if self._device.type == "cpu":
-                network = load_or_compile(bundle, self.precision, self.batch_size, cache, difference)
+                network = load_or_compile(bundle, self.precision, self.batch_size, cache, check.difference)
             else:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
                 network = torch.compile(eager, dynamic=False)
-                if wrong := difference(network):
-                    raise CompileError(wrong)
-            if check.clips is not None:
-                return network
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                network(probe)
+                if not check.is_known:
+                    network(probe)
+                elif self._device.type != "cpu" and (wrong := check.difference(network)):
+                    raise CompileError(wrong)
         except (ModelError, BundleError, torch.OutOfMemoryError):
             raise
         # What torch's compilers raise has no common type; the network itself still works.

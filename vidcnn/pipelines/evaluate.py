@@ -241,9 +241,10 @@ def _score(
 
     try:
         yield from _pump(range(len(samples)), actors, start)
-    finally:
-        for actor in actors:
+    except PrecisionError:
+        for actor in actors:  # others are to take their processors
             ray.kill(actor)
+        raise
 
 
 def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[Precision, int]:

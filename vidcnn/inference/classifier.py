@@ -25,10 +25,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcnn.choices import UNCOMPILED, Precision, PrecisionOption, Switch
-from vidcnn.errors import BundleError, CompileError, ModelError, first_line
+from vidcnn.choices import SAFER, UNCOMPILED, Precision, PrecisionOption, Switch
+from vidcnn.errors import BundleError, CompileError, ModelError, PrecisionError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
+from vidcnn.inference.golden import GoldenCheck
 from vidcnn.inference.network import InferenceNetwork, best_precision
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
@@ -92,8 +93,10 @@ class Classifier:
         compiled: Whether the network in use is a compiled one.
 
     Raises:
-        CompileError: The network cannot be compiled, as was asked.
-        ModelError: The device is absent, or the clips are of a size that the network cannot take.
+        CompileError: The network cannot be compiled, as was asked, or gives other scores then.
+        PrecisionError: It gives wrong scores in this precision, on this machine.
+        ModelError: The device is absent, or the clips are of a size that the network cannot take; or the scores of its
+            golden clips are not those that the bundle records, however they are computed.
         BundleError: The weights do not fit the architecture.
         ValueError: `batch_size` or `num_threads` is not positive.
     """
@@ -131,9 +134,13 @@ class Classifier:
         self.batch_size = choose_batch_size(bundle, device, batch_size)
         self.compiled = compile == "on"
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
-        self._network = (
-            self._compile(bundle, cache) if self.compiled else InferenceNetwork(bundle, precision, self._device)
-        )
+        check = GoldenCheck(bundle, precision, self._device, self.batch_size, compiled=self.compiled)
+        if self.compiled:
+            self._network = self._compile(bundle, cache, check)
+            return
+        self._network = InferenceNetwork(bundle, precision, self._device)
+        if wrong := check.difference(self._network):
+            raise PrecisionError(wrong, f"use --precision {SAFER[precision]}")
 
     def predict(self, clips: NDArray[np.uint8] | Tensor) -> Prediction:
         """Classify clips.
@@ -197,7 +204,9 @@ class Classifier:
                 f"use --batch-size {max(1, self.batch_size // 2)}",
             ) from error
 
-    def _compile(self, bundle: Bundle, cache: Path | None) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def _compile(
+        self, bundle: Bundle, cache: Path | None, check: GoldenCheck
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Return a compiled network that has run once."""
         if self.precision in UNCOMPILED:
             raise CompileError(f"{self.precision} precision is not compiled", "use --compile off")
@@ -206,13 +215,16 @@ class Classifier:
         try:
             network: Callable[[Tensor], tuple[Tensor, Tensor]]
             if self._device.type == "cpu":
-                network = load_or_compile(bundle, self.precision, self.batch_size, cache)
+                network = load_or_compile(bundle, self.precision, self.batch_size, cache, check.difference)
             else:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
                 network = torch.compile(eager, dynamic=False)
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                network(probe)
+                if not check.is_known:
+                    network(probe)
+                elif self._device.type != "cpu" and (wrong := check.difference(network)):
+                    raise CompileError(wrong)
         except (ModelError, BundleError, torch.OutOfMemoryError):
             raise
         # What torch's compilers raise has no common type; the network itself still works.

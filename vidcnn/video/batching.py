@@ -13,6 +13,7 @@ import numpy as np
 
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import MAX_TASK_BYTES
 from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
 from vidcnn.video.decode import decode_segment
@@ -22,9 +23,6 @@ from vidcnn.video.stopwatch import StageTimes, Stopwatch
 
 _MIN_CLIPS_PER_TASK = 16
 """Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it contains."""
-
-MAX_TASK_BYTES = 256 * 2**20
-"""Pixels that travel together: a decoder holds them in memory, and several wait in the object store."""
 
 
 @dataclass(frozen=True)

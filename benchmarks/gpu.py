@@ -80,7 +80,8 @@ def run(report: Report, device: torch.device, arguments: argparse.Namespace, fol
     report.part("pipeline", lambda: videos.pipeline(video, bundle, device, 2 * seconds, cores))
     report.part("variants", lambda: network.variants(bundle, device, 2 * seconds))
     for codec in ("h264", "hevc"):
-        check = partial(nvdec.correctness, folder, device, bundle.preprocessing, codec)
+        num_frames = 4 if arguments.short else 20
+        check = partial(nvdec.correctness, folder, device, bundle.preprocessing, codec, num_frames)
         report.part(f"nvdec_correctness_{codec}", check)
     report.part("nvdec_opening", lambda: nvdec.opening(video, device))
     sessions = (1, 2) if arguments.short else (1, 2, 4, 8)

@@ -122,14 +122,16 @@ def to_rgb(luma: Tensor, chroma: Tensor, preprocessing: Preprocessing) -> Tensor
     return rgb.round().clamp(0, 255).to(torch.uint8)
 
 
-def correctness(folder: Path, device: torch.device, preprocessing: Preprocessing, codec: str = "h264") -> Figures:
+def correctness(
+    folder: Path, device: torch.device, preprocessing: Preprocessing, codec: str = "h264", num_frames: int = 20
+) -> Figures:
     """Compare every frame of files of several sizes with what the processor decodes, with one decoder for all."""
     from vidcnn.video.pixels import FrameConverter
 
     decoder = KeptDecoder(codec, device)
     figures: Figures = {"files": {}}
     for number, (width, height) in enumerate(SIZES):
-        path = write_pattern(folder / f"{number}-{width}x{height}.mp4", width, height, codec)
+        path = write_pattern(folder / f"{number}-{width}x{height}.mp4", width, height, codec, num_frames)
         converter = FrameConverter(preprocessing)
         same_planes, differences, num_found, num_expected = True, [], 0, 0
         found_frames = decoder.frames(path)

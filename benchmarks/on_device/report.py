@@ -13,6 +13,9 @@ from typing import Any
 
 Figures = dict[str, Any]
 
+_GRACE_SECONDS = 5.0
+"""What is under way when time is up may end within this."""
+
 
 class Report:
     """Runs the parts of a benchmark one after the other, within a time.
@@ -34,7 +37,7 @@ class Report:
         self._end = end
         self._current = ""
         self._lock = threading.Lock()
-        self._watch = threading.Timer(seconds + 5, self._give_up)
+        self._watch = threading.Timer(seconds + _GRACE_SECONDS, self._give_up)
         self._watch.daemon = True
         self._watch.start()
 

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from vidcnn.inference.fitting import largest_fitting
+from vidcnn.inference.fitting import lacks_memory, largest_fitting
 
 
 class Memory:
@@ -33,6 +33,20 @@ def test_a_device_without_room_for_one_is_an_error() -> None:
 
     with pytest.raises(torch.OutOfMemoryError):
         largest_fitting(3, attempt, release=lambda: None)
+
+
+@pytest.mark.parametrize(
+    "text", ["CUDA error: out of memory", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED when"]
+)
+def test_libraries_that_say_so_in_their_own_words_are_understood(text: str) -> None:
+    def attempt(size: int) -> int:
+        if size > 2:
+            raise RuntimeError(text)
+        return size
+
+    assert largest_fitting(8, attempt, release=lambda: None) == 2
+    assert lacks_memory(RuntimeError(text))
+    assert not lacks_memory(ValueError(text))
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:

@@ -30,7 +30,7 @@ from vidcnn.choices import UNCOMPILED, Precision, PrecisionOption, Switch
 from vidcnn.errors import BundleError, CompileError, ModelError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
-from vidcnn.inference.fitting import largest_fitting
+from vidcnn.inference.fitting import lacks_memory, largest_fitting
 from vidcnn.inference.lanes import lanes_of
 from vidcnn.inference.network import InferenceNetwork, best_precision
 from vidcnn.inference.transfer import Network, Transfer
@@ -172,7 +172,9 @@ class Classifier:
         self._set_num_threads()
         try:
             logits, embeddings = self._run_on(self._network, frames)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
             raise ModelError(
                 f"{self._architecture} needs more memory than {self.device} has for batches of {self.batch_size}",
                 f"use --batch-size {max(1, self.batch_size // 2)}",
@@ -220,7 +222,9 @@ class Classifier:
         wanted = self.batch_size
         try:
             network = largest_fitting(wanted, attempt, release=self._lanes.release)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
             raise ModelError(
                 f"{self._architecture} needs more memory than {self.device} has free for a single clip",
                 "end what else uses it, or use --device cpu",
@@ -249,10 +253,12 @@ class Classifier:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._run_on(network, np.zeros(self._batch_shape, np.uint8))
-        except (ModelError, BundleError, torch.OutOfMemoryError):
+        except (ModelError, BundleError):
             raise
         # What torch's compilers raise has no common type; the network itself still works.
         except Exception as error:
+            if lacks_memory(error):
+                raise
             raise CompileError(f"compiling failed: {type(error).__name__}: {first_line(error)}") from error
         return network
 

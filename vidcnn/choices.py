@@ -18,6 +18,8 @@ Precision = Literal[TrainingPrecision, "int8", "exact"]
 torchvision does."""
 UNCOMPILED: frozenset[Precision] = frozenset(("int8", "exact"))
 """Precisions that are never compiled: one has kernels of its own, the other is the reference."""
+SAFER: dict[Precision, Precision] = {"int8": "fp32", "bf16": "fp32", "fp32": "exact"}
+"""What a network runs in that computes wrongly in a precision."""
 PrecisionOption = Literal["auto", Precision]
 
 ShortClips = Literal["repeat_last", "loop", "drop"]

@@ -7,12 +7,14 @@
       SourceError                 a source that cannot be listed, or contains no video
       ModelError                  an unknown model, weights that are absent or do not fit
         CompileError              a model that cannot be compiled here; uncompiled, it runs
+        PrecisionError            a model that computes wrongly in a precision here; in a safer one, it may not
       BundleError                 a model bundle that is incomplete or does not fit its weights
       DataError                   annotations or training data that cannot be trained on
       OutputError                 an output that cannot be written
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
       StorageError                the storage, the network or this machine fails, through no fault of the file
+      DecoderError                libav or OpenCV of this machine gives wrong pixels
       InternalError               a fault of the program itself, with the traceback of the process where it happened
       RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
       RayDiedError                a process died that an embedded Ray cannot do without
@@ -101,6 +103,10 @@ class CompileError(ModelError):
     """A model that was to run compiled, and cannot be compiled here. Uncompiled, it runs."""
 
 
+class PrecisionError(ModelError):
+    """A model that gives wrong scores in the precision in which it was to run here. In a safer one, it may not."""
+
+
 class BundleError(VidcnnError):
     """A model bundle that is incomplete, malformed, or does not fit its weights."""
 
@@ -125,6 +131,10 @@ class OutputBusyError(OutputError):
 
 class StorageError(VidcnnError):
     """The storage, the network or this machine fails, through no fault of what is read or written."""
+
+
+class DecoderError(VidcnnError):
+    """The decoder of this machine gives other pixels than it should, for a video that is known."""
 
 
 class InternalError(VidcnnError):

@@ -10,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from torch import nn
 
 import vidcnn
 from tests.commands import vidcnn as run
 from vidcnn.errors import ModelError, SourceError, StorageError, UsageError, VidcnnError
+from vidcnn.inference.golden import with_golden
+from vidcnn.models.bundle import Bundle
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +120,19 @@ def test_a_batch_that_is_too_large_is_made_smaller_with_a_warning(bundle: Path, 
     with pytest.warns(UserWarning, match=r"the model takes \d+ clips at once, not 100,000"):
         large = vidcnn.load(bundle, device="cpu", precision="fp32", batch_size=100_000)
     assert large.classify(videos / "0.mp4", num_clips=2).num_rows == 2
+
+
+def test_a_precision_that_computes_wrongly_here_is_not_taken_and_a_warning_says_so(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = nn.Conv3d.forward
+
+    def forward(self: nn.Conv3d, values: torch.Tensor) -> torch.Tensor:
+        found = right(self, values)
+        return found.roll(1, dims=1) if found.dtype == torch.bfloat16 else found
+
+    with_golden(Bundle.load(bundle)).save(tmp_path / "b")
+    monkeypatch.setattr(nn.Conv3d, "forward", forward)
+    with pytest.warns(UserWarning, match="the model runs in fp32 precision: simple3d in bf16 gives wrong scores"):
+        found = vidcnn.load(tmp_path / "b", device="cpu", precision="bf16")
+    assert found.classifier.precision == "fp32"

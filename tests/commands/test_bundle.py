@@ -8,6 +8,7 @@ import pytest
 
 from tests.commands.conftest import Call
 from vidcnn.commands.bundle import _parse_argument
+from vidcnn.inference.golden import with_golden
 from vidcnn.models.bundle import Bundle
 
 
@@ -24,6 +25,18 @@ def test_a_bundle_is_made_of_arguments_labels_and_a_seed(call: Call, tmp_path: P
     made = Bundle.load(str(tmp_path / "b"))
     assert (made.labels, made.arguments) == (("cat", "dog"), {"width": 0.25, "batch_norm": True})
     assert made.weights_sha256 == told["weights_sha256"]
+    assert with_golden(made).golden == made.golden
+    assert made.golden is not None
+
+
+def test_a_place_that_cannot_take_a_bundle_is_refused_before_anything_is_computed(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidcnn.inference.golden.with_golden", lambda _: pytest.fail("it computes"))
+    (tmp_path / "b").write_text("mine")
+    ended = make(call, tmp_path / "b")
+    assert (ended.code, ended.stdout) == (1, "")
+    assert "exists and is not a model bundle" in ended.stderr
 
 
 def test_the_same_seed_makes_the_same_weights_and_another_one_others(call: Call, tmp_path: Path) -> None:

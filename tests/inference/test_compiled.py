@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from vidcnn.errors import CompileError
 from vidcnn.inference import compiled
 from vidcnn.inference.classifier import Classifier, compiling_pays
 from vidcnn.inference.compiled import compile_pays, load_or_compile
+from vidcnn.inference.golden import with_golden
 from vidcnn.inference.network import InferenceNetwork
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
@@ -222,3 +225,88 @@ def test_a_compilation_that_changes_the_scores_is_not_used(tmp_path: Path, monke
     monkeypatch.setattr(InferenceNetwork, "forward", drift)
     with pytest.raises(CompileError, match="compiling changes the scores of simple3d"):
         compiled.compile_package(tiny(), "fp32", 1, tmp_path / "model.pt2")
+
+
+class Kept:
+    """A cache with a package, and what stands in for compiling and loading: a package is the number in its file."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path, *, kept: int, compiling_gives: int) -> None:
+        self.num_compiled = 0
+        self.compiling_gives = compiling_gives
+        self.package = cache / f"{compiled._key(tiny(), 'bf16', 2)}.pt2"
+        self.package.write_text(str(kept))
+        monkeypatch.setattr(compiled, "_compile_in_child", self.compile)
+        monkeypatch.setattr(compiled, "_check_compiler", lambda: None)
+        monkeypatch.setattr(compiled, "_load", lambda package: int(package.read_text()))
+
+    def compile(self, bundle: Bundle, precision: str, batch_size: int, package: Path) -> None:
+        assert not package.exists()
+        self.num_compiled += 1
+        package.write_text(str(self.compiling_gives))
+
+    def load(self) -> Any:
+        return load_or_compile(tiny(), "bf16", 2, self.package.parent, self.difference)
+
+    def difference(self, network: Any) -> str | None:
+        return None if network == 1 else f"network {network} is wrong"
+
+
+def test_a_package_that_is_right_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept(monkeypatch, tmp_path, kept=1, compiling_gives=2)
+    assert (kept.load(), kept.num_compiled) == (1, 0)
+
+
+def test_a_package_that_is_wrong_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept(monkeypatch, tmp_path, kept=0, compiling_gives=1)
+    assert (kept.load(), kept.num_compiled, kept.package.read_text()) == (1, 1, "1")
+    assert (kept.load(), kept.num_compiled) == (1, 1)
+
+
+def test_a_package_that_another_process_has_mended_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept(monkeypatch, tmp_path, kept=0, compiling_gives=2)
+    monkeypatch.setattr(compiled, "_check_compiler", lambda: kept.package.write_text("1"))
+    assert (kept.load(), kept.num_compiled) == (1, 0)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_what_is_wrong_however_often_it_is_compiled_is_not_kept(
+    is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(monkeypatch, tmp_path, kept=0, compiling_gives=3)
+    if not is_kept:
+        kept.package.unlink()
+    with pytest.raises(CompileError, match="network 3 is wrong"):
+        kept.load()
+    assert (kept.num_compiled, kept.package.exists()) == (1, False)
+
+
+def test_a_wrong_package_without_a_compiler_leaves_no_compiled_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = compiled._check_compiler
+    kept = Kept(monkeypatch, tmp_path, kept=0, compiling_gives=1)
+    monkeypatch.setattr(compiled, "_check_compiler", check)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(CompileError, match="there is no C"):
+        kept.load()
+
+
+@pytest.mark.slow
+def test_a_package_of_other_weights_is_seen_and_compiled_again(cache: Path) -> None:
+    bundle, other = with_golden(tiny(seed=5)), tiny(seed=6)
+    load_or_compile(other, "fp32", 2, cache)
+    wrong, right = (cache / f"{compiled._key(one, 'fp32', 2)}.pt2" for one in (other, bundle))
+    shutil.copy(wrong, right)
+    without = Classifier(replace(bundle, golden=None), precision="fp32", compile="on", cache=cache)
+    clips, exact = clips_of(bundle, 2), Classifier(bundle, precision="exact").logits(clips_of(bundle, 2))
+    assert (without.logits(clips) - exact).abs().max() > 0.1 * exact.std(), "the wrong package computes the same"
+    found = Classifier(bundle, precision="fp32", compile="on", cache=cache)
+    assert found.compiled
+    assert (found.logits(clips) - exact).abs().max() < 1e-4 * exact.std()
+
+
+@pytest.mark.slow
+def test_a_bundle_with_golden_clips_is_compiled_for_clips_of_another_length(cache: Path) -> None:
+    bundle = with_golden(tiny())
+    longer = replace(bundle, sampling=replace(bundle.sampling, num_frames=18))
+    assert Classifier(longer, precision="fp32", compile="on", cache=cache).compiled

@@ -15,8 +15,10 @@ import pytest
 from tests.commands import vidcnn
 from tests.videos import write_video
 from vidcnn.errors import BundleError, DataError, ModelError, SourceError, UsageError
+from vidcnn.inference.golden import with_golden
 from vidcnn.inference.int8_ops import why_no_int8
 from vidcnn.models.bundle import Bundle
+from vidcnn.models.resolve import make_bundle
 from vidcnn.pipelines import quantize as module
 from vidcnn.pipelines.quantize import quantize_bundle
 
@@ -59,8 +61,21 @@ def test_labelled_videos_calibrate_a_bundle_and_measure_its_accuracy(
     assert report.notices == ("it was measured on 8 clips only: with fewer than 100, shares say little",)
     made, before = Bundle.load(tmp_path / "b8"), Bundle.load(bundle)
     assert made.quantization is not None
-    assert replace(made, quantization=None) == before
+    assert replace(made, quantization=None, golden=None) == before
+    assert made.golden is not None
+    assert set(made.golden.expected) == {"exact", "int8"}
     assert (made.quantization.source, made.quantization.num_clips) == (before.weights_sha256, 4)
+
+
+def test_a_network_that_does_not_compute_what_its_bundle_records_is_not_quantized(
+    bundle: Path, videos: Path, tmp_path: Path
+) -> None:
+    recorded = with_golden(Bundle.load(bundle))
+    other = make_bundle("simple3d", weights="random", num_classes=4, arguments=recorded.arguments, seed=9)
+    replace(recorded, weights=other.weights).save(tmp_path / "exchanged")
+    with pytest.raises(ModelError, match="does not give the scores that its bundle records"):
+        quantize(tmp_path / "exchanged", videos, tmp_path / "b8")
+    assert not (tmp_path / "b8").exists()
 
 
 @pytest.mark.usefixtures("fast")

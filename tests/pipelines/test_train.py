@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import vidcnn as vidcnn_api
 from tests.commands import command, environment, vidcnn
 from vidcnn.demo import make_motion_videos
 from vidcnn.storage.locks.holder import this_process
@@ -81,6 +82,8 @@ def test_a_run_leaves_its_bundle_its_notes_and_nothing_else(undisturbed: Path) -
     assert card["labels"] == ["down", "left", "right", "up"]
     assert card["preprocessing"]["crop"] == [32, 32]
     assert card["provenance"]["metrics"]["top1"] >= 0
+    assert card["golden"]["size"] == [16, 32, 32]
+    vidcnn_api.load(undisturbed / "bundle", device="cpu", precision="exact")  # which checks it
 
 
 def test_what_infer_says_of_a_trained_bundle_is_what_evaluate_counts(

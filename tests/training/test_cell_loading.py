@@ -13,11 +13,18 @@ import pytest
 
 from tests.pipelines.crashing import CrashingOrder
 from tests.training.footage import broken, film, training_data
-from vidcnn.errors import StorageError
+from tests.video.test_golden import break_opencv
+from vidcnn.errors import DecoderError, StorageError
+from vidcnn.sampling.segments import ClipSpec
 from vidcnn.storage.retrying import RetryPolicy
-from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
+from vidcnn.training import cell_loading
+from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell, load_each, load_views_in_cell
+from vidcnn.training.cell_loading import _load_views_each as cell_loading_views
 from vidcnn.training.feed import DirectLoader
+from vidcnn.training.views import ViewSettings
 from vidcnn.video.cell import Cell
+from vidcnn.video.container import MAX_PIXELS
+from vidcnn.video.planning import PlanSettings
 
 AT_ONCE = RetryPolicy(num_tries=2, first_wait_seconds=0)
 
@@ -71,3 +78,35 @@ def test_a_first_sample_is_looked_for_elsewhere(tmp_path: Path, cell: Cell) -> N
     assert "no clip can be taken of any of the videos: a.mp4" in failure.message
     deadly: Any = training_data([film(tmp_path, "c.mp4")], order=CrashingOrder(1, poison=0, survivor=os.getpid()))
     assert find_no_sample_in_cell(deadly, cell) is None  # the workers will tell which one it was
+
+
+def load_wrongly(requests: Any, data: Any) -> Any:
+    """Load in a process whose OpenCV swaps channels."""
+    break_opencv()
+    return load_each(requests, data)
+
+
+def load_views_wrongly(videos: Any, settings: Any) -> Any:
+    break_opencv()
+    return cell_loading_views(videos, settings)
+
+
+def test_no_clip_comes_from_a_process_that_decodes_wrongly(
+    tmp_path: Path, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = film(tmp_path, "a.mp4")
+    data = training_data([video])
+    monkeypatch.setattr(cell_loading, "load_each", load_wrongly)
+    loader = CellLoader(data, cell)
+    for _ in range(2):  # it is not used for the next samples either
+        with pytest.raises(DecoderError, match="gives wrong pixels"):
+            loader.start_samples(range(1))
+    monkeypatch.setattr(cell_loading, "_load_views_each", load_views_wrongly)
+    settings = ViewSettings(
+        PlanSettings(ClipSpec(data.clips.sampling, num_clips=1), 25.0, MAX_PIXELS),
+        data.clips.preprocessing,
+        num_crops=1,
+        exact=False,
+    )
+    with pytest.raises(DecoderError, match="gives wrong pixels"):
+        load_views_in_cell(video, settings, cell)

@@ -9,6 +9,7 @@ import pytest
 from vidcnn.annotations import Annotations, LabelledVideo
 from vidcnn.config import TrainSpec
 from vidcnn.errors import ModelError, UsageError, VidcnnError
+from vidcnn.inference.golden import with_golden
 from vidcnn.models.resolve import make_bundle
 from vidcnn.sampling.segments import Sampling
 from vidcnn.sources import SourceVideo
@@ -191,13 +192,14 @@ def test_a_bundle_keeps_its_own_size_and_head_and_takes_no_other_width(tmp_path:
     given = make_bundle(
         "simple3d", weights="random", labels=str(tmp_path / "labels.txt"), arguments={"channels": [4], "hidden": 5}
     )
-    given.save(tmp_path / "bundle")
+    with_golden(given).save(tmp_path / "bundle")
     found = plan(model=str(tmp_path / "bundle"), width=None, fps=5.0, num_frames=8)
     assert found.bundle.weights == given.weights
     assert found.bundle.sampling == Sampling(8, fps=5.0)
     other = plan(annotations(labels=("x", "y")), model=str(tmp_path / "bundle"), width=None)
     assert other.bundle.labels == ("x", "y")
     assert "new head" in other.bundle.provenance.weights
+    assert (found.bundle.golden, other.bundle.golden) == (None, None), "they are of weights that training changes"
     with pytest.raises(UsageError) as caught:
         plan(model=str(tmp_path / "bundle"), width=0.5)
     assert str(caught.value) == (

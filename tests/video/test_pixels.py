@@ -11,14 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.video.decoding import PREPROCESSING, mean_difference
 from vidcnn.choices import Interpolation
 from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
-from vidcnn.video import pixels
 from vidcnn.video.pixels import FrameConverter, UInt8Array
+from vidcnn.video.planes import find_layout, rgb_matrix
 
 NORMALISATION: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
@@ -79,21 +77,14 @@ def test_the_fast_way_knows_the_matrix_of_each_colour_space(pixel_format: str, c
     frame = coded(pixel_format, colorspace=colorspace if colorspace != 2 else 5)
     frame.colorspace = colorspace
     assert mean_difference(FrameConverter(PREPROCESSING).convert(frame), through_libav(frame, PREPROCESSING)) < 0.6
-    assert pixels._rgb_matrix(colorspace, True)[0, 2] == pytest.approx(2 * (1 - kr))
+    assert rgb_matrix(colorspace, True)[0, 2] == pytest.approx(2 * (1 - kr))
 
 
 @pytest.mark.parametrize("pixel_format", BYPASSED)
 def test_other_formats_are_converted_by_libav(pixel_format: str) -> None:
     frame = coded(pixel_format, is_full_range=True)
-    assert pixels._layout(pixel_format) is None
+    assert find_layout(pixel_format) is None
     assert mean_difference(FrameConverter(PREPROCESSING).convert(frame), through_libav(frame, PREPROCESSING)) < 1
-
-
-def test_colour_spaces_that_are_not_linear_are_left_to_libav() -> None:
-    frame = coded("yuv444p")
-    frame.colorspace = 8  # YCgCo
-    target = pixels._target(PREPROCESSING, frame.height, frame.width, pixels._Orientation())
-    assert pixels._resize_planes(frame, target) is None
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "area"])
@@ -143,50 +134,6 @@ def test_frames_of_their_own_size_are_libavs() -> None:
     assert np.array_equal(FrameConverter(None).convert(frame), frame.to_ndarray(format="rgb24"))
 
 
-@given(
-    st.integers(4, 400), st.integers(4, 400), st.integers(4, 150), st.integers(4, 150),
-    st.floats(0, 1), st.floats(0, 1),
-    st.sampled_from([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST, cv2.INTER_AREA]),
-)  # fmt: skip
-def test_a_part_is_resized_as_it_is_in_the_whole(
-    height: int, width: int, rows: int, columns: int, down: float, right: float, interpolation: int
-) -> None:
-    samples = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width), np.uint8)
-    crop_rows, crop_columns = rows - rows // 4, columns - columns // 4
-    top, left = int((rows - crop_rows) * down), int((columns - crop_columns) * right)
-    target = pixels._Target((rows, columns), top, left, crop_rows, crop_columns, interpolation)
-    whole = cv2.resize(samples, (columns, rows), interpolation=interpolation).astype(int)
-    if interpolation == cv2.INTER_AREA:
-        geometry = Preprocessing((rows, columns), (rows, columns), **NORMALISATION, interpolation="area")
-        whole = resize_and_crop(samples[:, :, None].repeat(3, axis=2), geometry)[:, :, 0].astype(int)
-    expected = whole[top : top + crop_rows, left : left + crop_columns]
-    part = pixels._resize(samples, target)
-    assert part.shape == expected.shape
-    difference = np.abs(part.astype(int) - expected)
-    if interpolation == cv2.INTER_NEAREST:
-        assert (difference > 0).mean() < 0.02  # where two samples are equally near
-    else:
-        assert difference.max() <= 2
-
-
-def test_little_more_than_the_crop_is_read() -> None:
-    window = pixels._window(720, 128, 8, 112)  # 45 rows make 8
-    assert (window.source.start, window.crop) == (45, slice(0, 112))
-    assert window.source.stop < 45 + 112 * 45 / 8 + 6
-    assert pixels._window(1080, 128, 8, 112).source.start == 0  # only every 16th row would do
-
-
-def test_a_plane_that_lies_upside_down_in_memory_is_left_to_libav(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Plane:
-        line_size = -320
-
-    class Frame:
-        format = type("Format", (), {"name": "yuv420p"})
-        colorspace, planes = 1, (Plane(),)
-
-    assert pixels._resize_planes(Frame(), pixels._target(PREPROCESSING, 240, 320, pixels._Orientation())) is None
-
-
 def test_the_conversion_of_a_frame_does_not_change_it() -> None:
     frame = coded("yuv420p")
     before = frame.to_ndarray()
@@ -214,3 +161,13 @@ def test_a_colour_space_that_libav_does_not_convert_is_guessed(colorspace: int, 
         assert mean_difference(found, expected) < 2
     whole = FrameConverter(None).convert(coded(pixel_format, colorspace=colorspace))
     assert np.array_equal(whole, FrameConverter(None).convert(coded(pixel_format, colorspace=2)))
+
+
+def test_frames_that_change_in_the_middle_of_a_stream_are_each_converted_as_they_are() -> None:
+    frames = [
+        coded("yuv420p"), coded("yuv420p", size=(360, 200)), coded("yuv444p10le"), coded("gray"), coded("yuyv422"),
+        coded("yuv420p", colorspace=1), coded("yuv420p", colorspace=1, is_full_range=True), coded("yuv420p"),
+    ]  # fmt: skip
+    converter = FrameConverter(PREPROCESSING)
+    for frame in frames:
+        assert np.array_equal(converter.convert(frame), FrameConverter(PREPROCESSING).convert(frame))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from tests.video.test_decode import X264
+from tests.video.test_decode import FORMATS, X264
 from tests.videos import write_video
 from vidcnn.errors import VideoError
+from vidcnn.video import container
 from vidcnn.video.probe import probe_video
 
 
@@ -57,3 +59,24 @@ def test_errors_say_what_is_wrong_in_plain_words(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="the file was cut off: its 'mdat' box ends at byte") as info:
         probe_video(str(path))
     assert info.value.kind == "truncated"
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name.endswith((".mp4", ".mov", ".mkv", ".webm"))])
+def test_a_container_that_declares_times_tells_the_same_without_a_look_into_its_frames(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_video(tmp_path / name, 40, **FORMATS[name]))
+    asked = []
+
+    def looks(location: str, file: object) -> bool:
+        asked.append(location)
+        return False
+
+    found = probe_video(path)
+    monkeypatch.setattr(container, "_declares_times", looks)
+    expected = probe_video(path)
+    assert path in asked
+    assert (found.times.pts.tolist(), found.times.keyframes.tolist(), found.times.end, found.times.time_base) == (
+        expected.times.pts.tolist(), expected.times.keyframes.tolist(), expected.times.end, expected.times.time_base
+    )  # fmt: skip
+    assert vars(replace(found, times=expected.times)) == vars(expected)

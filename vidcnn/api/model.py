@@ -213,22 +213,27 @@ def load(
         labels: For a name: a file with a class on each line.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``exact`` is the reference; ``auto`` is ``int8`` for a bundle that was quantized and ``bf16`` for
-            others, where the hardware is faster in it, else ``fp32``.
+            others, where the hardware is faster in it, else ``fp32``. Where the network computes wrongly in it here, as
+            the golden clips of a bundle show, a warning says so, and names the precision that is taken instead.
         compile: ``on`` compiles the network first, which pays for many clips.
         batch_size: Clips that the network takes at once; None chooses it for the device. Where more are wanted than
             fit or are of use, a warning names how many it takes.
         seed: Of random weights.
 
     Raises:
-        ModelError: There is no such model, device, or weights.
+        ModelError: There is no such model, device, or weights; or it does not give the scores that its bundle records.
         BundleError: The directory is not a whole bundle.
         UsageError: `weights` or `labels` were given with a bundle.
     """
-    from vidcnn.inference.classifier import Classifier, smaller_batches
+    from vidcnn.inference.classifier import smaller_batches
+    from vidcnn.inference.runtime import load_safely
 
     bundle = resolve_model(os.fspath(model), weights=weights, labels=labels, seed=seed)
-    classifier = Classifier(bundle, device=device, precision=precision, compile=compile, batch_size=batch_size)
-    if text := smaller_batches(batch_size, classifier.batch_size):
+    classifier, notices = load_safely(
+        bundle, device=device, precision=precision, compile=compile, batch_size=batch_size
+    )
+    smaller = smaller_batches(batch_size, classifier.batch_size)
+    for text in (*notices, *([smaller] if smaller else [])):
         warnings.warn(text, stacklevel=2)
     return Model(bundle, classifier)
 

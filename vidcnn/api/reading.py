@@ -80,6 +80,7 @@ def clips(
     from vidcnn.sources import Listing
     from vidcnn.video.container import MAX_PIXELS
     from vidcnn.video.decode import DecodeRequest, decode_segment
+    from vidcnn.video.golden import check_decoder
     from vidcnn.video.planning import PlanSettings, plan_video
 
     if errors not in ("raise", "skip"):
@@ -90,6 +91,7 @@ def clips(
         preprocessing = None if size is None else Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
+    check_decoder("bilinear", exact=False)
     for video in Listing(source_texts(videos)):
         try:
             for planned in plan_video(video, settings):

@@ -44,6 +44,8 @@ def bundle(
 
     `vidcnn infer --model DIR` then uses it as it is, with its labels, clip sampling and preprocessing.
     """
+    from vidcnn.inference.golden import with_golden
+    from vidcnn.models.bundle import bundle_target
     from vidcnn.models.resolve import make_bundle
 
     made = make_bundle(
@@ -54,7 +56,8 @@ def bundle(
         arguments=dict(_parse_argument(text) for text in argument or ()),
         seed=seed,
     )
-    made.save(out)
+    bundle_target(out)
+    with_golden(made).save(out)
     if as_json:
         show(json.dumps({"bundle": out, "classes": len(made.labels), "weights_sha256": made.weights_sha256}))
         return

@@ -26,11 +26,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidcnn.choices import UNCOMPILED, Precision, PrecisionOption, Switch
-from vidcnn.errors import BundleError, CompileError, ModelError, first_line
+from vidcnn.choices import SAFER, UNCOMPILED, Precision, PrecisionOption, Switch
+from vidcnn.errors import BundleError, CompileError, ModelError, PrecisionError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
 from vidcnn.inference.fitting import lacks_memory, largest_fitting
+from vidcnn.inference.golden import GoldenCheck
 from vidcnn.inference.lanes import lanes_of
 from vidcnn.inference.network import InferenceNetwork, best_precision
 from vidcnn.inference.transfer import Network, Transfer
@@ -98,8 +99,10 @@ class Classifier:
         compiled: Whether the network in use is a compiled one.
 
     Raises:
-        CompileError: The network cannot be compiled, as was asked.
-        ModelError: The device is absent, or the clips are of a size that the network cannot take.
+        CompileError: The network cannot be compiled, as was asked, or gives other scores then.
+        PrecisionError: It gives wrong scores in this precision, on this machine.
+        ModelError: The device is absent, or the clips are of a size that the network cannot take; or the scores of its
+            golden clips are not those that the bundle records, however they are computed.
         BundleError: The weights do not fit the architecture.
         ValueError: `batch_size` or `num_threads` is not positive.
     """
@@ -212,11 +215,14 @@ class Classifier:
         def attempt(batch_size: int) -> Network:
             self.batch_size = batch_size
             self._transfers = threading.local()
+            check = GoldenCheck(bundle, self.precision, self._device, batch_size, compiled=self.compiled)
             if self.compiled:
-                return self._compile(bundle, cache)
+                return self._compile(bundle, cache, check)
             network = InferenceNetwork(bundle, self.precision, self._device)
             if self._lanes.is_apart:  # what a batch takes is only known when one has run
                 self._run_on(network, np.zeros(self._batch_shape, np.uint8))
+            if wrong := check.difference(network):
+                raise PrecisionError(wrong, f"use --precision {SAFER[self.precision]}")
             return network
 
         wanted = self.batch_size
@@ -239,20 +245,24 @@ class Classifier:
             )
         return network
 
-    def _compile(self, bundle: Bundle, cache: Path | None) -> Network:
+    def _compile(self, bundle: Bundle, cache: Path | None, check: GoldenCheck) -> Network:
         """Return a compiled network that has run once."""
         if self.precision in UNCOMPILED:
             raise CompileError(f"{self.precision} precision is not compiled", "use --compile off")
         try:
             network: Network
             if self._device.type == "cpu":
-                network = load_or_compile(bundle, self.precision, self.batch_size, cache)
+                network = load_or_compile(bundle, self.precision, self.batch_size, cache, check.difference)
             else:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
                 network = torch.compile(eager, dynamic=False)
-            with warnings.catch_warnings():
+            # All that it runs on is made in this mode, or torch would compile it once more.
+            with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._run_on(network, np.zeros(self._batch_shape, np.uint8))
+                if self._lanes.is_apart or not check.is_known:
+                    self._run_on(network, np.zeros(self._batch_shape, np.uint8))
+                if self._device.type != "cpu" and (wrong := check.difference(network)):
+                    raise CompileError(wrong)
         except (ModelError, BundleError):
             raise
         # What torch's compilers raise has no common type; the network itself still works.

@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidcnn.choices import Precision
+
+    Network = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 MAX_CACHED_PACKAGES = 8
 """Packages kept, the least recently used removed first; one has the size of the network's weights."""
@@ -70,8 +73,12 @@ def compile_pays(num_clips: int | None, multiply_adds: int) -> bool:
 
 
 def load_or_compile(
-    bundle: Bundle, precision: Precision, batch_size: int, cache: Path | None = None
-) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    bundle: Bundle,
+    precision: Precision,
+    batch_size: int,
+    cache: Path | None = None,
+    difference: Callable[[Network], str | None] = lambda network: None,
+) -> Network:
     """Return the compiled network of a bundle, compiling it if it is not in the cache.
 
     Of several processes that ask at once, one compiles and the others wait for it.
@@ -81,6 +88,8 @@ def load_or_compile(
         precision: ``fp32`` or ``bf16``.
         batch_size: Clips in each call, N.
         cache: Directory of packages; by default ``vidcnn`` in the user's cache directory.
+        difference: Returns in words what is wrong with the scores of a network; None where nothing is. A package in the
+            cache that is wrong is removed, and the network is compiled again.
 
     Returns:
         A callable from uint8 ``(N, T, H, W, C)`` to logits ``(N, K)`` and embeddings ``(N, D)``, both
@@ -93,17 +102,34 @@ def load_or_compile(
         raise CompileError(f"{bundle.architecture} is not a network that torch compiles correctly")
     cache = cache or cache_directory()
     package = cache / f"{_key(bundle, precision, batch_size)}.pt2"
-    if not package.is_file():
+
+    def compile_unless(is_good: Callable[[], bool]) -> None:
         _check_compiler()
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with _locked(package.with_suffix(".lock")):
-                if not package.is_file():
+                if not is_good():
+                    package.unlink(missing_ok=True)
                     _compile_in_child(bundle, precision, batch_size, package)
             _prune(cache)
         except OSError as error:
             raise CompileError(f"the network cannot be compiled: {error}") from error
-    return _load(package)
+
+    was_there = package.is_file()
+    if not was_there:
+        compile_unless(package.is_file)
+    network = _load(package)
+    wrong = difference(network)
+    if wrong is not None and was_there:
+        logger.info("%s is wrong, and is compiled again", package)
+        # Another process may have done that meanwhile.
+        compile_unless(lambda: package.is_file() and difference(_load(package)) is None)
+        network = _load(package)
+        wrong = difference(network)
+    if wrong is not None:
+        package.unlink(missing_ok=True)
+        raise CompileError(wrong)
+    return network
 
 
 def compile_package(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:
@@ -160,7 +186,7 @@ def _check_compiler() -> None:
 
 def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:
     with tempfile.TemporaryDirectory(dir=package.parent, prefix="compiling-", ignore_cleanup_errors=True) as aside:
-        bundle.save(Path(aside, "bundle"))
+        replace(bundle, golden=None).save(Path(aside, "bundle"))  # its clips may be of another length than these
         command, environment = run_module("vidcnn.inference.compiled")
         environment |= {
             "TORCHINDUCTOR_CACHE_DIR": str(Path(aside, "inductor")),

@@ -4,7 +4,7 @@ On disk a bundle is a directory of two files::
 
     model.safetensors    the weights, float32
     model.json           format_version, architecture, arguments, labels, sampling, preprocessing, multi_label,
-                         provenance, weights_sha256
+                         provenance, weights_sha256; quantization and golden, where it has them
 
 In memory it is a `Bundle`, plain values and bytes that travel between processes. Reading and writing load no
 torch: the header of a safetensors file is JSON, and has enough to distinguish a whole file from a truncated one and
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.errors import BundleError, VidcnnError
+from vidcnn.models.golden import Golden
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import Preprocessing
@@ -74,6 +75,8 @@ class Bundle:
             (softmax).
         provenance: Where it came from.
         quantization: How it computes in int8; None if it was not quantized.
+        golden: What it makes of the golden clips; None if that is not known. Whoever changes anything else of a bundle
+            leaves it out.
 
     Raises:
         BundleError: The architecture is unknown, the weights are not whole, or their head has not one row per
@@ -89,6 +92,7 @@ class Bundle:
     multi_label: bool = False
     provenance: Provenance = field(default_factory=Provenance)
     quantization: Quantization | None = None
+    golden: Golden | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -165,16 +169,33 @@ class Bundle:
                 f"{shown}/{WEIGHTS_FILE} is not the file that {CARD_FILE} was written with (its SHA-256 differs)",
                 "copy the whole bundle again",
             )
+        bundle._check_golden(shown)
         return bundle
+
+    @property
+    def clip_size(self) -> tuple[int, int, int]:
+        """Frames, height and width ``(T, H, W)`` of the clips that it takes."""
+        return self.sampling.num_frames, *self.preprocessing.crop
+
+    def _check_golden(self, shown: str) -> None:
+        if self.golden is None:
+            return
+        reason = self.golden.misfit(self.labels, self.clip_size, self.embedding_size)
+        if reason:
+            raise BundleError(
+                f"the bundle '{shown}' was changed: {reason}",
+                f"copy the whole bundle again; if it was changed on purpose, take 'golden' out of {CARD_FILE}",
+            )
 
     def _card(self) -> dict[str, Any]:
         values = {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "weights"}
         for name in ("sampling", "preprocessing", "provenance"):
             values[name] = asdict(values[name])
-        if self.quantization is None:
-            del values["quantization"]  # a vidcnn that knows no int8 reads the bundle
-        else:
-            values["quantization"] = asdict(self.quantization)
+        for name in ("quantization", "golden"):
+            if values[name] is None:
+                del values[name]  # a vidcnn that does not know it reads the bundle
+            else:
+                values[name] = asdict(values[name])
         values["provenance"] = public_values(values["provenance"])
         return {"format_version": FORMAT_VERSION, **values, "weights_sha256": self.weights_sha256}
 
@@ -283,6 +304,7 @@ def _parse_card(content: bytes, path: str) -> dict[str, Any]:
         (f"{path}: preprocessing", card.get("preprocessing"), _names(Preprocessing)),
         (f"{path}: provenance", card.get("provenance"), _names(Provenance)),
         (f"{path}: quantization", card.get("quantization"), _names(Quantization)),
+        (f"{path}: golden", card.get("golden"), _names(Golden)),
     ):
         unknown = sorted(set(values) - names) if isinstance(values, dict) else []
         if unknown:
@@ -290,7 +312,7 @@ def _parse_card(content: bytes, path: str) -> dict[str, Any]:
     return card
 
 
-def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance | Quantization]) -> set[str]:
+def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance | Quantization | Golden]) -> set[str]:
     return {spec.name for spec in fields(kind)}
 
 

@@ -182,7 +182,7 @@ def _with_new_head(bundle: Bundle, labels: tuple[str, ...], seed: int) -> Bundle
     }
     origin = f"{bundle.provenance.weights}, new head (seed {seed})"
     provenance = replace(bundle.provenance, weights=origin)
-    return replace(bundle, labels=labels, weights=save(state), provenance=provenance, quantization=None)
+    return replace(bundle, labels=labels, weights=save(state), provenance=provenance, quantization=None, golden=None)
 
 
 def _default_weights(entry: Architecture) -> str:

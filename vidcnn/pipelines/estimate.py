@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
-from vidcnn.errors import CompileError
 from vidcnn.inference.job import InferenceJob
+from vidcnn.inference.runtime import ModeError
 from vidcnn.inference.scoring import SegmentRows
 from vidcnn.pipelines.executors import Executor, StageSettings
 from vidcnn.pipelines.pending import Pending
@@ -85,11 +85,12 @@ def estimate_source(spec: InferSpec) -> Estimate:
         runtime = prepared.choose_runtime(int(clips.best))
         resources = prepared.plan_resources(int(clips.best))
         is_gpu = prepared.device == "cuda"
-        try:
-            trial = _Trial(executor, sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
-        except CompileError:  # then a run does the same
-            runtime = replace(runtime, compiled=False)
-            trial = _Trial(executor, sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
+        trial: _Trial | None = None
+        while trial is None:
+            try:
+                trial = _Trial(executor, sample, prepared.stage_settings(runtime, resources), resources, is_gpu=is_gpu)
+            except ModeError:  # then a run does the same
+                runtime = runtime.safer()
         starting = trial.first_rows - began if trial.arrivals else time.monotonic() - began
         is_whole = clips.is_exact and trial.is_complete and trial.num_clips == clips.best
         return Estimate(

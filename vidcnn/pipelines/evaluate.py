@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple, cast
 
@@ -15,10 +15,11 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from vidcnn.annotations import Annotations, LabelledVideo, read_annotations
-from vidcnn.choices import Split
+from vidcnn.choices import Precision, Split
 from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
 from vidcnn.config import EvaluateSpec
-from vidcnn.errors import DataError, OutputError, VidcnnError, VideoError, first_line
+from vidcnn.errors import DataError, OutputError, PrecisionError, VidcnnError, VideoError, first_line
+from vidcnn.inference.runtime import Runtime, instead
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
@@ -76,26 +77,27 @@ def run_evaluation(
             announce((text,))
         spec = spec.model_copy(update={"precision": precision, "batch_size": batch_size})
         display = stack.enter_context(ProgressDisplay(progress.describe, enabled=show_progress))
-        numbers: list[np.ndarray] = []
-        scores: list[np.ndarray] = []
-        bad: list[tuple[str, str]] = []
-        num_short_clips = 0
-        for video, found in _score(samples, bundle, views, spec, machine, device):
-            if isinstance(found, VideoError):
-                bad.append((samples[video].video.name, found.message))
-            else:
-                scores.append(found.scores)
-                numbers.append(np.full(len(found.scores), video))
-                num_short_clips += len(found.scores) if found.is_short else 0
-            progress.num_done += 1
-            display.update()
-        if not scores:
+        found: _Found | None = None
+        while found is None:
+            try:
+                found = _Found.of(_score(samples, bundle, views, spec, machine, device), progress, display)
+            except PrecisionError as error:  # what other actors have done is not kept: scores are all of one kind
+                runtime = Runtime(precision, compiled=False).safer()
+                precision = runtime.precision
+                notices = (*notices, instead(error, runtime))
+                announce(notices[-1:])
+                spec = spec.model_copy(update={"precision": precision})
+                views = replace(views, exact=precision == "exact")
+        bad = [(samples[video].video.name, error.message) for video, error in found.bad]
+        if not found.scores:
             raise DataError(f"none of the {len(samples)} videos can be scored: {bad[0][0]}: {bad[0][1]}", "check them")
+        numbers, scores = found.numbers, found.scores
+        reached = summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label)
         return EvaluateReport(
             model=public_location(spec.model),
             split=split,
             labels=bundle.labels,
-            reached=summarise_scores(numbers, scores, samples, bundle.labels, multi_label=bundle.multi_label),
+            reached=reached,
             num_clips=spec.clips,
             num_crops=views.num_crops,
             device=device,
@@ -105,7 +107,7 @@ def run_evaluation(
             notices=notices,
             seconds=time.monotonic() - began,
             short_clips=spec.short_clips,
-            num_short_clips=num_short_clips,
+            num_short_clips=found.num_short_clips,
         )
 
 
@@ -116,6 +118,39 @@ class _Progress:
 
     def describe(self) -> tuple[float, str]:
         return self.num_done / self.num_videos, f"{self.num_done:,}/{self.num_videos:,} videos"
+
+
+@dataclass
+class _Found:
+    """What came of the videos.
+
+    Attributes:
+        numbers: Index of the video of each clip, by video.
+        scores: Scores of its clips, (n, K).
+        bad: Videos that have none, and why.
+        num_short_clips: Clips that are longer than their video.
+    """
+
+    numbers: list[np.ndarray] = field(default_factory=list)
+    scores: list[np.ndarray] = field(default_factory=list)
+    bad: list[tuple[int, VideoError]] = field(default_factory=list)
+    num_short_clips: int = 0
+
+    @classmethod
+    def of(cls, scored: Iterator[tuple[int, Any]], progress: _Progress, display: ProgressDisplay) -> _Found:
+        """Take what `_score` yields."""
+        all_found = cls()
+        progress.num_done = 0
+        for video, found in scored:
+            if isinstance(found, VideoError):
+                all_found.bad.append((video, found))
+            else:
+                all_found.scores.append(found.scores)
+                all_found.numbers.append(np.full(len(found.scores), video))
+                all_found.num_short_clips += len(found.scores) if found.is_short else 0
+            progress.num_done += 1
+            display.update()
+        return all_found
 
 
 def _check_writable(out: str | None) -> None:
@@ -204,10 +239,15 @@ def _score(
     def start(video: int, actor: Any) -> Any:
         return actor.score.remote(load.remote(samples[video], views, resources.decoders_yield))
 
-    yield from _pump(range(len(samples)), actors, start)
+    try:
+        yield from _pump(range(len(samples)), actors, start)
+    except PrecisionError:
+        for actor in actors:  # others are to take their processors
+            ray.kill(actor)
+        raise
 
 
-def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[str, int]:
+def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[Precision, int]:
     """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
     from vidcnn.inference.classifier import choose_batch_size
     from vidcnn.inference.devices import resolve_device
@@ -284,10 +324,16 @@ class _Scorer:
     def __init__(self, bundle: Bundle, classifier: dict[str, Any]) -> None:
         from vidcnn.inference.classifier import Classifier
 
-        self._classifier = Classifier(bundle, **classifier)
+        self._failure: VidcnnError | None = None
+        try:
+            self._classifier = Classifier(bundle, **classifier)
+        except VidcnnError as error:  # from here it would reach the driver as the death of the actor
+            self._failure = error
 
     def score(self, views: LoadedViews) -> _Scores | VideoError:
         """Return the scores of a video; or why no clip can be scored."""
+        if self._failure is not None:
+            raise self._failure
         good = [view for view in views.clips if not isinstance(view, VideoError)]
         if not good:
             error = views.clips[0]

@@ -7,14 +7,13 @@ model, and is the only writer of the output.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 
 from vidcnn.choices import UNCOMPILED
 from vidcnn.cluster import ResourcePlan
 from vidcnn.config import InferSpec
-from vidcnn.errors import CONTINUES, CompileError
-from vidcnn.inference.runtime import Runtime
+from vidcnn.errors import CONTINUES
+from vidcnn.inference.runtime import ModeError, Runtime, instead, mixed
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.executors import Executor
 from vidcnn.pipelines.prepare import PreparedJob, prepare
@@ -76,23 +75,19 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             if text := smaller_batches(spec.batch_size, prepared.batch_size):
                 record.notice(text)
             run = partial(_run, executor, prepared, resources, record, num_clips, show_progress=show_progress)
-            try:
-                meter = run(runtime)
-            except CompileError as error:
-                if not output.is_empty:
-                    raise CompileError(
-                        f"the rows of {public_location(spec.out)} are of a compiled model, and it cannot be compiled "
-                        f"everywhere: {error.message}",
-                        error.hint or "mend that, and the same command continues; or choose another --out",
-                    ) from error
-                runtime = replace(runtime, compiled=False)
-                record.notice(f"the model runs uncompiled: {error}")
-                meter = None
-            if meter is None:  # what the actors that could compile it have done is not kept: rows are all of one kind
-                output.discard()
-                record.settings = job.settings(runtime)
-                output.use_settings(record.settings)
-                meter = run(runtime)
+            meter: Meter | None = None
+            while meter is None:
+                try:
+                    meter = run(runtime)
+                except ModeError as error:
+                    if not output.is_empty:
+                        raise mixed(error, runtime, public_location(spec.out)) from error
+                    runtime = runtime.safer()
+                    record.notice(instead(error, runtime))
+                if meter is None:  # what other actors have done so is not kept: rows are all of one kind
+                    output.discard()
+                    record.settings = job.settings(runtime)
+                    output.use_settings(record.settings)
             assert record.progress is not None
             progress = record.progress
             figures = meter.figures(
@@ -141,6 +136,7 @@ def _run(
 
     Raises:
         CompileError: The model cannot be compiled where it is to run. If nothing was committed, nothing is.
+        PrecisionError: The same where it computes wrongly in its precision.
     """
     output, pending, meter = prepared.output, prepared.pending, Meter()
     record.progress = progress = RunProgress(pending.num_videos, pending.size_bytes)
@@ -153,7 +149,7 @@ def _run(
             committer.take(executor.score_videos(pending.videos, settings, resources, meter))
             redo_lost(executor, output, settings, resources, pending, committer)
         except BaseException as error:
-            if not (isinstance(error, CompileError) and output.is_empty):
+            if not (isinstance(error, ModeError) and output.is_empty):
                 output.commit()  # what is finished stays, whatever ended the run
             raise
     return meter

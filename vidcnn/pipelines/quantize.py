@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from vidcnn.annotations import LabelledVideo, SplitSettings, read_annotations
 from vidcnn.errors import DataError, ModelError, UsageError, VideoError
+from vidcnn.inference.classifier import Classifier
+from vidcnn.inference.golden import with_golden
 from vidcnn.inference.quantizing import find_quantization, layers, measure
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle, bundle_target
+from vidcnn.models.golden import Golden
 from vidcnn.reporting.live import LiveLine
 from vidcnn.reporting.quantized import QuantizeReport
 from vidcnn.reporting.summaries import count
@@ -84,7 +87,7 @@ def quantize_bundle(
         raise UsageError("--out is the bundle itself", "choose another folder")
     with interruptible("nothing was written"), LiveLine(enabled=show_progress) as line:
         line.begin("starting: reading the model and the data")
-        bundle = replace(Bundle.load(model), quantization=None)
+        bundle, recorded = _float_bundle(model)
         samples, is_labelled, notices = _samples(data, bundle)
         random.Random(seed).shuffle(samples)
         clips = _decode(samples, bundle, num_clips, line.show)
@@ -114,10 +117,21 @@ def quantize_bundle(
         )
         _check(report)
         provenance = replace(bundle.provenance, weights=bundle.provenance.weights or public_location(model))
-        replace(
-            quantized, quantization=replace(found, data=public_location(data), measured=measured), provenance=provenance
-        ).save(out)
+        found = replace(found, data=public_location(data), measured=measured)
+        made = replace(quantized, quantization=found, provenance=provenance, golden=recorded)
+        with_golden(made).save(out)
         return report
+
+
+def _float_bundle(model: str) -> tuple[Bundle, Golden | None]:
+    """Return the bundle without the record of its golden clips, which does not hold for what is tried; and the record.
+
+    Raises:
+        ModelError: The network does not compute here what it records.
+    """
+    bundle = replace(Bundle.load(model), quantization=None)
+    Classifier(bundle, device="cpu", precision="fp32")
+    return replace(bundle, golden=None), bundle.golden
 
 
 def _check(report: QuantizeReport) -> None:

@@ -154,6 +154,7 @@ def _report(
     state: RunState | None,
 ) -> TrainReport:
     """Write the bundle of the best weights, and return how the run ended."""
+    from vidcnn.inference.golden import with_golden
     from vidcnn.training.journal import read_journal
     from vidcnn.training.result import trained_bundle
 
@@ -165,7 +166,7 @@ def _report(
     validation = {name: value for name, value in reached.items() if name not in ("kind", "step")}
     failure: VidcnnError | None = None
     try:
-        trained_bundle(plan.bundle, weights, validation).save(run_directory.directory / "bundle")
+        with_golden(trained_bundle(plan.bundle, weights, validation)).save(run_directory.directory / "bundle")
         run_directory.push()
     except VidcnnError as error:  # what was reached is reported all the same
         hint = "the checkpoints are whole: the same command writes the bundle, without training again"

@@ -21,6 +21,7 @@ from vidcnn.training.views import LoadedViews, ViewSettings, load_views
 from vidcnn.video.attempts import attempt
 from vidcnn.video.cell import Cell, CellError
 from vidcnn.video.cell_status import at
+from vidcnn.video.golden import check_decoder
 from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS
 
 STORAGE_TRIES = RetryPolicy(num_tries=7, first_wait_seconds=1.0, growth=3.0, max_wait_seconds=60.0)
@@ -47,6 +48,7 @@ def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell)
 
     Raises:
         StorageError: The storage fails again and again.
+        DecoderError: This machine's decoder gives wrong pixels.
     """
 
     def allowed_seconds(_: LabelledVideo) -> float:
@@ -62,6 +64,7 @@ def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell)
 
 
 def _load_views_each(videos: Sequence[LabelledVideo], settings: ViewSettings) -> Iterator[LoadedViews]:
+    check_decoder(settings.preprocessing.interpolation, exact=settings.exact)
     for video in videos:
         yield load_views(video, settings)
 
@@ -97,6 +100,7 @@ def load_each(requests: Sequence[LoadRequest], data: TrainingData | None) -> Ite
     """
     global _loader
     if data is not None:
+        check_decoder(data.clips.preprocessing.interpolation, exact=False)
         _loader = DirectLoader(data)
     assert _loader is not None
     for position, request in enumerate(requests):

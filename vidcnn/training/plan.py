@@ -180,6 +180,7 @@ def _starting_bundle(spec: TrainSpec, annotations: Annotations, precision: str) 
         preprocessing=preprocessing,
         multi_label=annotations.multi_label,
         quantization=None,  # it is for the weights that it was found for
+        golden=None,
         provenance=Provenance(
             weights=found.provenance.weights,
             data=spec.data or "",

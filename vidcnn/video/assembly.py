@@ -72,13 +72,13 @@ class ClipAssembler:
         """The time of the next frame that is needed; only while not complete."""
         return self.needed[self._cursor]
 
-    def put(self, frame: Any) -> Iterator[DecodedClip]:
-        """Settle the next needed time with a frame."""
-        yield from self._settle(self._converter.convert(frame))
+    def put(self, frame: Any) -> list[DecodedClip]:
+        """Settle the next needed time with a frame, and return the clips that this completes."""
+        return self._settle(self._converter.convert(frame))
 
-    def fail_next(self, error: VideoError | StorageError) -> Iterator[DecodedClip]:
-        """Settle the next needed time with a failure, of every clip that needs it."""
-        yield from self._settle(error)
+    def fail_next(self, error: VideoError | StorageError) -> list[DecodedClip]:
+        """Settle the next needed time with a failure of every clip that needs it; return those that this completes."""
+        return self._settle(error)
 
     def fail_truncated(self) -> Iterator[DecodedClip]:
         """Fail the clips of which the plan knows that their frames are cut off."""
@@ -94,14 +94,14 @@ class ClipAssembler:
             yield DecodedClip(clip, error=error)
         self._cursor = len(self.needed)
 
-    def _settle(self, pixels: UInt8Array | VideoError | StorageError) -> Iterator[DecodedClip]:
+    def _settle(self, pixels: UInt8Array | VideoError | StorageError) -> list[DecodedClip]:
         place = self._cursor
         self._cursor += 1
         self._settled[place] = pixels
-        for clip in self._complete_at.get(place, ()):
-            yield self._take(clip)
+        clips = [self._take(clip) for clip in self._complete_at.get(place, ())]
         for unused in self._free_after.get(place, ()):
             del self._settled[unused]
+        return clips
 
     def _take(self, clip: int) -> DecodedClip:
         frames = []

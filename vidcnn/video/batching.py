@@ -17,6 +17,7 @@ from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, MAX_TASK_BYTES
 from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
 from vidcnn.video.decode import decode_segment
+from vidcnn.video.golden import check_decoder
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS, PlannedSegment
 from vidcnn.video.stopwatch import StageTimes, Stopwatch
@@ -144,7 +145,12 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
 
 
 def timed_batches(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
-    """Decode as `decode_unit` does, and measure what each batch took; nothing is decoded while it is taken."""
+    """Decode as `decode_unit` does, and measure what each batch took; nothing is decoded while it is taken.
+
+    Raises:
+        DecoderError: This machine's decoder gives wrong pixels.
+    """
+    check_decoder(settings.preprocessing.interpolation, exact=settings.exact)
     watch = Stopwatch()
     for batch in decode_unit(unit, settings):
         spent = watch.read()

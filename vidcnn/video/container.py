@@ -18,6 +18,7 @@ import av.error
 import av.logging
 
 from vidcnn.errors import VidcnnError, VideoError, first_line
+from vidcnn.storage.uris import is_remote
 from vidcnn.video.complaints import tells_of_damage, tells_of_loss
 from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
@@ -77,12 +78,14 @@ class OpenVideo:
 
 
 @contextmanager
-def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenVideo]:
+def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool = False) -> Iterator[OpenVideo]:
     """Open a video file with limits, and close it whatever happens.
 
     Args:
         location: Absolute path or URI of a regular file.
         max_pixels: Largest frame, width times height, that may be decoded.
+        for_times: Packets are wanted, not frames. libav then decodes none while it opens a file that declares times:
+            it would, to learn how many frames a decoder has to put in order.
 
     Yields:
         The open video; its decoder runs in one thread.
@@ -93,7 +96,8 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS) -> Iterator[OpenV
         StorageError: Bytes of the file could not be read; what came of those that could means nothing.
     """
     with plain_errors(), _opened(location) as file:
-        container = _open_container(location, file, max_pixels)
+        looks = not (for_times and _declares_times(location, file))
+        container = _open_container(location, file, max_pixels, looks_into_frames=looks)
         with closing(container):
             stream = _video_stream(container, location, file.size_bytes)
             codec = stream.codec_context
@@ -197,7 +201,18 @@ def _read_packets(video: OpenVideo) -> Iterator[Any]:
     yield last
 
 
-def _open_container(location: str, file: VideoFile, max_pixels: int) -> Any:
+def _declares_times(location: str, file: VideoFile) -> bool:
+    """Return whether a file's container has all times, by its first bytes. In object storage these cost a request."""
+    if is_remote(location):
+        return False
+    head = file.read(8)
+    file.seek(0)
+    return head[4:] == b"ftyp" or head.startswith(b"\x1a\x45\xdf\xa3")  # MP4, Matroska
+
+
+def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_into_frames: bool) -> Any:
+    # These are for the decoders with which libav looks into the streams.
+    options = {"max_pixels": str(max_pixels)} | ({} if looks_into_frames else {"skip_frame": "all"})
     try:
         return av.open(
             file,
@@ -205,7 +220,7 @@ def _open_container(location: str, file: VideoFile, max_pixels: int) -> Any:
             buffer_size=file.buffer_bytes,
             metadata_errors="replace",
             container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
-            options={"max_pixels": str(max_pixels)},  # for the decoders with which libav looks into the streams
+            options=options,
         )
     except (av.error.FFmpegError, ValueError) as error:
         file.raise_failure()

@@ -15,7 +15,6 @@ own delay. Times are in any unit that grows with presentation.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ _MAX_HELD = 64
 """More frames are never kept back, whatever the times are: four times the longest delay of any decoder."""
 
 
-@dataclass
+@dataclass(slots=True)
 class JudgedFrame:
     """A decoded frame with its verdict.
 
@@ -92,10 +91,11 @@ class FrameJudge:
         else:
             self._spread(self._origin(time).number, time)
 
-    def add(self, frame: Any, time: int, *, is_damaged: bool) -> Iterator[JudgedFrame]:
-        """Take a frame that came out of the decoder, and yield those that can be judged now."""
-        while self._held and (self._held[0][1].last_needed < time or len(self._held) >= _MAX_HELD):
-            yield self._held.popleft()[0]
+    def add(self, frame: Any, time: int, *, is_damaged: bool) -> list[JudgedFrame]:
+        """Take a frame that came out of the decoder, and return those that can be judged now."""
+        held, ready = self._held, []
+        while held and (held[0][1].last_needed < time or len(held) >= _MAX_HELD):
+            ready.append(held.popleft()[0])
         origin = self._origin(time)
         if is_damaged:
             self._spread(0 if self._by_order else origin.number, time)
@@ -103,17 +103,21 @@ class FrameJudge:
         if self._recovers_at is not None and time >= self._recovers_at:
             self._damaged_from = self._recovers_at = None
         is_sound = self._damaged_from is None or origin.number < self._damaged_from
-        self._held.append((JudgedFrame(frame, time, is_sound, is_gap_sound), origin))
-        self._in_decoder = {other: where for other, where in self._in_decoder.items() if other > time}
+        held.append((JudgedFrame(frame, time, is_sound, is_gap_sound), origin))
+        self._in_decoder.pop(time, None)
+        if self._in_decoder and min(self._in_decoder) < time:  # of a packet that gave no frame
+            self._in_decoder = {other: where for other, where in self._in_decoder.items() if other > time}
         while len(self._keyframes) > 1 and self._keyframes[0] < time:
             self._keyframes.popleft()
-        while self._held and self._held[0][1].last_needed <= time:
-            yield self._held.popleft()[0]
+        while held and held[0][1].last_needed <= time:
+            ready.append(held.popleft()[0])
+        return ready
 
-    def finish(self) -> Iterator[JudgedFrame]:
-        """Yield the frames still kept back when no more will come."""
-        while self._held:
-            yield self._held.popleft()[0]
+    def finish(self) -> list[JudgedFrame]:
+        """Return the frames still kept back when no more will come."""
+        rest = [judged for judged, _ in self._held]
+        self._held.clear()
+        return rest
 
     def _origin(self, time: int) -> _Origin:
         return self._last_fed if self._by_order else self._in_decoder.get(time, self._last_fed)

@@ -30,6 +30,9 @@ def nal_picture_finder(codec: Any) -> Callable[[bytes], bool] | None:
     length_bytes = 0 if is_stream else _length_bytes(codec.name, extradata)
 
     def has_picture(data: bytes) -> bool:
+        first = data[length_bytes : length_bytes + 2]  # nearly always of a picture
+        if length_bytes and len(first) == 2 and any(data[:length_bytes]) and unit_type(first) not in empty:
+            return True
         heads = _heads_by_length(data, length_bytes) if length_bytes else _heads_by_start_code(data)
         return not heads or any(unit_type(head) not in empty for head in heads)
 

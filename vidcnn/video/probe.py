@@ -85,16 +85,17 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
         StorageError: It cannot be read now.
     """
     size_bytes, mtime_ns = file_version(location)
-    with open_video(location, max_pixels=max_pixels) as video:
+    with open_video(location, max_pixels=max_pixels, for_times=True) as video:
         stream, codec = video.stream, video.stream.codec_context
         times, timing = read_timeline(video, location)
+        rotation = _rotation(video, location)  # by then the decoder knows the size, too
         return VideoInfo(
             times=times,
             timing=timing,
             width=codec.width,
             height=codec.height,
-            rotation=_rotation(video, location),
-            pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+            rotation=rotation,
+            pixel_aspect=stream.sample_aspect_ratio or codec.sample_aspect_ratio or Fraction(1),
             codec=codec.name,
             container=video.container.format.name,
             size_bytes=size_bytes,

@@ -9,7 +9,7 @@ not even decoded.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Literal
 
 import av.error
@@ -153,21 +153,21 @@ class SegmentReader:
             return None
         return False
 
-    def _decode(self, packet: Any) -> Iterator[JudgedFrame]:
+    def _decode(self, packet: Any) -> Sequence[JudgedFrame]:
         """Decode a packet, or note the damage where it cannot be read or decoded."""
         judge = self._judge
         if packet is None:
             judge.note_damage()
-            return
+            return ()
         has_picture = packet.size > 0 and self._has_picture(packet)
         time = self._feed(packet) if has_picture else None
         if time is None and packet.size == 0 and packet.dts is not None:
-            return  # a frame left out by the recorder; to the decoder an empty packet would be the end
+            return ()  # a frame left out by the recorder; to the decoder an empty packet would be the end
         if time is not None and self._may_be_encrypted and (scheme := packet_encryption(packet, self._video.stream)):
             self._encryption = scheme
             judge.note_damage(time)
             self._num_decoded += 1
-            return
+            return ()
         try:
             with self._log_capture as log:
                 frames = packet.decode()
@@ -180,11 +180,13 @@ class SegmentReader:
             if time is not None and tells_of_damage(log, self._codec.name):
                 judge.note_damage(time)
             log.clear()
+        ready: list[JudgedFrame] = []
         for frame in frames:
             is_damaged = self._heeds_flags and frame.is_corrupt
-            yield from judge.add(frame, self._time_of(frame), is_damaged=is_damaged)
+            ready += judge.add(frame, self._time_of(frame), is_damaged=is_damaged)
         if packet.size == 0:
-            yield from judge.finish()
+            ready += judge.finish()
+        return ready
 
     def _feed(self, packet: Any) -> int:
         """Prepare decoder and judge for a packet, and return its time."""
@@ -218,19 +220,18 @@ class SegmentReader:
         if not assembler.is_complete and assembler.next_needed == judged.time:
             yield from self._settle(judged.frame if judged.is_sound else None)
 
-    def _settle_without_own_frame(self, *, is_sound: bool) -> Iterator[DecodedClip]:
+    def _settle_without_own_frame(self, *, is_sound: bool) -> list[DecodedClip]:
         """Settle a needed time at which no frame came: the one on screen stays, unless one was lost to damage."""
         shown = self._shown
-        yield from self._settle(shown.frame if is_sound and shown is not None and shown.is_sound else None)
+        return self._settle(shown.frame if is_sound and shown is not None and shown.is_sound else None)
 
-    def _settle(self, frame: Any) -> Iterator[DecodedClip]:
+    def _settle(self, frame: Any) -> list[DecodedClip]:
         if frame is not None:
-            yield from self._assembler.put(frame)
-        elif self._encryption is not None:
-            yield from self._assembler.fail_next(VideoError("unreadable", reason_of(self._encryption)))
-        else:
-            message = "frames of this clip, or frames that they build on, are damaged"
-            yield from self._assembler.fail_next(VideoError("corrupt_frames", message))
+            return self._assembler.put(frame)
+        if self._encryption is not None:
+            return self._assembler.fail_next(VideoError("unreadable", reason_of(self._encryption)))
+        message = "frames of this clip, or frames that they build on, are damaged"
+        return self._assembler.fail_next(VideoError("corrupt_frames", message))
 
     def _is_far(self, packet: Any) -> bool:
         """Return whether a seek reaches the next needed frame sooner than decoding on."""

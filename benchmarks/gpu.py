@@ -65,7 +65,7 @@ def run(report: Report, device: torch.device, arguments: argparse.Namespace, fol
     bundle = make_bundle(arguments.model, weights="random")
     report.part("copies", lambda: network.copies(bundle, device, seconds))
     report.part("network", lambda: network.batch_sizes(bundle, device, seconds / 3, sizes))
-    report.part("classifier", lambda: network.classifier(bundle, device, 2 * seconds))
+    report.part("classifier", lambda: network.classifier(bundle, device, seconds))
     if find_spec("av") is None:
         report.part("videos", _without_av)
         run_compilers(report, bundle, device, seconds)
@@ -78,7 +78,7 @@ def run(report: Report, device: torch.device, arguments: argparse.Namespace, fol
     size = default_batch_size(bundle, str(device))
     report.part("decoding", lambda: videos.decoding(video, bundle, size, 2 * seconds, cores))
     report.part("pipeline", lambda: videos.pipeline(video, bundle, device, 2 * seconds, cores))
-    report.part("variants", lambda: network.variants(bundle, device, 2 * seconds))
+    report.part("variants", lambda: network.variants(bundle, device, seconds))
     for codec in ("h264", "hevc"):
         num_frames = 4 if arguments.short else 20
         check = partial(nvdec.correctness, folder, device, bundle.preprocessing, codec, num_frames)

@@ -112,12 +112,10 @@ def to_rgb(luma: Tensor, chroma: Tensor, preprocessing: Preprocessing) -> Tensor
         interpolate(plane.float(), size, mode="bilinear", align_corners=False).round()
         for plane in (luma[:, None], chroma.permute(0, 3, 1, 2))
     ]
-    # (T, 1, ...) and (T, 2, ...) -> (T, 3, h, w) -> (T, h, w, 3)
-    merged = torch.cat(resized, dim=1)[:, :, top : top + rows, left : left + columns].permute(0, 2, 3, 1)
-    scale = torch.tensor([255 / 219, 255 / 224, 255 / 224], device=luma.device)
-    offset = torch.tensor([16.0, 128.0, 128.0], device=luma.device)
-    # Of Y', Cb and Cr (ITU-R BT.601); by hand, as a matrix product may round to fewer bits on a GPU.
-    y, cb, cr = ((merged - offset) * scale).unbind(-1)
+    # (T, 1, ...) and (T, 2, ...) -> (T, 3, h, w) -> three of (T, h, w)
+    merged = torch.cat(resized, dim=1)[:, :, top : top + rows, left : left + columns]
+    y, cb, cr = (merged[:, 0] - 16) * (255 / 219), *((merged[:, 1:] - 128) * (255 / 224)).unbind(1)
+    # From Y'CbCr of ITU-R BT.601; by hand, as a matrix product may round to fewer bits on a GPU.
     rgb = torch.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], dim=-1)
     return rgb.round().clamp(0, 255).to(torch.uint8)
 

@@ -8,7 +8,7 @@ these give, and each stage waits when the next one is behind::
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -67,8 +67,8 @@ def score_videos(
         for batch in batches:
             scored.write_all([stage(batch)])
 
-    scorers = [(partial(score, number), scored) for number in range(num_models)]
-    work = [(plan, units), *[(decode, batches)] * num_decoders, *scorers]
+    work: list[tuple[Callable[[], None], Channel[pa.Table]]] = [(plan, units), *[(decode, batches)] * num_decoders]
+    work += [(partial(score, number), scored) for number in range(num_models)]
     with Writers(work, ending_seconds=_ENDING_SECONDS):
         for table in scored:
             yield from unpack_news(table, meter)

@@ -25,6 +25,9 @@ from vidcnn.video.stopwatch import StageTimes, Stopwatch
 _MIN_CLIPS_PER_TASK = 16
 """Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it contains."""
 
+_MIN_BATCHES_PER_TASK = 2
+"""Of two batches one is on its way to a GPU while the other is computed; of one, nothing."""
+
 _MOST_SEGMENTS_PER_UNIT = 8
 _USUAL_SEGMENT_CLIPS = 32
 _UNITS_PER_DECODER = 4
@@ -92,7 +95,7 @@ def clips_per_task(model_batch_size: int, clip_bytes: int) -> int:
     Returns:
         At least 1, and otherwise no more than `MAX_TASK_BYTES` hold.
     """
-    wanted = -(-_MIN_CLIPS_PER_TASK // model_batch_size) * model_batch_size
+    wanted = max(_MIN_BATCHES_PER_TASK, -(-_MIN_CLIPS_PER_TASK // model_batch_size)) * model_batch_size
     fitting = max(1, MAX_TASK_BYTES // clip_bytes)
     if fitting >= wanted:
         return wanted

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tests.inference.idle_lanes import IdleLanes
 from vidcnn.choices import Precision
 from vidcnn.errors import ModelError
 from vidcnn.inference.classifier import (
@@ -387,3 +389,82 @@ def test_a_gpu_computes_what_the_cpu_does(precision: Precision, compile: Any) ->
 def test_compiling_is_not_promised_to_pay_where_it_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidcnn.inference.classifier.resolve_device", lambda _: torch.device("cuda"))
     assert not compiling_pays(small_bundle(), "cuda", 10**9)
+
+
+class OneThing:
+    """A network of one layer, that knows how large a batch a device has room for."""
+
+    room = 32
+    sizes: list[int]
+
+    def __init__(self, bundle: Bundle, precision: Precision, device: torch.device) -> None:
+        self.num_classes, self.num_features = len(bundle.labels), bundle.embedding_size
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        OneThing.sizes.append(len(batch))
+        if len(batch) > OneThing.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        mean = batch.flatten(1).float().mean(dim=1, keepdim=True)
+        return mean.expand(-1, self.num_classes), mean.expand(-1, self.num_features)
+
+
+@pytest.fixture
+def device_with_room(monkeypatch: pytest.MonkeyPatch) -> type[OneThing]:
+    """A device apart from the processor, which works late, and has room for as many clips as is set."""
+    monkeypatch.setattr("vidcnn.inference.classifier.InferenceNetwork", OneThing)
+    monkeypatch.setattr("vidcnn.inference.classifier.lanes_of", lambda _: IdleLanes(0))
+    OneThing.room, OneThing.sizes = 32, []
+    return OneThing
+
+
+@pytest.mark.parametrize(("room", "expected", "tried"), [(32, 16, [16]), (15, 8, [16, 8]), (1, 1, [16, 8, 4, 2, 1])])
+def test_a_batch_that_a_devices_memory_does_not_hold_is_halved_when_the_model_is_loaded(
+    room: int, expected: int, tried: list[int], device_with_room: type[OneThing], caplog: pytest.LogCaptureFixture
+) -> None:
+    device_with_room.room = room
+    classifier = Classifier(small_bundle(), batch_size=16)
+    assert (classifier.batch_size, device_with_room.sizes) == (expected, tried)
+    told = f"simple3d takes {expected} clips at once, not 16: the memory of cpu is too small"
+    assert caplog.messages == ([told] if expected < 16 else [])
+    clips = clips_of(small_bundle(), 19)
+    found = classifier.predict(clips).embeddings[:, 0]
+    np.testing.assert_allclose(found, clips.reshape(19, -1).mean(axis=1), rtol=1e-6)
+
+
+def test_a_device_that_has_no_room_for_a_clip_is_an_error_that_says_so(device_with_room: type[OneThing]) -> None:
+    device_with_room.room = 0
+    with pytest.raises(ModelError, match=r"simple3d needs more memory than cpu has free for a single clip: end what"):
+        Classifier(small_bundle(), batch_size=2)
+
+
+def test_a_compiled_network_is_run_as_it_will_be_and_with_smaller_batches_where_memory_wants_it(
+    device_with_room: type[OneThing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(bundle: Bundle, precision: Precision, *_: Any) -> OneThing:
+        return OneThing(bundle, precision, torch.device("cpu"))
+
+    monkeypatch.setattr("vidcnn.inference.classifier.load_or_compile", compiled)
+    device_with_room.room = 7
+    classifier = Classifier(small_bundle(), precision="fp32", compile="on", batch_size=8)
+    assert (classifier.batch_size, device_with_room.sizes) == (4, [8, 4])
+
+
+def test_threads_share_a_classifier_and_not_its_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = small_bundle()
+    classifier = Classifier(bundle, precision="fp32", batch_size=2)
+    clips = [clips_of(bundle, 5, seed=seed) for seed in range(4)]
+    expected = [classifier.logits(one) for one in clips]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(classifier.logits, clips * 3))
+    assert all(torch.equal(one, two) for one, two in zip(found, expected * 3, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_takes_clips_of_any_size_from_wherever_they_are() -> None:
+    bundle = small_bundle()
+    clips = clips_of(bundle, 5, (97, 131))
+    expected = Classifier(bundle, device="cpu", precision="exact").logits(clips)
+    classifier = Classifier(bundle, device="cuda", precision="exact", batch_size=2)
+    for form in (clips, torch.from_numpy(clips), torch.from_numpy(clips).cuda()):
+        torch.testing.assert_close(classifier.logits(form), expected, rtol=0, atol=1e-3)

@@ -14,10 +14,13 @@ import pytest
 
 from tests.commands import PROJECT, environment, vidcnn
 from tests.videos import write_video
+from vidcnn.cluster import Machine, plan_resources
 from vidcnn.config import InferSpec
 from vidcnn.errors import ModelError, StorageError
+from vidcnn.inference.job import InferenceJob
 from vidcnn.models.bundle import Bundle
 from vidcnn.pipelines import in_process
+from vidcnn.pipelines.executors import StageSettings
 from vidcnn.pipelines.infer import run_inference
 from vidcnn.predictions.output import Output
 
@@ -110,3 +113,30 @@ def test_a_run_that_ends_early_leaves_no_thread_and_no_process(
     assert threading.active_count() == before
     left = [child for child in psutil.Process().children(recursive=True) if child not in children]
     assert len(left) <= 1  # the one that plans, which serves the next run
+
+
+@pytest.mark.parametrize(
+    ("device", "num_gpus", "expected"),
+    [("cuda", 3, ["cuda:0", "cuda:1", "cuda:2"]), ("cuda", 1, ["cuda"]), ("cpu", 0, ["cpu", "cpu"])],
+)
+def test_each_model_has_a_gpu_of_its_own(
+    device: str, num_gpus: int, expected: list[str], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+
+    def load(_: Bundle, *, device: str) -> None:
+        devices.append(device)
+
+    monkeypatch.setattr(in_process, "load_classifier", load)
+    job = InferenceJob(spec(tmp_path, bundle, tmp_path / "p.parquet"), Bundle.load(bundle))
+    resources = plan_resources(Machine(2.0, float(num_gpus), 2**34), use_gpus=device == "cuda", num_decoders=1)
+    settings = StageSettings(
+        plan=job.plan,
+        decode=job.decode_settings(exact=False, batch_size=2),
+        bundle=job.bundle,
+        classifier={"device": device},
+        row_format=job.row_format,
+        max_unit_frames=100,
+    )
+    assert list(in_process.score_videos([], settings, resources)) == []
+    assert sorted(devices) == expected

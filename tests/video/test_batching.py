@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 from tests.video.decoding import WHOLE_FRAME
 from tests.video.test_frame_folders import write_folder
 from tests.videos import number_of, write_video
-from vidcnn.sampling.segments import ClipSpec, Sampling
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec, Sampling
 from vidcnn.sources import Listing
-from vidcnn.video.batching import MAX_TASK_BYTES, ClipBatch, DecodeSettings, clips_per_task, decode_unit
+from vidcnn.video.batching import (
+    MAX_TASK_BYTES,
+    ClipBatch,
+    DecodeSettings,
+    clips_per_task,
+    decode_unit,
+    frames_per_unit,
+)
 from vidcnn.video.planning import PlannedSegment, PlanSettings, plan_video
 
 SPEC = ClipSpec(Sampling(3, stride=1))
@@ -96,7 +103,26 @@ SMALL_CLIP = 16 * 112 * 112 * 3
 def test_a_task_is_whole_batches_of_the_model(model_batch_size: int) -> None:
     num_clips = clips_per_task(model_batch_size, SMALL_CLIP)
     assert num_clips % model_batch_size == 0
-    assert 16 <= num_clips < 16 + model_batch_size
+    least = max(16, 2 * model_batch_size)
+    assert least <= num_clips < least + model_batch_size
+
+
+@given(st.integers(1, 256), st.integers(0, 10**7), st.integers(1, 500))
+def test_units_grow_with_the_models_batches_and_each_decoder_gets_several(
+    model_batch_size: int, num_clips: int, num_decoders: int
+) -> None:
+    segments = frames_per_unit(model_batch_size, num_clips, num_decoders) // MAX_SEGMENT_FRAMES
+    assert 1 <= segments <= 8
+    assert segments == 1 or num_clips >= 4 * num_decoders * 32 * segments
+    if model_batch_size <= 4:
+        assert segments == 1
+
+
+def test_a_gpus_batches_are_hardly_ever_short_of_clips() -> None:
+    clips = 40  # of a segment of 1024 frames at 25 per second
+    for batch_size in (2, 8, 32):
+        num = frames_per_unit(batch_size, 10**6, 16) // MAX_SEGMENT_FRAMES * clips
+        assert num / (-(-num // batch_size) * batch_size) >= 0.9
 
 
 @given(st.integers(1, 64), st.integers(1, 4 * MAX_TASK_BYTES))
@@ -110,4 +136,4 @@ def test_a_task_is_no_larger_than_memory_allows_and_holds_a_clip_at_least(
         assert num_clips % model_batch_size == 0
     else:
         assert (num_clips + 1) * clip_bytes > MAX_TASK_BYTES  # as much of a batch as fits
-    assert num_clips < 16 + model_batch_size
+    assert num_clips < max(16, 2 * model_batch_size) + model_batch_size

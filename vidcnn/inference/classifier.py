@@ -12,12 +12,13 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,16 @@ from vidcnn.choices import SAFER, UNCOMPILED, Precision, PrecisionOption, Switch
 from vidcnn.errors import BundleError, CompileError, ModelError, PrecisionError, first_line
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
+from vidcnn.inference.fitting import lacks_memory, largest_fitting
 from vidcnn.inference.golden import GoldenCheck
+from vidcnn.inference.lanes import lanes_of
 from vidcnn.inference.network import InferenceNetwork, best_precision
+from vidcnn.inference.transfer import Network, Transfer
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
-from vidcnn.video.batching import MAX_TASK_BYTES
+from vidcnn.sampling.segments import MAX_TASK_BYTES
 
 CPU_BATCH_SIZE = 2
 """Clips in a batch on the CPU: of 1, 2, 4 and 8 the smallest that is as fast as any, in bfloat16 as in float32.
@@ -54,6 +58,8 @@ _ACTIVATION_BYTES = 512
 
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Classifier:
         compile: ``on`` runs a compiled network, and nothing else: what runs is for the caller to record. Whether
             it pays is for the caller to decide too, with `compiling_pays`.
         batch_size: Clips that the network takes at once, as far as `most_clips` allows; by default 2 on the CPU
-            and up to 32 on a GPU.
+            and up to 32 on a GPU. Where a GPU's memory is too small for that, it is halved until it fits.
         num_threads: Threads of the CPU, for the whole process; by default those of torch.
         cache: Where compiled networks are kept; by default the user's cache directory.
 
@@ -131,16 +137,11 @@ class Classifier:
         self._preprocessing = bundle.preprocessing
         self._num_frames = bundle.sampling.num_frames
         self._num_features = bundle.embedding_size
-        self.batch_size = choose_batch_size(bundle, device, batch_size)
         self.compiled = compile == "on"
-        self._network: Callable[[Tensor], tuple[Tensor, Tensor]]
-        check = GoldenCheck(bundle, precision, self._device, self.batch_size, compiled=self.compiled)
-        if self.compiled:
-            self._network = self._compile(bundle, cache, check)
-            return
-        self._network = InferenceNetwork(bundle, precision, self._device)
-        if wrong := check.difference(self._network):
-            raise PrecisionError(wrong, f"use --precision {SAFER[precision]}")
+        self._lanes = lanes_of(self._device)
+        self._transfers = threading.local()
+        self.batch_size = choose_batch_size(bundle, device, batch_size)
+        self._network = self._load(bundle, cache)
 
     def predict(self, clips: NDArray[np.uint8] | Tensor) -> Prediction:
         """Classify clips.
@@ -165,20 +166,22 @@ class Classifier:
 
     def _run(self, clips: NDArray[np.uint8] | Tensor) -> tuple[Tensor, Tensor]:
         """Return logits ``(N, K)`` and embeddings ``(N, D)``, both float32 on the CPU."""
-        frames = clips.cpu().numpy() if isinstance(clips, Tensor) else clips
-        if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[1::3] != (self._num_frames, 3):
-            raise ValueError(f"clips must be uint8 (N, {self._num_frames}, H, W, 3), not {frames.dtype} {frames.shape}")
+        is_there = isinstance(clips, Tensor) and clips.device == self._lanes.device and self._lanes.is_apart
+        frames = clips.cpu().numpy() if isinstance(clips, Tensor) and not is_there else clips
+        is_bytes = frames.dtype in (np.uint8, torch.uint8)
+        if not is_bytes or frames.ndim != 5 or tuple(frames.shape[1::3]) != (self._num_frames, 3):
+            shape = tuple(frames.shape)
+            raise ValueError(f"clips must be uint8 (N, {self._num_frames}, H, W, 3), not {frames.dtype} {shape}")
         self._set_num_threads()
-        num_clips = len(frames)
-        logits = torch.empty(num_clips, len(self.labels))
-        embeddings = torch.empty(num_clips, self._num_features)
-        exactly = ieee_float32() if self.precision == "exact" else nullcontext()
-        with torch.inference_mode(), exactly:
-            for start in range(0, num_clips, self.batch_size):
-                stop = min(start + self.batch_size, num_clips)
-                scores, features = self._forward(frames[start:stop])
-                logits[start:stop] = scores[: stop - start]
-                embeddings[start:stop] = features[: stop - start]
+        try:
+            logits, embeddings = self._run_on(self._network, frames)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
+            raise ModelError(
+                f"{self._architecture} needs more memory than {self.device} has for batches of {self.batch_size}",
+                f"use --batch-size {max(1, self.batch_size // 2)}",
+            ) from error
         if not (logits.isfinite().all() and embeddings.isfinite().all()):
             hint = "use --precision fp32" if self.precision == "bf16" else "check the model's weights"
             raise ModelError(f"{self._architecture} in {self.precision} gives scores that are not finite", hint)
@@ -191,44 +194,81 @@ class Classifier:
             torch.set_num_threads(self._num_threads)
             self._threaded.add(caller)
 
-    def _forward(self, frames: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """Run one batch, padded to its full size with black clips."""
-        # A copy always: the frames may be read-only, or aligned otherwise from call to call.
-        batch = torch.zeros(self.batch_size, *frames.shape[1:], dtype=torch.uint8)
-        batch.numpy()[: len(frames)] = frames
-        try:
-            return self._network(resize_and_crop_tensor(batch.to(self._device), self._preprocessing))
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"{self._architecture} needs more memory than {self.device} has for batches of {self.batch_size}",
-                f"use --batch-size {max(1, self.batch_size // 2)}",
-            ) from error
+    def _run_on(self, network: Network, frames: NDArray[np.uint8] | Tensor) -> tuple[Tensor, Tensor]:
+        """Run a network on clips, through the buffers of this thread."""
+        exactly = ieee_float32() if self.precision == "exact" else nullcontext()
+        with torch.inference_mode(), exactly:
+            transfer: Transfer | None = getattr(self._transfers, "own", None)
+            if transfer is None:
+                geometry = partial(resize_and_crop_tensor, preprocessing=self._preprocessing)
+                transfer = self._transfers.own = Transfer(self._lanes, geometry, self._batch_shape)
+            return transfer.run(network, frames, len(self.labels), self._num_features)
 
-    def _compile(
-        self, bundle: Bundle, cache: Path | None, check: GoldenCheck
-    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    @property
+    def _batch_shape(self) -> tuple[int, ...]:
+        """Shape of a batch: (N, T, h, w, C)."""
+        return (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
+
+    def _load(self, bundle: Bundle, cache: Path | None) -> Network:
+        """Return the network; where memory is too small for its batches, make these smaller."""
+
+        def attempt(batch_size: int) -> Network:
+            self.batch_size = batch_size
+            self._transfers = threading.local()
+            check = GoldenCheck(bundle, self.precision, self._device, batch_size, compiled=self.compiled)
+            if self.compiled:
+                return self._compile(bundle, cache, check)
+            network = InferenceNetwork(bundle, self.precision, self._device)
+            if self._lanes.is_apart:  # what a batch takes is only known when one has run
+                self._run_on(network, np.zeros(self._batch_shape, np.uint8))
+            if wrong := check.difference(network):
+                raise PrecisionError(wrong, f"use --precision {SAFER[self.precision]}")
+            return network
+
+        wanted = self.batch_size
+        try:
+            network = largest_fitting(wanted, attempt, release=self._lanes.release)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
+            raise ModelError(
+                f"{self._architecture} needs more memory than {self.device} has free for a single clip",
+                "end what else uses it, or use --device cpu",
+            ) from error
+        if self.batch_size < wanted:
+            logger.warning(
+                "%s takes %d clips at once, not %d: the memory of %s is too small",
+                self._architecture,
+                self.batch_size,
+                wanted,
+                self.device,
+            )
+        return network
+
+    def _compile(self, bundle: Bundle, cache: Path | None, check: GoldenCheck) -> Network:
         """Return a compiled network that has run once."""
         if self.precision in UNCOMPILED:
             raise CompileError(f"{self.precision} precision is not compiled", "use --compile off")
-        shape = (self.batch_size, self._num_frames, *self._preprocessing.crop, 3)
-        probe = torch.zeros(shape, dtype=torch.uint8, device=self._device)
         try:
-            network: Callable[[Tensor], tuple[Tensor, Tensor]]
+            network: Network
             if self._device.type == "cpu":
                 network = load_or_compile(bundle, self.precision, self.batch_size, cache, check.difference)
             else:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
                 network = torch.compile(eager, dynamic=False)
+            # All that it runs on is made in this mode, or torch would compile it once more.
             with torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                if not check.is_known:
-                    network(probe)
-                elif self._device.type != "cpu" and (wrong := check.difference(network)):
+                if self._lanes.is_apart or not check.is_known:
+                    self._run_on(network, np.zeros(self._batch_shape, np.uint8))
+                if self._device.type != "cpu" and (wrong := check.difference(network)):
                     raise CompileError(wrong)
-        except (ModelError, BundleError, torch.OutOfMemoryError):
+        except (ModelError, BundleError):
             raise
         # What torch's compilers raise has no common type; the network itself still works.
         except Exception as error:
+            if lacks_memory(error):
+                raise
             raise CompileError(f"compiling failed: {type(error).__name__}: {first_line(error)}") from error
         return network
 

@@ -8,7 +8,8 @@ these give, and each stage waits when the next one is behind::
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 
 import pyarrow as pa
 
@@ -58,12 +59,16 @@ def score_videos(
             for unit in units:
                 batches.write_all(stage(unit))
 
-    def score() -> None:
-        stage = ScoreStage(lambda: load_classifier(settings.bundle, **settings.classifier), settings.row_format)
+    def score(number: int) -> None:
+        arguments = dict(settings.classifier)
+        if num_models > 1 and arguments["device"] == "cuda":
+            arguments["device"] = f"cuda:{number}"  # Ray shows each actor one GPU; here each thread sees them all
+        stage = ScoreStage(lambda: load_classifier(settings.bundle, **arguments), settings.row_format)
         for batch in batches:
             scored.write_all([stage(batch)])
 
-    work = [(plan, units), *[(decode, batches)] * num_decoders, *[(score, scored)] * num_models]
+    work: list[tuple[Callable[[], None], Channel[pa.Table]]] = [(plan, units), *[(decode, batches)] * num_decoders]
+    work += [(partial(score, number), scored) for number in range(num_models)]
     with Writers(work, ending_seconds=_ENDING_SECONDS):
         for table in scored:
             yield from unpack_news(table, meter)

@@ -144,7 +144,7 @@ def _run(
     output, pending, meter = prepared.output, prepared.pending, Meter()
     record.progress = progress = RunProgress(pending.num_videos, pending.size_bytes)
     progress.expect(num_clips)
-    settings = prepared.stage_settings(runtime, resources)
+    settings = prepared.stage_settings(runtime, resources, num_clips)
     with ProgressDisplay(partial(describe, progress), enabled=show_progress) as display:
         committer = Committer(output, progress, display)
         record.undone = committer.undone

@@ -30,10 +30,10 @@ from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.output_storage import OutputStorage
-from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
 from vidcnn.streams import STDIN
+from vidcnn.video.batching import frames_per_unit
 
 _QUICK_FAILURE_SECONDS = 0.2
 """What is wrong with a model's name shows in less than this, and then Ray need not start."""
@@ -152,8 +152,14 @@ class PreparedJob:
         )
         return replace(resources, num_planners=1) if self.in_process else resources
 
-    def stage_settings(self, runtime: Runtime, resources: ResourcePlan) -> StageSettings:
-        """Return what the stages depend on."""
+    def stage_settings(self, runtime: Runtime, resources: ResourcePlan, num_clips: int = 0) -> StageSettings:
+        """Return what the stages depend on.
+
+        Args:
+            runtime: How the model computes.
+            resources: How the machine is shared.
+            num_clips: As for `choose_runtime`.
+        """
         job = self.job
         return StageSettings(
             plan=job.plan,
@@ -167,7 +173,7 @@ class PreparedJob:
                 "num_threads": resources.actor_threads,
             },
             row_format=job.row_format,
-            max_unit_frames=MAX_SEGMENT_FRAMES,
+            max_unit_frames=frames_per_unit(self.batch_size, num_clips, resources.num_decoders),
         )
 
 

@@ -36,6 +36,9 @@ MAX_SEGMENT_FRAMES = 1024
 MAX_SEGMENT_CLIPS = 256
 """Clips in one segment: bounds what is done again after a loss when clips overlap densely."""
 
+MAX_TASK_BYTES = 256 * 2**20
+"""Pixels that travel together: a decoder holds them in memory, and several wait in the object store."""
+
 MAX_CLIP_FRAMES = 16_000_000
 """Frames in all clips of one video: twelve days at 15 per second. What claims more has corrupt times."""
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.sampling.preprocessing import Preprocessing
+from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, MAX_TASK_BYTES
 from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
 from vidcnn.video.decode import decode_segment
@@ -24,8 +25,13 @@ from vidcnn.video.stopwatch import StageTimes, Stopwatch
 _MIN_CLIPS_PER_TASK = 16
 """Clips that travel together: handing a task to a model actor costs some milliseconds, whatever it contains."""
 
-MAX_TASK_BYTES = 256 * 2**20
-"""Pixels that travel together: a decoder holds them in memory, and several wait in the object store."""
+_MIN_BATCHES_PER_TASK = 2
+"""Of two batches one is on its way to a GPU while the other is computed; of one, nothing."""
+
+_MOST_SEGMENTS_PER_UNIT = 8
+_USUAL_SEGMENT_CLIPS = 32
+_UNITS_PER_DECODER = 4
+"""Fewer, and some decoders would be done long before others."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,28 @@ def clips_per_task(model_batch_size: int, clip_bytes: int) -> int:
     Returns:
         At least 1, and otherwise no more than `MAX_TASK_BYTES` hold.
     """
-    wanted = -(-_MIN_CLIPS_PER_TASK // model_batch_size) * model_batch_size
+    wanted = max(_MIN_BATCHES_PER_TASK, -(-_MIN_CLIPS_PER_TASK // model_batch_size)) * model_batch_size
     fitting = max(1, MAX_TASK_BYTES // clip_bytes)
     if fitting >= wanted:
         return wanted
     return fitting // model_batch_size * model_batch_size or fitting
+
+
+def frames_per_unit(model_batch_size: int, num_clips: int, num_decoders: int) -> int:
+    """Return how many frames of segments a decoder is handed at once, where videos have as many.
+
+    A unit's last batch is not full, and the model computes what is missing for nothing: for batches of 32, as GPUs
+    take them, a segment of 40 clips costs 64. So the larger the batches, the larger the units, as long as there remain
+    several for each decoder.
+
+    Args:
+        model_batch_size: Clips that go through the model at once.
+        num_clips: Clips of the whole run, as far as that is known.
+        num_decoders: Decoders that share them.
+    """
+    wanted = min(_MOST_SEGMENTS_PER_UNIT, model_batch_size // 4)
+    shared = num_clips // (_USUAL_SEGMENT_CLIPS * _UNITS_PER_DECODER * num_decoders)
+    return MAX_SEGMENT_FRAMES * max(1, min(wanted, shared))
 
 
 def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[ClipBatch]:

@@ -160,6 +160,7 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
     """Write the table that a stubbed run would have left, but for the last few videos."""
     from vidcnn.inference.runtime import Runtime
     from vidcnn.predictions.ledger import Entry
+    from vidcnn.predictions.output import Output
     from vidcnn.predictions.output_storage import open_storage
     from vidcnn.predictions.section import LedgerWriter
     from vidcnn.video.planning import video_key
@@ -168,7 +169,7 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
     with ExitStack() as stack:
         storage = open_storage(job.spec.out)
         stack.callback(storage.close)
-        output = stack.enter_context(job.open_output(storage))
+        output = stack.enter_context(Output.in_storage(storage, schema=job.schema))
         output.use_settings(job.settings(Runtime("fp32", False)))
         videos = sorted((video.name, video) for video in islice(job.listing, number - num_left))
         keys = [video_key(video) for _, video in videos]

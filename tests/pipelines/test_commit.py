@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from vidcnn.errors import StorageError, VidcnnError, VideoError
 from vidcnn.inference.scoring import Undone, video_without_plan
 from vidcnn.pipelines import commit
 from vidcnn.pipelines.commit import Committer, redo_lost
-from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.stages import pack_video, video_table
 from vidcnn.predictions.output import Output
 from vidcnn.reporting.live import ProgressDisplay
@@ -26,9 +26,8 @@ VIDEO = SourceVideo("a.mp4", "/a.mp4", False, 1, 2, None, None)
 KEY = VideoKey("a.mp4", 1, 2)
 
 
-def todo_of(*videos: SourceVideo) -> Pending:
-    table = video_table(pack_video(video, None) for video in videos)
-    return Pending((table,), len(videos), 0, len(videos), 1, videos)
+def todo_of(*videos: SourceVideo) -> Any:
+    return SimpleNamespace(videos=[video_table(pack_video(video, None) for video in videos)])
 
 
 @pytest.fixture

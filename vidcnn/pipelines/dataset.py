@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +19,14 @@ import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vidcnn.cluster import ResourcePlan
-from vidcnn.cluster.ray_internals import keep_no_block_statistics
+from vidcnn.cluster.ray_internals import keep_no_block_statistics, keep_queues_short
 from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import Model, News
 from vidcnn.pipelines.executors import StageSettings
+from vidcnn.pipelines.spool import Spool, load_table, read_spool
 from vidcnn.pipelines.stages import (
     CountStage,
     DecodeStage,
@@ -43,10 +46,14 @@ _NUM_RETRIES = 1
 """How often planning and scoring are given to another process when their own has died."""
 _NO_RETRIES = 0
 """A decoding task hands on batches before it is done: what it has not handed on when it dies is done again apart."""
+_NUM_WAITING = 16
+"""Units that may wait for each decoder, and half as many tables of videos for each planner."""
+
+_Planning = Callable[[pa.Table], Iterator[pa.Table]]
 
 
 def score_videos(
-    videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
+    videos: Iterable[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
 ) -> Generator[list[News], None, None]:
     """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
     load = partial(_load_classifier, [ray.put(settings.bundle)], settings.classifier)
@@ -67,7 +74,7 @@ def score_videos(
 
 
 def plan_videos(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
     """Plan videos only (see `vidcnn.pipelines.executors.Executor`)."""
     for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)):
@@ -75,7 +82,7 @@ def plan_videos(
 
 
 def count_plans(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[PlanCounts]:
     """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
     for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
@@ -83,22 +90,61 @@ def count_plans(
 
 
 def _plan(
-    videos: Sequence[pa.Table],
+    videos: Iterable[pa.Table],
     settings: PlanSettings,
     schema: pa.Schema,
     resources: ResourcePlan,
     max_unit_frames: int,
     stage: type[PlanStage] | None = None,
 ) -> Dataset:
-    configure_ray_data()
-    return ray.data.from_arrow(list(videos)).map_batches(
-        (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames),
+    configure_ray_data(num_waiting=_NUM_WAITING * resources.num_decoders)
+    planning: _Planning = (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames)
+    if isinstance(videos, Spool) and not videos.is_short:
+        listed, planning = _feed(videos), _PlanFed(planning)
+    else:
+        listed = ray.data.from_arrow(list(videos))
+    return listed.map_batches(
+        planning,
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=resources.num_planners),
         num_cpus=resources.planner_cpus,
         ray_remote_args_fn=_task_retries,
     )
+
+
+def _feed(videos: Spool) -> Dataset:
+    """Let Ray Data read a spool while it grows: in a task on this machine, which has the file, and goes on for as long.
+
+    If its process dies, another one begins again with the same tables.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.data.from_arrow(pa.table({"path": [str(videos.path)]})).map_batches(
+        _read_tables,
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(size=1),
+        num_cpus=0,
+        ray_remote_args_fn=lambda: {**_task_retries(), "scheduling_strategy": here},
+    )
+
+
+def _read_tables(spools: pa.Table) -> Iterator[pa.Table]:
+    """Yield the tables of a spool, each as one row."""
+    for path in spools["path"].to_pylist():
+        for content in read_spool(Path(path)):
+            yield pa.table({"table": pa.array([content], pa.large_binary())})
+
+
+class _PlanFed:
+    """Plans the videos of tables that `_read_tables` yielded."""
+
+    def __init__(self, stage: _Planning) -> None:
+        self._stage = stage
+
+    def __call__(self, tables: pa.Table) -> Iterator[pa.Table]:
+        for content in tables["table"]:
+            yield from self._stage(load_table(content.as_buffer()))
 
 
 def _decode(planned: Dataset, settings: StageSettings, resources: ResourcePlan) -> Dataset:
@@ -141,8 +187,12 @@ def _actor_retries() -> dict[str, Any]:
     return {"max_task_retries": _NUM_RETRIES}
 
 
-def configure_ray_data() -> None:
-    """Make each row a block of its own, so that it is a task of its own, and keep Ray Data quiet."""
+def configure_ray_data(*, num_waiting: int) -> None:
+    """Make each row a block of its own, so that it is a task of its own, and keep Ray Data quiet.
+
+    Args:
+        num_waiting: Blocks that wait for a stage, after which the stage before it makes no more.
+    """
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1
     context.target_min_block_size = 0
@@ -156,3 +206,4 @@ def configure_ray_data() -> None:
         for name in ("ray.data", "ray"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_no_block_statistics()
+    keep_queues_short(context, num_waiting)

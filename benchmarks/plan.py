@@ -5,12 +5,14 @@ computing are stubbed**: a video "is" ten seconds at 25 frames a second, decodin
 model one class. What is measured is all else: listing and looking up files, what is committed, Ray Data,
 planning arithmetic, the table. Parts:
 
+- `first`: `vidcnn infer` over a new source, ended when it is listed: the time until the first video is decoded, until
+  the first rows are committed, and until all is listed, and the driver's memory;
 - `plan`: `vidcnn infer --dry-run` over a new source;
 - `restart`: `vidcnn infer` where all but ten videos are committed: the time until the first of these is decoded, and
   until the table is published anew;
 - `run`: `vidcnn infer` over the first `--run-videos`, to see what the driver's memory grows by.
 
-    python benchmarks/plan.py [--videos 1000000] [--shapes tree,list,deep] [--parts plan,restart,run] [--out FILE]
+    python benchmarks/plan.py [--videos 1000000,3000000] [--shapes tree,list,deep] [--parts first,plan] [--out FILE]
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +39,38 @@ import numpy as np
 import pyarrow as pa
 from stubs import MARKER, StubbedCount, StubbedDecode, StubbedPlan, StubbedScore
 
+STEADY_SECONDS = 20.0
+"""How long a run goes on after its source is listed."""
 NUM_LEFT = 10
 """Videos that a restart has left to do."""
 SHAPES = {"tree": "folders of 1,000 files each", "list": "a list of paths", "deep": "a folder for each 10 files"}
 CLIPS_PER_VIDEO = 10
+LINKS = 30_000
+"""Names of one file: file systems have a limit."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=1_000_000)
+    parser.add_argument("--videos", default="1000000", help="how many; several are measured one after the other")
     parser.add_argument("--run-videos", type=int, default=20_000)
     parser.add_argument("--shapes", default="tree,list,deep", help="; ".join(f"{k}: {v}" for k, v in SHAPES.items()))
-    parser.add_argument("--parts", default="plan,restart,run")
+    parser.add_argument("--parts", default="first,plan,restart,run")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     parser.add_argument("--scratch", type=Path, help="where the empty files go; kept, and used again")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         scratch = arguments.scratch or Path(temporary)
-        for shape in arguments.shapes.split(","):
-            source = make_source(shape, scratch / shape, arguments.videos)
+        for shape, number in product(arguments.shapes.split(","), map(int, arguments.videos.split(","))):
+            source = make_source(shape, scratch / f"{shape}_{number}", number)
             for part in arguments.parts.split(","):
-                results.append({"shape": shape, "part": part, **run_part(part, source, arguments)})
+                num_videos = min(number, arguments.run_videos) if part == "run" else number
+                figures = run_part(part, source, num_videos)
+                results.append({"shape": shape, "part": part, "videos": num_videos, **figures})
                 print(row(results[-1]), flush=True)
     report = {
         "date": datetime.now(UTC).date().isoformat(),
         "stubbed": "opening, decoding and classifying videos",
-        "videos": arguments.videos,
         "cores": len(os.sched_getaffinity(0)),
         "load_average": round(os.getloadavg()[0], 1),
         "machine": platform.machine(),
@@ -76,17 +85,18 @@ def main() -> None:
 def row(result: dict[str, Any]) -> str:
     """Return a line of the table."""
     figures = ", ".join(f"{name} {value:,.1f}" for name, value in result.items() if isinstance(value, float))
-    return f"{result['shape']:5} {result['part']:8} {figures}"
+    return f"{result['shape']:5} {result['part']:8} {result['videos']:>10,} {figures}"
 
 
 def make_source(shape: str, base: Path, number: int) -> Path:
-    """Make a source of empty files, unless it is there from before."""
+    """Make a source of empty files, unless it is there from before. Files are links to others, which is faster."""
     source = base / "videos.txt" if shape == "list" else base
     done = base.with_suffix(f".{number}")
     if done.exists():
         return source
     per_folder = 10 if shape == "deep" else 1000
     paths = []
+    linked = Path()
     for start in range(0, number, per_folder):
         folder = base / (f"{start // 10_000:03d}/{start // 100:05d}" if shape == "deep" else f"camera_{start:07d}")
         if shape == "deep":
@@ -94,7 +104,11 @@ def make_source(shape: str, base: Path, number: int) -> Path:
         folder.mkdir(parents=True)
         for index in range(start, min(number, start + per_folder)):
             path = folder / f"part_{index:07d}.mp4"
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+            if index % LINKS:
+                os.link(linked, path)
+            else:
+                linked = path
+                path.touch()
             paths.append(str(path.relative_to(base)))
     if shape == "list":
         source.write_text("\n".join(paths))
@@ -102,9 +116,8 @@ def make_source(shape: str, base: Path, number: int) -> Path:
     return source
 
 
-def run_part(part: str, source: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def run_part(part: str, source: Path, number: int) -> dict[str, Any]:
     """Measure one part in a process of its own."""
-    number = arguments.run_videos if part == "run" else arguments.videos
     with tempfile.TemporaryDirectory() as scratch:
         line = [sys.executable, __file__, "--part", part, str(source), scratch, str(number)]
         environment = os.environ | {MARKER: str(Path(scratch, "began"))}
@@ -119,6 +132,8 @@ def run_part(part: str, source: Path, arguments: argparse.Namespace) -> dict[str
         marker = Path(scratch, "began")
         if marker.exists():
             figures["seconds_to_first_decode"] = float(marker.read_text()) - began
+        for name in [name for name in figures if name.startswith("moment_")]:
+            figures[f"seconds_to_{name.removeprefix('moment_')}"] = figures.pop(name) - began
         return figures
 
 
@@ -147,6 +162,8 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         assert (plan.num_videos_planned, plan.bad_videos) == (number, ())
         assert plan.num_clips == number * CLIPS_PER_VIDEO
         return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
+    if part == "first":
+        return first_rows(spec)
     if part == "run":
         spec = spec.model_copy(update={"limit": number})
     report = infer.run_inference(spec, show_progress=False)
@@ -154,6 +171,42 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     assert report.num_videos_done == (NUM_LEFT if part == "restart" else number)
     assert report.num_clips_done == report.num_videos_done * CLIPS_PER_VIDEO
     return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
+
+
+def first_rows(spec: Any) -> dict[str, Any]:
+    """Run until the first rows are committed and the source is listed."""
+    from vidcnn.errors import RunInterruptedError
+    from vidcnn.pipelines import infer
+    from vidcnn.predictions.output import Output
+    from vidcnn.reporting.run_report import RunRecord
+
+    record, commit = RunRecord(), Output.commit
+    moments: dict[str, float] = {}
+
+    def commit_and_note(output: Output) -> None:
+        commit(output)
+        if not output.is_empty:
+            moments.setdefault("moment_first_rows", time.time())
+            moments.setdefault("driver_mb_at_first_rows", peak_mb())
+
+    def watch() -> None:
+        while record.progress is None or not record.progress.is_listed:
+            time.sleep(0.1)
+        moments["moment_all_listed"] = time.time()
+        moments.update((f"driver_mb_{name}_at_all_listed", value) for name, value in memory_mb().items())
+        moments["videos_done_when_listed"] = float(record.progress.num_videos_done)
+        while "moment_first_rows" not in moments:
+            time.sleep(0.1)
+        time.sleep(STEADY_SECONDS)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Output.commit = commit_and_note  # type: ignore[method-assign,assignment]
+    threading.Thread(target=watch, daemon=True).start()
+    with suppress(RunInterruptedError):
+        infer.run_inference(spec, show_progress=False, record=record)
+    assert record.progress is not None
+    done = float(record.progress.num_videos_done)
+    return {**moments, "videos_done": done, "driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
 
 
 def commit_all_but(job: Any, number: int, num_left: int) -> None:
@@ -175,7 +228,8 @@ def commit_all_but(job: Any, number: int, num_left: int) -> None:
         keys = [video_key(video) for _, video in videos]
         held = {key.name: Entry(key.size_bytes, key.mtime_ns, 1, 1, clips) for key in keys}
         with LedgerWriter.of(held) as ledger:
-            output._write(output._storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
+            assert storage.final_path is not None
+            output._write(storage.final_path, ledger, row_tables(job, [key.name for key in keys]))
 
 
 def row_tables(job: Any, names: list[str], videos_per_table: int = 10_000) -> Iterator[pa.Table]:
@@ -196,6 +250,13 @@ def row_tables(job: Any, names: list[str], videos_per_table: int = 10_000) -> It
             top_scores=np.ones((len(clips), 1), np.float32),
         )
         yield rows.set_column(0, "video", pa.array(np.repeat(some, CLIPS_PER_VIDEO), pa.string()))
+
+
+def memory_mb() -> dict[str, float]:
+    """Return the memory that this process has now: of its own, of files, and shared with others."""
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    names = {"own": "RssAnon", "files": "RssFile", "shared": "RssShmem"}
+    return {name: int(fields[field].split()[0]) / 1024 for name, field in names.items()}
 
 
 def peak_mb() -> float:

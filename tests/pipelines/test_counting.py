@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,7 +42,7 @@ class Planners:
         self.rounds: list[list[str]] = []
         self._lost = lost
 
-    def count_plans(self, tables: list[pa.Table], *_: Any) -> Iterator[PlanCounts]:
+    def count_plans(self, tables: Iterable[pa.Table], *_: Any) -> Iterator[PlanCounts]:
         names = [[video.name for video in unpack_videos(table)] for table in tables]
         self.rounds.append([block[0] for block in names])
         for block in names:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
@@ -64,23 +65,15 @@ class Committer:
         self._gone: set[str] = set()  # videos that are no longer what was listed
         self._num_undone_in_a_row = 0
 
-    def take(self, arriving: Iterable[list[News]]) -> None:
-        """Take news as they arrive, until there are no more.
+    def take(self, arriving: Generator[list[News], None, None]) -> None:
+        """Take news as they arrive, until there are no more; what gives them has ended then, whatever happens.
 
         Raises:
             VidcnnError: What `look` raised.
             StorageError: The storage fails again and again, and nothing else comes.
         """
-        for news in arriving:
-            self._look()
-            for one in news:
-                if isinstance(one, SegmentRows):
-                    self._take_piece(one)
-                else:
-                    self._take_undone(one)
-            if self._output.should_commit(time.monotonic()):
-                self._output.commit()
-            self._display.update()
+        with closing(arriving):
+            self._take_all(arriving)
         self._output.commit()
         self._collector.clear()  # what did not become whole now never will
 
@@ -92,6 +85,18 @@ class Committer:
             if video.name not in self.undone and video.name not in self._gone
         )
         return [*islice(lost, _MAX_LOST)]
+
+    def _take_all(self, arriving: Iterable[list[News]]) -> None:
+        for news in arriving:
+            self._look()
+            for one in news:
+                if isinstance(one, SegmentRows):
+                    self._take_piece(one)
+                else:
+                    self._take_undone(one)
+            if self._output.should_commit(time.monotonic()):
+                self._output.commit()
+            self._display.update()
 
     def _take_piece(self, piece: SegmentRows) -> None:
         rows = self._collector.add(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import pyarrow as pa
 
@@ -66,10 +67,11 @@ def _count(
     resources: ResourcePlan,
 ) -> Iterator[PlanCounts]:
     """Count tables of videos, and note which could be counted, by the names of their first videos."""
-    for counts in executor.count_plans(tables, settings, schema, resources):
-        if counts.first_name not in counted:
-            counted.add(counts.first_name)
-            yield counts
+    with closing(executor.count_plans(tables, settings, schema, resources)) as arriving:
+        for counts in arriving:
+            if counts.first_name not in counted:
+                counted.add(counts.first_name)
+                yield counts
 
 
 def _tables_lost(tables: Iterable[pa.Table], counted: set[str]) -> list[pa.Table]:

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ _NUM_RETRIES = 1
 """How often planning and scoring are given to another process when their own has died."""
 _NO_RETRIES = 0
 """A decoding task hands on batches before it is done: what it has not handed on when it dies is done again apart."""
+_NUM_FIRST_TABLES = 64
 _NUM_WAITING = 16
 """Units that may wait for each decoder, and half as many tables of videos for each planner."""
 
@@ -83,7 +85,7 @@ def plan_videos(
 
 def count_plans(
     videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
-) -> Iterator[PlanCounts]:
+) -> Generator[PlanCounts, None, None]:
     """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
     for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
         yield from unpack_counts(block)
@@ -116,28 +118,34 @@ def _plan(
 def _feed(videos: Spool) -> Dataset:
     """Let Ray Data read a spool while it grows: in a task on this machine, which has the file, and goes on for as long.
 
-    If its process dies, another one begins again with the same tables.
+    If its process dies, another one begins again with the same tables. The first tables do not wait for it.
     """
+    num_first = min(videos.num_tables, _NUM_FIRST_TABLES)
+    first = [_one_table(content) for content in islice(read_spool(videos.path), num_first)]
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.data.from_arrow(pa.table({"path": [str(videos.path)]})).map_batches(
-        _read_tables,
+    others = ray.data.from_arrow(pa.table({"path": [str(videos.path)]})).map_batches(
+        partial(_read_tables, start=num_first),
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=1),
         num_cpus=0,
         ray_remote_args_fn=lambda: {**_task_retries(), "scheduling_strategy": here},
     )
+    return ray.data.from_arrow(first).union(others)
 
 
-def _read_tables(spools: pa.Table) -> Iterator[pa.Table]:
-    """Yield the tables of a spool, each as one row."""
+def _read_tables(spools: pa.Table, start: int) -> Iterator[pa.Table]:
+    """Yield the tables of a spool from some on, each as one row."""
     for path in spools["path"].to_pylist():
-        for content in read_spool(Path(path)):
-            yield pa.table({"table": pa.array([content], pa.large_binary())})
+        yield from map(_one_table, islice(read_spool(Path(path)), start, None))
+
+
+def _one_table(content: bytes) -> pa.Table:
+    return pa.table({"table": pa.array([content], pa.large_binary())})
 
 
 class _PlanFed:
-    """Plans the videos of tables that `_read_tables` yielded."""
+    """Plans the videos of tables that `_one_table` returned."""
 
     def __init__(self, stage: _Planning) -> None:
         self._stage = stage

@@ -79,7 +79,7 @@ class Executor(Protocol):
 
     def count_plans(
         self, videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
-    ) -> Iterator[PlanCounts]:
+    ) -> Generator[PlanCounts, None, None]:
         """Plan videos, and count what they would give.
 
         Yields:

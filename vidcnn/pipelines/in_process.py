@@ -81,7 +81,7 @@ def plan_videos(
 
 def count_plans(
     videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
-) -> Iterator[PlanCounts]:
+) -> Generator[PlanCounts, None, None]:
     """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
     stage = CountStage(settings, schema, max_unit_frames=MAX_SEGMENT_FRAMES)
     for table in videos:

@@ -72,9 +72,7 @@ class PreparedJob:
         if output.recorded_settings is not None:
             self.recorded = Runtime.from_settings(output.recorded_settings, job.spec)
             output.use_settings(job.settings(self.recorded))
-        self.pending: Pending = stack.enter_context(
-            list_pending(job.listing, output, job.spec.limit, job.spec.settle)
-        )
+        self.pending: Pending = stack.enter_context(list_pending(job.listing, output, job.spec.limit, job.spec.settle))
         self._start_ray = start_ray
         self._machine = machine
         self._needs_ray = needs_ray

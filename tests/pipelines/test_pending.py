@@ -89,7 +89,7 @@ def test_what_cannot_be_listed_is_told_before_anything_begins(number: int) -> No
 
 def test_a_listing_that_fails_later_ends_the_tables_and_is_told_whoever_asks() -> None:
     with list_pending(failing_after(700), NOTHING, None, 0.0) as found:
-        assert len(list(found.videos)) == 64
+        assert len(list(found.videos)) == 64 + 6
         assert not found.is_complete
         for ask in (found.wait, found.check):
             with pytest.raises(SourceError, match="malformed"):

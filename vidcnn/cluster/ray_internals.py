@@ -45,11 +45,15 @@ def keep_queues_short(context: Any, num_blocks: int) -> bool:
     """
     try:
         from ray.data._internal.execution import backpressure_policy as policies
+        from ray.data._internal.execution.streaming_executor_state import OpState
 
         key, usual = policies.ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies.ENABLED_BACKPRESSURE_POLICIES
-        context.set_config(key, [*usual, _short_queues(policies.BackpressurePolicy, num_blocks)])
+        policy = _short_queues(policies.BackpressurePolicy, num_blocks)
     except (ImportError, AttributeError):
         return False
+    if not hasattr(OpState, "total_enqueued_input_blocks"):
+        return False
+    context.set_config(key, [*usual, policy])
     return True
 
 

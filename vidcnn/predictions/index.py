@@ -29,6 +29,7 @@ _COLUMNS = ("size_bytes", "mtime_ns", "num_segments")
 _TYPES = (np.int64, np.int64, np.int32)
 _MASK = 2**64 - 1
 _RUN_RATIO = 4
+_PIECE_BUCKETS = 2**16
 
 Array = NDArray[Any]
 
@@ -223,7 +224,9 @@ class _Run:
         bits = max(1, len(keys).bit_length() - 1)  # a bucket has one to two entries
         self._shift = 64 - bits
         starts = np.empty((1 << bits) + 1, np.uint32 if len(keys) < 2**32 else np.int64)
-        starts[:-1] = np.searchsorted(keys, np.arange(1 << bits, dtype=np.uint64) << np.uint64(self._shift))
+        for first in range(0, 1 << bits, _PIECE_BUCKETS):
+            buckets = np.arange(first, min(1 << bits, first + _PIECE_BUCKETS), dtype=np.uint64)
+            starts[first : first + len(buckets)] = np.searchsorted(keys, buckets << np.uint64(self._shift))
         starts[-1] = len(keys)
         self._starts = starts.data
         self._keys = keys.data

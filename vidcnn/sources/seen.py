@@ -14,7 +14,7 @@ import hashlib
 from array import array
 
 _SIZE = 16
-_LEAST_RECENT = 256
+_LEAST_RECENT = 64
 _RECENT_SHARE = 16
 """A run is sorted anew when it would grow by one in so many."""
 _BUCKET_DIGESTS = 8

@@ -109,7 +109,8 @@ def make_source(shape: str, base: Path, number: int) -> Path:
             else:
                 linked = path
                 path.touch()
-            paths.append(str(path.relative_to(base)))
+            if shape == "list":
+                paths.append(str(path.relative_to(base)))
     if shape == "list":
         source.write_text("\n".join(paths))
     done.touch()

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.inference.test_collector import SCHEMA, piece
@@ -143,3 +144,41 @@ def test_clips_longer_than_their_video_are_counted_once_they_are_committed(outpu
     assert progress.num_short_clips == 0
     taking.take(given([[replace(one, is_short=number < 3) for number, one in enumerate(whole("b"))]]))
     assert (progress.num_short_clips, progress.num_clips) == (6, 8)
+
+
+def test_whatever_ends_the_taking_ends_what_gives_news_first(output: Output) -> None:
+    told: list[str] = []
+
+    def giving() -> Generator[list[Any], None, None]:
+        try:
+            yield whole()[:2]
+            yield whole()[2:]
+        finally:
+            told.append("ended")
+
+    def look() -> None:
+        if told or taking.num_segments:
+            raise StorageError("the listing fails")
+
+    progress = RunProgress(1, 1)
+    taking = Committer(output, progress, ProgressDisplay(lambda: (0.0, ""), enabled=False), look)
+    with pytest.raises(StorageError, match="the listing fails") as caught:
+        taking.take(giving())
+    assert told == ["ended"]
+    assert caught.traceback  # which holds the frames: what gives news has not ended by being forgotten
+    output.commit()
+    assert output.partly_done(KEY) == (4, frozenset({0, 1}))
+
+
+def test_nothing_is_remembered_of_videos_that_are_done(output: Output) -> None:
+    taking = committer(output)
+    names = [f"{number}.mp4" for number in range(50)]
+    news = [[replace(one, segment=replace(one.segment, video=VideoKey(name, 1, 2)), rows=renamed(one, name))]
+            for name in names for one in whole()]  # fmt: skip
+    taking.take(given(news))
+    assert taking.num_segments == 200
+    assert not taking._open
+
+
+def renamed(piece: Any, name: str) -> Any:
+    return piece.rows.set_column(0, "video", pa.array([name] * piece.rows.num_rows, pa.string()))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -186,3 +187,19 @@ def test_a_list_that_turns_out_to_be_malformed_ends_the_run_and_what_is_committe
     (tmp_path / "list.txt").write_text(text)
     report = run_inference(job, show_progress=False)
     assert (report.num_videos, report.num_videos_done, report.summary.num_videos) == (5, 5 - num_done, 5)
+
+
+def test_outputs_of_shards_beside_each_other_are_the_table_of_one_run(
+    videos: Path, bundle: Path, tmp_path: Path
+) -> None:
+    names = sorted(path.name for path in videos.iterdir())
+    for number, shard in enumerate((names, names[::2], names[1::2])):
+        source = videos.parent / f"shard-{number}.txt"
+        source.write_text("\n".join(f"videos/{name}" for name in shard))
+        out = tmp_path / "preds" / str(number) if number else tmp_path / "whole"
+        job = spec(videos, bundle, out, in_process="on").model_copy(update={"source": (str(source),)})
+        run_inference(job, show_progress=False)
+    order = [("video", "ascending"), ("clip", "ascending")]
+    whole, shards = (ds.dataset(tmp_path / name).to_table().sort_by(order) for name in ("whole", "preds"))
+    assert whole.num_rows > 100
+    assert shards.equals(whole)

@@ -191,13 +191,11 @@ def first_rows(spec: Any) -> dict[str, Any]:
             moments.setdefault("driver_mb_at_first_rows", peak_mb())
 
     def watch() -> None:
-        while record.progress is None or not record.progress.is_listed:
+        while "moment_first_rows" not in moments or record.progress is None or not record.progress.is_listed:
             time.sleep(0.1)
         moments["moment_all_listed"] = time.time()
         moments.update((f"driver_mb_{name}_at_all_listed", value) for name, value in memory_mb().items())
         moments["videos_done_when_listed"] = float(record.progress.num_videos_done)
-        while "moment_first_rows" not in moments:
-            time.sleep(0.1)
         time.sleep(STEADY_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
 

@@ -141,8 +141,9 @@ def use(rows):
     time.sleep(0.02)
     return rows
 
-options = {"batch_size": None, "num_cpus": 0.1}
-rows = ray.data.from_items([0]).map_batches(make, **options).map_batches(use, compute=ray.data.TaskPoolStrategy(size=1), num_cpus=0.2, batch_size=None)
+one = ray.data.TaskPoolStrategy(size=1)
+rows = ray.data.from_items([0]).map_batches(make, batch_size=None, num_cpus=0.1)
+rows = rows.map_batches(use, batch_size=None, num_cpus=0.2, compute=one)
 ahead = 0
 for used, _ in enumerate(rows.iter_rows(), 1):
     ahead = max(ahead, ray.get(made.get.remote()) - used)

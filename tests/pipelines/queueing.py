@@ -23,7 +23,7 @@ class ManyUnits(PlanStage):
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         for _ in range(videos.num_rows):
-            yield pa.table({"unit": [pickle.dumps([])], "pieces": pa.array([None], pa.binary())})
+            yield pa.table({"unit": [pickle.dumps([])], "news": pa.array([None], pa.binary())})
 
 
 class FastDecode(DecodeStage):
@@ -44,4 +44,4 @@ class SlowScore(ScoreStage):
     def __call__(self, batches: pa.Table) -> pa.Table:
         time.sleep(SECONDS_PER_BATCH)
         times = pickle.dumps(StageTimes(model_seconds=SECONDS_PER_BATCH))
-        return pa.table({"pieces": pa.array([pickle.dumps([])], pa.large_binary()), "times": [times]})
+        return pa.table({"news": pa.array([pickle.dumps([])], pa.large_binary()), "times": [times]})

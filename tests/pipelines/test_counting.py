@@ -32,7 +32,7 @@ def pending(*blocks: Sequence[str]) -> Any:
     videos = [[a_video(name) for name in names] for names in blocks]
     tables = tuple(video_table(pack_video(video, None) for video in block) for block in videos)
     sample = tuple(video for block in videos for video in block)
-    return SimpleNamespace(videos=tables, size_bytes=100 * len(sample), sample=sample[:2], check=lambda: None)
+    return SimpleNamespace(videos=tables, size_bytes=100 * len(sample), sample=sample[:2], check=print, go_on=print)
 
 
 class Planners:

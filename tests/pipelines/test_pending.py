@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from itertools import count
@@ -66,6 +67,7 @@ def test_work_begins_while_the_listing_goes_on() -> None:
     with list_pending(listing(), NOTHING, None, 0.0) as found:
         assert 640 <= found.num_listed <= 700
         assert not found.is_complete
+        found.go_on()
         tables = iter(found.videos)
         first = [one for _ in range(64) for one in unpack_videos(next(tables))]
         assert first == [video(index) for index in range(640)]
@@ -89,11 +91,23 @@ def test_what_cannot_be_listed_is_told_before_anything_begins(number: int) -> No
 
 def test_a_listing_that_fails_later_ends_the_tables_and_is_told_whoever_asks() -> None:
     with list_pending(failing_after(700), NOTHING, None, 0.0) as found:
+        found.go_on()
         assert len(list(found.videos)) == 64 + 6
         assert not found.is_complete
         for ask in (found.wait, found.check):
             with pytest.raises(SourceError, match="malformed"):
                 ask()
+
+
+def test_the_listing_waits_for_the_first_rows_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    with list_pending(map(video, range(900)), NOTHING, None, 0.0) as found:
+        time.sleep(0.2)
+        assert found.num_listed < 700
+        found.go_on()
+        assert sum(1 for table in found.videos for _ in unpack_videos(table)) == 900
+    monkeypatch.setattr(pending, "_MOST_STARTING_SECONDS", 0.1)
+    with list_pending(map(video, range(900)), NOTHING, None, 0.0) as found:
+        assert sum(1 for table in found.videos for _ in unpack_videos(table)) == 900
 
 
 def test_a_listing_without_an_end_ends_with_the_block() -> None:

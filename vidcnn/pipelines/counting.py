@@ -36,6 +36,7 @@ def count_source(
         VidcnnError: Processes that plan are lost again and again.
     """
     counted: set[str] = set()
+    pending.go_on()
     yield from _count(executor, pending.videos, counted, settings, schema, resources)
     pending.check()
     lost = _tables_lost(pending.videos, counted)

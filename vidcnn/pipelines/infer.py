@@ -138,6 +138,12 @@ def _note_listed(record: RunRecord, pending: Pending) -> None:
     pending.check()
 
 
+def _take_note(record: RunRecord, pending: Pending) -> None:
+    """Note how far the listing is, and let it go on: there is news."""
+    pending.go_on()
+    _note_listed(record, pending)
+
+
 def _run(
     executor: Executor,
     prepared: PreparedJob,
@@ -160,7 +166,8 @@ def _run(
     record.progress = progress = RunProgress(pending.num_videos, pending.size_bytes)
     progress.expect(num_clips)
     settings = prepared.stage_settings(runtime, resources)
-    look = partial(_note_listed, record, pending)
+    _note_listed(record, pending)
+    look = partial(_take_note, record, pending)
     with ProgressDisplay(partial(describe, progress), enabled=show_progress) as display:
         committer = Committer(output, progress, display, look)
         record.undone = committer.undone

@@ -34,6 +34,8 @@ _LEAST_BLOCK_VIDEOS, _MOST_BLOCK_VIDEOS = 64, 1024
 NUM_LARGEST = 4
 """The largest videos, which may contain most of a source, are in its sample."""
 _LONGEST_WAIT_SECONDS = 0.02
+_MOST_STARTING_SECONDS = 60.0
+"""How long the listing waits for first rows, once: what starts needs the driver's processor more."""
 _ENDING_SECONDS = 5.0
 """How long to wait for a listing that is to end early: it looks at one file or one page at a time."""
 
@@ -62,6 +64,9 @@ class Pending:
         self._left: list[bytes] = []  # not in a table yet
         self._failure: BaseException | None = None
         self._is_stopped = False
+        self._may_hurry = threading.Event()  # nothing else is to be done
+        self._may_go_on = threading.Event()
+        self._rested = 0.0  # seconds of the listing thread
         self._lock = threading.Lock()
 
     @property
@@ -75,6 +80,7 @@ class Pending:
 
         What goes wrong is raised by `check`, and by all that waits.
         """
+        self._rested = time.thread_time()
         try:
             for video in islice(listing, limit):
                 if self._is_stopped:
@@ -114,17 +120,25 @@ class Pending:
         """
         self._wait(lambda: self.num_videos >= FIRST_VIDEOS)
 
+    def go_on(self) -> None:
+        """Let the listing go on, which waits a while after the first videos: Python runs one thread at a time."""
+        self._may_go_on.set()
+
     def wait(self) -> None:
         """Wait until the whole source is listed.
 
         Raises:
             VidcnnError: As for `check`.
         """
+        self._may_hurry.set()
+        self.go_on()
         self._wait(lambda: False)
 
     def stop(self) -> None:
         """End the listing, wherever it is, and the tables."""
         self._is_stopped = True
+        self._may_hurry.set()
+        self.go_on()
 
     def _wait(self, is_enough: Callable[[], bool]) -> None:
         seconds = 0.001
@@ -146,6 +160,15 @@ class Pending:
         self._left.append(row)
         if self.num_videos >= FIRST_VIDEOS and len(self._left) >= self._block_videos:
             self._cut(is_last=False)
+            if self.num_videos > FIRST_VIDEOS:
+                self._leave_room()
+
+    def _leave_room(self) -> None:
+        """Wait until the first rows are there, and then for as long as the listing has computed."""
+        self._may_go_on.wait(_MOST_STARTING_SECONDS)
+        self._may_go_on.set()
+        self._may_hurry.wait(time.thread_time() - self._rested)
+        self._rested = time.thread_time()
 
     @property
     def _block_videos(self) -> int:

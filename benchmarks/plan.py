@@ -5,8 +5,9 @@ computing are stubbed**: a video "is" ten seconds at 25 frames a second, decodin
 model one class. What is measured is all else: listing and looking up files, what is committed, Ray Data,
 planning arithmetic, the table. Parts:
 
-- `first`: `vidcnn infer` over a new source, ended when it is listed: the time until the first video is decoded, until
-  the first rows are committed, and until all is listed, and the driver's memory;
+- `first`: `vidcnn infer` over a new source, ended some time after its first rows: the time until the first video is
+  decoded, until the first rows are committed, and the driver's memory while the listing goes on;
+- `list`: listing a source to its end, as a run does beside all else, and asking of each video whether it is done;
 - `plan`: `vidcnn infer --dry-run` over a new source;
 - `restart`: `vidcnn infer` where all but ten videos are committed: the time until the first of these is decoded, and
   until the table is published anew;
@@ -40,7 +41,7 @@ import pyarrow as pa
 from stubs import MARKER, StubbedCount, StubbedDecode, StubbedPlan, StubbedScore
 
 STEADY_SECONDS = 20.0
-"""How long a run goes on after its source is listed."""
+"""How long a run goes on after its first rows."""
 NUM_LEFT = 10
 """Videos that a restart has left to do."""
 SHAPES = {"tree": "folders of 1,000 files each", "list": "a list of paths", "deep": "a folder for each 10 files"}
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--videos", default="1000000", help="how many; several are measured one after the other")
     parser.add_argument("--run-videos", type=int, default=20_000)
     parser.add_argument("--shapes", default="tree,list,deep", help="; ".join(f"{k}: {v}" for k, v in SHAPES.items()))
-    parser.add_argument("--parts", default="first,plan,restart,run")
+    parser.add_argument("--parts", default="first,list,plan,restart,run")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     parser.add_argument("--scratch", type=Path, help="where the empty files go; kept, and used again")
     arguments = parser.parse_args()
@@ -141,7 +142,6 @@ def run_part(part: str, source: Path, number: int) -> dict[str, Any]:
 def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     """Do one part in this process."""
     from vidcnn.config import InferSpec
-    from vidcnn.inference.job import InferenceJob
     from vidcnn.models.resolve import make_bundle
     from vidcnn.pipelines import dataset, dry_run, infer, prepare
 
@@ -156,6 +156,8 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         source=(source,), out=str(scratch / "preds.parquet"), model=str(bundle), compile="off", precision="fp32"
     )
     if part == "prepare":
+        from vidcnn.inference.job import InferenceJob
+
         commit_all_but(InferenceJob(spec, prepare.load_bundle(spec)), number, NUM_LEFT)
         return {}
     if part == "plan":
@@ -163,6 +165,8 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
         assert (plan.num_videos_planned, plan.bad_videos) == (number, ())
         assert plan.num_clips == number * CLIPS_PER_VIDEO
         return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
+    if part == "list":
+        return list_all(spec, number)
     if part == "first":
         return first_rows(spec)
     if part == "run":
@@ -174,8 +178,30 @@ def work(part: str, source: str, scratch: Path, number: int) -> dict[str, Any]:
     return {"driver_mb": peak_mb(), "driver_cpu_seconds": time.process_time()}
 
 
+def list_all(spec: Any, number: int) -> dict[str, Any]:
+    """List a source to its end."""
+    from vidcnn.inference.job import InferenceJob
+    from vidcnn.pipelines import prepare
+    from vidcnn.pipelines.pending import list_pending, not_done
+    from vidcnn.predictions.output import Output
+
+    job = InferenceJob(spec, prepare.load_bundle(spec))
+    with Output.open(spec.out, schema=job.schema, settings={}) as output:
+        began, own = time.process_time(), memory_mb()["own"]
+        with list_pending(job.listing, output, None, 0.0) as pending:
+            pending.wait()
+            listed = time.process_time()
+            assert sum(1 for _ in not_done(pending, output)) == number
+            return {
+                "cpu_seconds_listing": listed - began,
+                "cpu_seconds_asking": time.process_time() - listed,
+                "driver_mb_more": memory_mb()["own"] - own,
+                "spool_mb": pending.videos.path.stat().st_size / 2**20,
+            }
+
+
 def first_rows(spec: Any) -> dict[str, Any]:
-    """Run until the first rows are committed and the source is listed."""
+    """Run until the first rows are committed, and a while longer."""
     from vidcnn.errors import RunInterruptedError
     from vidcnn.pipelines import infer
     from vidcnn.predictions.output import Output
@@ -191,12 +217,11 @@ def first_rows(spec: Any) -> dict[str, Any]:
             moments.setdefault("driver_mb_at_first_rows", peak_mb())
 
     def watch() -> None:
-        while "moment_first_rows" not in moments or record.progress is None or not record.progress.is_listed:
+        while "moment_first_rows" not in moments:
             time.sleep(0.1)
-        moments["moment_all_listed"] = time.time()
-        moments.update((f"driver_mb_{name}_at_all_listed", value) for name, value in memory_mb().items())
-        moments["videos_done_when_listed"] = float(record.progress.num_videos_done)
         time.sleep(STEADY_SECONDS)
+        moments["videos_listed"] = float(record.num_listed or 0)
+        moments.update((f"driver_mb_{name}", value) for name, value in memory_mb().items())
         os.kill(os.getpid(), signal.SIGINT)
 
     Output.commit = commit_and_note  # type: ignore[method-assign,assignment]

@@ -47,7 +47,8 @@ class Costs:
         commit_seconds: To commit the rows of a video.
         table_bytes: Size of the rows of a video in the output, with the record that it is done.
         spool_bytes: Disk of the driver for a video that is listed.
-        run_seconds: Of Ray Data and the driver for a video that is run.
+        run_seconds: Of Ray Data and the driver for a video that is run, with committing its rows. It is an upper bound:
+            the driver looks for news while it waits, too.
         driver_bytes: Memory of a driver without all that.
     """
 
@@ -123,7 +124,7 @@ def simulate(costs: Costs, assumed: Assumed, num_drivers: int, seed: int = 0) ->
     chance = random.Random(seed)
     videos, machines = assumed.videos / num_drivers, assumed.machines / num_drivers
     full_rate = machines * assumed.clips_per_second / assumed.clips_per_video  # videos in a second
-    each = costs.run_seconds + costs.commit_seconds
+    each = costs.run_seconds
     seconds = busy = done = listed = twice = down_until = begun = 0.0
     lacking = 0.0  # machines that are being replaced
     while done < videos:

@@ -109,3 +109,56 @@ def test_a_job_server_is_asked_with_the_token_of_its_client() -> None:
     from ray.job_submission import JobSubmissionClient
 
     assert callable(JobSubmissionClient._do_request)
+
+
+# Runs in a process of its own: it starts Ray.
+AHEAD = """
+import time, ray, ray.data
+from vidcnn.cluster import ray_internals as internals
+
+ray.init(num_cpus=2, object_store_memory=100 * 2**20, log_to_driver=False, logging_level="CRITICAL")
+context = ray.data.DataContext.get_current()
+context.target_max_block_size, context.target_min_block_size, context.enable_progress_bars = 1, 0, False
+assert internals.keep_queues_short(context, 8)
+
+@ray.remote(num_cpus=0)
+class Counter:
+    def __init__(self):
+        self.number = 0
+    def add(self):
+        self.number += 1
+    def get(self):
+        return self.number
+
+made = Counter.remote()
+
+def make(rows):
+    for number in range(300):
+        made.add.remote()
+        yield {"number": [number]}
+
+def use(rows):
+    time.sleep(0.02)
+    return rows
+
+one = ray.data.TaskPoolStrategy(size=1)
+rows = ray.data.from_items([0]).map_batches(make, batch_size=None, num_cpus=0.1)
+rows = rows.map_batches(use, batch_size=None, num_cpus=0.2, compute=one)
+ahead = 0
+for used, _ in enumerate(rows.iter_rows(), 1):
+    ahead = max(ahead, ray.get(made.get.remote()) - used)
+print(used, ahead)
+ray.shutdown()
+"""
+
+
+@pytest.mark.ray
+def test_a_stage_of_ray_data_can_be_kept_from_running_ahead_of_the_next() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AHEAD],
+        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    used, ahead = map(int, done.stdout.split())
+    assert used == 300
+    assert ahead < 40  # 8 wait, and a few are on their way

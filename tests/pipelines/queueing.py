@@ -26,6 +26,14 @@ class ManyUnits(PlanStage):
             yield _planned_row(pickle.dumps([]), None, StageTimes())
 
 
+class NamedUnits(PlanStage):
+    """Makes a unit of each row, which has what the row has."""
+
+    def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
+        for row in videos["video"]:
+            yield _planned_row(pickle.dumps([row.as_py()]), None, StageTimes())
+
+
 class FastDecode(DecodeStage):
     """Makes batches of the shape that stands in place of its settings, without decoding anything."""
 
@@ -44,4 +52,4 @@ class SlowScore(ScoreStage):
     def __call__(self, batches: pa.Table) -> pa.Table:
         time.sleep(SECONDS_PER_BATCH)
         times = pickle.dumps(StageTimes(model_seconds=SECONDS_PER_BATCH))
-        return pa.table({"pieces": pa.array([pickle.dumps([])], pa.large_binary()), "times": [times]})
+        return pa.table({"news": pa.array([pickle.dumps([])], pa.large_binary()), "times": [times]})

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.pipelines import queueing
@@ -90,3 +93,42 @@ def test_decoded_clips_wait_in_a_part_of_the_object_store(
     assert num_batches == num_units * queueing.BATCHES_PER_UNIT
     assert watch.spilled_bytes == 0
     assert watch.most_bytes < 0.75 * STORE_BYTES * num_nodes
+
+
+def test_tables_come_once_while_the_spool_grows_even_if_its_reader_dies(
+    num_nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidcnn.pipelines import dataset
+    from vidcnn.pipelines.spool import Spool
+    from vidcnn.pipelines.stages import video_table
+
+    monkeypatch.setattr(dataset, "PlanStage", queueing.NamedUnits)
+    spool, given = Spool(tmp_path / "spool"), [b"%d" % number for number in range(300)]
+    may_go_on = threading.Event()
+
+    def write() -> None:
+        for number, name in enumerate(given):
+            if number == 200:
+                may_go_on.wait(300)
+            spool.append(video_table([name]))
+        spool.close()
+
+    threading.Thread(target=write, daemon=True).start()
+    while spool.num_tables < 200:
+        time.sleep(0.01)
+    settings: Any = None
+    resources = plan_resources(Machine(2.0 * num_nodes, 0, 4e9 * num_nodes, num_nodes), use_gpus=False)
+    planned: list[Any] = []
+    for unit, _ in dataset.plan_videos(spool, settings, settings, resources):
+        planned += unit
+        if len(planned) == 150:
+            (reader,) = [one for one in psutil.Process().children(recursive=True) if is_reader(one)]
+            reader.kill()
+            may_go_on.set()
+    assert sorted(planned, key=int) == given
+
+
+def is_reader(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any("_read_tables" in word for word in process.cmdline())
+    return False

@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,13 +19,15 @@ from tests.commands import PROJECT, environment, vidcnn
 from tests.videos import write_video
 from vidcnn.cluster import Machine, plan_resources
 from vidcnn.config import InferSpec
-from vidcnn.errors import ModelError, StorageError
+from vidcnn.errors import ModelError, SourceError, StorageError
 from vidcnn.inference.job import InferenceJob
 from vidcnn.models.bundle import Bundle
-from vidcnn.pipelines import in_process
+from vidcnn.pipelines import in_process, pending
 from vidcnn.pipelines.executors import StageSettings
 from vidcnn.pipelines.infer import run_inference
 from vidcnn.predictions.output import Output
+from vidcnn.reporting.run_report import RunRecord
+from vidcnn.sources import Listing, SourceVideo, listing, lists
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +145,91 @@ def test_each_model_has_a_gpu_of_its_own(
     )
     assert list(in_process.score_videos([], settings, resources)) == []
     assert sorted(devices) == expected
+
+
+def test_first_rows_are_committed_while_the_source_is_still_being_listed(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_rows = threading.Event()
+    list_all, commit = Listing.__iter__, Output.commit
+
+    def list_slowly(listing: Listing) -> Iterator[SourceVideo]:
+        for index, video in enumerate(list_all(listing)):
+            if index == 4:
+                assert has_rows.wait(120)
+            yield video
+
+    def commit_and_tell(output: Output) -> None:
+        commit(output)
+        if not output.is_empty:
+            has_rows.set()
+
+    monkeypatch.setattr(pending, "FIRST_VIDEOS", 2)
+    monkeypatch.setattr(pending, "_LEAST_BLOCK_VIDEOS", 1)
+    monkeypatch.setattr(Output, "should_commit", lambda output, now: True)
+    whole = run_inference(spec(videos, bundle, tmp_path / "whole.parquet", in_process="on"), show_progress=False)
+    monkeypatch.setattr(Listing, "__iter__", list_slowly)
+    monkeypatch.setattr(Output, "commit", commit_and_tell)
+    record = RunRecord()
+    report = run_inference(
+        spec(videos, bundle, tmp_path / "slow.parquet", in_process="on"), show_progress=False, record=record
+    )
+    assert (report.num_videos, report.num_videos_done, record.num_listed) == (6, 6, 6)
+    assert report.summary == whole.summary
+    assert pq.read_table(tmp_path / "slow.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert record.progress is not None
+    assert (record.progress.fraction, record.progress.num_videos) == (1.0, 6)
+
+
+def test_a_list_that_turns_out_to_be_malformed_ends_the_run_and_what_is_committed_stays(
+    videos: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "FIRST_VIDEOS", 2)
+    monkeypatch.setattr(pending, "_LEAST_BLOCK_VIDEOS", 1)
+    monkeypatch.setattr(listing, "_LOOKUP_BATCH", 1)
+    has_rows = threading.Event()
+    read = lists.list_lines
+
+    def read_slowly(file: IO[bytes]) -> Iterator[str]:
+        for line in read(file):
+            yield line
+            assert "4.mp4" not in line or has_rows.wait(120)
+
+    def commit_and_tell(output: Output) -> None:
+        commit(output)
+        if not output.is_empty:
+            has_rows.set()
+
+    commit = Output.commit
+    monkeypatch.setattr(lists, "list_lines", read_slowly)
+    monkeypatch.setattr(Output, "commit", commit_and_tell)
+    monkeypatch.setattr(Output, "should_commit", lambda output, now: True)
+    text = "\n".join([*(f"{videos}/{index}.mp4" for index in range(5)), ""])
+    (tmp_path / "list.txt").write_text(f"{text}\0\n")
+    job = spec(videos, bundle, tmp_path / "preds", in_process="on")
+    job = job.model_copy(update={"source": (str(tmp_path / "list.txt"),)})
+    record = RunRecord()
+    with pytest.raises(SourceError, match="it is not text in UTF-8"):
+        run_inference(job, show_progress=False, record=record)
+    assert record.progress is not None
+    num_done = record.progress.num_videos_done
+    assert 1 <= num_done <= 5
+    (tmp_path / "list.txt").write_text(text)
+    report = run_inference(job, show_progress=False)
+    assert (report.num_videos, report.num_videos_done, report.summary.num_videos) == (5, 5 - num_done, 5)
+
+
+def test_outputs_of_shards_beside_each_other_are_the_table_of_one_run(
+    videos: Path, bundle: Path, tmp_path: Path
+) -> None:
+    names = sorted(path.name for path in videos.iterdir())
+    for number, shard in enumerate((names, names[::2], names[1::2])):
+        source = videos.parent / f"shard-{number}.txt"
+        source.write_text("\n".join(f"videos/{name}" for name in shard))
+        out = tmp_path / "preds" / str(number) if number else tmp_path / "whole"
+        job = spec(videos, bundle, out, in_process="on").model_copy(update={"source": (str(source),)})
+        run_inference(job, show_progress=False)
+    order = [("video", "ascending"), ("clip", "ascending")]
+    whole, shards = (ds.dataset(tmp_path / name).to_table().sort_by(order) for name in ("whole", "preds"))
+    assert whole.num_rows > 100
+    assert shards.equals(whole)

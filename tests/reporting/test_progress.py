@@ -50,6 +50,33 @@ def test_the_line_says_what_matters() -> None:
     assert progress_line(progress) == "300/1,200 videos · 1,200 clips · 150.0 clips/s · 1 errors · 24 s left"
 
 
+def test_while_the_source_is_being_listed_nobody_knows_which_share_is_done() -> None:
+    clock = Clock()
+    progress = RunProgress(num_videos=100, size_bytes=100, now=clock)
+    progress.expect(400)
+    progress.list_more(100, 100, is_listed=False)
+    for index in range(100):
+        clock.seconds = index / 10
+        progress.add_segment(str(index), 1, 1, num_clips=4, num_predictions=4, errors={})
+    assert (progress.fraction, progress.remaining_seconds) == (0.0, None)
+    assert progress_line(progress).startswith("100 videos of at least 100, listing goes on · 400 clips")
+    progress.list_more(1000, 1000, is_listed=False)
+    assert "100 videos of at least 1,000, listing goes on" in progress_line(progress)
+    progress.list_more(400, 400, is_listed=True)
+    assert progress.fraction == pytest.approx(0.25)
+    assert progress.remaining_seconds == pytest.approx(30, rel=0.1)
+    assert progress_line(progress).startswith("100/400 videos · 400 clips")
+
+
+def test_a_bad_video_is_counted_once_however_many_of_its_segments_are_bad() -> None:
+    progress = RunProgress(num_videos=2, size_bytes=2)
+    for video, number in (("long", 3), ("short", 1), ("good", 1)):
+        for _ in range(number):
+            errors = {"truncated": 1} if video != "good" else {}
+            progress.add_segment(video, 1, number, num_clips=2, num_predictions=1, errors=errors)
+    assert progress.num_bad_videos == 2
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -31,6 +31,47 @@ def keep_no_block_statistics() -> bool:
     return True
 
 
+def keep_queues_short(context: Any, num_blocks: int) -> bool:
+    """Let the tasks of a dataset begin, and hand on what they made, only while few blocks wait for the next stage.
+
+    Of itself Ray Data looks at the bytes of blocks only, and plans of millions of videos are few bytes.
+
+    Args:
+        context: The `ray.data.DataContext` of the dataset.
+        num_blocks: How many may wait.
+
+    Returns:
+        Whether this version of Ray has the hook.
+    """
+    try:
+        from ray.data._internal.execution import backpressure_policy as policies
+        from ray.data._internal.execution.streaming_executor_state import OpState
+
+        key, usual = policies.ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies.ENABLED_BACKPRESSURE_POLICIES
+        policy = _short_queues(policies.BackpressurePolicy, num_blocks)
+    except (ImportError, AttributeError):
+        return False
+    if not hasattr(OpState, "total_enqueued_input_blocks"):
+        return False
+    context.set_config(key, [*usual, policy])
+    return True
+
+
+def _short_queues(policy: type[Any], num_blocks: int) -> type[Any]:
+    class ShortQueues(policy):  # type: ignore[misc]
+        def can_add_input(self, op: Any) -> bool:
+            return not self._is_behind(op)
+
+        def max_task_output_bytes_to_read(self, op: Any) -> int | None:
+            return 0 if self._is_behind(op) else None
+
+        def _is_behind(self, op: Any) -> bool:
+            following = (self._topology[one] for one in op.output_dependencies if one in self._topology)
+            return any(state.total_enqueued_input_blocks() >= num_blocks for state in following)
+
+    return ShortQueues
+
+
 def without_idle_callbacks(trainer: type[Any]) -> type[Any]:
     """Return a trainer of Ray Train without those of its processes that have nothing to do here.
 

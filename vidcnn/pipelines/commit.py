@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import StorageError, VidcnnError
@@ -26,35 +28,67 @@ from vidcnn.sources.keys import VideoKey, video_text
 _MAX_UNDONE_IN_A_ROW = 200
 """Videos left undone, one after the other without a row between them, after which a run ends."""
 _MAX_ROUNDS_WITHOUT_ROWS = 2
+_MAX_LOST = 16_384
+"""Videos that are done again in a round."""
 _NUM_SHOWN = 5
 
 
 class Committer:
     """Puts pieces together, and commits the segments that are whole.
 
+    Args:
+        output: Takes them.
+        progress: Counts them.
+        display: Shows that.
+        look: Is called between news; what it raises ends the run.
+
     Attributes:
         undone: Names of the videos that are left to the next run, with the reason.
         num_segments: Segments committed so far.
     """
 
-    def __init__(self, output: Output, progress: RunProgress, display: ProgressDisplay) -> None:
+    def __init__(
+        self,
+        output: Output,
+        progress: RunProgress,
+        display: ProgressDisplay,
+        look: Callable[[], object] = lambda: None,
+    ) -> None:
         self.undone: dict[str, str] = {}
         self.num_segments = 0
+        self._look = look
         self._output = output
         self._progress = progress
         self._display = display
         self._collector = SegmentCollector()
-        self._num_segments: dict[VideoKey, int] = {}  # that this run does of each video
+        self._open: dict[VideoKey, tuple[int, int]] = {}  # segments that this run does of a video, and those left
         self._gone: set[str] = set()  # videos that are no longer what was listed
         self._num_undone_in_a_row = 0
 
-    def take(self, arriving: Iterable[list[News]]) -> None:
-        """Take news as they arrive, until there are no more.
+    def take(self, arriving: Generator[list[News], None, None]) -> None:
+        """Take news as they arrive, until there are no more; what gives them has ended then, whatever happens.
 
         Raises:
+            VidcnnError: What `look` raised.
             StorageError: The storage fails again and again, and nothing else comes.
         """
+        with closing(arriving):
+            self._take_all(arriving)
+        self._output.commit()
+        self._collector.clear()  # what did not become whole now never will
+
+    def lost(self, pending: Pending) -> list[SourceVideo]:
+        """Return videos of which neither all rows are committed nor is known why they are not: the first of many."""
+        lost = (
+            video
+            for video in not_done(pending, self._output)
+            if video.name not in self.undone and video.name not in self._gone
+        )
+        return [*islice(lost, _MAX_LOST)]
+
+    def _take_all(self, arriving: Iterable[list[News]]) -> None:
         for news in arriving:
+            self._look()
             for one in news:
                 if isinstance(one, SegmentRows):
                     self._take_piece(one)
@@ -63,12 +97,6 @@ class Committer:
             if self._output.should_commit(time.monotonic()):
                 self._output.commit()
             self._display.update()
-        self._output.commit()
-        self._collector.clear()  # what did not become whole now never will
-
-    def lost(self, pending: Pending) -> list[SourceVideo]:
-        """Return the videos of which neither all rows are committed nor is known why they are not."""
-        return [video for video in not_done(pending, self._output) if video.name not in self.undone.keys() | self._gone]
 
     def _take_piece(self, piece: SegmentRows) -> None:
         rows = self._collector.add(piece)
@@ -78,12 +106,14 @@ class Committer:
         key = piece.segment
         if key.video.mtime_ns < 0:
             self._gone.add(key.video.name)
-        num_segments = self._num_segments.get(key.video)
-        if num_segments is None:
-            num_segments = key.count - len(self._output.done_segments(key.video, key.count))
-            self._num_segments[key.video] = num_segments
+        num_segments, num_left = self._open.get(key.video, (0, 0))
+        if not num_segments:
+            num_segments = num_left = key.count - len(self._output.done_segments(key.video, key.count))
         if self._output.add(key, rows):
             self.num_segments += 1
+            self._open[key.video] = num_segments, num_left - 1
+            if num_left <= 1:
+                del self._open[key.video]
             num_clips = rows.num_rows - rows["clip"].null_count
             self._progress.add_segment(
                 key.video.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import pyarrow as pa
 
@@ -34,12 +35,17 @@ def count_source(
     Raises:
         VidcnnError: Processes that plan are lost again and again.
     """
-    lost = _by_first_name(pending.videos)
-    for _ in range(2):
-        yield from _count(executor, lost, settings, schema, resources)
+    counted: set[str] = set()
+    pending.go_on()
+    yield from _count(executor, pending.videos, counted, settings, schema, resources)
+    pending.check()
+    lost = _tables_lost(pending.videos, counted)
+    if lost:
+        yield from _count(executor, lost, counted, settings, schema, resources)
+        lost = _tables_lost(lost, counted)
     if lost:
         raise VidcnnError(
-            f"the processes that plan died again and again, last over {video_text(next(iter(lost)))}",
+            f"the processes that plan died again and again, last over {video_text(_first_name(lost[0]))}",
             "they may be short of memory; nothing was written",
         )
 
@@ -55,18 +61,23 @@ def estimate_clips(pending: Pending, settings: PlanSettings) -> int:
 
 def _count(
     executor: Executor,
-    tables: dict[str, pa.Table],
+    tables: Iterable[pa.Table],
+    counted: set[str],
     settings: PlanSettings,
     schema: pa.Schema,
     resources: ResourcePlan,
 ) -> Iterator[PlanCounts]:
-    """Count tables of videos, if there are any, and take those out that could be counted."""
-    if not tables:
-        return
-    for counts in executor.count_plans(list(tables.values()), settings, schema, resources):
-        if tables.pop(counts.first_name, None) is not None:
-            yield counts
+    """Count tables of videos, and note which could be counted, by the names of their first videos."""
+    with closing(executor.count_plans(tables, settings, schema, resources)) as arriving:
+        for counts in arriving:
+            if counts.first_name not in counted:
+                counted.add(counts.first_name)
+                yield counts
 
 
-def _by_first_name(tables: Iterable[pa.Table]) -> dict[str, pa.Table]:
-    return {next(unpack_videos(table)).name: table for table in tables}
+def _tables_lost(tables: Iterable[pa.Table], counted: set[str]) -> list[pa.Table]:
+    return [table for table in tables if _first_name(table) not in counted]
+
+
+def _first_name(table: pa.Table) -> str:
+    return next(unpack_videos(table)).name

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +20,14 @@ import ray.data
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vidcnn.cluster import ResourcePlan
-from vidcnn.cluster.ray_internals import keep_no_block_statistics
+from vidcnn.cluster.ray_internals import keep_no_block_statistics, keep_queues_short
 from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import Model, News
 from vidcnn.pipelines.executors import StageSettings
+from vidcnn.pipelines.spool import Spool, load_table, read_spool
 from vidcnn.pipelines.stages import (
     CountStage,
     DecodeStage,
@@ -43,10 +47,15 @@ _NUM_RETRIES = 1
 """How often planning and scoring are given to another process when their own has died."""
 _NO_RETRIES = 0
 """A decoding task hands on batches before it is done: what it has not handed on when it dies is done again apart."""
+_NUM_FIRST_TABLES = 64
+_NUM_WAITING = 16
+"""Units that may wait for each decoder, and half as many tables of videos for each planner."""
+
+_Planning = Callable[[pa.Table], Iterator[pa.Table]]
 
 
 def score_videos(
-    videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
+    videos: Iterable[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
 ) -> Generator[list[News], None, None]:
     """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
     load = partial(_load_classifier, [ray.put(settings.bundle)], settings.classifier)
@@ -67,7 +76,7 @@ def score_videos(
 
 
 def plan_videos(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
     """Plan videos only (see `vidcnn.pipelines.executors.Executor`)."""
     for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)):
@@ -75,30 +84,75 @@ def plan_videos(
 
 
 def count_plans(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
-) -> Iterator[PlanCounts]:
+    videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+) -> Generator[PlanCounts, None, None]:
     """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
     for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
         yield from unpack_counts(block)
 
 
 def _plan(
-    videos: Sequence[pa.Table],
+    videos: Iterable[pa.Table],
     settings: PlanSettings,
     schema: pa.Schema,
     resources: ResourcePlan,
     max_unit_frames: int,
     stage: type[PlanStage] | None = None,
 ) -> Dataset:
-    configure_ray_data()
-    return ray.data.from_arrow(list(videos)).map_batches(
-        (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames),
+    configure_ray_data(num_waiting=_NUM_WAITING * resources.num_decoders)
+    planning: _Planning = (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames)
+    if isinstance(videos, Spool) and not videos.is_short:
+        listed, planning = _feed(videos), _PlanFed(planning)
+    else:
+        listed = ray.data.from_arrow(list(videos))
+    return listed.map_batches(
+        planning,
         batch_size=None,
         batch_format="pyarrow",
         compute=TaskPoolStrategy(size=resources.num_planners),
         num_cpus=resources.planner_cpus,
         ray_remote_args_fn=_task_retries,
     )
+
+
+def _feed(videos: Spool) -> Dataset:
+    """Let Ray Data read a spool while it grows: in a task on this machine, which has the file, and goes on for as long.
+
+    If its process dies, another one begins again with the same tables. The first tables do not wait for it.
+    """
+    num_first = min(videos.num_tables, _NUM_FIRST_TABLES)
+    first = [_one_table(content) for content in islice(read_spool(videos.path), num_first)]
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    others = ray.data.from_arrow(pa.table({"path": [str(videos.path)]})).map_batches(
+        partial(_read_tables, start=num_first),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=TaskPoolStrategy(size=1),
+        num_cpus=0,
+        ray_remote_args_fn=lambda: {**_task_retries(), "scheduling_strategy": here},
+    )
+    return ray.data.from_arrow(first).union(others)
+
+
+def _read_tables(spools: pa.Table, start: int) -> Iterator[pa.Table]:
+    """Yield the tables of a spool from some on, each as one row."""
+    for path in spools["path"].to_pylist():
+        yield from map(_one_table, islice(read_spool(Path(path)), start, None))
+
+
+def _one_table(content: bytes) -> pa.Table:
+    return pa.table({"table": pa.array([content], pa.large_binary())})
+
+
+class _PlanFed:
+    """Plans the videos of tables that `_one_table` returned."""
+
+    def __init__(self, stage: _Planning) -> None:
+        self._stage = stage
+
+    def __call__(self, tables: pa.Table) -> Iterator[pa.Table]:
+        for content in tables["table"]:
+            yield from self._stage(load_table(content.as_buffer()))
 
 
 def _decode(planned: Dataset, settings: StageSettings, resources: ResourcePlan) -> Dataset:
@@ -141,8 +195,12 @@ def _actor_retries() -> dict[str, Any]:
     return {"max_task_retries": _NUM_RETRIES}
 
 
-def configure_ray_data() -> None:
-    """Make each row a block of its own, so that it is a task of its own, and keep Ray Data quiet."""
+def configure_ray_data(*, num_waiting: int) -> None:
+    """Make each row a block of its own, so that it is a task of its own, and keep Ray Data quiet.
+
+    Args:
+        num_waiting: Blocks that wait for a stage, after which the stage before it makes no more.
+    """
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = 1
     context.target_min_block_size = 0
@@ -156,3 +214,4 @@ def configure_ray_data() -> None:
         for name in ("ray.data", "ray"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     keep_no_block_statistics()
+    keep_queues_short(context, num_waiting)

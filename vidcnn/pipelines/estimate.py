@@ -74,6 +74,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
     began = time.monotonic()
     with prepare(spec, look_at, hint="nothing was written", computes=True) as prepared:
         job, pending = prepared.job, prepared.pending
+        pending.wait()
         if not pending.num_videos:
             return _nothing_to_do(pending)
         strata, rows = _choose(pending)
@@ -167,14 +168,15 @@ class _Trial:
 
 def _choose(pending: Pending) -> tuple[list[Stratum], list[bytes]]:
     """Choose videos from all over the source by size, as rows of `pack_video`."""
-    sizes = [video.size_bytes for table in pending.videos for video in unpack_videos(table)]
-    strata = cut_strata(sizes, NUM_SAMPLED)
-    starts = np.cumsum([0, *(table.num_rows for table in pending.videos)])
-    rows = []
-    for stratum in strata:
-        table = int(np.searchsorted(starts, stratum.index, side="right")) - 1
-        rows.append(pending.videos[table]["video"][stratum.index - int(starts[table])].as_py())
-    return strata, rows
+    sizes = (video.size_bytes for table in pending.videos for video in unpack_videos(table))
+    strata = cut_strata(np.fromiter(sizes, np.int64, pending.num_videos), NUM_SAMPLED)
+    chosen: dict[int, bytes] = {stratum.index: b"" for stratum in strata}
+    start = 0
+    for table in pending.videos:
+        for index in chosen.keys() & range(start, start + table.num_rows):
+            chosen[index] = table["video"][index - start].as_py()
+        start += table.num_rows
+    return strata, [chosen[stratum.index] for stratum in strata]
 
 
 def _plan(job: InferenceJob, rows: Sequence[bytes], executor: Executor, resources: ResourcePlan) -> _Sample:

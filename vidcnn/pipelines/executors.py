@@ -6,7 +6,7 @@ Ray takes some seconds to start, and as many to load torch into its processes; a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,12 +51,12 @@ class Executor(Protocol):
     """What runs the stages."""
 
     def score_videos(
-        self, videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
+        self, videos: Iterable[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
     ) -> Generator[list[News], None, None]:
         """Plan, decode and classify videos.
 
         Args:
-            videos: Tables of `vidcnn.pipelines.stages.video_table`, each planned by one task.
+            videos: Tables of `vidcnn.pipelines.stages.video_table`, each planned by one task; a `Spool` may still grow.
             settings: What the stages depend on.
             resources: How the stages share the processors and GPUs.
             meter: Takes what the stages measure of themselves.
@@ -69,7 +69,7 @@ class Executor(Protocol):
         """
 
     def plan_videos(
-        self, videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+        self, videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
     ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
         """Plan videos only.
 
@@ -78,8 +78,8 @@ class Executor(Protocol):
         """
 
     def count_plans(
-        self, videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
-    ) -> Iterator[PlanCounts]:
+        self, videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    ) -> Generator[PlanCounts, None, None]:
         """Plan videos, and count what they would give.
 
         Yields:

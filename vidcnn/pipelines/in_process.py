@@ -8,7 +8,7 @@ these give, and each stage waits when the next one is behind::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -40,7 +40,7 @@ _ENDING_SECONDS = 5.0
 
 
 def score_videos(
-    videos: Sequence[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
+    videos: Iterable[pa.Table], settings: StageSettings, resources: ResourcePlan, meter: Meter | None = None
 ) -> Generator[list[News], None, None]:
     """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
     num_decoders, num_models = resources.num_decoders, resources.max_actors
@@ -75,7 +75,7 @@ def score_videos(
 
 
 def plan_videos(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+    videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
     """Plan videos only (see `vidcnn.pipelines.executors.Executor`)."""
     stage = PlanStage(settings, schema, max_unit_frames=MAX_SEGMENT_FRAMES)
@@ -85,8 +85,8 @@ def plan_videos(
 
 
 def count_plans(
-    videos: Sequence[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
-) -> Iterator[PlanCounts]:
+    videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
+) -> Generator[PlanCounts, None, None]:
     """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
     stage = CountStage(settings, schema, max_unit_frames=MAX_SEGMENT_FRAMES)
     for table in videos:

@@ -1,7 +1,7 @@
 """Classify the videos of a source, and commit their rows.
 
-The driver lists the source, leaves out what is done, lets Ray Data stream the rest through planning, decoding and the
-model, and is the only writer of the output.
+The driver lists the source, leaves out what is done, and lets Ray Data stream the rest through planning, decoding and
+the model, while the listing goes on. It is the only writer of the output.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from vidcnn.errors import CONTINUES
 from vidcnn.inference.runtime import ModeError, Runtime, instead, mixed
 from vidcnn.pipelines.commit import Committer, redo_lost
 from vidcnn.pipelines.executors import Executor
+from vidcnn.pipelines.pending import Pending
 from vidcnn.pipelines.prepare import PreparedJob, prepare
 from vidcnn.predictions.output_storage import open_storage
 from vidcnn.reporting.bottleneck import Meter, find_bottleneck
@@ -54,8 +55,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         ) as prepared,
     ):
         job, output, pending, runtime = prepared.job, prepared.output, prepared.pending, prepared.recorded
-        progress = RunProgress(pending.num_videos, pending.size_bytes)
-        record.num_listed, record.num_waiting, record.progress = pending.num_listed, pending.num_waiting, progress
+        progress = record.progress = RunProgress(pending.num_videos, pending.size_bytes)
+        _note_listed(record, pending)
         record.settings = job.settings(runtime) if runtime else None
         if pending.num_videos:
             from vidcnn.inference.classifier import smaller_batches
@@ -122,6 +123,25 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         )
 
 
+def _note_listed(record: RunRecord, pending: Pending) -> None:
+    """Note how far the listing is.
+
+    Raises:
+        VidcnnError: The source cannot be listed to its end.
+    """
+    is_listed = pending.is_complete
+    record.num_listed, record.num_waiting = pending.num_listed, pending.num_waiting
+    assert record.progress is not None
+    record.progress.list_more(pending.num_videos, pending.size_bytes, is_listed=is_listed)
+    pending.check()
+
+
+def _take_note(record: RunRecord, pending: Pending) -> None:
+    """Note how far the listing is, and let it go on: there is news."""
+    pending.go_on()
+    _note_listed(record, pending)
+
+
 def _run(
     executor: Executor,
     prepared: PreparedJob,
@@ -145,11 +165,15 @@ def _run(
     record.progress = progress = RunProgress(pending.num_videos, pending.size_bytes)
     progress.expect(num_clips)
     settings = prepared.stage_settings(runtime, resources, num_clips)
+    _note_listed(record, pending)
+    look = partial(_take_note, record, pending)
     with ProgressDisplay(partial(describe, progress), enabled=show_progress) as display:
-        committer = Committer(output, progress, display)
+        committer = Committer(output, progress, display, look)
         record.undone = committer.undone
         try:
             committer.take(executor.score_videos(pending.videos, settings, resources, meter))
+            pending.wait()
+            look()
             redo_lost(executor, output, settings, resources, pending, committer)
         except BaseException as error:
             if not (isinstance(error, ModeError) and output.is_empty):

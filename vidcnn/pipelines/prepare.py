@@ -40,13 +40,14 @@ _QUICK_FAILURE_SECONDS = 0.2
 
 
 class PreparedJob:
-    """A job whose output is open and whose source is listed.
+    """A job whose output is open and whose source is being listed.
 
     Args:
         job: The spec with all that it names.
         output: Open for writing or reading.
         start_ray: Is called once, when processes are needed first.
         machine: What Ray runs on, if it was started already.
+        stack: Ends the listing.
         needs_ray: Whether it cannot run in this process.
 
     Attributes:
@@ -62,6 +63,7 @@ class PreparedJob:
         output: Output,
         start_ray: Callable[[], Machine],
         machine: Machine | None,
+        stack: ExitStack,
         *,
         needs_ray: bool,
     ) -> None:
@@ -71,7 +73,7 @@ class PreparedJob:
         if output.recorded_settings is not None:
             self.recorded = Runtime.from_settings(output.recorded_settings, job.spec)
             output.use_settings(job.settings(self.recorded))
-        self.pending: Pending = list_pending(job.listing, output, job.spec.limit, job.spec.settle)
+        self.pending: Pending = stack.enter_context(list_pending(job.listing, output, job.spec.limit, job.spec.settle))
         self._start_ray = start_ray
         self._machine = machine
         self._needs_ray = needs_ray
@@ -85,7 +87,7 @@ class PreparedJob:
         return self._machine
 
     def estimate_clips(self) -> int:
-        """Return about how many clips are left to do, from some of the videos and the size of all."""
+        """Return about how many clips are left to do of what is listed, from some of the videos and the size of all."""
         if self._needs_ray and self.pending.num_videos:
             _ = self.machine  # a cluster's own machines see the videos
         return estimate_clips(self.pending, self.job.plan)
@@ -217,7 +219,7 @@ def prepare(
         job = InferenceJob(spec, bundle)
         output = stack.enter_context(_open_output(job, storage, run_id))
         tell("starting: listing the source")
-        prepared = PreparedJob(job, output, start_ray, machine, needs_ray=needs_ray)
+        prepared = PreparedJob(job, output, start_ray, machine, stack, needs_ray=needs_ray)
         with background() as pool:
             if computes and prepared.pending.num_videos:  # takes as long as planning the first videos
                 pool.submit(importlib.import_module, "vidcnn.inference.classifier")

@@ -1,4 +1,4 @@
-"""Which videos some files contain, for many millions of them: some 40 bytes each, and a look-up in about a microsecond.
+"""Which videos some files contain, for many millions of them: some 36 bytes each, and a look-up in about a microsecond.
 
 Videos that are whole and in one file, which is almost all, are rows of arrays, in the order of a 64-bit hash of their
 names; the others are a dictionary::
@@ -26,9 +26,10 @@ from vidcnn.predictions.ledger import Entry, Ledger
 COMPACT_VIDEOS = 128 * 1024
 """Whole videos that the dictionary contains before they are put into arrays."""
 _COLUMNS = ("size_bytes", "mtime_ns", "num_segments")
-_TYPES = (np.int64, np.int64, np.int64)
+_TYPES = (np.int64, np.int64, np.int32)
 _MASK = 2**64 - 1
 _RUN_RATIO = 4
+_PIECE_BUCKETS = 2**16
 
 Array = NDArray[Any]
 
@@ -40,7 +41,7 @@ class Held:
     Attributes:
         file: The file.
         keys: Hashes of the names of the videos of which it contains every segment, uint64 (N,).
-        columns: Their size, modification time and number of segments, each int64 (N,).
+        columns: Their size, modification time and number of segments, each (N,).
         partial: The other videos, by name.
     """
 
@@ -222,9 +223,11 @@ class _Run:
         self.num_alive = len(keys)
         bits = max(1, len(keys).bit_length() - 1)  # a bucket has one to two entries
         self._shift = 64 - bits
-        counts = np.bincount((keys >> np.uint64(self._shift)).astype(np.int64), minlength=1 << bits)
-        starts = np.zeros((1 << bits) + 1, np.int64)
-        np.cumsum(counts, out=starts[1:])
+        starts = np.empty((1 << bits) + 1, np.uint32 if len(keys) < 2**32 else np.int64)
+        for first in range(0, 1 << bits, _PIECE_BUCKETS):
+            buckets = np.arange(first, min(1 << bits, first + _PIECE_BUCKETS), dtype=np.uint64)
+            starts[first : first + len(buckets)] = np.searchsorted(keys, buckets << np.uint64(self._shift))
+        starts[-1] = len(keys)
         self._starts = starts.data
         self._keys = keys.data
 

@@ -16,6 +16,7 @@ deleted before what replaces it was read back.
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping
@@ -53,7 +54,7 @@ __all__ = ["Output", "SegmentKey", "VideoKey"]
 class Output:
     """A predictions table being written; the only writer of its files. Use it as a context manager.
 
-    Leaving the context gives the lock back; it commits nothing.
+    Leaving the context gives the lock back; it commits nothing. Another thread may ask what is done meanwhile.
     """
 
     def __init__(self, storage: OutputStorage, *, schema: pa.Schema, run_id: str) -> None:
@@ -64,6 +65,7 @@ class Output:
         self._committed = Committed(storage)
         self._buffer = Buffer()
         self._redo = Redo()
+        self._changing = threading.Lock()
         self._started = self._last_commit = time.monotonic()
 
     @classmethod
@@ -268,9 +270,10 @@ class Output:
         path = self._storage.part_path(f"part-{ledgers.digest(pending)}.parquet")
         with LedgerWriter.of(pending) as ledger:
             self._write(path, ledger, [sort_rows(self._buffer.rows())])
-        for name, entry in pending.items():
-            self._committed.parts.put(name, entry._replace(files=(path,)))
-        self._redo.end(pending)
+        with self._changing:
+            for name, entry in pending.items():
+                self._committed.parts.put(name, entry._replace(files=(path,)))
+            self._redo.end(pending)
         self._buffer = Buffer()
 
     def publish(self) -> None:
@@ -317,7 +320,8 @@ class Output:
     def _held(self, video: VideoKey) -> Entry | None:
         """Return what is committed of this version of a video, and need not be done again."""
         name = video_text(video.name)
-        held = None if name in self._redo else self._committed.find(name, video.size_bytes, video.mtime_ns)
+        with self._changing:
+            held = None if name in self._redo else self._committed.find(name, video.size_bytes, video.mtime_ns)
         return held if held is not None and held.is_of(video) else None
 
     def _check_settings(self, was: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -361,4 +365,5 @@ class Output:
                 before = left[name]
                 rest = tuple(file for file in before.files if file != path)
                 left[name] = before._replace(files=rest)
-                self._committed.parts.replace(name, before, left[name] if rest else None)
+                with self._changing:
+                    self._committed.parts.replace(name, before, left[name] if rest else None)

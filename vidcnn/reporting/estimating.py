@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 _SIGMAS = 2.0
 """Standard errors to both sides of an estimate: some 95 % of estimates are within these."""
@@ -62,7 +64,7 @@ class Stratum:
         return num_clips * (self.size_bytes / self.sampled_bytes if self.sampled_bytes else self.num_videos)
 
 
-def cut_strata(sizes: Sequence[int], number: int) -> list[Stratum]:
+def cut_strata(sizes: Sequence[int] | NDArray[np.int64], number: int) -> list[Stratum]:
     """Choose videos that are spread over a source by their size.
 
     Strata have about the same number of videos and bytes together: of large videos, which contain much of the source,
@@ -72,12 +74,13 @@ def cut_strata(sizes: Sequence[int], number: int) -> list[Stratum]:
         sizes: Size in bytes of each video.
         number: How many to choose; all where there are fewer.
     """
-    order = sorted(range(len(sizes)), key=lambda index: (sizes[index], index))
-    cuts = _cuts([sizes[index] for index in order], min(number, len(sizes)))
+    sizes = np.asarray(sizes, np.int64)
+    order = np.argsort(sizes, kind="stable")
+    ordered = sizes[order]
     strata = []
-    for start, end in pairwise(cuts):
-        index = order[(start + end) // 2]
-        strata.append(Stratum(index, end - start, sum(sizes[other] for other in order[start:end]), sizes[index]))
+    for start, end in pairwise(_cuts(ordered, min(number, len(sizes)))):
+        middle = (start + end) // 2
+        strata.append(Stratum(int(order[middle]), end - start, int(ordered[start:end].sum()), int(ordered[middle])))
     return strata
 
 
@@ -146,19 +149,19 @@ def speed_error(arrivals: Sequence[tuple[float, int]]) -> float:
     return _SIGMAS * statistics.stdev(paces) / math.sqrt(_NUM_WINDOWS) / mean if mean > 0 else _UNKNOWN_SPREAD
 
 
-def _cuts(sizes: Sequence[int], number: int) -> list[int]:
+def _cuts(sizes: NDArray[np.int64], number: int) -> list[int]:
     """Cut sizes, in order, into strata, none of them empty.
 
     Returns:
         Where strata begin and end: ``number + 1`` positions, from 0 to the number of sizes.
     """
-    if not sizes:
+    if not len(sizes):
         return []
-    weight = sum(sizes) / len(sizes) or 1.0  # what a video counts for, in bytes, besides its own
-    reached = list(accumulate(size + weight for size in sizes))
+    weight = int(sizes.sum()) / len(sizes) or 1.0  # what a video counts for, in bytes, besides its own
+    reached = np.cumsum(sizes + weight)
     cuts = [0]
     for position in range(1, number):
-        wanted = bisect_left(reached, reached[-1] * position / number)
+        wanted = int(np.searchsorted(reached, reached[-1] * position / number))
         cuts.append(min(max(wanted, cuts[-1] + 1), len(sizes) - number + position))
     return [*cuts, len(sizes)]
 

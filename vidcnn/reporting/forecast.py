@@ -87,6 +87,18 @@ class Forecast:
         """Add what a sample of the source shows about the clips of all of it."""
         self._expected_clips = float(num_clips)
 
+    def grow(self, num_videos: int, size_bytes: int) -> None:
+        """Take more videos to do, of which the same is expected as of those before.
+
+        Args:
+            num_videos: Videos to do, all together.
+            size_bytes: Their size.
+        """
+        if self._expected_clips is not None and self._num_videos:
+            by_number = num_videos / self._num_videos
+            self._expected_clips *= size_bytes / self._size_bytes if self._size_bytes else by_number
+        self._num_videos, self._size_bytes = num_videos, size_bytes
+
     def add(
         self, now: float, video: str, size_bytes: int, num_segments: int, num_clips: int, video_clips: int | None = None
     ) -> bool:

@@ -21,13 +21,17 @@ class RunProgress:
     The time that remains is worked out from clips, as `vidcnn.reporting.forecast` learns to count them.
 
     Args:
-        num_videos: Videos to do.
+        num_videos: Videos to do, as far as they are listed.
         size_bytes: Their size, all together.
         now: Clock in seconds.
+
+    Attributes:
+        is_listed: Whether there are no more videos to do; until then nobody knows which share is done.
     """
 
     def __init__(self, num_videos: int, size_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
         self.num_videos = num_videos
+        self.is_listed = True
         self.num_videos_done = 0
         self.num_clips = 0
         self.num_short_clips = 0
@@ -40,7 +44,8 @@ class RunProgress:
         self._first_rows: float | None = None
         self._first_clips = 0
         self._recent: deque[tuple[float, int]] = deque()
-        self._bad_videos: set[str] = set()
+        self._num_bad_videos = 0  # that are done
+        self._bad_videos: set[str] = set()  # that are not
 
     def add_segment(
         self,
@@ -77,6 +82,9 @@ class RunProgress:
             self._first_rows, self._first_clips = now, num_clips
         if self._forecast.add(now, video, size_bytes, num_segments, num_clips, video_clips):
             self.num_videos_done += 1
+            if video in self._bad_videos:
+                self._bad_videos.remove(video)
+                self._num_bad_videos += 1
         self._recent.append((now, num_clips))
         while self._recent and self._recent[0][0] < now - _RATE_WINDOW_SECONDS:
             self._recent.popleft()
@@ -84,6 +92,19 @@ class RunProgress:
     def expect(self, num_clips: int) -> None:
         """Take the number of clips that are to do, by a sample of the source."""
         self._forecast.expect(num_clips)
+
+    def list_more(self, num_videos: int, size_bytes: int, *, is_listed: bool) -> None:
+        """Take what is listed by now.
+
+        Args:
+            num_videos: Videos to do, all together.
+            size_bytes: Their size.
+            is_listed: Whether these are all.
+        """
+        if num_videos != self.num_videos:
+            self.num_videos = num_videos
+            self._forecast.grow(num_videos, size_bytes)
+        self.is_listed = is_listed
 
     @property
     def has_begun(self) -> bool:
@@ -98,7 +119,7 @@ class RunProgress:
     @property
     def num_bad_videos(self) -> int:
         """Videos with such a row."""
-        return len(self._bad_videos)
+        return self._num_bad_videos + len(self._bad_videos)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -108,6 +129,8 @@ class RunProgress:
     @property
     def fraction(self) -> float:
         """Share of the work that is done, in [0, 1]; it does not fall when more turns out to be left."""
+        if not self.is_listed:
+            return 0.0
         if self.num_videos_done >= self.num_videos:
             return 1.0
         self._fraction = max(self._fraction, self._forecast.fraction)
@@ -132,6 +155,8 @@ class RunProgress:
     @property
     def remaining_seconds(self) -> float | None:
         """Seconds that the rest will take; None before that is known."""
+        if not self.is_listed:
+            return None
         return 0.0 if self.num_videos_done >= self.num_videos else self._forecast.seconds(self._now())
 
 
@@ -142,8 +167,9 @@ def describe(progress: RunProgress) -> tuple[float, str]:
 
 def progress_line(progress: RunProgress) -> str:
     """Return the state of an inference run in one line."""
+    done, listed = f"{progress.num_videos_done:,}", f"{progress.num_videos:,}"
     parts = [
-        f"{progress.num_videos_done:,}/{progress.num_videos:,} videos",
+        f"{done}/{listed} videos" if progress.is_listed else f"{done} videos of at least {listed}, listing goes on",
         f"{progress.num_clips:,} clips",
     ]
     if progress.clips_per_second:

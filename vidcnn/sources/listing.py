@@ -19,6 +19,7 @@ from vidcnn.errors import ErrorKind, SourceError, StorageError
 from vidcnn.sources.arguments import Source, list_on_stdin, look_up, resolve
 from vidcnn.sources.lists import read_list, read_stdin
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
+from vidcnn.sources.seen import Seen
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
 from vidcnn.sources.walk import Found, expand, walk
 from vidcnn.storage.uris import failure_text, is_remote, public_location
@@ -114,16 +115,14 @@ class Listing:
         self.unused_columns.clear()
         # Neither one glob nor any folders repeat themselves; only what can repeat has to be remembered.
         may_repeat = len(self._sources) > 1 or self._sources[0].kind in ("list", "stdin")
-        listed: set[str] = set()
+        listed = Seen()
         is_empty = True
         self._num_faults = 0
         for source in self._named:
             for tree, found in self._find(source):
                 video = self._video(tree, found)
-                if video.location in listed:
+                if may_repeat and not listed.add(video.location):
                     continue
-                if may_repeat:
-                    listed.add(video.location)
                 is_empty = False
                 yield video
         for tree, found in self._find_in_folders():

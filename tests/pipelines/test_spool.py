@@ -1,0 +1,59 @@
+"""Tables in a file that others read while it is written."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from vidcnn.errors import StorageError
+from vidcnn.pipelines.spool import Spool, load_table, read_spool
+
+
+def table(number: int) -> pa.Table:
+    return pa.table({"number": [number] * (number + 1)})
+
+
+def test_every_reader_reads_all_tables_each_when_it_is_there(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.append(table(0))
+    first, second = iter(spool), map(load_table, read_spool(spool.path))
+    assert next(first).equals(table(0))
+    read: list[pa.Table] = []
+    reader = threading.Thread(target=lambda: read.extend(second))
+    reader.start()
+    for number in range(1, 5):
+        spool.append(table(number))
+        assert next(first).equals(table(number))
+    assert reader.is_alive()
+    spool.end()
+    reader.join(60)
+    assert read == [table(number) for number in range(5)] == list(spool)
+    assert next(first, None) is None
+    assert (spool.num_tables, spool.is_short) == (5, True)
+    spool.close()
+
+
+def test_a_spool_that_is_closed_has_an_end_and_many_tables_are_not_few(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    for _ in range(200):
+        spool.append(table(0))
+    spool.close()
+    assert not spool.is_short
+    assert len(list(spool)) == 200
+    assert spool.path.stat().st_size < 200 * 500
+
+
+def test_a_disk_without_room_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be kept: no such file"):
+        Spool(tmp_path / "none" / "spool")
+    spool = Spool(tmp_path / "spool")
+    spool._file.close()
+    with (
+        open("/dev/full", "wb", buffering=0) as spool._file,
+        pytest.raises(StorageError, match="no space left") as caught,
+    ):
+        spool.append(table(0))
+    assert "TMPDIR" in caught.value.hint

@@ -6,7 +6,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,3 +53,9 @@ def misbehave(deeds: list[str]) -> Iterator[str]:
             yield lambda: None  # type: ignore[misc]
         else:
             yield deed
+
+
+def variable(names: Sequence[str]) -> Iterator[str | None]:
+    """Yield the values of environment variables."""
+    for name in names:
+        yield os.environ.get(name)

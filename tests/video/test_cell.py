@@ -171,3 +171,26 @@ def test_what_cannot_be_sent_is_an_error_of_the_program_and_not_a_death(cell: Ce
     with pytest.raises((AttributeError, TypeError, Exception)) as info:
         list(cell.run(cell_work.misbehave, ["unpicklable"], seconds=patient))
     assert not isinstance(info.value, CellError)
+
+
+def test_values_that_nobody_took_are_not_those_of_the_next_work(cell: Cell) -> None:
+    given_up = cell.run(cell_work.double, [1, 2, 3], seconds=patient)
+    assert next(given_up) == 2  # and it is kept, as an exception's traceback keeps it
+    assert list(cell.run(cell_work.double, [5, 6], seconds=patient)) == [10, 12]
+    with pytest.raises(CellError):
+        next(given_up)
+    assert list(cell.run(cell_work.double, [7], seconds=patient)) == [14]
+
+
+def test_a_child_knows_the_logins_of_now(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIDCNN_TEST_LOGIN", raising=False)
+    assert list(cell.run(cell_work.variable, ["VIDCNN_TEST_LOGIN"], seconds=patient)) == [None]
+    monkeypatch.setenv("VIDCNN_TEST_LOGIN", "secret")
+    assert list(cell.run(cell_work.variable, ["VIDCNN_TEST_LOGIN"], seconds=patient)) == ["secret"]
+
+
+def test_a_cell_that_is_taken_is_nobody_elses() -> None:
+    kept = cells.this_cell(yields=False)
+    with cells.take_cell(yields=False) as taken:
+        assert taken is kept
+        assert cells.this_cell(yields=False) is not taken

@@ -30,7 +30,7 @@ from vidcnn.pipelines.stages import (
 )
 from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
-from vidcnn.video.cell import Cell
+from vidcnn.video.cell import Cell, take_cell
 from vidcnn.video.planning import PlannedSegment, PlanSettings
 
 _NUM_AHEAD = 2
@@ -49,9 +49,12 @@ def score_videos(
     scored = Channel[pa.Table](num_writers=num_models, capacity=_NUM_AHEAD * num_models)
 
     def plan() -> None:
-        stage = PlanStage(settings.plan, settings.row_format.schema, max_unit_frames=settings.max_unit_frames)
-        for table in videos:
-            units.write_all(stage(table))
+        # It has counted some clips already; and a thread that outlives its run must not share it with the next one.
+        with take_cell(yields=False) as cell:
+            schema, max_unit_frames = settings.row_format.schema, settings.max_unit_frames
+            stage = PlanStage(settings.plan, schema, max_unit_frames=max_unit_frames, cell=cell)
+            for table in videos:
+                units.write_all(stage(table))
 
     def decode() -> None:
         with Cell(yields=resources.decoders_yield) as cell:

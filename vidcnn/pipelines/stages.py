@@ -83,22 +83,36 @@ def count_clips(videos: pa.Table, settings: PlanSettings, work: PlanWork = plan_
 
 
 class PlanStage:
-    """Videos to units of work."""
+    """Videos to units of work.
+
+    Args:
+        settings: What plans depend on.
+        schema: Columns of the predictions table.
+        max_unit_frames: Frames of a unit of work.
+        cell: Where videos are read; by default that of the process.
+    """
 
     work: ClassVar[PlanWork] = staticmethod(plan_each)
 
-    def __init__(self, settings: PlanSettings, schema: pa.Schema, *, max_unit_frames: int) -> None:
+    def __init__(
+        self, settings: PlanSettings, schema: pa.Schema, *, max_unit_frames: int, cell: Cell | None = None
+    ) -> None:
         self._settings = settings
         self._schema = schema
         self._max_unit_frames = max_unit_frames
+        self._given_cell = cell
+
+    @property
+    def _cell(self) -> Cell:
+        return self._given_cell or this_cell(yields=False)
 
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         """Plan the videos of a block."""
         news: list[News | VidcnnError] = []
-        watch = _PlanWatch(this_cell(yields=False))
+        watch = _PlanWatch(self._cell)
         for unit in group_segments(self._segments(videos, news), max_frames=self._max_unit_frames):
             yield _planned_row(pickle.dumps(unit), None, watch.read())
-            watch = _PlanWatch(this_cell(yields=False))
+            watch = _PlanWatch(self._cell)
         if news:
             yield _planned_row(None, pickle.dumps(news), watch.read())
 
@@ -115,8 +129,8 @@ class PlanStage:
 
     def _plan_all(self, videos: pa.Table) -> Iterator[_Planned]:
         rows = list(unpack_rows(row.as_py() for row in videos["video"]))
-        cell = this_cell(yields=False)
-        for index, plan in plan_in_cell([video for video, _ in rows], self._settings, cell, work=self.work):
+        listed = [video for video, _ in rows]
+        for index, plan in plan_in_cell(listed, self._settings, self._cell, work=self.work):
             video, done = rows[index]
             if not isinstance(plan, tuple):
                 yield video, plan

@@ -73,6 +73,7 @@ class Cell:
         self._yields = yields
         self._child: _Child | None = None
         self._num_started = 0
+        self._run: object | None = None  # the one whose values the child gives
 
     @property
     def generation(self) -> int:
@@ -105,7 +106,10 @@ class Cell:
             StorageError: No child can be started on this machine.
             Exception: What `work` raised.
         """
+        if self._run is not None or (self._child is not None and self._child.environment != dict(os.environ)):
+            self.close()  # nobody takes the values of the other run any more; and logins may have changed
         child = self._started(work.__module__)
+        this_run = self._run = object()
         is_over = False
         try:
             child.send((work, items, arguments))
@@ -119,8 +123,10 @@ class Cell:
                     raise value
                 yield value
         finally:
-            if not is_over or child.is_worn():
-                self.close()
+            if self._run is this_run:
+                self._run = None
+                if not is_over or child.is_worn():
+                    self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +161,15 @@ def this_cell(*, yields: bool) -> Cell:
     return _cells[yields]
 
 
+def take_cell(*, yields: bool) -> Cell:
+    """Return the cell that this process keeps, for the caller alone, who closes it; from then on there is another.
+
+    Args:
+        yields: As for `Cell`.
+    """
+    return _cells.pop(yields, None) or Cell(yields=yields)
+
+
 _cells: dict[bool, Cell] = {}
 
 
@@ -163,6 +178,7 @@ class _Child:
 
     def __init__(self, yields: bool, module: str) -> None:
         self.num_runs = 0
+        self.environment = dict(os.environ)
         self._is_killed = False
         status_file = os.memfd_create("vidcnn-status")
         mine, its = socket.socketpair()

@@ -132,7 +132,7 @@ def ratios(figures: dict[str, float], precisions: list[str]) -> dict[str, float]
 
 def run(*arguments: str | Path) -> str:
     """Run vidcnn as a user does, and return what it printed."""
-    line = [sys.executable, "-m", "vidcnn", *map(str, arguments), "--quiet"]
+    line = [sys.executable, "-m", "vidcnn", *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)

@@ -1,8 +1,9 @@
 """The same work as `vidcnn infer` does, as one writes it with other tools in an afternoon: one program for each peer.
 
 Each decodes every video of a folder with PyAV, takes clips of 16 frames at some 15 frames/s, and classifies them with
-torchvision's network and preset. ``naive`` is a script; ``ray`` is plain Ray Data, with actors for the model; ``daft``
-is Daft, with a class for the model. In bf16 they use autocast.
+torchvision's network and preset. ``naive`` is a script; ``ray`` is plain Ray Data, with an actor for the model whose
+threads are as many as there are processors; ``daft`` is Daft, with a class for the whole in a process for each processor.
+In bf16 they use autocast.
 
     python benchmarks/peers.py {naive,ray,daft} FOLDER [--model r3d_18] [--precision fp32] [--seconds 30]
 
@@ -81,6 +82,8 @@ def ray(videos: list[str], model: str, precision: str) -> Iterator[int]:
     import ray.data
     import torch
 
+    num_cpus = len(os.sched_getaffinity(0))
+
     def decode(row: dict[str, Any]) -> Any:
         preset = preset_of(model)
         for clip in read_clips(row["item"]):
@@ -88,18 +91,16 @@ def ray(videos: list[str], model: str, precision: str) -> Iterator[int]:
 
     class Classify:
         def __init__(self) -> None:
-            self.network = Network(model, precision, 1)
+            self.network = Network(model, precision, num_cpus)  # decoding needs little of them
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
             clips = torch.from_numpy(np.stack(list(batch["clip"])))
             return {"scores": self.network.classify(clips)}
 
-    num_cpus = len(os.sched_getaffinity(0))
     library.init(num_cpus=num_cpus, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    actors = max(1, num_cpus // 2)
     dataset = ray.data.from_items(videos, override_num_blocks=len(videos)).flat_map(decode)
-    scored = dataset.map_batches(Classify, batch_size=BATCH_SIZE, num_cpus=1, concurrency=actors)
+    scored = dataset.map_batches(Classify, batch_size=BATCH_SIZE, num_cpus=1, concurrency=1)
     for batch in scored.iter_batches(batch_size=None):
         yield len(batch["scores"])
 

@@ -30,7 +30,7 @@ import torch
 from on_device import network
 from on_device.report import Figures, LeftOutError, Report
 
-from vidcnn.inference.classifier import default_batch_size
+from vidcnn.inference.batch_sizes import default_batch_size
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
 

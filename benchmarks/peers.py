@@ -1,8 +1,8 @@
 """The same work as `vidcnn infer` does, as one writes it with other tools in an afternoon: one program for each peer.
 
 Each decodes every video of a folder with PyAV, takes clips of 16 frames at some 15 frames/s, and classifies them with
-torchvision's network and preset. ``naive`` is a script; ``ray`` is plain Ray Data, with an actor for the model whose
-threads are as many as there are processors; ``daft`` is Daft, with a class for the whole in a process for each processor.
+torchvision's network and preset. ``naive`` is a script; ``ray`` is plain Ray Data, with an actor for the model that has
+as many threads as there are processors; ``daft`` is Daft, with a class for all of it in a process for each processor.
 In bf16 they use autocast.
 
     python benchmarks/peers.py {naive,ray,daft} FOLDER [--model r3d_18] [--precision fp32] [--seconds 30]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from on_device.report import Figures, LeftOutError
-from vidcnn.inference.classifier import Classifier, default_batch_size
+from vidcnn.inference.batch_sizes import default_batch_size
+from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.devices import ieee_float32
 from vidcnn.inference.lanes import lanes_of
 from vidcnn.inference.network import InferenceNetwork

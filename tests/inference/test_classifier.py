@@ -16,14 +16,8 @@ from torch import Tensor, nn
 from tests.inference.idle_lanes import IdleLanes
 from vidcnn.choices import Precision
 from vidcnn.errors import ModelError
-from vidcnn.inference.classifier import (
-    Classifier,
-    choose_batch_size,
-    compiling_pays,
-    default_batch_size,
-    most_clips,
-    smaller_batches,
-)
+from vidcnn.inference.batch_sizes import choose_batch_size, default_batch_size, most_clips
+from vidcnn.inference.classifier import Classifier, compiling_pays
 from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
@@ -272,17 +266,6 @@ def test_a_batch_is_no_larger_than_is_of_use_however_many_clips_are_wanted() -> 
     clips = clips_of(bundle, 3)
     scores = classifier.predict(clips).probabilities
     assert np.array_equal(scores, Classifier(bundle, batch_size=classifier.batch_size).predict(clips).probabilities)
-
-
-def test_wishes_that_fit_are_taken_and_long_clips_leave_the_default() -> None:
-    bundle = small_bundle()
-    assert [choose_batch_size(bundle, "cpu", wanted) for wanted in (None, 1, 7)] == [2, 1, 7]
-    assert choose_batch_size(small_bundle(num_frames=100_000), "cpu", 16) == 2
-    assert smaller_batches(None, 2) is None
-    assert smaller_batches(7, 7) is None
-    assert smaller_batches(1000, 32) == (
-        "the model takes 32 clips at once, not 1,000: more would need memory and be no faster"
-    )
 
 
 def test_a_device_without_memory_is_an_error_that_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:

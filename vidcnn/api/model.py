@@ -225,7 +225,7 @@ def load(
         BundleError: The directory is not a whole bundle.
         UsageError: `weights` or `labels` were given with a bundle.
     """
-    from vidcnn.inference.classifier import smaller_batches
+    from vidcnn.inference.batch_sizes import smaller_batches
     from vidcnn.inference.runtime import load_safely
 
     bundle = resolve_model(os.fspath(model), weights=weights, labels=labels, seed=seed)

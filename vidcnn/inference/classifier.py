@@ -13,7 +13,6 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import warnings
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from vidcnn.choices import SAFER, UNCOMPILED, Precision, PrecisionOption, Switch
 from vidcnn.errors import BundleError, CompileError, ModelError, PrecisionError, first_line
+from vidcnn.inference.batch_sizes import choose_batch_size
 from vidcnn.inference.compiled import compile_pays, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
 from vidcnn.inference.fitting import lacks_memory, largest_fitting
@@ -39,22 +39,6 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
-from vidcnn.sampling.segments import MAX_TASK_BYTES
-
-CPU_BATCH_SIZE = 2
-"""Clips in a batch on the CPU: of 1, 2, 4 and 8 the smallest that is as fast as any, in bfloat16 as in float32.
-
-In float32 a single clip takes other kernels, a third slower for r3d_18 and several times slower for simple3d.
-"""
-
-MAX_GPU_BATCH_SIZE = 32
-_MAX_GPU_BATCH_BYTES = 64 * 2**20
-"""Pixels of a batch: several batches for each decoder must fit in the object store."""
-
-MOST_CPU_BATCH_SIZE = 32
-"""Clips in a batch on the CPU, whatever is wanted: more take memory and are no faster."""
-_ACTIVATION_BYTES = 512
-"""For each pixel of a clip: more than any network of the zoo needs."""
 
 _MOST_MULTIPLY_ADDS = 10**12
 """More than any network of the zoo needs for a clip: what does not pay with this need not be counted."""
@@ -277,59 +261,6 @@ def to_probabilities(logits: Tensor, *, multi_label: bool) -> NDArray[np.float32
     """Return the probabilities ``(N, K)`` of logits: of each class alone where a clip may have several."""
     scores: NDArray[np.float32] = (logits.sigmoid() if multi_label else logits.softmax(dim=1)).numpy()
     return scores
-
-
-def choose_batch_size(bundle: Bundle, device: str, wanted: int | None) -> int:
-    """Return how many clips the network takes at once.
-
-    The batch is padded to this size, however few clips there are, so it must not be out of all proportion.
-
-    Args:
-        bundle: The model, with the clips that it is to take.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        wanted: What the user wants, which is taken as far as `most_clips` allows; None for the default.
-    """
-    return default_batch_size(bundle, device) if wanted is None else min(wanted, most_clips(bundle, device))
-
-
-def most_clips(bundle: Bundle, device: str) -> int:
-    """Return the largest batch that is of use and fits, by what never varies on a machine.
-
-    Args:
-        bundle: The model, with the clips that it is to take.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-    """
-    resolved = resolve_device(device)
-    clip_pixels = bundle.sampling.num_frames * bundle.preprocessing.crop[0] * bundle.preprocessing.crop[1]
-    if resolved.type == "cuda":
-        memory = torch.cuda.get_device_properties(resolved).total_memory
-        return max(1, min(memory // (_ACTIVATION_BYTES * clip_pixels), MAX_TASK_BYTES // (3 * clip_pixels)))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return max(CPU_BATCH_SIZE, min(MOST_CPU_BATCH_SIZE, memory // (_ACTIVATION_BYTES * clip_pixels)))
-
-
-def smaller_batches(wanted: int | None, taken: int) -> str | None:
-    """Return the notice for a user who wanted a larger batch than `choose_batch_size` took; None where none did."""
-    if wanted is None or wanted <= taken:
-        return None
-    return f"the model takes {taken:,} clips at once, not {wanted:,}: more would need memory and be no faster"
-
-
-def default_batch_size(bundle: Bundle, device: str) -> int:
-    """Choose a batch from what never varies on a machine, so that scores do not vary either.
-
-    Args:
-        bundle: The model, with the clips that it is to take.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-    """
-    resolved = resolve_device(device)
-    if resolved.type != "cuda":
-        return CPU_BATCH_SIZE
-    crop = bundle.preprocessing.crop
-    clip_bytes = _ACTIVATION_BYTES * bundle.sampling.num_frames * crop[0] * crop[1]
-    fitting = torch.cuda.get_device_properties(resolved).total_memory // 2 // clip_bytes
-    fitting = min(fitting, _MAX_GPU_BATCH_BYTES // (3 * bundle.sampling.num_frames * crop[0] * crop[1]))
-    return min(MAX_GPU_BATCH_SIZE, 1 << max(0, fitting.bit_length() - 1))
 
 
 def compiling_pays(bundle: Bundle, device: str, num_clips: int | None) -> bool:

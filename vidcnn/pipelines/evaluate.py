@@ -249,7 +249,7 @@ def _score(
 
 def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[Precision, int]:
     """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
-    from vidcnn.inference.classifier import choose_batch_size
+    from vidcnn.inference.batch_sizes import choose_batch_size
     from vidcnn.inference.devices import resolve_device
     from vidcnn.inference.network import best_precision
 
@@ -258,7 +258,7 @@ def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[Pr
 
 
 def _smaller_batches(wanted: int | None, taken: int) -> str | None:
-    from vidcnn.inference.classifier import smaller_batches
+    from vidcnn.inference.batch_sizes import smaller_batches
 
     return smaller_batches(wanted, taken)
 

@@ -59,7 +59,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         _note_listed(record, pending)
         record.settings = job.settings(runtime) if runtime else None
         if pending.num_videos:
-            from vidcnn.inference.classifier import smaller_batches
+            from vidcnn.inference.batch_sizes import smaller_batches
 
             num_clips = prepared.estimate_clips()
             executor = prepared.choose_executor(num_clips)

@@ -134,7 +134,7 @@ class PreparedJob:
     @cached_property
     def batch_size(self) -> int:
         """Clips that the model takes at once."""
-        from vidcnn.inference.classifier import choose_batch_size
+        from vidcnn.inference.batch_sizes import choose_batch_size
 
         return ask_there(choose_batch_size, self.job.bundle, self.device, self.job.spec.batch_size, device=self.device)
 

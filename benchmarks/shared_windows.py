@@ -157,7 +157,7 @@ def multiply_adds(network: nn.Module, frames: int, size: tuple[int, int]) -> int
     def count(module: nn.Module, _: Any, output: Tensor) -> None:
         nonlocal total
         weight = module.weight
-        total += output.numel() * weight[0].numel()  # type: ignore[operator, index, union-attr]
+        total += output.numel() * weight[0].numel()
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.Conv3d)]
     network(torch.zeros(1, 3, frames, *size))

@@ -156,7 +156,7 @@ def multiply_adds(network: nn.Module, frames: int, size: tuple[int, int]) -> int
 
     def count(module: nn.Module, _: Any, output: Tensor) -> None:
         nonlocal total
-        weight = module.weight
+        weight = module.get_parameter("weight")
         total += output.numel() * weight[0].numel()
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.Conv3d)]

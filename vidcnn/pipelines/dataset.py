@@ -121,9 +121,9 @@ def _feed(videos: Spool) -> Dataset:
     If its process dies, another one begins again with the same tables. The first tables do not wait for it.
     """
     num_first = min(videos.num_tables, _NUM_FIRST_TABLES)
-    first = [_one_table(content) for content in islice(read_spool(videos.path), num_first)]
+    first = [_one_table(content) for content in islice(read_spool(videos.path, videos.key), num_first)]
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    others = ray.data.from_arrow(pa.table({"path": [str(videos.path)]})).map_batches(
+    others = ray.data.from_arrow(pa.table({"path": [str(videos.path)], "key": [videos.key]})).map_batches(
         partial(_read_tables, start=num_first),
         batch_size=None,
         batch_format="pyarrow",
@@ -136,8 +136,8 @@ def _feed(videos: Spool) -> Dataset:
 
 def _read_tables(spools: pa.Table, start: int) -> Iterator[pa.Table]:
     """Yield the tables of a spool from some on, each as one row."""
-    for path in spools["path"].to_pylist():
-        yield from map(_one_table, islice(read_spool(Path(path)), start, None))
+    for path, key in zip(spools["path"].to_pylist(), spools["key"].to_pylist(), strict=True):
+        yield from map(_one_table, islice(read_spool(Path(path), key), start, None))
 
 
 def _one_table(content: bytes) -> pa.Table:

@@ -7,16 +7,23 @@ or in another process of this machine. Tables are compressed, for names of video
 
 Each length is of 8 bytes, little-endian; a length of 0 is the end. What is appended is never changed, so a reader that
 begins again reads the same tables in the same order.
+
+Locations of videos may have logins, which are not to be on any disk. So tables are encrypted there, with a key that is
+in memory alone: each is XORed with what SHAKE-256 makes of the key and the table's number (FIPS 202, 6.2).
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import struct
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pyarrow as pa
 
 from vidcnn.errors import StorageError, describe_reason
@@ -25,6 +32,7 @@ _LENGTH = struct.Struct("<Q")
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 _POLL_SECONDS = 0.02
 _FEW_TABLES = 128
+_KEY_BYTES = 32
 
 
 class Spool:
@@ -35,6 +43,7 @@ class Spool:
 
     Attributes:
         path: The file.
+        key: What readers need besides.
         num_tables: Tables that were appended.
 
     Raises:
@@ -43,6 +52,7 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.key = secrets.token_bytes(_KEY_BYTES)
         self.num_tables = 0
         self._has_ended = False
         try:
@@ -59,7 +69,7 @@ class Spool:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
             writer.write_table(table)
-        content = sink.getvalue().to_pybytes()
+        content = _masked(sink.getvalue().to_pybytes(), self.key, self.num_tables)
         self._write(_LENGTH.pack(len(content)) + content)
         self.num_tables += 1
 
@@ -87,7 +97,7 @@ class Spool:
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Yield the tables, each when it is there, until the end."""
-        return map(load_table, read_spool(self.path))
+        return map(load_table, read_spool(self.path, self.key))
 
     def _write(self, content: bytes) -> None:
         view = memoryview(content)
@@ -98,21 +108,34 @@ class Spool:
             raise _unwritten(error) from error
 
 
-def read_spool(path: Path) -> Iterator[bytes]:
+def read_spool(path: Path, key: bytes) -> Iterator[bytes]:
     """Yield the tables of a spool as they are written, each when it is there, until its end.
+
+    Args:
+        path: Its file.
+        key: Its key.
 
     Raises:
         OSError: It cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
-        while length := _LENGTH.unpack(_read(file, _LENGTH.size))[0]:
-            yield _read(file, length)
+        for number in count():
+            (length,) = _LENGTH.unpack(_read(file, _LENGTH.size))
+            if not length:
+                return
+            yield _masked(_read(file, length), key, number)
 
 
 def load_table(content: bytes) -> pa.Table:
     """Return a table that `read_spool` yielded."""
     with pa.ipc.open_stream(content) as reader:
         return reader.read_all()
+
+
+def _masked(content: bytes, key: bytes, number: int) -> bytes:
+    """Encrypt a table, or decrypt it: to do it twice gives the table again."""
+    mask = hashlib.shake_256(key + number.to_bytes(8, "little")).digest(len(content))
+    return (np.frombuffer(content, np.uint8) ^ np.frombuffer(mask, np.uint8)).tobytes()
 
 
 def _read(file: IO[bytes], size: int) -> bytes:

@@ -161,4 +161,4 @@ def test_a_stage_of_ray_data_can_be_kept_from_running_ahead_of_the_next() -> Non
     assert done.returncode == 0, done.stderr
     used, ahead = map(int, done.stdout.split())
     assert used == 300
-    assert ahead < 40  # 8 wait, and a few are on their way
+    assert ahead < 100  # 8 wait, and some are on their way; without the limit some 200 are ahead

@@ -28,10 +28,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from installed import installed_versions
 
 SIZES = ((340, 256, 500), (1280, 720, 200), (1920, 1080, 120))
 HEIGHT, WIDTH = 128, 171
@@ -228,7 +229,7 @@ def main() -> None:
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     options = parser.parse_args()
-    workers = [Worker(name) for name in WAYS if name not in ("torchcodec", "decord") or installed(name)]
+    workers = [Worker(name) for name in WAYS if name not in ("torchcodec", "decord") or installed_versions([name])]
     print(f"{platform.machine()}, {processor()}, one thread, every frame of {options.stride} to {HEIGHT}x{WIDTH}")
     print("  ".join(f"{name} {number}" for name, number in versions().items()))
     print(f"{'frames/s':40}" + "".join(f"{worker.name:>11}" for worker in workers) + "   of libav  of best peer")
@@ -315,16 +316,8 @@ def write_synthetic(path: Path, width: int, height: int, num_frames: int) -> Pat
     return path
 
 
-def installed(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES if installed(name)}
+    return {"python": platform.python_version()} | installed_versions(PACKAGES)
 
 
 def processor() -> str:

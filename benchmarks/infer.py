@@ -27,12 +27,12 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from installed import installed_versions
 
 PACKAGES = ("torch", "torchvision", "ray", "av", "pyarrow", "opencv-python-headless", "numpy", "daft")
 PEERS = {
@@ -257,17 +257,8 @@ def describe(arguments: argparse.Namespace) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES if installed(name)},
+        "versions": installed_versions(PACKAGES),
     }
-
-
-def installed(name: str) -> bool:
-    """Tell whether a package is installed."""
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

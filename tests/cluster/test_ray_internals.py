@@ -13,7 +13,18 @@ import pytest
 from tests.commands import PROJECT, environment
 from vidcnn.cluster import ray_internals
 
+
 # Runs in a process of its own: it connects to a cluster.
+def printed_by(code: str) -> str:
+    """Run code in a process of its own, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 CONNECTED = """
 import time
 import ray
@@ -44,12 +55,9 @@ cluster.shutdown()
 
 @pytest.mark.ray
 def test_the_state_and_the_store_of_a_cluster_can_be_read() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CONNECTED],
-        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "waiting: no machine of the cluster has a GPU and a processor (1 machine is there)\n"
+    assert (
+        printed_by(CONNECTED) == "waiting: no machine of the cluster has a GPU and a processor (1 machine is there)\n"
+    )
 
 
 def test_ray_data_can_be_kept_from_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,11 +164,6 @@ ray.shutdown()
 
 @pytest.mark.ray
 def test_a_stage_of_ray_data_can_be_kept_from_running_ahead_of_the_next() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", AHEAD],
-        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    used, ahead = map(int, done.stdout.split())
+    used, ahead = map(int, printed_by(AHEAD).split())
     assert used == 300
     assert ahead < 180  # some 100; without the limit 240 of 300

@@ -47,7 +47,7 @@ def most_clips(bundle: Bundle, device: str) -> int:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
     """
     resolved = resolve_device(device)
-    clip_pixels = bundle.sampling.num_frames * bundle.preprocessing.crop[0] * bundle.preprocessing.crop[1]
+    clip_pixels = _clip_pixels(bundle)
     if resolved.type == "cuda":
         memory = torch.cuda.get_device_properties(resolved).total_memory
         return max(1, min(memory // (_ACTIVATION_BYTES * clip_pixels), MAX_TASK_BYTES // (3 * clip_pixels)))
@@ -72,8 +72,12 @@ def default_batch_size(bundle: Bundle, device: str) -> int:
     resolved = resolve_device(device)
     if resolved.type != "cuda":
         return CPU_BATCH_SIZE
-    crop = bundle.preprocessing.crop
-    clip_bytes = _ACTIVATION_BYTES * bundle.sampling.num_frames * crop[0] * crop[1]
-    fitting = torch.cuda.get_device_properties(resolved).total_memory // 2 // clip_bytes
-    fitting = min(fitting, _MAX_GPU_BATCH_BYTES // (3 * bundle.sampling.num_frames * crop[0] * crop[1]))
+    clip_pixels = _clip_pixels(bundle)
+    fitting = torch.cuda.get_device_properties(resolved).total_memory // 2 // (_ACTIVATION_BYTES * clip_pixels)
+    fitting = min(fitting, _MAX_GPU_BATCH_BYTES // (3 * clip_pixels))
     return min(MAX_GPU_BATCH_SIZE, 1 << max(0, fitting.bit_length() - 1))
+
+
+def _clip_pixels(bundle: Bundle) -> int:
+    height, width = bundle.preprocessing.crop
+    return bundle.sampling.num_frames * height * width

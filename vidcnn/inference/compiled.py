@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vidcnn.choices import Precision
-
-    Network = Callable[[Tensor], tuple[Tensor, Tensor]]
+    from vidcnn.inference.transfer import Network
 
 MAX_CACHED_PACKAGES = 8
 """Packages kept, the least recently used removed first; one has the size of the network's weights."""

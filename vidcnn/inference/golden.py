@@ -10,7 +10,7 @@ Letters: N clips, D values of the embedding, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from vidcnn.choices import Precision
 from vidcnn.errors import ModelError
 from vidcnn.inference.devices import ieee_float32
 from vidcnn.inference.network import InferenceNetwork
+from vidcnn.inference.transfer import Network
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.golden import FORMULA, MOST_CLIPS, Golden, GoldenScores, golden_clips, labels_digest
 from vidcnn.models.registry import architecture
@@ -69,8 +70,6 @@ class Distance:
         return max(self.embeddings, self.logits)
 
 
-Network = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From uint8 ``(N, T, H, W, C)`` to logits ``(N, K)`` and embeddings ``(N, D)``."""
 Clips = NDArray[np.uint8]
 
 

@@ -109,6 +109,12 @@ def test_a_table_of_a_compiled_model_gets_no_rows_of_another(
     assert out.read_bytes() == before
 
 
+def compiled_spec(videos: Path, bundle: Path, out: Path) -> InferSpec:
+    """Describe a run of several batches, which arrive one after the other, as there is one actor."""
+    batches: dict[str, Any] = {"batch_size": 4, "actors": "1"}
+    return InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on", in_process="off", **batches)
+
+
 class CompilesHereOnly(ScoreStage):
     """Scores one batch as if it were compiled; the next one meets an actor that cannot compile."""
 
@@ -139,7 +145,7 @@ def test_what_some_actors_did_compiled_is_done_again_where_others_cannot(
     monkeypatch.setattr(dataset, "ScoreStage", CompilesHereOnly)
     monkeypatch.setattr(Output, "should_commit", lambda self, now: False)
     out = tmp_path / "preds.parquet"
-    spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on", in_process="off")
+    spec = compiled_spec(videos, bundle, out)
     report = run_inference(spec, show_progress=False)
     assert (tmp_path / "scored").exists()
     assert report.notices == ("the model runs uncompiled: there is no C++ compiler: install one",)
@@ -155,7 +161,7 @@ def test_a_run_that_has_committed_compiled_rows_ends_where_an_actor_cannot_compi
     monkeypatch.setattr(dataset, "ScoreStage", CompilesHereOnly)
     monkeypatch.setattr(Output, "should_commit", lambda self, now: True)
     out = tmp_path / "preds"
-    spec = InferSpec(source=(str(videos),), out=str(out), model=str(bundle), compile="on", in_process="off")
+    spec = compiled_spec(videos, bundle, out)
     with pytest.raises(
         CompileError, match="are of a compiled model, and it cannot be compiled everywhere: there is no"
     ):

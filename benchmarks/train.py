@@ -6,7 +6,8 @@ Measures, in one run, on one set of videos, with the same network, batch and num
 - the whole command, from a quarter of its steps on, validation left out, with decoded frames kept and without;
 - a plain script: DistributedDataParallel, a DataLoader whose workers decode with PyAV, torchvision's transforms.
 
-All in steps per second.
+In steps per second, and in seconds of processors: each step's, and all before the first. These are of the whole
+machine, which should do nothing else.
 
     python benchmarks/train.py --data DIR [--model r3d_18] [--workers 1]
 """
@@ -79,8 +80,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         uncached = run_command(arguments, Path(scratch, "uncached"), None)
         run_command(arguments, Path(scratch, "filling"), Path(scratch, "cache"))
         cached = run_command(arguments, Path(scratch, "cached"), Path(scratch, "cache"))
-    best = run_part("ceiling", arguments)
-    script = run_part("plain", arguments)
+    best, network_cpu = run_part("ceiling", arguments)
+    script, _ = run_part("plain", arguments)
     return {
         "ceiling": best,
         "command_cached": cached["steady"],
@@ -92,6 +93,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         "waiting_cached": cached["waiting"],
         "waiting": uncached["waiting"],
         "seconds_to_first_step": cached["first"],
+        "cpu_seconds_per_step_ceiling": network_cpu,
+        "cpu_seconds_per_step_cached": cached["cpu_per_step"],
+        "cpu_seconds_per_step": uncached["cpu_per_step"],
+        "cpu_seconds_to_first_step": uncached["cpu_first"],
     }
 
 
@@ -99,10 +104,10 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     """Run the whole command as a user does."""
     line = [sys.executable, "-m", "vidcnn", "train", "--quiet", "--json", *options(arguments, run)]
     line += ["--cache-dir", str(cache)] if cache else ["--cache-gb", "0"]
-    began = time.time()
-    subprocess.run(line, capture_output=True, text=True, check=True)
+    began, busy_before = time.time(), busy_seconds()
+    busy = watch_notes(line, run / "metrics.jsonl")
     notes = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
-    notes = [note for note in notes if note["kind"] == "train"]
+    notes = [{**note, "busy": busy[index]} for index, note in enumerate(notes) if note["kind"] == "train"]
     steady = [note for note in notes if note["step"] >= notes[-1]["step"] / 4]
     first, last = steady[0], steady[-1]
     seconds = last["seconds"] - first["seconds"]
@@ -110,11 +115,36 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     # The last note was written at this time, and notes say how far they are apart: so this is when the first one was.
     first_note = os.stat(run / "metrics.jsonl").st_mtime - (last["seconds"] - notes[0]["seconds"])
     per_step = seconds / (last["step"] - first["step"])
+    cpu_per_step = (last["busy"] - first["busy"]) / (last["step"] - first["step"])
     return {
+        "cpu_per_step": cpu_per_step,
+        "cpu_first": notes[0]["busy"] - busy_before - notes[0]["step"] * cpu_per_step,
         "steady": 1 / per_step,
         "waiting": waited / seconds,
         "first": first_note - began - (notes[0]["step"] - 1) * per_step,
     }
+
+
+def watch_notes(line: list[str], metrics: Path) -> list[float]:
+    """Run a command, and return how long the processors had been busy when each line of a file was written."""
+    busy: list[float] = []
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            num_notes = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+            busy += [busy_seconds()] * (num_notes - len(busy))
+            time.sleep(0.02)
+        assert process.stderr is not None
+        if process.returncode:
+            raise RuntimeError(f"the command failed: {process.stderr.read()}")
+    num_notes = metrics.read_bytes().count(b"\n")
+    return busy + [busy_seconds()] * (num_notes - len(busy))
+
+
+def busy_seconds() -> float:
+    """Return how long the processors of the machine have been busy, all together, since it started."""
+    names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq")
+    ticks = dict(zip(names, map(int, Path("/proc/stat").read_text().split()[1:8]), strict=True))
+    return (sum(ticks.values()) - ticks["idle"] - ticks["iowait"]) / os.sysconf("SC_CLK_TCK")
 
 
 def options(arguments: argparse.Namespace, run: Path) -> list[str]:
@@ -131,14 +161,15 @@ def options(arguments: argparse.Namespace, run: Path) -> list[str]:
     return [f"--{name}={value}" for name, value in given.items()]
 
 
-def run_part(part: str, arguments: argparse.Namespace) -> float:
-    """Measure a part in a process of its own."""
+def run_part(part: str, arguments: argparse.Namespace) -> tuple[float, float]:
+    """Measure a part in a process of its own: steps per second, and seconds of processors for a step."""
     given = {
         "data": arguments.data, "model": arguments.model, "crop": arguments.crop, "batch-size": arguments.batch_size,
         "workers": arguments.workers, "seconds": arguments.seconds, "part": part,
     }  # fmt: skip
     line = [sys.executable, __file__, *(f"--{name}={value}" for name, value in given.items())]
-    return float(subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()[-1])
+    rate, cpu = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()[-2:]
+    return float(rate), float(cpu)
 
 
 def ceiling(arguments: argparse.Namespace) -> None:
@@ -283,7 +314,7 @@ class PlainVideos:
 
 
 def report_rate(rank: int, step: Callable[[], Any], seconds: float) -> None:
-    """Print how often something can be done each second, warmed up, in the first worker."""
+    """Print how often something can be done each second, warmed up, and what processors do for it, in all workers."""
     import torch
     import torch.distributed as dist
 
@@ -296,11 +327,14 @@ def report_rate(rank: int, step: Callable[[], Any], seconds: float) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     num_steps = torch.tensor([max(3, int(seconds / (time.perf_counter() - began) * 3))], device=device)
     dist.broadcast(num_steps, 0)
-    began = time.perf_counter()
+    began, computed = time.perf_counter(), time.process_time()
     for _ in range(int(num_steps)):
         step()
+    seconds = time.perf_counter() - began
+    cpu = torch.tensor([time.process_time() - computed], device=device)
+    dist.all_reduce(cpu)
     if rank == 0:
-        print(int(num_steps) / (time.perf_counter() - began), flush=True)
+        print(int(num_steps) / seconds, float(cpu) / int(num_steps), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from vidcnn.errors import BundleError, ModelError
 from vidcnn.inference import quantizing
 from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.int8_ops import why_no_int8
-from vidcnn.inference.quantizing import compare, find_quantization, layers, measure
+from vidcnn.inference.quantizing import compare, layers, measure, quantize
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.resolve import make_bundle
@@ -34,6 +34,12 @@ def clips() -> UInt8Array:
     random = np.random.default_rng(0)
     small = random.integers(0, 256, (24, 2, 8, 8, 3), dtype=np.uint8)
     return small.repeat(4, axis=1).repeat(8, axis=2).repeat(8, axis=3)
+
+
+def quantization_of(bundle: Bundle, clips: UInt8Array, **options: Any) -> Quantization:
+    found = quantize(bundle, clips, **options).quantization
+    assert found is not None
+    return found
 
 
 def with_outlier(bundle: Bundle) -> Bundle:
@@ -57,7 +63,7 @@ def test_networks_are_compared_by_their_first_class_and_by_what_moves() -> None:
 @needs_int8
 def test_a_network_is_quantized_whole_where_that_costs_little(bundle: Bundle, clips: UInt8Array) -> None:
     told: list[str] = []
-    found = find_quantization(bundle, clips, min_agreement=0.9, tell=told.append)
+    found = quantization_of(bundle, clips, min_agreement=0.9, tell=told.append)
     assert found.kept == ()
     assert found.source == bundle.weights_sha256
     assert found.num_clips == 24
@@ -76,7 +82,7 @@ def test_a_network_is_quantized_whole_where_that_costs_little(bundle: Bundle, cl
 
 @needs_int8
 def test_scores_in_int8_depend_on_the_clip_alone(bundle: Bundle, clips: UInt8Array) -> None:
-    quantized = replace(bundle, quantization=find_quantization(bundle, clips[:8], min_agreement=0.0))
+    quantized = replace(bundle, quantization=quantization_of(bundle, clips[:8], min_agreement=0.0))
     whole = Classifier(quantized, device="cpu", num_threads=2).predict(clips).probabilities
     single = Classifier(quantized, device="cpu", num_threads=1)
     for index in (0, 7, 23):
@@ -98,7 +104,7 @@ def test_the_most_sensitive_layers_are_kept_and_no_more_than_it_takes(
         return (1 - cost) * right + cost * (1 - right) if cost else right
 
     monkeypatch.setattr(quantizing, "_scores", worse)
-    found = find_quantization(bundle, clips, min_agreement=0.99)
+    found = quantization_of(bundle, clips, min_agreement=0.99)
     assert set(found.kept) == set(costs)
 
 
@@ -109,12 +115,12 @@ def test_a_network_that_would_be_half_in_bfloat16_is_refused(
     flat = Classifier(bundle, device="cpu", precision="fp32").predict(clips).probabilities
     monkeypatch.setattr(quantizing, "_scores", lambda *_: np.roll(flat, 1, axis=1)[: len(_[2])])
     with pytest.raises(ModelError, match="gives another class too often"):
-        find_quantization(bundle, clips, min_agreement=0.99)
+        quantize(bundle, clips, min_agreement=0.99)
 
 
 @needs_int8
 def test_int8_of_other_weights_or_of_none_is_refused(bundle: Bundle, clips: UInt8Array) -> None:
-    found = find_quantization(bundle, clips[:4], min_agreement=0.0)
+    found = quantization_of(bundle, clips[:4], min_agreement=0.0)
     other = with_outlier(bundle)
     with pytest.raises(BundleError, match="was quantized for other weights"):
         Classifier(replace(other, quantization=found), device="cpu")
@@ -135,4 +141,4 @@ def test_where_there_is_no_int8_a_quantized_bundle_runs_as_before(
     with pytest.raises(ModelError, match="the processor has none"):
         Classifier(quantized, device="cpu", precision="int8")
     with pytest.raises(ModelError, match="the processor has none"):
-        find_quantization(bundle, clips, min_agreement=0.9)
+        quantize(bundle, clips, min_agreement=0.9)

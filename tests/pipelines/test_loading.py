@@ -27,7 +27,7 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
     expected = DirectLoader(data).start_samples(range(4, 8))
     with local_ray(num_gpus=0) as machine:
         resources = plan_resources(machine, use_gpus=False, actors=(1, 1))
-        loader = RayLoader([ray.put(data)], resources)
+        loader = RayLoader([ray.put(data)], resources, 1)
         loaded = loader.finish(loader.start_samples(range(4, 8)))
         ((index, error),) = loaded.failures
         assert (index, error.kind) == (2, "decoder_crash")
@@ -35,7 +35,7 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
         good = [0, 1, 3]
         assert np.array_equal(loaded.pixels[good], expected.pixels[good])
         assert (loaded.pixels[2] == 0).all()
-        broken = RayLoader([ray.put("not data")], resources)
+        broken = RayLoader([ray.put("not data")], resources, 1)
         started = broken.start_samples(range(4))
         with pytest.raises(ray.exceptions.RayTaskError, match="AttributeError"):
             broken.finish(started)

@@ -15,8 +15,9 @@ import pytest
 from tests.commands import vidcnn
 from tests.videos import write_video
 from vidcnn.errors import BundleError, DataError, ModelError, SourceError, UsageError
+from vidcnn.inference.calibration import Observed, Observer
 from vidcnn.inference.golden import with_golden
-from vidcnn.inference.int8_ops import why_no_int8
+from vidcnn.inference.int8_ops import Scale, why_no_int8
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
 from vidcnn.pipelines import quantize as module
@@ -76,6 +77,34 @@ def test_a_network_that_does_not_compute_what_its_bundle_records_is_not_quantize
     with pytest.raises(ModelError, match="does not give the scores that its bundle records"):
         quantize(tmp_path / "exchanged", videos, tmp_path / "b8")
     assert not (tmp_path / "b8").exists()
+
+
+@pytest.mark.usefixtures("fast")
+def test_weights_that_were_fine_tuned_are_those_that_are_written(bundle: Path, videos: Path, tmp_path: Path) -> None:
+    def coarse(observed: Observed, observer: Observer) -> dict[str, Scale]:
+        scales = {name: histogram.scale(observer) for name, histogram in observed.histograms.items()}
+        return {name: Scale(scale.step * 16, scale.zero // 16) for name, scale in scales.items()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vidcnn.inference.calibration.Observed.scales", coarse)
+        report = quantize(bundle, videos, tmp_path / "b8", num_clips=24, num_epochs=6)
+    assert report.is_tuned
+    made, before = Bundle.load(tmp_path / "b8"), Bundle.load(bundle)
+    assert made.quantization is not None
+    assert made.quantization.source == made.weights_sha256 != before.weights_sha256
+    assert made.golden is not None
+    assert set(made.golden.expected) == {"exact", "int8"}
+
+
+@pytest.mark.usefixtures("fast")
+def test_fine_tuning_that_brings_nothing_leaves_the_weights_and_says_so(
+    bundle: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidcnn.inference.quantizing.tune", lambda bundle, *_, **__: bundle)
+    report = quantize(bundle, videos, tmp_path / "b8", num_epochs=1)
+    assert not report.is_tuned
+    assert "fine-tuning brought the scores no nearer" in report.notices[-1]
+    assert Bundle.load(tmp_path / "b8").weights == Bundle.load(bundle).weights
 
 
 @pytest.mark.usefixtures("fast")

@@ -39,3 +39,9 @@ def test_accuracy_kept_layers_and_notices_are_said_where_there_are_any() -> None
     assert lines[0].startswith("b8: r3d_18, 19 of 20 convolutions")
     assert lines[3] == "accuracy: top-1 74.0% of the clips, 75.0% in float32"
     assert lines[5:] == ["in float32 stay stem.0", "few"]
+
+
+def test_weights_that_were_fine_tuned_are_said() -> None:
+    tuned = replace(REPORT, is_tuned=True)
+    assert "fine-tuned" in quantize_text(tuned).splitlines()[4]
+    assert [quantize_json(report)["fine_tuned"] for report in (REPORT, tuned)] == [False, True]

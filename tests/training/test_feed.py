@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.training.footage import AS_NUMBERS, broken, film, training_data
 from tests.videos import number_of
 from vidcnn.training.augment import Augmentation, FlipRule
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.clips import LoadedClips
-from vidcnn.training.feed import BadSample, DirectLoader, Feed, TrainingData, fill_bad_samples, one_hot
+from vidcnn.training.feed import BadSample, DirectLoader, Feed, TrainingData, _steps_ahead, fill_bad_samples, one_hot
 from vidcnn.training.samples import SampleOrder
 
 
@@ -77,6 +80,8 @@ def test_validation_videos_fall_to_exactly_one_worker_each(data: TrainingData) -
 class _Recorder:
     """A loader that writes down in which order it is asked."""
 
+    num_at_once = 1
+
     def __init__(self, data: TrainingData) -> None:
         self._direct = DirectLoader(data)
         self.asked: list[Any] = []
@@ -105,6 +110,29 @@ def test_the_next_three_steps_are_asked_for_while_one_is_computed(data: Training
     assert sum(1 for _ in found) == 8
     assert len(recorder.asked) == 20
     assert feed.seconds_waited > 0
+
+
+def test_all_that_loads_has_something_to_do_as_far_as_memory_allows(data: TrainingData) -> None:
+    def num_asked(num_at_once: int, clip_frames: int = 4) -> int:
+        recorder = _Recorder(data)
+        recorder.num_at_once = num_at_once
+        sampling = replace(data.clips.sampling, num_frames=clip_frames)
+        Feed(replace(data, clips=replace(data.clips, sampling=sampling)), recorder, Worker(), 6).batches(range(1000))
+        return len(recorder.asked)
+
+    assert [num_asked(number) for number in (1, 3, 4, 40, 41)] == [6, 6, 8, 80, 82]
+    assert num_asked(1000, clip_frames=512) == 2 * (512 * 2**20 // (6 * 512 * 64 * 64 * 3))
+    assert num_asked(1000, clip_frames=10**6) == 6  # a step needs what it needs
+
+
+@given(st.integers(1, 10**4), st.integers(1, 512), st.integers(1, 10**9))
+def test_steps_ahead_are_enough_for_all_that_loads_or_fill_the_memory(places: int, samples: int, size: int) -> None:
+    steps = _steps_ahead(places, samples, size)
+    pieces_per_step = -(-samples // 4)
+    assert steps >= 3
+    assert steps * pieces_per_step >= 2 * places or (steps + 1) * samples * size > 512 * 2**20
+    assert steps == 3 or steps * samples * size <= 512 * 2**20
+    assert steps == 3 or (steps - 1) * pieces_per_step < 2 * places
 
 
 def test_a_mirrored_clip_is_of_the_class_that_its_mirror_image_is_of(data: TrainingData) -> None:

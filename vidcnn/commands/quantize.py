@@ -29,6 +29,14 @@ def quantize(
         float,
         typer.Option(help="Share of the clips that must have the same class first as in float32.", min=0.0, max=1.0),
     ] = 0.99,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            help="Fine-tune the weights for int8 where scores change too much: how often the clips that calibrate are "
+            "seen. 0 leaves the weights as they are.",
+            min=0,
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Which videos are taken.")] = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -42,7 +50,14 @@ def quantize(
     from vidcnn.reporting.quantized import quantize_json, quantize_text
 
     report = quantize_bundle(
-        model, data, out, num_clips=clips, min_agreement=min_agreement, seed=seed, show_progress=not quiet
+        model,
+        data,
+        out,
+        num_clips=clips,
+        min_agreement=min_agreement,
+        num_epochs=epochs,
+        seed=seed,
+        show_progress=not quiet,
     )
     text = quantize_text(report)
     show(json.dumps(quantize_json(report)) if as_json else text.splitlines()[0] if quiet else text)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,35 @@ from vidcnn.inference.int8_ops import AddRelu, Dequantize, IntegerConv3d, MaxPoo
 
 _RELUS = (functional.relu, torch.relu, torch.relu_, "relu", "relu_")
 _ADDS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the layers of an integer network are made of; each returns a module.
+
+    Attributes:
+        convolve: Of a convolution's name, itself, the scales of its input and of its output (None for values), and
+            what is added to each channel of its output.
+        add: Of the scales of two terms (None for values) and of their sum without what is below 0.
+        pool: Of a maximum pooling.
+        quantize: Of the scale of the bytes that it makes.
+        dequantize: Of the scale of the bytes that it takes.
+    """
+
+    convolve: Callable[[str, nn.Conv3d, Scale, Scale | None, Sequence[float] | None], nn.Module]
+    add: Callable[[Scale | None, Scale | None, Scale], nn.Module]
+    pool: Callable[[nn.MaxPool3d], nn.Module]
+    quantize: Callable[[Scale], nn.Module]
+    dequantize: Callable[[Scale], nn.Module]
+
+
+ON_BYTES = Layers(
+    convolve=lambda _, conv, taken, given, correction: IntegerConv3d(conv, taken, given, correction),
+    add=AddRelu,
+    pool=MaxPool,
+    quantize=Quantize,
+    dequantize=lambda scale: Dequantize(scale, torch.float32),
+)
 
 
 def trace(backbone: nn.Module, name: str) -> fx.GraphModule:
@@ -83,6 +113,7 @@ def integer_network(
     scales: Mapping[str, Scale],
     kept: Collection[str] = (),
     corrections: Mapping[str, Sequence[float]] | None = None,
+    layers: Layers = ON_BYTES,
 ) -> fx.GraphModule:
     """Return a network that computes on bytes.
 
@@ -91,6 +122,7 @@ def integer_network(
         scales: Scale of each of its `scaled_values`.
         kept: Names of convolutions that stay in float32.
         corrections: What is added to each channel of a convolution's output, by its name.
+        layers: What it is made of.
 
     Raises:
         ModelError: A scale is missing, or a layer is unknown.
@@ -104,7 +136,7 @@ def integer_network(
             raise ModelError(f"the network's value {name} was not calibrated", "quantize it again")
         return scales[name]
 
-    return _Builder(traced, scale_of, kept, corrections or {}).build()
+    return _Builder(traced, scale_of, kept, corrections or {}, layers).build()
 
 
 class _Tracer(fx.Tracer):
@@ -134,6 +166,7 @@ class _Builder:
         scale_of: Returns the scale of a value.
         kept: Convolutions that stay in float32.
         corrections: What is added to the outputs of others.
+        layers: What the network is made of.
 
     Attributes:
         taken: Names of the values whose scales the inputs of convolutions have, by the convolution's name.
@@ -145,12 +178,14 @@ class _Builder:
         scale_of: Callable[[str], Scale],
         kept: Collection[str],
         corrections: Mapping[str, Sequence[float]] | None = None,
+        layers: Layers = ON_BYTES,
     ) -> None:
         self.taken: dict[str, str] = {}
         self._traced = traced
         self._scale_of = scale_of
         self._kept = frozenset(kept)
         self._corrections = corrections or {}
+        self._layers = layers
         self._graph = fx.Graph()
         self._modules: dict[str, nn.Module] = {}
         self._bytes: dict[fx.Node, fx.Node] = {}
@@ -191,20 +226,22 @@ class _Builder:
             if self._is_alone(inner) and self._is_add(inner):
                 terms = [self._term(term) for term in _args(inner)[:2]]
                 given = self._scale(node)
-                add = AddRelu(terms[0][1], terms[1][1], given)
+                add = self._layers.add(terms[0][1], terms[1][1], given)
                 return self._call(f"{node.name}_sum", add, *(term for term, _ in terms))
         if self._is_pool(node) and self._is_positive(node):
-            return self._call(f"{node.name}_bytes", MaxPool(self._module(node)), self.as_bytes(_args(node)[0]))
+            return self._call(
+                f"{node.name}_bytes", self._layers.pool(self._module(node)), self.as_bytes(_args(node)[0])
+            )
         if self._is_cat(node) and self._is_positive(node):
             parts = [self._part(part, node) for part in _args(node)[0]]
             return self._graph.call_function(torch.cat, (parts, 1))
-        return self._call(f"{node.name}_bytes", Quantize(self._scale(node)), self.as_values(node))
+        return self._call(f"{node.name}_bytes", self._layers.quantize(self._scale(node)), self.as_values(node))
 
     def _make_values(self, node: fx.Node) -> fx.Node:
         if self._is_integer(node):
             return self._convolve(node, None)
         if self._wants_bytes(node):
-            return self._call(f"{node.name}_values", Dequantize(self._scale(node), torch.float32), self.as_bytes(node))
+            return self._call(f"{node.name}_values", self._layers.dequantize(self._scale(node)), self.as_bytes(node))
         if node.op == "call_module" and str(node.target) in self._kept:
             return self._call(f"{node.target}", _FloatConv(self._module(node)), self.as_values(_args(node)[0]))
         if self._is_relu(node):
@@ -230,7 +267,8 @@ class _Builder:
         source = _args(node)[0]
         target = str(node.target)
         self.taken[target] = self._scale_name(source)
-        layer = IntegerConv3d(self._module(node), self._scale(source), given, self._corrections.get(target))
+        correction = self._corrections.get(target)
+        layer = self._layers.convolve(target, self._module(node), self._scale(source), given, correction)
         name = target if given else f"{target}_values"
         return self._call(name, layer, self.as_bytes(source))
 
@@ -246,7 +284,7 @@ class _Builder:
         """Return a part of what is put together, in the scale of the whole."""
         if self._scale_name(part) == self._scale_name(cat):
             return self.as_bytes(part)
-        return self._call(f"{part.name}_in_{cat.name}", Quantize(self._scale(cat)), self.as_values(part))
+        return self._call(f"{part.name}_in_{cat.name}", self._layers.quantize(self._scale(cat)), self.as_values(part))
 
     def _call(self, name: str, module: nn.Module, *arguments: fx.Node) -> fx.Node:
         path = name.replace(".", "_")

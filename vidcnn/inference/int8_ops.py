@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from vidcnn.inference.devices import cpu_features
 
 MAX_BYTE = 255
-_MAX_WEIGHT = 127
+MAX_WEIGHT = 127
 _CHUNK = 1 << 18
 """Values that are worked on at a time, so that what is between two steps stays in the processor's cache."""
 _OPERATORS = ("qconv_prepack", "qconv_pointwise")
@@ -82,7 +82,7 @@ def why_no_int8() -> str | None:
 def rounded_weight(conv: nn.Conv3d) -> tuple[Tensor, Tensor]:
     """Return a convolution's weights as int8 ``(O, I, kT, kH, kW)``, and the step of each output channel ``(O,)``."""
     weight = conv.weight.detach().float()
-    step = (weight.abs().amax(dim=(1, 2, 3, 4)) / _MAX_WEIGHT).clamp(min=1e-12)
+    step = (weight.abs().amax(dim=(1, 2, 3, 4)) / MAX_WEIGHT).clamp(min=1e-12)
     return (weight / step.view(-1, 1, 1, 1, 1)).round().to(torch.int8), step
 
 

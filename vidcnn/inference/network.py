@@ -13,6 +13,9 @@ Letters: N clips, T frames, H height, W width, C = 3 channels, D values of the e
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -158,22 +161,35 @@ def fold_batch_norm(network: nn.Module) -> None:
 
     In evaluation mode both are linear, so one convolution with other weights does the work of the two.
     """
-    for module in network.modules():
+    for layer, norm in batch_norms(network).items():
+        pair: Any = network.get_submodule(layer), network.get_submodule(norm)
+        network.set_submodule(layer, torch.nn.utils.fuse_conv_bn_eval(*pair))
+        network.set_submodule(norm, nn.Identity())
+
+
+def batch_norms(network: nn.Module) -> dict[str, str]:
+    """Return, for each convolution that a batch normalisation follows in an `nn.Sequential`, the names of both."""
+    found = {}
+    for path, module in network.named_modules():
         if not isinstance(module, nn.Sequential):
             continue
-        for index in range(1, len(module)):
-            norm = module[index]
-            owner, name = _last_layer(module, index - 1)
-            layer = getattr(owner, name)
-            if isinstance(norm, nn.BatchNorm3d) and isinstance(layer, nn.Conv3d):
-                setattr(owner, name, torch.nn.utils.fuse_conv_bn_eval(layer, norm))
-                module[index] = nn.Identity()
+        names = list(module._modules)
+        for before, name in pairwise(names):
+            layer = _last_layer(module, before)
+            if isinstance(module.get_submodule(name), nn.BatchNorm3d) and isinstance(
+                module.get_submodule(layer), nn.Conv3d
+            ):
+                found[_joined(path, layer)] = _joined(path, name)
+    return found
 
 
-def _last_layer(sequence: nn.Sequential, index: int) -> tuple[nn.Sequential, str]:
-    """Find what computes the output of `sequence[index]`, looking into nested sequences: its owner and its name."""
-    name = list(sequence._modules)[index]
-    child = sequence[index]
+def _last_layer(sequence: nn.Sequential, name: str) -> str:
+    """Return the name of what computes the output of a part of a sequence, looking into nested sequences."""
+    child = sequence.get_submodule(name)
     if isinstance(child, nn.Sequential) and len(child):
-        return _last_layer(child, len(child) - 1)
-    return sequence, name
+        return _joined(name, _last_layer(child, list(child._modules)[-1]))
+    return name
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -7,7 +7,7 @@ and by how often both have the same class first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,15 +19,16 @@ from vidcnn.errors import ModelError
 from vidcnn.inference.calibration import OBSERVERS, Observed, find_corrections, observe
 from vidcnn.inference.classifier import Classifier, to_probabilities
 from vidcnn.inference.devices import fastest_precision
+from vidcnn.inference.float_network import FloatNetwork
 from vidcnn.inference.int8_network import convolutions, trace
 from vidcnn.inference.int8_ops import as_pairs, as_scales, why_no_int8
+from vidcnn.inference.int8_tuning import tune
 from vidcnn.inference.network import InferenceNetwork
 from vidcnn.models.build import build_network
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
-from vidcnn.sampling.preprocessing import resize_and_crop_tensor
 from vidcnn.video.pixels import UInt8Array
 
 Tell = Callable[[str], None]
@@ -64,17 +65,21 @@ class Comparison:
     largest_drift: float
 
 
-def find_quantization(
-    bundle: Bundle, clips: UInt8Array, *, min_agreement: float, tell: Tell = lambda text: None
-) -> Quantization:
-    """Calibrate a bundle's network, and find the layers that have to stay in float32.
+def quantize(
+    bundle: Bundle, clips: UInt8Array, *, min_agreement: float, num_epochs: int = 0, tell: Tell = lambda text: None
+) -> Bundle:
+    """Calibrate a bundle's network, fine-tune it, and find the layers that have to stay in float32.
 
     Args:
         bundle: The model.
         clips: Clips like those that it will classify, uint8 ``(N, T, H, W, 3)``.
         min_agreement: Share of the clips for which the first class is to stay the same; layers are kept in float32,
             the most sensitive first, until it is reached.
+        num_epochs: How often each clip is seen in fine-tuning (`vidcnn.inference.int8_tuning`); 0 leaves the weights.
         tell: Takes what is being done, in words for people.
+
+    Returns:
+        The bundle with its quantization, and with other weights where it was fine-tuned.
 
     Raises:
         ModelError: The network cannot run in int8 here, or not without most of its layers in float32.
@@ -83,8 +88,8 @@ def find_quantization(
     if reason is not None:
         raise ModelError(reason, "quantize where it does: the bundle is then for all such processors")
     tell(f"calibrating on {len(clips):,} clips")
-    network = _FloatNetwork(bundle, clips)
-    observed, logits = network.observe()
+    network = FloatNetwork(bundle, clips)
+    observed, logits = _observe(network)
     probabilities = to_probabilities(logits, multi_label=bundle.multi_label)
     search = _Search(bundle, observed, convolutions(network.traced), clips, probabilities, tell)
     chosen = search.refined(search.best_observer())
@@ -92,13 +97,16 @@ def find_quantization(
     corrections = find_corrections(network.traced, as_scales(chosen.scales), network.batches())
     corrected = replace(chosen, corrections=corrections)
     chosen = search.better(chosen, corrected)
+    if num_epochs:
+        bundle = tune(bundle, chosen, clips, num_epochs=num_epochs, tell=tell)
+        search = _Search(bundle, observed, convolutions(network.traced), clips, probabilities, tell)
     chosen = search.with_layers_kept(chosen, min_agreement)
-    return replace(chosen, source=bundle.weights_sha256, num_clips=len(clips))
+    return replace(bundle, quantization=replace(chosen, source=bundle.weights_sha256, num_clips=len(clips)))
 
 
 def calibrate(bundle: Bundle, clips: UInt8Array) -> Quantization:
     """Calibrate a bundle's network for ranges that cover all values of some clips, and try nothing else."""
-    observed, _ = _FloatNetwork(bundle, clips).observe()
+    observed, _ = _observe(FloatNetwork(bundle, clips))
     return Quantization(
         as_pairs(observed.scales("max")), source=bundle.weights_sha256, observer="max", num_clips=len(clips)
     )
@@ -158,25 +166,11 @@ def compare(full: NDArray[np.float32], other: NDArray[np.float32]) -> Comparison
     )
 
 
-class _FloatNetwork:
-    """A bundle's network in float32, and what its backbone takes for some clips."""
-
-    def __init__(self, bundle: Bundle, clips: UInt8Array) -> None:
-        self._network = InferenceNetwork(bundle, "fp32", _CPU)
-        self._preprocessing = bundle.preprocessing
-        self._clips = clips
-        self.traced = trace(self._network.backbone, bundle.architecture)
-
-    def batches(self) -> Iterator[Tensor]:
-        for clip in self._clips:
-            pixels = resize_and_crop_tensor(torch.from_numpy(clip[None]), self._preprocessing)
-            yield self._network.front(self._network.normalise(pixels))
-
-    def observe(self) -> tuple[Observed, Tensor]:
-        """Return what is seen of its values, and its logits."""
-        with torch.inference_mode():
-            observed, embeddings = observe(self.traced, self.batches())
-            return observed, self._network.head(embeddings)
+def _observe(network: FloatNetwork) -> tuple[Observed, Tensor]:
+    """Return what is seen of a network's values for its clips, and its logits."""
+    with torch.inference_mode():
+        observed, embeddings = observe(network.traced, network.batches())
+        return observed, network.head(embeddings)
 
 
 class _Search:

@@ -6,6 +6,7 @@ A task loads a few samples by their numbers. It depends on nothing but these, so
 from __future__ import annotations
 
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import ray
@@ -28,10 +29,12 @@ class RayLoader:
     Args:
         data: Reference to the `TrainingData`, in a list, so that Ray hands on the reference instead of the object.
         resources: How the stages share the cluster.
+        num_workers: Processes that train together, and share what loads.
     """
 
-    def __init__(self, data: list[Any], resources: ResourcePlan) -> None:
+    def __init__(self, data: list[Any], resources: ResourcePlan, num_workers: int) -> None:
         self._data = data
+        self.num_at_once = ceil(resources.num_decoders / num_workers)
         options = {
             "num_cpus": resources.decoder_cpus,
             "memory": resources.decoder_memory_bytes,

@@ -15,7 +15,7 @@ from vidcnn.annotations import LabelledVideo, SplitSettings, read_annotations
 from vidcnn.errors import DataError, ModelError, UsageError, VideoError
 from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.golden import with_golden
-from vidcnn.inference.quantizing import find_quantization, layers, measure
+from vidcnn.inference.quantizing import layers, measure, quantize
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle, bundle_target
 from vidcnn.models.golden import Golden
@@ -61,6 +61,7 @@ def quantize_bundle(
     *,
     num_clips: int,
     min_agreement: float,
+    num_epochs: int = 0,
     seed: int = 0,
     show_progress: bool = True,
 ) -> QuantizeReport:
@@ -72,6 +73,7 @@ def quantize_bundle(
         out: Where the int8 form goes.
         num_clips: Clips that are taken of the videos: a third to calibrate on, the others to measure on.
         min_agreement: Share of the clips for which the class that comes first is to stay the same.
+        num_epochs: How often the clips that it is calibrated on are seen in fine-tuning; 0 leaves the weights.
         seed: Which videos are taken.
         show_progress: Whether to show on stderr what is being done.
 
@@ -101,8 +103,14 @@ def quantize_bundle(
             notices.append(f"it was measured on {number} only: with fewer than {_FEW_CLIPS}, shares say little")
         targets = clips.labels[measuring] if is_labelled else None
         tell: Callable[[str], None] = line.begin
-        found = find_quantization(bundle, clips.pixels[calibrating], min_agreement=min_agreement, tell=tell)
-        quantized = replace(bundle, quantization=found)
+        quantized = quantize(
+            bundle, clips.pixels[calibrating], min_agreement=min_agreement, num_epochs=num_epochs, tell=tell
+        )
+        found = quantized.quantization
+        assert found is not None
+        is_tuned = quantized.weights_sha256 != bundle.weights_sha256
+        if num_epochs and not is_tuned:
+            notices.append("fine-tuning brought the scores no nearer, so the weights are as they were")
         measured = measure(bundle, quantized, clips.pixels[measuring], targets, tell)
         report = QuantizeReport(
             public_location(out),
@@ -114,11 +122,13 @@ def quantize_bundle(
             measured,
             min_agreement,
             tuple(notices),
+            is_tuned,
         )
         _check(report)
         provenance = replace(bundle.provenance, weights=bundle.provenance.weights or public_location(model))
         found = replace(found, data=public_location(data), measured=measured)
-        made = replace(quantized, quantization=found, provenance=provenance, golden=recorded)
+        golden = None if is_tuned else recorded
+        made = replace(quantized, quantization=found, provenance=provenance, golden=golden)
         with_golden(made).save(out)
         return report
 

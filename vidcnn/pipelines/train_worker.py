@@ -55,7 +55,7 @@ def work(config: dict[str, Any]) -> None:
                 ray.get(job.bundle[0]),
                 job.recipe,
                 ray.get(job.data[0]),
-                RayLoader(job.data, job.resources),
+                RayLoader(job.data, job.resources, worker.count),
                 copy.run,
                 worker,
                 watch=job.status_actor.post.remote,

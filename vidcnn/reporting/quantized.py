@@ -23,6 +23,7 @@ class QuantizeReport:
         measured: What `vidcnn.inference.quantizing.measure` returned.
         min_agreement: What was wanted.
         notices: What the user should know, a line each.
+        is_tuned: Whether its weights were fine-tuned.
     """
 
     out: str
@@ -34,6 +35,7 @@ class QuantizeReport:
     measured: Mapping[str, float]
     min_agreement: float
     notices: tuple[str, ...] = ()
+    is_tuned: bool = False
 
     @property
     def float_precision(self) -> str:
@@ -67,6 +69,8 @@ def quantize_text(report: QuantizeReport) -> str:
         f"{measured[f'{report.float_precision}_clips_per_second']:.1f} in {report.float_precision}: "
         f"{report.speedup:.1f} times"
     )
+    if report.is_tuned:
+        lines.append("its weights were fine-tuned for int8, and differ from those of the bundle that it was made of")
     if report.kept:
         lines.append(f"in float32 stay {', '.join(report.kept)}")
     return "\n".join([*lines, *report.notices])
@@ -81,6 +85,7 @@ def quantize_json(report: QuantizeReport) -> dict[str, Any]:
         "kept": list(report.kept),
         "observer": report.observer,
         "clips_calibrated": report.num_calibrated,
+        "fine_tuned": report.is_tuned,
         "measured": dict(report.measured),
         "speedup": round(report.speedup, 3),
         "notices": list(report.notices),

@@ -63,6 +63,12 @@ class ClipSettings:
     image_fps: float
     max_pixels: int
 
+    @property
+    def clip_bytes(self) -> int:
+        """Size of a clip, uint8 (T, h, w, 3)."""
+        rows, columns = self.preprocessing.crop
+        return self.sampling.num_frames * rows * columns * 3
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedClips:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,8 +30,12 @@ from vidcnn.training.samples import SampleOrder
 _SAMPLES_PER_PIECE = 4
 """Samples that are loaded in one go: a piece of work that takes some tens of milliseconds."""
 
-_NUM_STEPS_AHEAD = 3
-_NUM_VIDEOS_AHEAD = 16
+_MIN_STEPS_AHEAD = 3
+_MIN_VIDEOS_AHEAD = 16
+_PIECES_PER_PLACE = 2
+"""Pieces that are asked for, for each that a loader works on: when one is done, the next one is there."""
+_MAX_AHEAD_BYTES = 512 * 2**20
+"""Clips that are loaded ahead of a worker, beyond the steps that always are."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,10 @@ class BadSample:
 class Loader(Protocol):
     """Loads clips, somewhere. What `start_` returns is for `finish` alone, and may be asked for in any order."""
 
+    @property
+    def num_at_once(self) -> int:
+        """How many pieces of work it does beside each other for this worker."""
+
     def start_samples(self, samples: range) -> Any:
         """Begin to load samples of the training videos, by their numbers."""
 
@@ -113,6 +122,8 @@ class DirectLoader:
     Args:
         data: The videos.
     """
+
+    num_at_once = 1
 
     def __init__(self, data: TrainingData) -> None:
         self._data = data
@@ -152,6 +163,7 @@ class Feed:
         self._loader = loader
         self._worker = worker
         self._batch_size = batch_size
+        self._num_ahead = _steps_ahead(loader.num_at_once, batch_size // worker.count, data.clips.clip_bytes)
         self.seconds_waited = 0.0
 
     def batches(self, steps: range) -> Iterator[tuple[Batch, list[BadSample]]]:
@@ -162,7 +174,7 @@ class Feed:
         return self._finish(waiting, started)
 
     def _start(self, waiting: Iterator[int], started: deque[tuple[range, list[Any]]]) -> None:
-        for step in islice(waiting, _NUM_STEPS_AHEAD - len(started)):
+        for step in islice(waiting, self._num_ahead - len(started)):
             samples = self._worker.share(step, self._batch_size)
             started.append((samples, [self._loader.start_samples(piece) for piece in _pieces(samples)]))
 
@@ -181,8 +193,9 @@ class Feed:
         """Yield the validation videos that fall to this worker, with their clips."""
         started: deque[tuple[int, Any]] = deque()
         waiting = iter(range(self._worker.rank, len(self._data.val), self._worker.count))
+        num_ahead = max(_MIN_VIDEOS_AHEAD, _PIECES_PER_PLACE * self._loader.num_at_once)
         while True:
-            for video in islice(waiting, _NUM_VIDEOS_AHEAD - len(started)):
+            for video in islice(waiting, num_ahead - len(started)):
                 started.append((video, self._loader.start_views(video)))
             if not started:
                 return
@@ -240,6 +253,19 @@ def fill_bad_samples(
                 continue
             partner = good[row % len(good)]
         pixels[row], targets[row] = pixels[partner], targets[partner]
+
+
+def _steps_ahead(num_at_once: int, num_samples: int, clip_bytes: int) -> int:
+    """Return how many steps are loaded before they are needed, so that all that loads has something to do.
+
+    Args:
+        num_at_once: Pieces that are loaded beside each other.
+        num_samples: Samples of a step that are this worker's.
+        clip_bytes: Size of each.
+    """
+    pieces_per_step = max(1, ceil(num_samples / _SAMPLES_PER_PIECE))
+    wanted = ceil(_PIECES_PER_PLACE * num_at_once / pieces_per_step)
+    return max(_MIN_STEPS_AHEAD, min(wanted, _MAX_AHEAD_BYTES // max(1, num_samples * clip_bytes)))
 
 
 def _pieces(samples: range) -> list[range]:

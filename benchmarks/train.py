@@ -6,8 +6,8 @@ Measures, in one run, on one set of videos, with the same network, batch and num
 - the whole command, from a quarter of its steps on, validation left out, with decoded frames kept and without;
 - a plain script: DistributedDataParallel, a DataLoader whose workers decode with PyAV, torchvision's transforms.
 
-In steps per second, and in seconds of processors: each step's, and all before the first. These are of the whole
-machine, which should do nothing else.
+In steps per second, and in seconds of processors: each step, and all before the first. Those of the command are of the
+whole machine, which should do nothing else.
 
     python benchmarks/train.py --data DIR [--model r3d_18] [--workers 1]
 """
@@ -108,7 +108,10 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     busy = watch_notes(line, run / "metrics.jsonl")
     notes = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
     notes = [{**note, "busy": busy[index]} for index, note in enumerate(notes) if note["kind"] == "train"]
-    steady = [note for note in notes if note["step"] >= notes[-1]["step"] / 4]
+    num_steps = notes[-1]["step"]
+    steady = [
+        note for note in notes if num_steps / 4 <= note["step"] <= num_steps * 0.9
+    ]  # at the end, nothing is loaded
     first, last = steady[0], steady[-1]
     seconds = last["seconds"] - first["seconds"]
     waited = last["waiting"] * last["seconds"] - first["waiting"] * first["seconds"]
@@ -118,7 +121,7 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     cpu_per_step = (last["busy"] - first["busy"]) / (last["step"] - first["step"])
     return {
         "cpu_per_step": cpu_per_step,
-        "cpu_first": notes[0]["busy"] - busy_before - notes[0]["step"] * cpu_per_step,
+        "cpu_first": notes[0]["busy"] - busy_before - (notes[0]["step"] - 1) * cpu_per_step,
         "steady": 1 / per_step,
         "waiting": waited / seconds,
         "first": first_note - began - (notes[0]["step"] - 1) * per_step,
@@ -128,14 +131,17 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
 def watch_notes(line: list[str], metrics: Path) -> list[float]:
     """Run a command, and return how long the processors had been busy when each line of a file was written."""
     busy: list[float] = []
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=said, text=True) as process,
+    ):
         while process.poll() is None:
             num_notes = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
             busy += [busy_seconds()] * (num_notes - len(busy))
             time.sleep(0.02)
-        assert process.stderr is not None
         if process.returncode:
-            raise RuntimeError(f"the command failed: {process.stderr.read()}")
+            said.seek(0)
+            raise RuntimeError(f"the command failed: {said.read()}")
     num_notes = metrics.read_bytes().count(b"\n")
     return busy + [busy_seconds()] * (num_notes - len(busy))
 

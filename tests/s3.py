@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from vidcnn.storage import uris as storage
+from vidcnn.storage.s3_pages import paged_listing
 
 
 class Server(NamedTuple):
@@ -54,6 +55,7 @@ def s3(running_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     storage._remote_filesystem.cache_clear()
+    paged_listing.cache_clear()
     running_server.request("POST", "moto-api/reset")
     running_server.request("PUT", "bkt")
     return running_server

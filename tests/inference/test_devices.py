@@ -11,19 +11,20 @@ from vidcnn.inference.devices import bf16_gain, cpu_features, fastest_precision,
 CPU = torch.device("cpu")
 
 
-def test_float32_shortcuts_are_off_only_inside() -> None:
-    def settings() -> list[str]:
-        backends: Any = torch.backends
-        return [
-            setting.fp32_precision
-            for setting in (
-                backends.cudnn.conv,
-                backends.cuda.matmul,
-                backends.mkldnn.conv,
-                backends.mkldnn.matmul,
-            )
-        ]
+def settings() -> list[str]:
+    backends: Any = torch.backends
+    return [
+        setting.fp32_precision
+        for setting in (
+            backends.cudnn.conv,
+            backends.cuda.matmul,
+            backends.mkldnn.conv,
+            backends.mkldnn.matmul,
+        )
+    ]
 
+
+def test_float32_shortcuts_are_off_only_inside() -> None:
     before = settings()
     torch.set_float32_matmul_precision("medium")
     try:
@@ -78,3 +79,14 @@ def test_features_of_the_processor_are_known_to_older_torch_too(monkeypatch: pyt
     for name in ("avx512_bf16", "amx_tile"):
         monkeypatch.delattr(torch.cpu, f"_is_{name}_supported")
     assert cpu_features() == {"avx2", "avx512"}
+
+
+def test_exact_arithmetic_of_one_thread_lasts_while_others_end_theirs() -> None:
+    before = settings()
+    first, second = ieee_float32(), ieee_float32()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert settings() == ["ieee"] * 4
+    second.__exit__(None, None, None)
+    assert settings() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -178,3 +180,30 @@ def test_all_convolutions_of_the_networks_that_come_along_run_on_bytes(
     made, found, expected = in_integers(backbone, pixels(*shape))
     assert kinds(made, IntegerConv3d) == kinds(backbone, nn.Conv3d)
     assert nn.functional.cosine_similarity(found.float(), expected).min() > 0.999
+
+
+def test_networks_are_traced_in_many_threads_while_others_compute() -> None:
+    network = nn.Sequential(nn.Conv3d(3, 4, 3), nn.BatchNorm3d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8, 2)).eval()
+    weighted = nn.Sequential(nn.Linear(4, 4), nn.PReLU()).eval()
+    clips, values = torch.rand(1, 3, 4, 4, 4), torch.rand(2, 4)
+    is_over = threading.Event()
+
+    def compute() -> int:
+        expected, number = weighted(values), 0
+        while not is_over.is_set():
+            assert torch.equal(weighted(values), expected)
+            number += 1
+        return number
+
+    def trace_often() -> set[str]:
+        return {"".join(str(node.target) for node in trace(network, "it").graph.nodes) for _ in range(100)}
+
+    with ThreadPoolExecutor(4) as pool, torch.inference_mode():
+        computing = pool.submit(compute)
+        tracing = [pool.submit(trace_often) for _ in range(3)]
+        try:
+            assert {len(each.result()) for each in tracing} == {1}
+        finally:
+            is_over.set()
+        assert computing.result() > 10
+    assert torch.equal(network(clips), trace(network, "it")(clips))

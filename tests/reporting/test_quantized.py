@@ -42,6 +42,8 @@ def test_accuracy_kept_layers_and_notices_are_said_where_there_are_any() -> None
 
 
 def test_weights_that_were_fine_tuned_are_said() -> None:
-    tuned = replace(REPORT, is_tuned=True)
-    assert "fine-tuned" in quantize_text(tuned).splitlines()[4]
+    tuned = replace(REPORT, is_tuned=True, measured={**REPORT.measured, "agreement_float32": 0.998})
+    assert quantize_text(tuned).splitlines()[4] == (
+        "its weights were fine-tuned for int8: in float32, too, they are others, and 99.8% have the same class first"
+    )
     assert [quantize_json(report)["fine_tuned"] for report in (REPORT, tuned)] == [False, True]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.s3 import Server
-from vidcnn.sources.trees import join, open_tree
+from vidcnn.sources.trees import join, merged, open_tree
 
 
 def keep(name: str) -> bool:
@@ -20,7 +20,7 @@ def test_a_folder_is_read_one_level_deep_in_order_and_links_are_told_apart(tmp_p
     (tmp_path / "link").symlink_to("deep")
     (tmp_path / "file.mp4").symlink_to("a.mp4")
     tree, path = open_tree(str(tmp_path))
-    contents = tree.read(path, keep, keep)
+    contents = merged(tree.read(path, keep, keep))
     assert contents.files == ["a.mp4", "b.mp4", "file.mp4"]
     assert (contents.folders, contents.links, contents.error) == (["also", "deep"], ["link"], None)
     assert tree.resolve(join(path, "link")) == str(tmp_path / "deep")
@@ -29,7 +29,7 @@ def test_a_folder_is_read_one_level_deep_in_order_and_links_are_told_apart(tmp_p
 
 def test_a_folder_that_cannot_be_read_is_told_not_raised(tmp_path: Path) -> None:
     tree, path = open_tree(str(tmp_path / "gone"))
-    assert tree.read(path, keep, keep)[:4] == ([], [], [], "does not exist")
+    assert merged(tree.read(path, keep, keep))[:4] == ([], [], [], "does not exist")
 
 
 def test_only_folders_and_regular_files_are_without_error(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_only_folders_and_regular_files_are_without_error(tmp_path: Path) -> Non
 def test_objects_are_read_as_files_in_folders(s3: Server) -> None:
     s3.put("v/b.mp4", "v/a.mp4", "v/deep/x.mp4", "w/y.mp4")
     tree, path = open_tree(f"s3://bkt/v{s3.query}")
-    assert tree.read(path, keep, keep)[:4] == (["a.mp4", "b.mp4"], ["deep"], [], None)
+    assert merged(tree.read(path, keep, keep))[:4] == (["a.mp4", "b.mp4"], ["deep"], [], None)
     status = tree.status(join(path, "a.mp4"))
     assert (status.is_folder, status.size_bytes, status.error, status.mtime_ns > 0) == (False, 10, None, True)
     assert tree.status(join(path, "deep")).is_folder
@@ -62,9 +62,9 @@ def test_what_marks_a_folder_is_no_video_and_keys_with_an_empty_part_are_told(s3
     s3.put("v/a.mp4", "v//lost.mp4")
     s3.put("v/deep/", "v/other_$folder$", body=b"")
     tree, path = open_tree(f"s3://bkt/v{s3.query}")
-    contents = tree.read(path, keep, keep)
+    contents = merged(tree.read(path, keep, keep))
     assert contents.files == ["a.mp4"]
-    errors = [tree.read(join(path, folder), keep, keep).error for folder in contents.folders if "/" in folder]
+    errors = [merged(tree.read(join(path, folder), keep, keep)).error for folder in contents.folders if "/" in folder]
     assert errors == ["cannot be read: these keys have an empty part"]
 
 

@@ -17,7 +17,7 @@ from vidcnn.errors import DataError
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import Source
 from vidcnn.sources.names import extension, media_kind, utf8_name
-from vidcnn.sources.trees import join
+from vidcnn.sources.trees import join, merged
 from vidcnn.sources.walk import is_visible
 
 
@@ -101,12 +101,12 @@ def _has_splits(tops: set[str], shown: str) -> bool:
 def _class_folders(source: Source, tops: set[str] | None) -> Iterator[tuple[str, ...]]:
     """Return the folders that stand for classes of the training samples, with those that contain nothing."""
     if tops is None:
-        contents = source.tree.read(source.path, _is_nothing, is_visible)
+        contents = merged(source.tree.read(source.path, _is_nothing, is_visible))
         yield from ((utf8_name(name),) for name in sorted(contents.folders + contents.links))
         return
     for top in sorted(tops):
         if split_named(top) == "train":
-            contents = source.tree.read(join(source.path, top), _is_nothing, is_visible)
+            contents = merged(source.tree.read(join(source.path, top), _is_nothing, is_visible))
             yield from ((top, utf8_name(name)) for name in sorted(contents.folders + contents.links))
 
 

@@ -21,7 +21,7 @@ from vidcnn.choices import Split
 from vidcnn.errors import DataError, UsageError
 from vidcnn.sources.arguments import Source, look_up, resolve
 from vidcnn.sources.lists import is_list
-from vidcnn.sources.trees import join
+from vidcnn.sources.trees import join, merged
 
 _NUM_SHOWN = 5
 """Kinds of files that are not used, which a notice names."""
@@ -105,7 +105,7 @@ def _list_files(source: Source, *, for_training: bool) -> list[ListFile]:
             "give a folder of class folders, or a .csv, .tsv, .txt or .parquet file of paths and labels",
         )
     found: dict[Split, ListFile] = {}
-    for name in source.tree.read(source.path, is_list, lambda name: False).files:
+    for name in merged(source.tree.read(source.path, is_list, lambda name: False)).files:
         split = split_named(name.rpartition(".")[0])
         if split in found:
             both = f"{posixpath.basename(found[split].shown)} and {name}"

@@ -32,8 +32,8 @@ def quantize(
     epochs: Annotated[
         int,
         typer.Option(
-            help="Fine-tune the weights for int8 where scores change too much: how often the clips that calibrate are "
-            "seen. 0 leaves the weights as they are.",
+            help="Fine-tune the weights for int8, if scores change too much otherwise: passes over the clips that "
+            "calibrate. 0 leaves the weights as they are.",
             min=0,
         ),
     ] = 0,
@@ -44,7 +44,7 @@ def quantize(
 ) -> None:
     """Make the int8 form of a model bundle, which runs about twice as fast on processors with VNNI.
 
-    The bundle keeps its float weights: where there is no int8, it runs as before.
+    The bundle has float weights, too: where there is no int8, it runs in bfloat16 or float32.
     """
     from vidcnn.pipelines.quantize import quantize_bundle
     from vidcnn.reporting.quantized import quantize_json, quantize_text

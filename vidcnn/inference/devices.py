@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,14 +87,44 @@ def cpu_features() -> frozenset[str]:
 
 @contextmanager
 def ieee_float32() -> Iterator[None]:
-    """Forbid TF32 and bfloat16 shortcuts in float32 arithmetic, whatever the process has allowed."""
-    backends: Any = torch.backends
-    settings = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
-    before = [setting.fp32_precision for setting in settings]
+    """Forbid TF32 and bfloat16 shortcuts in float32 arithmetic, whatever the process has allowed.
+
+    They are allowed again when the last of the threads has left that are here at once.
+    """
+    _exact_threads.enter()
     try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
         yield
     finally:
-        for setting, value in zip(settings, before, strict=True):
-            setting.fp32_precision = value
+        _exact_threads.leave()
+
+
+class _ExactThreads:
+    """Threads that need exact arithmetic now. What is allowed is a setting of the whole process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._number = 0
+        self._before: list[str] = []
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._number:
+                self._before = [setting.fp32_precision for setting in self._settings]
+                for setting in self._settings:
+                    setting.fp32_precision = "ieee"
+            self._number += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._number -= 1
+            if not self._number:
+                for setting, value in zip(self._settings, self._before, strict=True):
+                    setting.fp32_precision = value
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        backends: Any = torch.backends
+        return backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul
+
+
+_exact_threads = _ExactThreads()

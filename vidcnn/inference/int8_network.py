@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,8 @@ def trace(backbone: nn.Module, name: str) -> fx.GraphModule:
         ModelError: It cannot be traced, or has no 3D convolutions.
     """
     try:
-        traced = fx.GraphModule(backbone, _Tracer().trace(backbone))
+        with _tracing:
+            traced = fx.GraphModule(backbone, _Tracer().trace(backbone))
     except Exception as error:  # torch.fx raises whatever the network's code meets
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(f"{name} cannot be quantized: torch.fx cannot trace it: {reason}") from error
@@ -139,8 +141,28 @@ def integer_network(
     return _Builder(traced, scale_of, kept, corrections or {}, layers).build()
 
 
+_tracing = threading.Lock()
+"""torch.fx replaces how every module of the process is called: two traces at once would undo each other's."""
+
+
 class _Tracer(fx.Tracer):
-    """Leaves layers whole, also where a library derives its own from torch's."""
+    """Leaves layers whole, also where a library derives its own from torch's, and other threads alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Note a call of a module, unless it is of a thread that computes meanwhile."""
+        is_other = threading.get_ident() != self._thread
+        return forward(*args, **kwargs) if is_other else super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Note a use of a parameter, in the same way."""
+        is_other = threading.get_ident() != self._thread
+        return attr_val if is_other else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.Conv3d | nn.Linear) or super().is_leaf_module(m, module_qualified_name)

@@ -137,7 +137,8 @@ class IntegerConv3d(nn.Module):
 
     def _packed_for(self, shape: torch.Size) -> Tensor:
         """Return the weights in the order that the kernel for a shape wants: it would reorder others in each call."""
-        if self._packed is None or self._packed[0] != shape:
+        known = self._packed  # other threads may put others there
+        if known is None or known[0] != shape:
             packed = torch.ops.onednn.qconv_prepack(
                 self._weight,
                 self._step,
@@ -149,8 +150,8 @@ class IntegerConv3d(nn.Module):
                 self._groups,
                 list(shape),
             )
-            self._packed = shape, packed
-        return self._packed[1]
+            known = self._packed = shape, packed
+        return known[1]
 
 
 class Quantize(nn.Module):

@@ -1,4 +1,4 @@
-"""From a bundle that loses by rounding to one with other weights, which lose less: fine-tuning that knows the rounding.
+"""From a bundle whose scores change much by rounding to one with other weights, for which they change less.
 
 The student is the integer network in floats: it rounds its weights and the values between its layers as that does, and
 gradients pass through the rounding as if it were not there (Jacob et al. 2018, https://arxiv.org/abs/1712.05877). Its

@@ -7,7 +7,7 @@ and by how often both have the same class first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,10 +97,13 @@ def quantize(
     corrections = find_corrections(network.traced, as_scales(chosen.scales), network.batches())
     corrected = replace(chosen, corrections=corrections)
     chosen = search.better(chosen, corrected)
+    searches = [search]
     if num_epochs:
-        bundle = tune(bundle, chosen, clips, num_epochs=num_epochs, tell=tell)
-        search = _Search(bundle, observed, convolutions(network.traced), clips, probabilities, tell)
-    chosen = search.with_layers_kept(chosen, min_agreement)
+        tuned = tune(bundle, chosen, clips, num_epochs=num_epochs, tell=tell)
+        if tuned is not bundle:
+            searches.append(_Search(tuned, observed, convolutions(network.traced), clips, probabilities, tell))
+    # Weights that make up for rounding are not always better where some layers are in float32: both are tried.
+    bundle, chosen = _with_fewest_kept(searches, chosen, min_agreement)
     return replace(bundle, quantization=replace(chosen, source=bundle.weights_sha256, num_clips=len(clips)))
 
 
@@ -123,14 +126,15 @@ def measure(
 
     Args:
         bundle: The model.
-        quantized: The same with its quantization.
+        quantized: The same with its quantization, and maybe with fine-tuned weights.
         clips: uint8 ``(N, T, H, W, 3)``.
         targets: Index of the class of each clip, if it is known.
         tell: Takes what is being done, in words for people.
 
     Returns:
         Figures by name: ``clips``; ``agreement``, ``drift`` and ``largest_drift`` as in `Comparison`, with the network
-        in float32; clips per second of one thread, ``int8_clips_per_second`` and that of the fastest float precision;
+        in float32; ``agreement_float32``, that of fine-tuned weights in float32; clips per second of one thread,
+        ``int8_clips_per_second`` and that of the fastest float precision;
         ``top1_float32`` and ``top1_int8``, with targets.
     """
     tell(f"comparing on {len(clips):,} other clips")
@@ -143,6 +147,9 @@ def measure(
         "drift": found.drift,
         "largest_drift": found.largest_drift,
     }
+    if quantized.weights_sha256 != bundle.weights_sha256:
+        tuned = Classifier(replace(quantized, golden=None), device="cpu", precision="fp32").predict(clips).probabilities
+        figures["agreement_float32"] = compare(full, tuned).agreement
     if targets is not None:
         for name, scores in (("top1_float32", full), ("top1_int8", small)):
             figures[name] = float((scores.argmax(axis=1) == targets).mean())
@@ -194,7 +201,7 @@ class _Search:
         probabilities: NDArray[np.float32],
         tell: Tell,
     ) -> None:
-        self._bundle = bundle
+        self.bundle = bundle
         self._layers = layers
         self._clips = clips
         self._probabilities = probabilities
@@ -215,7 +222,7 @@ class _Search:
         """Return a quantization with the ranges chosen in another way of which that brings the scores nearer."""
         names = list(quantization.scales)
         num_trials = len(names) * (len(OBSERVERS) - 1)
-        few = self._some(_MAX_TRIED_MULTIPLY_ADDS // (num_trials * _multiply_adds(self._bundle)))
+        few = self._some(_MAX_TRIED_MULTIPLY_ADDS // (num_trials * _multiply_adds(self.bundle)))
         if len(few) < _LEAST_TRIED:
             return quantization
         best, drift, has_changed = quantization, self._compare(quantization, few).drift, False
@@ -234,6 +241,10 @@ class _Search:
     def better(self, one: Quantization, other: Quantization) -> Quantization:
         """Return that of two whose scores are nearer."""
         return one if self._compare(one).drift <= self._compare(other).drift else other
+
+    def drift(self, quantization: Quantization) -> float:
+        """Return how much probability is moved on average."""
+        return self._compare(quantization).drift
 
     def with_layers_kept(self, quantization: Quantization, min_agreement: float) -> Quantization:
         """Return a quantization with as few layers in float32 as it takes, those first whose rounding costs most.
@@ -271,15 +282,37 @@ class _Search:
         """Compare a quantization with the float network on all clips, or on some."""
         if some is None:
             if quantization.digest not in self._compared:
-                scores = _scores(self._bundle, quantization, self._clips)
+                scores = _scores(self.bundle, quantization, self._clips)
                 self._compared[quantization.digest] = compare(self._probabilities, scores)
             return self._compared[quantization.digest]
-        return compare(self._probabilities[some], _scores(self._bundle, quantization, self._clips[some]))
+        return compare(self._probabilities[some], _scores(self.bundle, quantization, self._clips[some]))
 
     def _some(self, number: int) -> NDArray[np.int64]:
         """Return the indexes of some clips, from all over them."""
         number = min(number, len(self._clips), _MOST_TRIED)
         return np.unique(np.linspace(0, len(self._clips) - 1, number).astype(np.int64)) if number else np.zeros(0, int)
+
+
+def _with_fewest_kept(
+    searches: Sequence[_Search], quantization: Quantization, min_agreement: float
+) -> tuple[Bundle, Quantization]:
+    """Return the bundle that needs the fewest layers in float32, or the one whose scores are nearest; and these layers.
+
+    Raises:
+        ModelError: None can do without most of them.
+    """
+    found: list[tuple[int, float, Bundle, Quantization]] = []
+    failures: list[ModelError] = []
+    for search in searches:
+        try:
+            chosen = search.with_layers_kept(quantization, min_agreement)
+        except ModelError as failure:
+            failures.append(failure)
+        else:
+            found.append((len(chosen.kept), search.drift(chosen), search.bundle, chosen))
+    if not found:
+        raise failures[0]
+    return min(found, key=lambda each: each[:2])[2:]
 
 
 def _multiply_adds(bundle: Bundle) -> int:

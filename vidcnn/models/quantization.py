@@ -1,6 +1,6 @@
 """How a bundle's network computes in int8: what `vidcnn quantize` found, and `vidcnn.inference` runs.
 
-The weights of the bundle stay as they are, in float32; they are rounded when the network is loaded. So one bundle runs
+The weights of the bundle are in float32; they are rounded when the network is loaded. So one bundle runs
 in int8 where the processor multiplies it, and in bfloat16 or float32 elsewhere.
 """
 

@@ -65,9 +65,14 @@ class RayLoader:
         return loaded
 
 
-def find_no_sample(data: TrainingData) -> DataError | None:
-    """Return an error, before the workers start, if there is nothing to train on."""
-    return find_no_sample_in_cell(data, this_cell(yields=False))
+def find_no_sample(data: TrainingData, yields: bool) -> DataError | None:
+    """Return an error, before the workers start, if there is nothing to train on.
+
+    Args:
+        data: The videos.
+        yields: Whether what loads clips has a low priority: then this process and its child may load some, too.
+    """
+    return find_no_sample_in_cell(data, this_cell(yields=yields))
 
 
 def _load_samples(data: list[Any], samples: range, yields: bool) -> LoadedClips:

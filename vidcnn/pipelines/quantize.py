@@ -125,7 +125,10 @@ def quantize_bundle(
             is_tuned,
         )
         _check(report)
-        provenance = replace(bundle.provenance, weights=bundle.provenance.weights or public_location(model))
+        weights = bundle.provenance.weights or public_location(model)
+        provenance = replace(bundle.provenance, weights=weights)
+        if is_tuned:
+            provenance = replace(provenance, weights=f"{weights}, fine-tuned for int8", metrics={})
         found = replace(found, data=public_location(data), measured=measured)
         golden = None if is_tuned else recorded
         made = replace(quantized, quantization=found, provenance=provenance, golden=golden)

@@ -74,7 +74,8 @@ class WorkerGroup:
         self._worker_cpus = resources.actor_cpus
         self._status_actor = start_status_actor()
         self._data = ray.put(plan.data)
-        self._looking = ray.remote(find_no_sample).options(num_cpus=0, max_retries=1).remote(self._data)
+        look = ray.remote(find_no_sample).options(num_cpus=0, max_retries=1)
+        self._looking = look.remote(self._data, resources.decoders_yield)
         self._job = WorkerConfig(
             bundle=[ray.put(plan.bundle)],
             data=[self._data],

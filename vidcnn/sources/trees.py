@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from vidcnn.errors import ErrorKind
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.retrying import RetryPolicy
+from vidcnn.storage.s3_pages import Listed, paged_listing
 from vidcnn.storage.uris import Uri, failure_text, is_remote, local_path, open_filesystem, split_uri
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ class Status(NamedTuple):
 class Contents(NamedTuple):
     """The wanted names in one folder, each list sorted; `links` are symbolic links to folders.
 
-    `error` is why reading the folder ended early, or None; `error_kind` is as in `Status`.
+    `error` is why reading the folder ended early, or None; `error_kind` is as in `Status`. `statuses` has what the
+    storage told of files along with their names.
     """
 
     files: list[str]
@@ -55,6 +58,21 @@ class Contents(NamedTuple):
     links: list[str]
     error: str | None = None
     error_kind: ErrorKind | None = "unreadable"
+    statuses: Mapping[str, Status] = MappingProxyType({})
+
+
+def merged(parts: Iterable[Contents]) -> Contents:
+    """Return what several parts of a folder contain, of which the last may have an error."""
+    whole = Contents([], [], [])
+    statuses: dict[str, Status] = {}
+    for part in parts:
+        for names, more in zip(whole[:3], part[:3], strict=True):
+            names += more
+        statuses |= part.statuses
+        whole = whole._replace(error=part.error, error_kind=part.error_kind)
+    for names in whole[:3]:
+        names.sort()
+    return whole._replace(statuses=statuses)
 
 
 Looked = TypeVar("Looked", Status, Contents)
@@ -70,8 +88,8 @@ class Tree(Protocol):
     def location(self, path: str) -> str:
         """Return the location (see `vidcnn.storage.uris`) of a path."""
 
-    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
-        """Read one folder and retain the names that are wanted."""
+    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Iterator[Contents]:
+        """Read one folder, part by part as the storage hands it over, and retain the names that are wanted."""
 
     def status(self, path: str) -> Status:
         """Look at one path, following symbolic links."""
@@ -89,9 +107,9 @@ class LocalTree:
         """Return the path itself."""
         return path
 
-    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
+    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Iterator[Contents]:
         """Read one folder; its files are not looked at yet."""
-        return _tried(lambda: self._read(folder, keep_file, keep_folder))
+        yield _tried(lambda: self._read(folder, keep_file, keep_folder))
 
     def _read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         files: list[str] = []
@@ -150,20 +168,23 @@ class RemoteTree:
         self.root = uri.root
         self._uri = uri
         self._filesystem, _ = open_filesystem(uri.root)
-        self._infos: dict[str, FileInfo] = {}
+        self._paged = paged_listing(uri.root)
 
     def location(self, path: str) -> str:
         """Return the URI, with the options that this client was made with."""
         return self._uri.location_of(path)
 
-    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
-        """Read one level of the hierarchy; the answer has the status of its files as well."""
-        return _tried(lambda: self._read(folder, keep_file, keep_folder))
+    def read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Iterator[Contents]:
+        """Read one level of the hierarchy, with the status of its files; that of S3 in pages."""
+        pages = None if folder.endswith(_EMPTY_PART) else self._paged.open(folder)
+        if pages is None:
+            yield _tried(lambda: self._read(folder, keep_file, keep_folder))
+        else:
+            yield from _read_pages(pages, keep_file, keep_folder)
 
     def _read(self, folder: str, keep_file: Keep, keep_folder: Keep) -> Contents:
         from pyarrow.fs import FileSelector, FileType
 
-        self._infos = {}
         if folder.endswith(_EMPTY_PART):
             return Contents([], [], [], "cannot be read: these keys have an empty part")
         try:
@@ -174,29 +195,29 @@ class RemoteTree:
         folders = {
             info.base_name if info.path != folder else _EMPTY_PART for info in infos if info.type == FileType.Directory
         }
-        files: list[str] = []
-        for info in infos:
-            if info.type == FileType.File and not _marks_folder(info, folders) and keep_file(info.base_name):
-                files.append(info.base_name)
-                self._infos[info.path] = info
-        return Contents(sorted(files), sorted(filter(keep_folder, folders)), [])
+        statuses = {
+            info.base_name: _object_status(info)
+            for info in infos
+            if info.type == FileType.File
+            and not (info.path.endswith("/") or _marks_folder(info.base_name, info.size, folders))
+            and keep_file(info.base_name)
+        }
+        return Contents(sorted(statuses), sorted(filter(keep_folder, folders)), [], statuses=statuses)
 
     def status(self, path: str) -> Status:
-        """Look at one path: a request, unless the path was in the folder read last."""
+        """Look at one path."""
         return _tried(lambda: self._status(path))
 
     def _status(self, path: str) -> Status:
         from pyarrow.fs import FileType
 
-        info = self._infos.get(path)
-        if info is None:
-            try:
-                info = self._filesystem.get_file_info(path)
-            except (OSError, ValueError) as failure:
-                return Status(error=failure_text(failure), error_kind=_kind(failure, self.location(path)))
+        try:
+            info = self._filesystem.get_file_info(path)
+        except (OSError, ValueError) as failure:
+            return Status(error=failure_text(failure), error_kind=_kind(failure, self.location(path)))
         if info.type == FileType.NotFound:
             return Status(error="does not exist")
-        return Status(info.type == FileType.Directory, int(info.size or 0), int(info.mtime_ns or 0))
+        return _object_status(info)
 
     def resolve(self, folder: str) -> str:
         """Return the folder itself: there are no links."""
@@ -237,8 +258,34 @@ def _tried(look: Callable[[], Looked]) -> Looked:
     return look()
 
 
-def _marks_folder(info: FileInfo, folders: set[str]) -> bool:
+def _object_status(info: FileInfo) -> Status:
+    from pyarrow.fs import FileType
+
+    return Status(info.type == FileType.Directory, int(info.size or 0), int(info.mtime_ns or 0))
+
+
+def _marks_folder(name: str, size_bytes: int | None, folders: set[str]) -> bool:
     """Return whether an object is one of those that tools write, empty, to make a folder show."""
-    return not info.size and (
-        info.path.endswith("/") or info.base_name in folders or info.base_name.endswith("_$folder$")
-    )
+    return not size_bytes and (name in folders or name.endswith("_$folder$"))
+
+
+def _read_pages(pages: Iterable[Sequence[Listed]], keep_file: Keep, keep_folder: Keep) -> Iterator[Contents]:
+    """Retain the names that are wanted of each page. Empty files come last: then it is known which mark a folder."""
+    folders: set[str] = set()
+    empty: list[Listed] = []
+    try:
+        for page in pages:
+            new = {item.name or _EMPTY_PART for item in page if item.is_folder} - folders
+            folders |= new
+            empty += [item for item in page if not (item.is_folder or item.size_bytes)]
+            files = [item for item in page if item.size_bytes and keep_file(item.name)]
+            yield _contents(files, sorted(filter(keep_folder, new)))
+        files = [item for item in empty if not _marks_folder(item.name, 0, folders) and keep_file(item.name)]
+        yield _contents(files, [])
+    except OSError as failure:
+        yield Contents([], [], [], failure_text(failure), None)
+
+
+def _contents(files: Iterable[Listed], folders: list[str]) -> Contents:
+    statuses = {file.name: Status(False, file.size_bytes, file.mtime_ns) for file in files}
+    return Contents(sorted(statuses), folders, [], statuses=statuses)

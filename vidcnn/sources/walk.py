@@ -1,14 +1,14 @@
 """Finding videos: below folders, by a pattern, and as folders of numbered images.
 
-`walk` and `expand` go down a `Tree` as generators, in an order that depends on names alone, and keep no more
-than the names of the folders that they are in.
+`walk` and `expand` go down a `Tree` as generators, in an order that depends on names alone (but that empty objects come
+last in their folder), and keep no more than the names of the folders that they are in.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from vidcnn.sources.names import (
     utf8_name,
 )
 from vidcnn.sources.patterns import Pattern, States
-from vidcnn.sources.trees import Contents, Status, Tree, join, open_tree
+from vidcnn.sources.trees import Contents, Status, Tree, join, merged, open_tree
 from vidcnn.storage.faults import video_fault
 
 
@@ -72,8 +72,8 @@ def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Fou
             if not folder:
                 levels.pop()
                 continue
-            contents = tree.read(folder, partial(_keep_media, ignored), partial(_keep_visible, ignored))
-            yield from _videos_in(tree, folder, contents)
+            parts = tree.read(folder, partial(_keep_media, ignored), partial(_keep_visible, ignored))
+            contents = yield from _videos_in(tree, folder, parts)
             pending.extend((join(folder, name), True) for name in contents.links)
             levels.append(_new_folders(folder, real, contents.folders, starts))
 
@@ -99,9 +99,13 @@ def expand(tree: Tree, base: str, pattern: Pattern) -> Iterator[Found]:
             yield Found(folder, Status(is_folder=True))
         else:
             keep_file, keep_folder = partial(pattern.matches_file, states), partial(pattern.enter, states)
-            contents = tree.read(folder, keep_file, keep_folder)
-            yield from _files_in(tree, folder, contents)
-            levels.append(_matching_folders(folder, states, contents, pattern))
+            folders: set[str] = set()
+            links: set[str] = set()
+            for part in tree.read(folder, keep_file, keep_folder):
+                yield from _files_in(tree, folder, part)
+                folders.update(part.folders)
+                links.update(part.links)
+            levels.append(_matching_folders(folder, states, folders, links, pattern))
 
 
 def list_frames(location: str) -> list[str]:
@@ -116,7 +120,7 @@ def list_frames(location: str) -> list[str]:
         tree, folder = open_tree(location)
     except (OSError, ValueError) as failure:
         raise video_fault(failure, location) from failure
-    contents = tree.read(folder, partial(_keep_media, Counter()), is_visible)
+    contents = merged(tree.read(folder, partial(_keep_media, Counter()), is_visible))
     if contents.error and contents.error_kind is None:
         raise StorageError(f"it {contents.error}")
     if contents.error:
@@ -171,10 +175,9 @@ def _new_folders(folder: str, real: str, names: list[str], starts: set[str]) -> 
 
 
 def _matching_folders(
-    folder: str, states: States, contents: Contents, pattern: Pattern
+    folder: str, states: States, folders: set[str], links: set[str], pattern: Pattern
 ) -> Iterator[tuple[str, States]]:
-    links = set(contents.links)
-    for name in sorted(contents.folders + contents.links):
+    for name in sorted(folders | links):
         if inside := pattern.enter(states, name, is_link=name in links):
             yield join(folder, name), inside
 
@@ -186,28 +189,50 @@ def _frames_in(contents: Contents) -> list[str] | None:
     return numbered_frames(contents.files)
 
 
-def _videos_in(tree: Tree, folder: str, contents: Contents) -> Iterator[Found]:
-    frames = _frames_in(contents)
-    if frames is None:
-        yield from _files_in(tree, folder, contents)
-    else:
-        yield Found(folder, _frames_status(tree, folder, frames), is_frame_folder=True)
+def _videos_in(tree: Tree, folder: str, parts: Iterable[Contents]) -> Generator[Found, None, Contents]:
+    """Yield the videos in a folder, and return its folders and links.
+
+    Images are held back until there is a video among them, or the folder is at its end: they may all be one video. If
+    the folder cannot be read to its end before that is known, only this is found.
+    """
+    inside = Contents([], [], [])
+    held: list[Contents] | None = []
+    for part in parts:
+        inside.folders.extend(part.folders)
+        inside.links.extend(part.links)
+        if held is not None:
+            held.append(part)
+            if part.error and len(held) > 1:
+                held = [part]
+            elif part.error is None and not any(media_kind(name) == "video" for name in part.files):
+                continue
+        for known in [part] if held is None else held:
+            yield from _files_in(tree, folder, known)
+        held = None
+    if held:
+        contents = merged(held)
+        frames = _frames_in(contents)
+        if frames is None:
+            yield from _files_in(tree, folder, contents)
+        else:
+            yield Found(folder, _frames_status(tree, folder, contents, frames), is_frame_folder=True)
+    return Contents([], sorted(inside.folders), sorted(inside.links))
 
 
 def _files_in(tree: Tree, folder: str, contents: Contents) -> Iterator[Found]:
     for name in contents.files:
         path = join(folder, name)
-        status = tree.status(path)
+        status = contents.statuses.get(name) or tree.status(path)
         yield Found(path, Status(error="became a folder") if status.is_folder else status)
     if contents.error:
         yield Found(folder, Status(error=contents.error, error_kind=contents.error_kind))
 
 
-def _frames_status(tree: Tree, folder: str, frames: list[str]) -> Status:
+def _frames_status(tree: Tree, folder: str, contents: Contents, frames: list[str]) -> Status:
     size_bytes = mtime_ns = 0
     error, kind = None, Status().error_kind
     for name in frames:
-        status = tree.status(join(folder, name))
+        status = contents.statuses.get(name) or tree.status(join(folder, name))
         size_bytes += status.size_bytes
         mtime_ns = max(mtime_ns, status.mtime_ns)
         if status.error and error is None:

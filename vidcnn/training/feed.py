@@ -193,7 +193,8 @@ class Feed:
         """Yield the validation videos that fall to this worker, with their clips."""
         started: deque[tuple[int, Any]] = deque()
         waiting = iter(range(self._worker.rank, len(self._data.val), self._worker.count))
-        num_ahead = max(_MIN_VIDEOS_AHEAD, _PIECES_PER_PLACE * self._loader.num_at_once)
+        most = _MAX_AHEAD_BYTES // (self._data.num_val_clips * self._data.clips.clip_bytes)
+        num_ahead = max(_MIN_VIDEOS_AHEAD, min(_PIECES_PER_PLACE * self._loader.num_at_once, most))
         while True:
             for video in islice(waiting, num_ahead - len(started)):
                 started.append((video, self._loader.start_views(video)))

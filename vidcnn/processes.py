@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
 from typing import NamedTuple
+
+SETTINGS = threading.Lock()
+"""Held while a thread changes settings of the whole process, such as which warnings are shown, and puts them back."""
 
 LOW_PRIORITY = 10
 """Niceness of what shares processors with a model that should have them first."""
@@ -147,7 +151,14 @@ def run_module(module: str) -> tuple[list[str], dict[str, str]]:
     Returns:
         The beginning of a command line, to which arguments may be added, and the environment.
     """
-    return [sys.executable, "-P", "-m", module], dict(os.environ) | search_variables()
+    return [sys.executable, "-P", "-m", module], environment() | search_variables()
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of this process, which other threads may change meanwhile."""
+    while True:
+        with suppress(KeyError, RuntimeError):
+            return dict(os.environ)
 
 
 def search_variables() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,26 @@ def test_ray_data_can_be_kept_from_its_statistics(monkeypatch: pytest.MonkeyPatc
     assert map_operator.to_stats([object()]) == []
     monkeypatch.delattr(map_operator, "to_stats")
     assert not ray_internals.keep_no_block_statistics()
+
+
+def test_ray_data_is_put_back_as_it_was_for_whoever_uses_it_next() -> None:
+    from ray.data import DataContext
+    from ray.data._internal.execution.operators import map_operator
+
+    from vidcnn.pipelines.dataset import _SETTINGS, ray_data_settings
+
+    context = DataContext.get_current()
+
+    def state() -> list[Any]:
+        key = "backpressure_policies.enabled"
+        return [getattr(context, name, None) for name in _SETTINGS] + [map_operator.to_stats, context.get_config(key)]
+
+    before = state()
+    with suppress(KeyError), ray_data_settings(num_waiting=3):
+        assert context.max_errored_blocks == -1
+        assert state()[-2:] != before[-2:]
+        raise KeyError
+    assert state() == before
 
 
 def test_a_trainer_has_the_callbacks_that_are_left_out_and_no_others_are() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -310,3 +312,26 @@ def test_a_bundle_with_golden_clips_is_compiled_for_clips_of_another_length(cach
     bundle = with_golden(tiny())
     longer = replace(bundle, sampling=replace(bundle.sampling, num_frames=18))
     assert Classifier(longer, precision="fp32", compile="on", cache=cache).compiled
+
+
+def test_packages_that_threads_load_at_once_leave_the_settings_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_slowly(package: str) -> Any:
+        time.sleep(0.3)
+        return package, os.environ["TMPDIR"]
+
+    monkeypatch.setattr("torch._inductor.aoti_load_package", load_slowly)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    packages = [tmp_path / f"{number}.pt2" for number in range(3)]
+
+    def load(number: int) -> Any:
+        time.sleep(0.1 * number)  # one begins while another one is at it, and ends after that
+        return compiled._load(packages[number])
+
+    with ThreadPoolExecutor(3) as pool:
+        loaded: list[Any] = list(pool.map(load, range(3)))
+    assert [package for package, _ in loaded] == [str(package) for package in packages]
+    assert len({unpacked for _, unpacked in loaded}) == 3
+    assert os.environ["TMPDIR"] == str(tmp_path)
+    assert logging.root.manager.disable == 0

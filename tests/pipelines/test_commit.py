@@ -12,16 +12,17 @@ import pyarrow as pa
 import pytest
 
 from tests.inference.test_collector import SCHEMA, piece
-from vidcnn.errors import StorageError, VidcnnError, VideoError
+from vidcnn.errors import SourceError, StorageError, VidcnnError, VideoError
 from vidcnn.inference.scoring import Undone, video_without_plan
 from vidcnn.pipelines import commit
 from vidcnn.pipelines.commit import Committer, redo_lost
-from vidcnn.pipelines.stages import pack_video, video_table
+from vidcnn.pipelines.stages import pack_video, unpack_videos, video_table
 from vidcnn.predictions.output import Output
 from vidcnn.reporting.live import ProgressDisplay
 from vidcnn.reporting.progress import RunProgress
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey
+from vidcnn.video.planning import video_key
 
 VIDEO = SourceVideo("a.mp4", "/a.mp4", False, 1, 2, None, None)
 KEY = VideoKey("a.mp4", 1, 2)
@@ -94,6 +95,7 @@ def test_storage_that_gives_nothing_any_more_ends_the_run(output: Output, monkey
 
     taking = committer(output)
     taking.take(given([[undone(1), undone(2)], whole(), [undone(3), undone(4)]]))
+    taking.take(given([[undone(4)]] * 5))  # further parts of one video
     with pytest.raises(StorageError, match=r"the last 3 videos could not be read, such as 5\.mp4: it cannot be read"):
         taking.take(given([[undone(5)]]))
 
@@ -129,6 +131,30 @@ def test_what_is_lost_is_done_again_for_as_long_as_that_gives_rows(
 def test_processes_that_give_nothing_twice_are_given_up(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     assert redo(output, committer(output), monkeypatch, whole()[:1], [], []) == -3
     assert not output.is_done(KEY)
+
+
+def test_two_videos_of_one_name_are_told_instead_of_done_again_in_turn(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(VIDEO, location="/elsewhere/a.mp4", mtime_ns=3)
+    taking = committer(output)
+    rounds: list[Any] = []
+
+    class InTurn:
+        def score_videos(self, tables: Any, *_: Any) -> Iterator[list[Any]]:
+            (video,) = [video for table in tables for video in unpack_videos(table)]
+            rounds.append(video)
+            assert len(rounds) < 9
+            yield [
+                replace(one, segment=replace(one.segment, video=video_key(video)))
+                for one in whole(f"round {len(rounds)}")
+            ]
+
+    monkeypatch.setattr(commit, "replace", lambda settings, **_: settings)
+    executor: Any = InTurn()
+    with pytest.raises(SourceError, match=r"two videos of the source have the name a\.mp4"):
+        redo_lost(executor, output, None, None, todo_of(VIDEO, other), taking)  # type: ignore[arg-type]
+    assert output.is_done(KEY) or output.is_done(video_key(other))
 
 
 def test_nothing_is_done_again_where_nothing_is_lost(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +59,35 @@ def test_a_disk_without_room_is_told_with_what_to_do(tmp_path: Path) -> None:
     ):
         spool.append(table(0))
     assert "TMPDIR" in caught.value.hint
+
+
+@pytest.mark.parametrize("num_bytes", [0, 5, 100])
+def test_readers_end_where_the_disk_had_no_more_room(num_bytes: int, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.append(table(0))
+    read: list[pa.Table] = []
+    reader = threading.Thread(target=lambda: read.extend(map(load_table, read_spool(spool.path, spool.key))))
+    reader.start()
+    while not read:
+        time.sleep(0.01)
+    file = spool._file
+
+    class Full:
+        def write(self, content: bytes) -> int:
+            file.write(content[:num_bytes])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self) -> None:
+            file.close()
+
+    spool._file = Full()  # type: ignore[assignment]
+    with pytest.raises(StorageError, match="no space left"):
+        spool.append(table(9))
+    spool.end()
+    spool.close()
+    reader.join(60)
+    assert not reader.is_alive()
+    assert read == [table(0)]
 
 
 def test_no_login_of_a_location_is_in_the_file(tmp_path: Path) -> None:

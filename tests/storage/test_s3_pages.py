@@ -6,22 +6,23 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
-from pyarrow.fs import FileSelector, FileType
+from pyarrow.fs import FileInfo, FileSelector, FileType
 
 from tests.s3 import Server
-from vidcnn.sources.trees import Contents, merged, open_tree
+from vidcnn.sources.trees import Contents, RemoteTree, merged, open_tree
 from vidcnn.sources.walk import Found, walk
 from vidcnn.storage import s3_pages
 from vidcnn.storage.retrying import RetryPolicy
-from vidcnn.storage.s3_pages import Listed, PagedListing, _nanoseconds
+from vidcnn.storage.s3_pages import Listed, PagedListing
 from vidcnn.storage.uris import open_filesystem, split_uri
+from vidcnn.video.files import file_version
 
 
 @pytest.fixture(autouse=True)
@@ -200,9 +201,35 @@ def test_a_client_is_made_once_for_a_bucket(s3: Server, monkeypatch: pytest.Monk
     assert len(made) == 1
 
 
-def test_times_are_kept_to_the_millisecond_as_pyarrow_does() -> None:
-    moment = datetime(2026, 11, 27, 1, 2, 3, 456_789, tzinfo=UTC)
-    assert _nanoseconds(moment) == int(moment.replace(microsecond=0).timestamp()) * 10**9 + 456_000_000
+@pytest.mark.parametrize("is_paged", [True, False])
+def test_a_file_has_one_time_whether_it_was_listed_or_looked_at(
+    is_paged: bool, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some servers list fractions of seconds, and none tells them of one object: HTTP dates have whole seconds."""
+    s3.put("v/a.mp4")
+    ask = PagedListing._ask
+
+    def with_fractions(listing: PagedListing, *given: Any, **options: Any) -> Any:
+        answer = ask(listing, *given, **options)
+        for item in answer["Contents"]:
+            item["LastModified"] = item["LastModified"].replace(microsecond=821_987)
+        return answer if is_paged else {}
+
+    monkeypatch.setattr(PagedListing, "_ask", with_fractions)
+    tree, path = open_tree(f"s3://bkt/v{s3.query}")
+    assert isinstance(tree, RemoteTree)
+    if not is_paged:
+        whole = tree._filesystem
+        tree._filesystem = SimpleNamespace(
+            get_file_info=lambda what: [_later(info) for info in whole.get_file_info(what)]
+        )
+    (status,) = merged(tree.read(path, bool, bool)).statuses.values()
+    size_bytes, mtime_ns = file_version(f"s3://bkt/v/a.mp4{s3.query}")
+    assert (status.size_bytes, status.mtime_ns) == (size_bytes, mtime_ns)
+
+
+def _later(info: FileInfo) -> FileInfo:
+    return FileInfo(info.path, info.type, mtime_ns=info.mtime_ns + 821_000_000, size=info.size)
 
 
 @pytest.mark.parametrize(

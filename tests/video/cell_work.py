@@ -59,3 +59,8 @@ def variable(names: Sequence[str]) -> Iterator[str | None]:
     """Yield the values of environment variables."""
     for name in names:
         yield os.environ.get(name)
+
+
+def refuse(items: Sequence[int]) -> Iterator[int]:
+    """Raise at once, and yield nothing."""
+    raise ValueError("not today")

@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.limits import within
@@ -105,6 +107,29 @@ def test_where_no_child_starts_this_machine_is_to_blame(cell: Cell, monkeypatch:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StorageError, match="the process for decoding does not start: it ended with exit code 1"):
         list(cell.run(cell_work.double, [4], seconds=patient))
+
+
+def test_an_interruption_while_a_child_starts_leaves_none(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def interrupted(child: Any, *_: Any) -> Any:
+        started.append(child._process.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells._Child, "_receive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(cell.run(cell_work.double, [4], seconds=patient))
+    assert not psutil.pid_exists(started[0])
+
+
+def test_a_folder_of_temporary_files_of_the_moment_is_no_reason_for_another_child(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(cell.run(cell_work.double, [4], seconds=patient)) == [8]
+    generation = cell.generation
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert list(cell.run(cell_work.double, [4], seconds=patient)) == [8]
+    assert cell.generation == generation
 
 
 def test_each_item_may_take_its_own_time(cell: Cell) -> None:

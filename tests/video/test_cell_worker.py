@@ -68,6 +68,15 @@ def test_an_exception_travels_as_a_value_with_its_traceback_and_is_not_the_end(w
     assert worker.ask() == (VALUE, 8)
 
 
+def test_work_that_cannot_begin_is_an_answer_to_a_question_as_any_other(worker: Worker) -> None:
+    for _ in range(2):
+        send(worker.channel, (cell_work.refuse, [1], ()))
+        kind, error = worker.ask()
+        assert (kind, str(error)) == (ERROR, "not today")
+    send(worker.channel, (cell_work.double, [4], ()))
+    assert [worker.ask(), worker.ask()] == [(VALUE, 8), (END, None)]
+
+
 def test_it_lets_others_go_first_and_leaves_ctrl_c_to_its_parent(worker: Worker) -> None:
     assert psutil.Process(worker.process.pid).nice() == LOW_PRIORITY
     worker.process.send_signal(2)

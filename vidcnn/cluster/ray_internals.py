@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
@@ -70,6 +70,30 @@ def _short_queues(policy: type[Any], num_blocks: int) -> type[Any]:
             return any(state.total_enqueued_input_blocks() >= num_blocks for state in following)
 
     return ShortQueues
+
+
+@contextmanager
+def internals_put_back(context: Any) -> Iterator[None]:
+    """Put back at the end what `keep_no_block_statistics` and `keep_queues_short` change of this process.
+
+    Args:
+        context: The `ray.data.DataContext` that they are given.
+    """
+    from ray.data._internal.execution import backpressure_policy as policies
+    from ray.data._internal.execution.operators import map_operator
+
+    to_stats = getattr(map_operator, "to_stats", None)
+    key = getattr(policies, "ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY", None)
+    enabled = key and context.get_config(key)
+    try:
+        yield
+    finally:
+        if to_stats is not None:
+            map_operator.to_stats = to_stats
+        if enabled:
+            context.set_config(key, enabled)
+        elif key:
+            context.remove_config(key)
 
 
 def without_idle_callbacks(trainer: type[Any]) -> type[Any]:

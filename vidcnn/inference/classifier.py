@@ -38,6 +38,7 @@ from vidcnn.inference.transfer import Network, Transfer
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.cost import count_multiply_adds
 from vidcnn.models.registry import architecture
+from vidcnn.processes import SETTINGS
 from vidcnn.sampling.preprocessing import resize_and_crop_tensor
 
 _MOST_MULTIPLY_ADDS = 10**12
@@ -241,7 +242,7 @@ class Classifier:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
                 network = torch.compile(eager, dynamic=False)
             # All that it runs on is made in this mode, or torch would compile it once more.
-            with torch.inference_mode(), warnings.catch_warnings():
+            with SETTINGS, torch.inference_mode(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if self._lanes.is_apart or not check.is_known:
                     self._run_on(network, np.zeros(self._batch_shape, np.uint8))

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from vidcnn.errors import CompileError
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
-from vidcnn.processes import run_module
+from vidcnn.processes import SETTINGS, run_module
 from vidcnn.storage.disks import cache_directory
 from vidcnn.version import __version__
 
@@ -215,6 +215,11 @@ def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, pac
 
 def _load(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Load a package; torch unpacks it into a directory of its own, which is gone when this returns."""
+    with SETTINGS:
+        return _load_alone(package)
+
+
+def _load_alone(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     import torch._inductor
 
     before = os.environ.get("TMPDIR")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vidcnn.errors import ModelError
+from vidcnn.processes import SETTINGS
 from vidcnn.storage.uris import is_remote, local_path, public_location
 
 _NESTED = (
@@ -118,7 +119,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        with SETTINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

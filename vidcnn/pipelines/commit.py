@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 
 from vidcnn.cluster import ResourcePlan
-from vidcnn.errors import StorageError, VidcnnError
+from vidcnn.errors import SourceError, StorageError, VidcnnError
 from vidcnn.inference.collector import SegmentCollector
 from vidcnn.inference.scoring import News, SegmentRows, Undone
 from vidcnn.pipelines.executors import Executor, StageSettings
@@ -24,6 +24,7 @@ from vidcnn.reporting.live import ProgressDisplay
 from vidcnn.reporting.progress import RunProgress
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import VideoKey, video_text
+from vidcnn.video.planning import video_key
 
 _MAX_UNDONE_IN_A_ROW = 200
 """Videos left undone, one after the other without a row between them, after which a run ends."""
@@ -126,8 +127,8 @@ class Committer:
             )
 
     def _take_undone(self, undone: Undone) -> None:
+        self._num_undone_in_a_row += undone.video.name not in self.undone
         self.undone[undone.video.name] = undone.reason
-        self._num_undone_in_a_row += 1
         if self._num_undone_in_a_row >= _MAX_UNDONE_IN_A_ROW:
             raise StorageError(
                 f"the storage fails: the last {self._num_undone_in_a_row} videos could not be read, such as "
@@ -148,15 +149,24 @@ def redo_lost(
 
     Raises:
         VidcnnError: The processes die again and again.
+        SourceError: Two videos have one name.
     """
     apart = replace(settings, max_unit_frames=1)
     num_rounds_without = 0
+    done: set[VideoKey] = set()
     lost = committer.lost(pending)
     while lost:
-        num_before = committer.num_segments
+        num_before, keys = committer.num_segments, {video_key(video) for video in lost}
         committer.take(executor.score_videos(tables_apart(lost, output), apart, resources))
         num_rounds_without = num_rounds_without + 1 if committer.num_segments == num_before else 0
         lost = committer.lost(pending)
+        done |= keys - {video_key(video) for video in lost}
+        if twice := [video for video in lost if video_key(video) in done]:
+            raise SourceError(
+                f"two videos of the source have the name {video_text(twice[0].name)}: the rows of each would replace "
+                "those of the other",
+                "give each of them an --out of its own",
+            )
         if lost and num_rounds_without >= _MAX_ROUNDS_WITHOUT_ROWS:
             names = ", ".join(video_text(video.name) for video in lost[:_NUM_SHOWN])
             raise VidcnnError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from ray.util.annotations import RayDeprecationWarning
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vidcnn.cluster import ResourcePlan
-from vidcnn.cluster.ray_internals import keep_no_block_statistics, keep_queues_short
+from vidcnn.cluster.ray_internals import internals_put_back, keep_no_block_statistics, keep_queues_short
 from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import Model, News
 from vidcnn.pipelines.executors import StageSettings
@@ -59,6 +60,17 @@ def score_videos(
 ) -> Generator[list[News], None, None]:
     """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
     load = partial(_load_classifier, [ray.put(settings.bundle)], settings.classifier)
+    with _settings_for(resources):
+        yield from _score(videos, settings, resources, load, meter)
+
+
+def _score(
+    videos: Iterable[pa.Table],
+    settings: StageSettings,
+    resources: ResourcePlan,
+    load: Callable[[], Model],
+    meter: Meter | None,
+) -> Generator[list[News], None, None]:
     planned = _plan(videos, settings.plan, settings.row_format.schema, resources, settings.max_unit_frames)
     dataset = _decode(planned, settings, resources).map_batches(
         ScoreStage,
@@ -79,16 +91,22 @@ def plan_videos(
     videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Iterator[tuple[list[PlannedSegment], list[News]]]:
     """Plan videos only (see `vidcnn.pipelines.executors.Executor`)."""
-    for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)):
-        yield from unpack_plans(block)
+    with _settings_for(resources):
+        for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES)):
+            yield from unpack_plans(block)
 
 
 def count_plans(
     videos: Iterable[pa.Table], settings: PlanSettings, schema: pa.Schema, resources: ResourcePlan
 ) -> Generator[PlanCounts, None, None]:
     """Plan videos, and count what they would give (see `vidcnn.pipelines.executors.Executor`)."""
-    for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
-        yield from unpack_counts(block)
+    with _settings_for(resources):
+        for block in _blocks(_plan(videos, settings, schema, resources, MAX_SEGMENT_FRAMES, CountStage)):
+            yield from unpack_counts(block)
+
+
+def _settings_for(resources: ResourcePlan) -> AbstractContextManager[None]:
+    return ray_data_settings(num_waiting=_NUM_WAITING * resources.num_decoders)
 
 
 def _plan(
@@ -99,7 +117,6 @@ def _plan(
     max_unit_frames: int,
     stage: type[PlanStage] | None = None,
 ) -> Dataset:
-    configure_ray_data(num_waiting=_NUM_WAITING * resources.num_decoders)
     planning: _Planning = (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames)
     if isinstance(videos, Spool) and not videos.is_short:
         listed, planning = _feed(videos), _PlanFed(planning)
@@ -195,23 +212,39 @@ def _actor_retries() -> dict[str, Any]:
     return {"max_task_retries": _NUM_RETRIES}
 
 
-def configure_ray_data(*, num_waiting: int) -> None:
-    """Make each row a block of its own, so that it is a task of its own, and keep Ray Data quiet.
+_SETTINGS: dict[str, Any] = {
+    "target_max_block_size": 1,  # each row is a block of its own, and so a task of its own
+    "target_min_block_size": 0,
+    "enable_progress_bars": False,
+    "print_on_execution_start": False,
+    "log_internal_stack_trace": False,
+    "max_errored_blocks": -1,  # what is lost is seen from what is not committed, and done again
+    "execution_no_progress_timeout_s": -1,  # machines may be away, or nothing new be listed, for hours
+}
+"""Of Ray Data, as long as a run lasts."""
+
+
+@contextmanager
+def ray_data_settings(*, num_waiting: int) -> Iterator[None]:
+    """Have Ray Data as a run needs it, and put back what it was: a notebook may use it for more than this.
 
     Args:
         num_waiting: Blocks that wait for a stage, after which the stage before it makes no more.
     """
     context = ray.data.DataContext.get_current()
-    context.target_max_block_size = 1
-    context.target_min_block_size = 0
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.log_internal_stack_trace = False
-    context.max_errored_blocks = -1  # what is lost is seen from what is not committed, and done again
+    before = {name: getattr(context, name) for name in _SETTINGS if hasattr(context, name)}
     warnings.filterwarnings("ignore", module=r"ray\.")
     warnings.filterwarnings("ignore", message=".*ray_remote_args_fn", category=RayDeprecationWarning)
     if not is_debugging():
         for name in ("ray.data", "ray"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    keep_no_block_statistics()
-    keep_queues_short(context, num_waiting)
+    with internals_put_back(context):
+        keep_no_block_statistics()
+        keep_queues_short(context, num_waiting)
+        try:
+            for name in before:
+                setattr(context, name, _SETTINGS[name])
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(context, name, value)

@@ -15,10 +15,12 @@ in memory alone: each is XORed with what SHAKE-256 makes of the key and the tabl
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -54,7 +56,7 @@ class Spool:
         self.path = path
         self.key = secrets.token_bytes(_KEY_BYTES)
         self.num_tables = 0
-        self._has_ended = False
+        self._has_ended = self._is_broken = False
         try:
             self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - it is kept open
         except OSError as error:
@@ -84,7 +86,7 @@ class Spool:
         Raises:
             StorageError: It cannot be written.
         """
-        if not self._has_ended:
+        if not self._has_ended and not self._is_broken:
             self._write(_LENGTH.pack(0))
             self._has_ended = True
 
@@ -105,11 +107,14 @@ class Spool:
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
+            self._is_broken = True
+            with suppress(OSError):
+                self.path.unlink()  # so readers learn that no more will come
             raise _unwritten(error) from error
 
 
 def read_spool(path: Path, key: bytes) -> Iterator[bytes]:
-    """Yield the tables of a spool as they are written, each when it is there, until its end.
+    """Yield the tables of a spool as they are written, each when it is there, until its end or until it is removed.
 
     Args:
         path: Its file.
@@ -120,10 +125,12 @@ def read_spool(path: Path, key: bytes) -> Iterator[bytes]:
     """
     with open(path, "rb", buffering=0) as file:
         for number in count():
-            (length,) = _LENGTH.unpack(_read(file, _LENGTH.size))
-            if not length:
+            head = _read(file, _LENGTH.size)
+            length = _LENGTH.unpack(head)[0] if head else 0
+            content = _read(file, length) if length else b""
+            if not content:
                 return
-            yield _masked(_read(file, length), key, number)
+            yield _masked(content, key, number)
 
 
 def load_table(content: bytes) -> pa.Table:
@@ -139,11 +146,15 @@ def _masked(content: bytes, key: bytes, number: int) -> bytes:
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
-    """Read a number of bytes, and wait for those that are not there yet."""
+    """Read a number of bytes, and wait for those that are not there yet; return none where the file was removed."""
     content = file.read(size)
     while len(content) < size:
+        is_removed = not os.fstat(file.fileno()).st_nlink
         time.sleep(_POLL_SECONDS)
-        content += file.read(size - len(content))
+        more = file.read(size - len(content))
+        if is_removed and not more:
+            return b""
+        content += more
     return content
 
 

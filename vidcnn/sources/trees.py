@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from vidcnn.errors import ErrorKind
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.retrying import RetryPolicy
-from vidcnn.storage.s3_pages import Listed, paged_listing
+from vidcnn.storage.s3_pages import NANOSECONDS, Listed, paged_listing
 from vidcnn.storage.uris import Uri, failure_text, is_remote, local_path, open_filesystem, split_uri
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class RemoteTree:
             info.base_name if info.path != folder else _EMPTY_PART for info in infos if info.type == FileType.Directory
         }
         statuses = {
-            info.base_name: _object_status(info)
+            info.base_name: self._object_status(info)
             for info in infos
             if info.type == FileType.File
             and not (info.path.endswith("/") or _marks_folder(info.base_name, info.size, folders))
@@ -217,7 +217,15 @@ class RemoteTree:
             return Status(error=failure_text(failure), error_kind=_kind(failure, self.location(path)))
         if info.type == FileType.NotFound:
             return Status(error="does not exist")
-        return _object_status(info)
+        return self._object_status(info)
+
+    def _object_status(self, info: FileInfo) -> Status:
+        from pyarrow.fs import FileType
+
+        mtime_ns = int(info.mtime_ns or 0)
+        if self._uri.scheme == "s3":  # as `vidcnn.storage.s3_pages` has it
+            mtime_ns -= mtime_ns % NANOSECONDS
+        return Status(info.type == FileType.Directory, int(info.size or 0), mtime_ns)
 
     def resolve(self, folder: str) -> str:
         """Return the folder itself: there are no links."""
@@ -256,12 +264,6 @@ def _tried(look: Callable[[], Looked]) -> Looked:
             return seen
         time.sleep(wait)
     return look()
-
-
-def _object_status(info: FileInfo) -> Status:
-    from pyarrow.fs import FileType
-
-    return Status(info.type == FileType.Directory, int(info.size or 0), int(info.mtime_ns or 0))
 
 
 def _marks_folder(name: str, size_bytes: int | None, folders: set[str]) -> bool:

@@ -25,6 +25,7 @@ _TIMEOUT_SECONDS = 20
 _PAGE_SIZE = 1000
 """Names in a page: more are never given."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NANOSECONDS = 10**9
 
 
 class Listed(NamedTuple):
@@ -34,7 +35,7 @@ class Listed(NamedTuple):
         name: Its name in the folder; empty for a folder whose name is empty.
         is_folder: Whether it stands for all keys that go on with a slash.
         size_bytes: Of an object.
-        mtime_ns: When an object was written, in nanoseconds since 1970.
+        mtime_ns: When an object was written, in nanoseconds since 1970, whole seconds.
     """
 
     name: str
@@ -163,5 +164,5 @@ def _read(answer: Any, prefix: str) -> list[Listed]:
 
 
 def _nanoseconds(moment: datetime) -> int:
-    """Return a time as pyarrow has it, which keeps milliseconds."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1) * 1_000_000
+    """Return a time in whole seconds: listings of some servers have more digits than what is told of one object."""
+    return (moment - _EPOCH) // timedelta(seconds=1) * NANOSECONDS

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from vidcnn.errors import InternalError, StorageError
-from vidcnn.processes import cpu_seconds, memory_bytes, queue_seconds, run_module, waits_for_disk
+from vidcnn.processes import cpu_seconds, environment, memory_bytes, queue_seconds, run_module, waits_for_disk
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.video.cell_channel import receive, send
 from vidcnn.video.cell_status import STATUS_BYTES, CellStatus
@@ -106,7 +106,7 @@ class Cell:
             StorageError: No child can be started on this machine.
             Exception: What `work` raised.
         """
-        if self._run is not None or (self._child is not None and self._child.environment != dict(os.environ)):
+        if self._run is not None or (self._child is not None and self._child.environment != _environment()):
             self.close()  # nobody takes the values of the other run any more; and logins may have changed
         child = self._started(work.__module__)
         this_run = self._run = object()
@@ -173,12 +173,17 @@ def take_cell(*, yields: bool) -> Cell:
 _cells: dict[bool, Cell] = {}
 
 
+def _environment() -> dict[str, str]:
+    """Return the variables that a child must know; TMPDIR is another one while a compiled model is loaded."""
+    return {name: value for name, value in environment().items() if name != "TMPDIR"}
+
+
 class _Child:
     """A running child, which has imported a module: on a busy machine that alone may take long."""
 
     def __init__(self, yields: bool, module: str) -> None:
         self.num_runs = 0
-        self.environment = dict(os.environ)
+        self.environment = _environment()
         self._is_killed = False
         status_file = os.memfd_create("vidcnn-status")
         mine, its = socket.socketpair()
@@ -187,10 +192,10 @@ class _Child:
             os.ftruncate(status_file, STATUS_BYTES)
             self._status = CellStatus(status_file)
             files = (its.fileno(), lifeline, status_file)
-            command, environment = run_module("vidcnn.video.cell_worker")
+            command, variables = run_module("vidcnn.video.cell_worker")
             self._process = subprocess.Popen(
                 [*command, *map(str, files), str(int(yields)), module],
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 pass_fds=files,
             )
@@ -209,6 +214,9 @@ class _Child:
         except CellError as failure:
             message = f"the process for decoding does not start: {failure.message}"
             raise StorageError(message, "its own messages are in Ray's logs") from failure
+        except BaseException:
+            self.kill()
+            raise
         assert kind == READY
 
     def send(self, value: Any) -> None:

@@ -47,10 +47,11 @@ def main() -> None:
 
 def _serve(channel: socket.socket) -> None:
     """Take some work, and send what comes of it, one value each time that the parent asks."""
+    is_asked = False
     try:
         work, items, arguments = receive(channel)
         values: Iterator[Any] = iter(work(items, *arguments))
-        while receive(channel) == NEXT:
+        while is_asked := receive(channel) == NEXT:
             try:
                 value = next(values)
             except StopIteration:
@@ -61,6 +62,8 @@ def _serve(channel: socket.socket) -> None:
         raise
     except Exception as error:
         error.add_note("".join(traceback.format_exception(error)).rstrip())
+        if not is_asked:
+            receive(channel)  # the question that this answers
         send(channel, (ERROR, error))
     finally:
         gc.collect()  # PyAV's objects refer to each other in circles

@@ -142,13 +142,13 @@ def test_two_videos_of_one_name_are_told_instead_of_done_again_in_turn(
 
     class InTurn:
         def score_videos(self, tables: Any, *_: Any) -> Iterator[list[Any]]:
-            (video,) = [video for table in tables for video in unpack_videos(table)]
-            rounds.append(video)
-            assert len(rounds) < 9
-            yield [
-                replace(one, segment=replace(one.segment, video=video_key(video)))
-                for one in whole(f"round {len(rounds)}")
-            ]
+            for video in [video for table in tables for video in unpack_videos(table)]:
+                rounds.append(video)
+                assert len(rounds) < 9
+                yield [
+                    replace(one, segment=replace(one.segment, video=video_key(video)))
+                    for one in whole(f"round {len(rounds)}")
+                ]
 
     monkeypatch.setattr(commit, "replace", lambda settings, **_: settings)
     executor: Any = InTurn()

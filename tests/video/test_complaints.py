@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from tests.video.decoding import decode_clips
 from tests.video.test_damaged_files import write_moving
 from tests.video.test_decode import X264
-from tests.videos import write_video
+from tests.videos import numbered_frame, write_video
 from vidcnn.errors import VideoError
 from vidcnn.video.complaints import tells_of_damage, tells_of_loss
 from vidcnn.video.container import open_video
@@ -34,6 +35,24 @@ def test_what_harms_no_frame_is_no_damage() -> None:
     assert not tells_of_damage([(ERROR, "hevc", "SEI type 5 size 900 truncated at 20\n")], "hevc")
     assert not tells_of_damage([(ERROR, "h264", "mmco: unref short failure\n")], "h264")
     assert not tells_of_damage([(ERROR, "wmv2", "Error at MB: 2074\n")], "wmv2")
+
+
+def test_pictures_of_cameras_whose_notes_cannot_be_read_are_sound(tmp_path: Path) -> None:
+    path = tmp_path / "camera.mkv"
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(index, (64, 96)), format="gray")
+            for packet in stream.encode(frame.reformat(format="yuvj420p")):
+                data = bytes(packet)  # an APP0 segment that is too short, as many webcams write it
+                noted = av.Packet(data[:2] + b"\xff\xe0\x00\x04\x00\x00" + data[2:])
+                noted.stream, noted.pts, noted.dts, noted.time_base = stream, index, index, Fraction(1, 10)
+                noted.is_keyframe = True
+                output.mux(noted)
+    clips = decode_clips(path)
+    assert len(clips) == 12
+    assert not [clip for clip in clips if isinstance(clip, VideoError)]
 
 
 def test_a_container_tells_of_checksums() -> None:

@@ -162,6 +162,23 @@ def test_two_field_pictures_are_one_frame(container: str, fields_apart: bool, tm
     assert shown_numbers(path, ClipSpec(Sampling(2, stride=2), step=9), max_frames=1) == [[0, 2], [9, 11], [18, 18]]
 
 
+def test_damage_in_a_bare_stream_of_fields_ends_at_the_next_keyframe(tmp_path: Path) -> None:
+    path = write_fields(tmp_path / "a.bin", 40, container="h264", fields_apart=True)
+    with av.open(str(path), format="h264") as container:
+        places = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    position, size = places[2 * 12]
+    data[position + 12 : position + size - 2] = bytes(size - 14)
+    path.write_bytes(data)
+    shown = shown_numbers(path, ClipSpec(Sampling(1, stride=1)))
+    intact = [[number] for number in range(40)]
+    damaged = [index for index, (found, expected) in enumerate(zip(shown, intact, strict=True)) if found != expected]
+    assert damaged
+    assert damaged[0] >= 8
+    assert damaged[-1] <= 16  # the keyframe that ends it may be taken along
+    assert all(shown[index] == "corrupt_frames" for index in damaged)
+
+
 def test_the_target_rate_takes_frames_by_their_time(tmp_path: Path) -> None:
     times = [Fraction(t, 10) for t in (0, 1, 5, 6, 7, 13, 14)]
     path = write_video(tmp_path / "a.mkv", 7, options=X264, times=times, time_base=Fraction(1, 1000))

@@ -10,9 +10,11 @@ from tests.video.decoding import in_order
 from tests.videos import number_of, numbered_frame
 from vidcnn.errors import VideoError
 from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
+from vidcnn.sources import SourceVideo
 from vidcnn.video.container import MAX_PIXELS
 from vidcnn.video.decode import DecodedClip, DecodeRequest, decode_segment
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
+from vidcnn.video.planning import read_times
 
 
 def write_image(path: Path, number: int, size: tuple[int, int] = (64, 64)) -> None:
@@ -67,6 +69,24 @@ def test_a_broken_image_costs_its_clips_and_is_named(tmp_path: Path) -> None:
     assert error is not None
     assert error.kind == "corrupt_frames"
     assert str(error).startswith("frame 2 (frame_00003.png): ")
+
+
+@pytest.mark.parametrize("index", [0, 2])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_an_image_that_breaks_off_does_not_pass_for_whole(index: int, extension: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for number in range(6):
+        write_image(folder / f"frame_{number + 1:05}{extension}", number, (256, 256))
+    image = folder / f"frame_{index + 1:05}{extension}"
+    image.write_bytes(image.read_bytes()[: int(image.stat().st_size * 0.7)])
+    clips = decode(folder, ClipSpec(Sampling(2, stride=1)), num_frames=6)
+    assert [clip.error.kind if clip.error else None for clip in clips] == [
+        "corrupt_frames" if place == index // 2 else None for place in range(3)
+    ]
+    video = SourceVideo("a", str(folder), True, 1, 1, None, None)
+    times, _ = read_times(video, image_fps=10.0, max_pixels=MAX_PIXELS)  # one image is no reason to give up the others
+    assert times.num_frames == 6
 
 
 def test_images_that_are_gone_cost_their_clips(tmp_path: Path) -> None:

@@ -136,6 +136,22 @@ def test_the_time_allowed_grows_with_the_work(tmp_path: Path) -> None:
     assert short.allowed_seconds(5.0) < long.allowed_seconds(5.0)
 
 
+def test_the_way_from_where_decoding_starts_is_allowed_for() -> None:
+    spec = ClipSpec(Sampling(16, stride=1), num_clips=1)
+    often = np.arange(0, 40_000, 250)
+    for keyframes, passed in ((often, 250), (np.array([0]), 20_000), (np.array([0, 19_000]), 1_000)):
+        times = replace(constant_rate(40_000), keyframes=keyframes)
+        (segment,) = plan_segments(times, spec)
+        video = SourceVideo("a", "/a", False, 1, 1, None, None)
+        by_time, by_order = (PlannedSegment.of(video, timing, segment) for timing in ("pts", "order"))
+        assert by_time.num_passed_over == pytest.approx(passed, abs=150)
+        assert by_order.num_passed_over == pytest.approx(20_000, abs=20)
+        assert by_order.allowed_seconds(60.0) > 60 + 20_000 / 25
+        assert replace(by_order, is_frame_folder=True).num_passed_over == 0
+    (sparse,) = plan_segments(replace(constant_rate(40_000), keyframes=often), replace(spec, num_clips=4))
+    assert PlannedSegment.of(video, "pts", sparse).num_passed_over < 4 * 250
+
+
 def planned_of(times: FrameTimes, *, name: str = "a", num_frames: int = 16) -> list[PlannedSegment]:
     segments = plan_segments(times, ClipSpec(Sampling(num_frames, stride=1)))
     return [PlannedSegment(VideoKey(name, 1, 1), name, False, "pts", segment) for segment in segments]

@@ -14,7 +14,7 @@ from tests.video.decoding import frame_numbers
 from tests.video.test_decode import OPEN, UNEVEN, WITH_B, X264
 from tests.videos import decode_all, number_of, write_video
 from vidcnn.errors import VideoError
-from vidcnn.sampling.segments import FrameTimes
+from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, plan_segments
 from vidcnn.video import timeline
 from vidcnn.video.container import open_video
 from vidcnn.video.probe import probe_video
@@ -313,6 +313,22 @@ def test_absurd_times_are_counted_instead(tmp_path: Path) -> None:
         absurd = packets._replace(presentation=packets.presentation + 2**62)
         times, timing = timeline._arrange(absurd, video)
     assert (timing, times.pts.tolist()) == ("order", list(range(10)))
+
+
+@pytest.mark.parametrize("reason", ["unplaced", "last"])
+def test_frames_that_are_counted_are_counted_from_the_beginning_once(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "a.ts", 60, options=X264 | {"g": "10"}, container="mpegts")
+    assert len(read(path)[0].keyframes) == 6
+    if reason == "last":
+        monkeypatch.setattr(timeline, "_times_last", lambda *_: False)
+    else:
+        whole = timeline._read_packets
+        monkeypatch.setattr(timeline, "_read_packets", lambda *given: whole(*given)._replace(num_unplaced=1))
+    times, timing = read(path)
+    assert (timing, times.keyframes.tolist()) == ("order", [0])
+    assert len(plan_segments(times, ClipSpec(Sampling(2, stride=1)), max_frames=4)) == 1
 
 
 def test_frames_are_shown_in_a_slide_show_with_long_gaps(tmp_path: Path) -> None:

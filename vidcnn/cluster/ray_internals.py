@@ -82,14 +82,15 @@ def internals_put_back(context: Any) -> Iterator[None]:
     from ray.data._internal.execution import backpressure_policy as policies
     from ray.data._internal.execution.operators import map_operator
 
-    to_stats = getattr(map_operator, "to_stats", None)
+    operators: Any = map_operator
+    to_stats = getattr(operators, "to_stats", None)
     key = getattr(policies, "ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY", None)
     enabled = key and context.get_config(key)
     try:
         yield
     finally:
         if to_stats is not None:
-            map_operator.to_stats = to_stats
+            operators.to_stats = to_stats
         if enabled:
             context.set_config(key, enabled)
         elif key:

@@ -19,7 +19,9 @@ _FLAGS_ITS_FRAMES = re.compile(r"h26[134]|mpeg[124]|mpeg[12]video|flv|msmpeg4|wm
 """Decoders that mark damaged frames themselves. Their logs also report references that a cut took away, which no frame
 that is shown needs, and of oddities that harm no frame."""
 
-_HARMLESS = re.compile(r"SEI|VUI|[SPV]PS|metadata|exif|ICC|side data|caption|time ?code|deprecated", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"SEI|VUI|[SPV]PS|metadata|exif|ICC|side data|caption|time ?code|deprecated|APP fields|decode_app", re.IGNORECASE
+)
 _CHECKSUM = re.compile("CRC|checksum", re.IGNORECASE)
 
 # Errors reach those who listen, and nobody else.

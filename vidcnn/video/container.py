@@ -106,6 +106,9 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool =
                     "too_large",
                     f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
                 )
+            for other in container.streams:
+                if other is not stream:
+                    other.discard = av.stream.Discard.all  # so that libav does not read what is thrown away
             codec.options = {"max_pixels": str(max_pixels), "err_detect": "crccheck"}
             codec.thread_count = 1
             yield OpenVideo(container, stream, file, max_pixels)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+import av.logging
 import numpy as np
 
 from vidcnn.errors import StorageError, VideoError
@@ -19,6 +20,7 @@ from vidcnn.sources.names import media_kind, numbered_frames
 from vidcnn.storage.faults import video_fault
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem
 from vidcnn.video.cell_status import reading
+from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import open_video
 
 
@@ -58,10 +60,12 @@ def decode_image(location: str, *, max_pixels: int) -> Any:
     """Return the first frame of an image file.
 
     Raises:
-        VideoError: It cannot be opened or decoded.
+        VideoError: It cannot be opened or decoded, or a part of it is missing or damaged.
     """
-    with open_video(location, max_pixels=max_pixels) as image:
+    with open_video(location, max_pixels=max_pixels) as image, av.logging.Capture() as log:
         for frame in image.container.decode(image.stream):
+            if frame.is_corrupt or tells_of_damage(log, image.stream.codec_context.name):
+                raise VideoError("corrupt_frames", "a part of the image is missing or damaged")
             return frame
     raise VideoError("corrupt_frames", "the image contains no frame")
 

@@ -88,10 +88,11 @@ class PlaneConverter:
 
     def convert(self, frame: Any) -> npt.NDArray[np.uint8] | None:
         """Return uint8 (height, width, 3) RGB of the target; None where the frame is upside down in memory."""
-        planes = frame.planes
-        if any(plane.line_size <= 0 for plane in planes):
-            return None
-        resized: list[Any] = [self._resize(plane, is_chroma=index > 0) for index, plane in enumerate(planes)]
+        resized: list[Any] = []
+        for index, plane in enumerate(frame.planes):
+            if plane.line_size <= 0:
+                return None
+            resized.append(self._resize(plane, is_chroma=index > 0))
         # (height, width) or, of interleaved chroma, (height, width, 2) each -> (height, width, 3)
         merged: Any = cv2.merge(resized * 3 if self._matrix is None else resized)
         rgb: Any = merged if self._matrix is None else cv2.transform(merged, self._matrix)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan_segments
@@ -26,6 +28,8 @@ from vidcnn.video.probe import FrameMatching, probe_video
 DEFAULT_TIMEOUT_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 500_000
 _SLOWEST_FRAMES_PER_SECOND = 2
+_SLOWEST_PASSED_PER_SECOND = 20
+"""Frames that are decoded and not resized: large ones, on a slow and busy machine."""
 """The largest frames of the slowest codecs, on a slow machine."""
 _PLANS_AT_ONCE = 256
 _PLANS_SECONDS = 0.5
@@ -65,13 +69,31 @@ class PlannedSegment:
         frames = self.segment.frames
         return min(int(frames.max() - frames.min()) + 1, frames.size * 8)
 
+    @property
+    def num_passed_over(self) -> int:
+        """About how many more are decoded to get to these, from the keyframes before them or from the beginning."""
+        frames, pts, keyframes = self.segment.frames, self.segment.pts, self.segment.keyframe_pts
+        first, span = int(frames.min()), int(frames.max() - frames.min())
+        if self.is_frame_folder:
+            return 0
+        if self.timing == "order" or not len(keyframes):
+            return max(0, first + span + 1 - self.num_frames)
+        if not span:
+            return min(first, MAX_SEGMENT_FRAMES)
+        needed = np.unique(pts)
+        groups = np.searchsorted(keyframes, needed, side="right") - 1
+        is_last = np.append(groups[1:] != groups[:-1], True)
+        passed = (needed - keyframes[np.maximum(groups, 0)])[is_last].clip(min=0).sum() * span / (pts.max() - pts.min())
+        return max(0, int(passed) + 1 - self.num_frames)
+
     def allowed_seconds(self, timeout_seconds: float) -> float:
         """Return how long decoding it may take.
 
         Args:
             timeout_seconds: How long reading may make no headway.
         """
-        return timeout_seconds + self.num_frames / _SLOWEST_FRAMES_PER_SECOND
+        shown = self.num_frames / _SLOWEST_FRAMES_PER_SECOND
+        return timeout_seconds + shown + self.num_passed_over / _SLOWEST_PASSED_PER_SECOND
 
     @property
     def version(self) -> tuple[int, int] | None:
@@ -169,12 +191,27 @@ def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tupl
         raise VideoError(video.error_kind or "unreadable", video.error)
     if video.is_frame_folder:
         frames = folder_frames(video.location)
-        decode_image(frames[0], max_pixels=max_pixels)
+        _check_images([frames[0], frames[len(frames) // 2], frames[-1]], max_pixels)
         return folder_times(len(frames), image_fps), "order"
     info = probe_video(video.location, max_pixels=max_pixels)
     if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
         raise VideoError("changed", "the file changed since it was listed")
     return info.times, info.timing
+
+
+def _check_images(locations: Sequence[str], max_pixels: int) -> None:
+    """Raise the error of the first of some images if none can be decoded: a bad one costs only clips that have it."""
+    failures: list[VideoError] = []
+    for location in locations:
+        try:
+            decode_image(location, max_pixels=max_pixels)
+        except VideoError as error:
+            if error.kind not in ("unreadable", "corrupt_frames"):
+                raise
+            failures.append(error)
+        else:
+            return
+    raise failures[0]
 
 
 def plan_each(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once: int) -> Iterator[list[Plan]]:

@@ -23,7 +23,7 @@ from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.damage import FrameJudge, JudgedFrame
 from vidcnn.video.encryption import packet_encryption, reason_of
 from vidcnn.video.missing import has_index
-from vidcnn.video.packets import can_skip_frames, picture_finder
+from vidcnn.video.packets import can_skip_frames, frame_counter, picture_finder
 
 _SEEK_BACK_SECONDS = (0.0, 2.0, 15.0)
 """How far before a keyframe's time to look for it; after these, decoding starts at the beginning of the file."""
@@ -69,7 +69,9 @@ class SegmentReader:
         self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
         self._has_read = False
         self._sought: int | None = None  # the keyframe that was last looked for
-        self._num_fed = self._num_decoded = 0  # since the last seek
+        self._starts_frame = frame_counter(self._codec) if by_order else None
+        self._begins_frame = True  # whether the last packet did
+        self._num_fed = self._num_begun = self._num_decoded = 0  # packets, and frames, since the last seek
         self._follows_corrupt = False
         self._shown: JudgedFrame | None = None  # the frame that is on screen
         self._judge = FrameJudge(by_order=by_order)
@@ -97,7 +99,7 @@ class SegmentReader:
         if at_beginning is None:
             return "too_late"
         self._judge, self._shown = FrameJudge(by_order=self._by_order), None
-        self._num_fed = self._num_decoded = 0
+        self._num_fed = self._num_begun = self._num_decoded = 0
         self._follows_corrupt = False
         for packet in read_from_keyframe(self._video):
             if not self._num_fed and not at_beginning and not self._is_good_start(packet):
@@ -174,7 +176,7 @@ class SegmentReader:
         except (av.error.FFmpegError, ValueError):
             if has_picture or not packet.size:
                 judge.note_damage(time)
-                self._num_decoded += 1
+                self._num_decoded += self._begins_frame
             frames = []
         if log:
             if time is not None and tells_of_damage(log, self._codec.name):
@@ -191,8 +193,10 @@ class SegmentReader:
     def _feed(self, packet: Any) -> int:
         """Prepare decoder and judge for a packet, and return its time."""
         self._num_fed += 1
-        if self._by_order:
-            time = self._num_fed - 1
+        if self._starts_frame is not None:
+            self._begins_frame = self._starts_frame(packet)
+            self._num_begun += self._begins_frame
+            time = max(0, self._num_begun - 1)
         else:
             time = packet.pts if packet.pts is not None else packet.dts or 0
             if self._skips:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -76,6 +77,8 @@ def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMat
     if timing == "pts" and not _times_last(times, video):
         timing = "order"
     if timing == "order":
+        # Frames are counted from the beginning, so there is no other place to start from, and one segment.
+        times = replace(times, keyframes=np.zeros(1, np.int64))
         num_lost = num_lost_at_start(location, max_pixels=video.max_pixels)
         times = _without_start(times, num_lost - (num_read - times.num_frames))
     return with_lost_duration(times, video, location), timing

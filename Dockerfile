@@ -9,4 +9,4 @@ FROM python:${PYTHON}
 ARG RAY=2.60.0
 COPY pyproject.toml README.md LICENSE /src/
 COPY vidcnn /src/vidcnn
-RUN pip install --no-cache-dir /src "ray[data,default,train]==${RAY}" boto3
+RUN pip install --no-cache-dir /src "ray[data,default,train]==${RAY}"

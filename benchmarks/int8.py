@@ -4,8 +4,8 @@ Each network is calibrated on noise, as its speed does not depend on what it see
 that what else the machine does meets all of them. Medians are printed, in clips/s of all processors together.
 
 With ``--peers``, OpenVINO (quantized by NNCF) and ONNX Runtime take their turns as well, each calibrated on the same
-clips, as far as they are installed: ``pip install openvino nncf onnx onnxruntime onnxscript``. All of them compute on as
-many threads, ``--threads``.
+clips, as far as they are installed: ``pip install openvino nncf onnx onnxruntime onnxscript``. All compute on as many
+threads, ``--threads``.
 
     python benchmarks/int8.py [--models r3d_18 r2plus1d_18] [--rounds 5] [--compiled] [--peers] [--out FILE]
 """

@@ -37,7 +37,8 @@ def test_what_harms_no_frame_is_no_damage() -> None:
     assert not tells_of_damage([(ERROR, "wmv2", "Error at MB: 2074\n")], "wmv2")
 
 
-def test_pictures_of_cameras_whose_notes_cannot_be_read_are_sound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("notes", [b"\xff\xe0\x00\x01", b"\xff\xe1\x00\x0aExif\0\0zz", b"\xff\xe0\x00\x04\x00\x00"])
+def test_pictures_of_cameras_whose_notes_cannot_be_read_are_sound(notes: bytes, tmp_path: Path) -> None:
     path = tmp_path / "camera.mkv"
     with av.open(str(path), "w") as output:
         stream: Any = output.add_stream("mjpeg", rate=10)
@@ -45,8 +46,8 @@ def test_pictures_of_cameras_whose_notes_cannot_be_read_are_sound(tmp_path: Path
         for index in range(12):
             frame = av.VideoFrame.from_ndarray(numbered_frame(index, (64, 96)), format="gray")
             for packet in stream.encode(frame.reformat(format="yuvj420p")):
-                data = bytes(packet)  # an APP0 segment that is too short, as many webcams write it
-                noted = av.Packet(data[:2] + b"\xff\xe0\x00\x04\x00\x00" + data[2:])
+                data = bytes(packet)  # a segment before all others whose length or content is wrong
+                noted = av.Packet(data[:2] + notes + data[2:])
                 noted.stream, noted.pts, noted.dts, noted.time_base = stream, index, index, Fraction(1, 10)
                 noted.is_keyframe = True
                 output.mux(noted)

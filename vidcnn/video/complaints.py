@@ -20,7 +20,7 @@ _FLAGS_ITS_FRAMES = re.compile(r"h26[134]|mpeg[124]|mpeg[12]video|flv|msmpeg4|wm
 that is shown needs, and of oddities that harm no frame."""
 
 _HARMLESS = re.compile(
-    r"SEI|VUI|[SPV]PS|metadata|exif|ICC|side data|caption|time ?code|deprecated|APP fields|decode_app", re.IGNORECASE
+    r"SEI|VUI|[SPV]PS|metadata|exif|ICC|side data|caption|time ?code|deprecated|\bAPP\b", re.IGNORECASE
 )
 _CHECKSUM = re.compile("CRC|checksum", re.IGNORECASE)
 

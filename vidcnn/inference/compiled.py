@@ -215,15 +215,14 @@ def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, pac
 
 def _load(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Load a package; torch unpacks it into a directory of its own, which is gone when this returns."""
-    with SETTINGS:
-        return _load_alone(package)
-
-
-def _load_alone(package: Path) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     import torch._inductor
 
-    before = os.environ.get("TMPDIR")
-    with tempfile.TemporaryDirectory(prefix="vidcnn-", ignore_cleanup_errors=True) as unpacked, _quiet_torch():
+    with (
+        SETTINGS,
+        tempfile.TemporaryDirectory(prefix="vidcnn-", ignore_cleanup_errors=True) as unpacked,
+        _quiet_torch(),
+    ):
+        before = os.environ.get("TMPDIR")
         os.environ["TMPDIR"] = unpacked
         try:
             network: Callable[[Tensor], tuple[Tensor, Tensor]] = torch._inductor.aoti_load_package(str(package))

@@ -82,8 +82,13 @@ def why_no_int8() -> str | None:
 def rounded_weight(conv: nn.Conv3d) -> tuple[Tensor, Tensor]:
     """Return a convolution's weights as int8 ``(O, I, kT, kH, kW)``, and the step of each output channel ``(O,)``."""
     weight = conv.weight.detach().float()
-    step = (weight.abs().amax(dim=(1, 2, 3, 4)) / MAX_WEIGHT).clamp(min=1e-12)
+    step = weight_steps(weight)
     return (weight / step.view(-1, 1, 1, 1, 1)).round().to(torch.int8), step
+
+
+def weight_steps(weight: Tensor) -> Tensor:
+    """Return the step of each output channel ``(O,)`` with which weights ``(O, I, kT, kH, kW)`` are rounded."""
+    return (weight.abs().amax(dim=(1, 2, 3, 4)) / MAX_WEIGHT).clamp(min=1e-12)
 
 
 class IntegerConv3d(nn.Module):

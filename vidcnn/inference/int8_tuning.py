@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv3d, cross_
 
 from vidcnn.inference.float_network import FloatNetwork
 from vidcnn.inference.int8_network import Layers, integer_network
-from vidcnn.inference.int8_ops import MAX_BYTE, MAX_WEIGHT, Scale, as_scales
+from vidcnn.inference.int8_ops import MAX_BYTE, MAX_WEIGHT, Scale, as_scales, weight_steps
 from vidcnn.inference.network import batch_norms
 from vidcnn.models.build import build_model, split_head
 from vidcnn.models.bundle import Bundle
@@ -198,7 +198,7 @@ class _RoundedConv3d(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Map float32 ``(N, C, T, H, W)`` to the same, of other channels and size."""
         weight = self.weight * self._factor.view(-1, 1, 1, 1, 1)
-        steps = (weight.detach().abs().amax(dim=(1, 2, 3, 4)) / MAX_WEIGHT).clamp(min=1e-12)
+        steps = weight_steps(weight.detach())
         rounded = torch.fake_quantize_per_channel_affine(weight, steps, self._zeros, 0, -MAX_WEIGHT, MAX_WEIGHT)
         convolved: Tensor = conv3d(values, rounded, self._bias + self.shift, *self._options)
         return convolved

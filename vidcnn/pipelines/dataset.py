@@ -61,30 +61,20 @@ def score_videos(
     """Plan, decode and classify videos (see `vidcnn.pipelines.executors.Executor`)."""
     load = partial(_load_classifier, [ray.put(settings.bundle)], settings.classifier)
     with _settings_for(resources):
-        yield from _score(videos, settings, resources, load, meter)
-
-
-def _score(
-    videos: Iterable[pa.Table],
-    settings: StageSettings,
-    resources: ResourcePlan,
-    load: Callable[[], Model],
-    meter: Meter | None,
-) -> Generator[list[News], None, None]:
-    planned = _plan(videos, settings.plan, settings.row_format.schema, resources, settings.max_unit_frames)
-    dataset = _decode(planned, settings, resources).map_batches(
-        ScoreStage,
-        fn_constructor_args=(load, settings.row_format),
-        batch_size=1,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        compute=ActorPoolStrategy(min_size=resources.min_actors, max_size=resources.max_actors),
-        num_cpus=resources.actor_cpus,
-        num_gpus=resources.actor_gpus or None,
-        ray_remote_args_fn=_actor_retries,
-    )
-    for block in _blocks(dataset):
-        yield from unpack_news(block, meter)
+        planned = _plan(videos, settings.plan, settings.row_format.schema, resources, settings.max_unit_frames)
+        dataset = _decode(planned, settings, resources).map_batches(
+            ScoreStage,
+            fn_constructor_args=(load, settings.row_format),
+            batch_size=1,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            compute=ActorPoolStrategy(min_size=resources.min_actors, max_size=resources.max_actors),
+            num_cpus=resources.actor_cpus,
+            num_gpus=resources.actor_gpus or None,
+            ray_remote_args_fn=_actor_retries,
+        )
+        for block in _blocks(dataset):
+            yield from unpack_news(block, meter)
 
 
 def plan_videos(

@@ -66,8 +66,7 @@ class ClipSettings:
     @property
     def clip_bytes(self) -> int:
         """Size of a clip, uint8 (T, h, w, 3)."""
-        rows, columns = self.preprocessing.crop
-        return self.sampling.num_frames * rows * columns * 3
+        return self.sampling.num_frames * self.preprocessing.frame_bytes
 
 
 @dataclass(frozen=True, eq=False)

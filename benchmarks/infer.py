@@ -1,4 +1,4 @@
-"""How near `vidcnn infer` comes to what the machine can do, and how far it is ahead of other ways of doing it.
+r"""How near `vidcnn infer` comes to what the machine can do, and how far it is ahead of other ways of doing it.
 
 Measures, in one run and on one source, in clips/s:
 
@@ -11,6 +11,11 @@ The ceiling is ``1 / (1/model + 1/decode)`` where model and decoders share the c
 GPU runs the model. int8 is of the same network, calibrated on the first videos of the source.
 
     python benchmarks/infer.py --source DIR [--model r3d_18] [--seconds 20] [--precisions int8 fp32] [--out FILE]
+
+With a network that computes next to nothing, what remains is what the pipeline costs besides decoding::
+
+    python benchmarks/infer.py --source DIR --videos 600 --no-peers \
+        --model simple3d --arguments 'channels=[1]' hidden=1 --precisions fp32
 """
 
 from __future__ import annotations
@@ -48,12 +53,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="videos; copied until there are enough")
     parser.add_argument("--model", default="r3d_18")
+    parser.add_argument("--arguments", nargs="*", default=[], metavar="NAME=VALUE", help="of the model")
     parser.add_argument("--videos", type=int, default=24, help="number of videos, copies counted")
     parser.add_argument("--seconds", type=float, default=20.0, help="time for each part that may be stopped")
     parser.add_argument("--precisions", nargs="+", default=["int8", "fp32", "bf16"])
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="off")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all parts; medians are reported")
     parser.add_argument("--peers-python", default=sys.executable, help="the Python that has the peers installed")
+    parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -83,7 +90,8 @@ def main() -> None:
 def make_models(scratch: Path, source: Path, arguments: argparse.Namespace) -> dict[str, str]:
     """Return the bundle to run in each precision: random weights, the same in all."""
     plain, quantized = scratch / "bundle", scratch / "bundle8"
-    run("bundle", arguments.model, "--weights", "random", "--out", plain)
+    given = [word for text in arguments.arguments for word in ("--argument", text)]
+    run("bundle", arguments.model, "--weights", "random", "--out", plain, *given)
     if "int8" in arguments.precisions:
         sample = scratch / "calibration"
         sample.mkdir()
@@ -106,7 +114,7 @@ def measure(scratch: Path, source: Path, models: dict[str, str], arguments: argp
         figures[f"ceiling {precision}"] = min(model, decode) if has_gpu() else 1 / (1 / model + 1 / decode)
         figures[f"vidcnn {precision}"] = command["steady"]
         figures[f"vidcnn {precision}, start to end"] = command["whole"]
-    for name, (peer, precision) in PEERS.items():
+    for name, (peer, precision) in ({} if arguments.no_peers else PEERS).items():
         found = run_peer(peer, precision or fastest(figures), source, arguments)
         if found is not None:
             figures[name], figures[f"{name}, start to end"] = found
@@ -123,7 +131,7 @@ def ratios(figures: dict[str, float], precisions: list[str]) -> dict[str, float]
     found: dict[str, float] = {}
     for precision in precisions:
         mine = figures[f"vidcnn {precision}"]
-        others = {"its ceiling": figures[f"ceiling {precision}"]} | {
+        others = {"its ceiling": figures[f"ceiling {precision}"], "decoding": figures["decode"]} | {
             name: figures[name] for name in PEERS if name in figures
         }
         found |= {f"vidcnn {precision} to {name}": mine / other for name, other in others.items()}
@@ -251,6 +259,7 @@ def describe(arguments: argparse.Namespace) -> dict[str, Any]:
     """Say what was measured, on what, with what."""
     return {
         "model": arguments.model,
+        "arguments": arguments.arguments,
         "videos": arguments.videos,
         "source": arguments.source.name,
         "compile": arguments.compile,

@@ -174,7 +174,10 @@ def run_part(part: str, arguments: argparse.Namespace) -> tuple[float, float]:
         "workers": arguments.workers, "seconds": arguments.seconds, "part": part,
     }  # fmt: skip
     line = [sys.executable, __file__, *(f"--{name}={value}" for name, value in given.items())]
-    rate, cpu = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()[-2:]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{part}: {done.stderr}")
+    rate, cpu = done.stdout.split()[-2:]
     return float(rate), float(cpu)
 
 

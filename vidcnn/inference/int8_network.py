@@ -4,7 +4,7 @@ A value of the graph is at hand as bytes (uint8, with a `Scale`), as float value
 asks for it::
 
     conv -> relu -> conv           IntegerConv3d (bytes out, the ReLU is free) -> IntegerConv3d
-    conv -> add -> relu -> conv    IntegerConv3d (bfloat16 out) -> AddRelu (bytes out) -> IntegerConv3d
+    conv -> add -> relu -> conv    IntegerConv3d (float32 out) -> AddRelu (bytes out) -> IntegerConv3d
     relu -> max pool -> conv       bytes all along
     relu -> anything else          Dequantize -> as it was, in float32
 
@@ -176,7 +176,7 @@ class _FloatConv(nn.Module):
         self.conv = copy.deepcopy(conv).float().to(memory_format=torch.channels_last_3d)
 
     def forward(self, values: Tensor) -> Tensor:
-        convolved: Tensor = self.conv(values.float())
+        convolved: Tensor = self.conv(values)
         return convolved
 
 
@@ -235,7 +235,7 @@ class _Builder:
         return self._bytes[node]
 
     def as_values(self, node: fx.Node) -> fx.Node:
-        """Return the node that has a value as floats of any width."""
+        """Return the node that has a value as float32."""
         if node not in self._values:
             self._values[node] = self._make_values(node)
         return self._values[node]
@@ -280,8 +280,7 @@ class _Builder:
         """Return a value in float32, as all takes it that is left as it was."""
         if not isinstance(value, fx.Node):
             return fx.map_arg(value, self._plain) if isinstance(value, tuple | list | dict) else value
-        found = self.as_values(value)
-        return self._graph.call_method("float", (found,)) if self._is_integer(value) else found
+        return self.as_values(value)
 
     # Parts of the graph.
 

@@ -212,7 +212,7 @@ class _RoundedConv3d(nn.Module):
 
 
 class _Given(nn.Module):
-    """A convolution whose output is rounded to bytes with a scale, and cut off as they are; for None, to bfloat16."""
+    """A convolution whose output is rounded to bytes with a scale, and cut off as they are; not at all for None."""
 
     def __init__(self, layer: _RoundedConv3d, given: Scale | None) -> None:
         super().__init__()
@@ -220,9 +220,7 @@ class _Given(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         convolved: Tensor = self._layer(values)
-        if self._given is None:
-            return convolved.bfloat16().float()
-        return _rounded(convolved, self._given)
+        return convolved if self._given is None else _rounded(convolved, self._given)
 
 
 class _RoundedSum(nn.Module):

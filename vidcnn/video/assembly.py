@@ -1,8 +1,9 @@
 """Putting frames together into clips.
 
 Takes the frames that a segment's clips need, one after the other in the order of presentation, returns each clip when
-its last frame has come. A frame is converted once, however many clips have it, and is kept until the last of them is
-complete: what is in memory are the frames under one clip's span, not the clips.
+its last frame has come. A frame that one clip alone has is converted right into it. Another is converted once, however
+many clips have it, and is kept until the last of them is complete: where clips overlap, what is in memory are the
+frames under one clip's span, not the clips.
 """
 
 from __future__ import annotations
@@ -61,6 +62,14 @@ class ClipAssembler:
         last_use = np.zeros(len(needed), np.int64)
         np.maximum.at(last_use, places, last_place[:, None])
         self._free_after = _grouped(last_use.tolist(), range(len(needed)))
+        num_uses = np.bincount(places.ravel(), minlength=len(needed))
+        self._homes = {
+            place: (clip, position)
+            for clip, row in zip(clips.tolist(), places.tolist(), strict=True)
+            for position, place in enumerate(row)
+            if num_uses[place] == 1
+        }
+        self._filled: dict[int, UInt8Array] = {}  # by clip: its pixels, those of frames that it has alone
 
     @property
     def is_complete(self) -> bool:
@@ -74,7 +83,20 @@ class ClipAssembler:
 
     def put(self, frame: Any) -> list[DecodedClip]:
         """Settle the next needed time with a frame, and return the clips that this completes."""
-        return self._settle(self._converter.convert(frame))
+        home = self._homes.get(self._cursor)
+        if home is None:
+            return self._settle(self._converter.convert(frame))
+        clip, position = home
+        filled = self._filled.get(clip)
+        into = None if filled is None else filled[position]
+        pixels = self._converter.convert(frame, into)
+        if filled is None:
+            self._filled[clip] = filled = np.empty((len(self._open[clip]), *pixels.shape), np.uint8)
+        if pixels.shape != filled.shape[1:]:
+            return self._settle(pixels)
+        if pixels is not into:
+            filled[position] = pixels
+        return self._settle(None)
 
     def fail_next(self, error: VideoError | StorageError) -> list[DecodedClip]:
         """Settle the next needed time with a failure of every clip that needs it; return those that this completes."""
@@ -89,30 +111,43 @@ class ClipAssembler:
     def fail_rest(self, error: VideoError | StorageError) -> Iterator[DecodedClip]:
         """Fail every clip that has not been handed out."""
         yield from self.fail_truncated()
+        self._filled.clear()
         for clip in sorted(self._open):
             del self._open[clip]
             yield DecodedClip(clip, error=error)
         self._cursor = len(self.needed)
 
-    def _settle(self, pixels: UInt8Array | VideoError | StorageError) -> list[DecodedClip]:
+    def _settle(self, pixels: UInt8Array | VideoError | StorageError | None) -> list[DecodedClip]:
+        """Settle the next needed time with pixels that are kept, with a failure, or with None: they are in their clip.
+
+        Returns:
+            The clips that this completes.
+        """
         place = self._cursor
         self._cursor += 1
-        self._settled[place] = pixels
+        if pixels is not None:
+            self._settled[place] = pixels
         clips = [self._take(clip) for clip in self._complete_at.get(place, ())]
         for unused in self._free_after.get(place, ()):
-            del self._settled[unused]
+            self._settled.pop(unused, None)
         return clips
 
     def _take(self, clip: int) -> DecodedClip:
-        frames = []
-        for place in self._open.pop(clip).tolist():
-            frame = self._settled[place]
+        filled = self._filled.pop(clip, None)
+        places = self._open.pop(clip).tolist()
+        for position, place in enumerate(places):
+            frame = self._settled.get(place)
+            if frame is None:
+                continue  # it is in the clip already
             if isinstance(frame, VideoError | StorageError):
                 return DecodedClip(clip, error=frame)
-            frames.append(frame)
-        if any(frame.shape != frames[0].shape for frame in frames):
-            return DecodedClip(clip, error=VideoError("corrupt_frames", "the size of its frames changes within a clip"))
-        return DecodedClip(clip, np.stack(frames))
+            if filled is None:
+                filled = np.empty((len(places), *frame.shape), np.uint8)
+            if frame.shape != filled.shape[1:]:
+                message = "the size of its frames changes within a clip"
+                return DecodedClip(clip, error=VideoError("corrupt_frames", message))
+            filled[position] = frame
+        return DecodedClip(clip, filled)
 
 
 def _grouped(keys: list[int], values: Any) -> dict[int, list[int]]:

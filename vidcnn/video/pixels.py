@@ -56,11 +56,12 @@ class FrameConverter:
         self._by_plane: PlaneConverter | None = None
         self._whole: Resizing | None = None
 
-    def convert(self, frame: Any) -> UInt8Array:
+    def convert(self, frame: Any, into: UInt8Array | None = None) -> UInt8Array:
         """Return a frame as upright RGB.
 
         Args:
             frame: A PyAV video frame.
+            into: Where the pixels may be put; then this is returned, or else another array.
 
         Returns:
             uint8 (H, W, 3), with H and W the crop of the preprocessing, the resized size, or the frame's own.
@@ -80,7 +81,8 @@ class FrameConverter:
             target = _target(preprocessing, frame.height, frame.width, orientation)
             self._by_plane = PlaneConverter.of(frame.format.name, frame.colorspace, frame.color_range, target)
             self._whole = Resizing(frame.height, frame.width, target)
-        rgb = self._by_plane.convert(frame) if self._by_plane is not None else None
+        in_place = into if orientation is _AS_CODED else None
+        rgb = self._by_plane.convert(frame, in_place) if self._by_plane is not None else None
         if rgb is None:
             assert self._whole is not None
             rgb = self._whole.apply(_converted(frame))

@@ -86,8 +86,13 @@ class PlaneConverter:
         is_full_range = layout.is_full_range or color_range == _FULL_RANGE
         return cls(layout, None if layout.is_gray else rgb_matrix(colorspace, is_full_range), target)
 
-    def convert(self, frame: Any) -> npt.NDArray[np.uint8] | None:
-        """Return uint8 (height, width, 3) RGB of the target; None where the frame is upside down in memory."""
+    def convert(self, frame: Any, into: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8] | None:
+        """Return uint8 (height, width, 3) RGB of the target; None where the frame is upside down in memory.
+
+        Args:
+            frame: A PyAV video frame.
+            into: Where the pixels are put, if it is of that shape.
+        """
         resized: list[Any] = []
         for index, plane in enumerate(frame.planes):
             if plane.line_size <= 0:
@@ -95,7 +100,7 @@ class PlaneConverter:
             resized.append(self._resize(plane, is_chroma=index > 0))
         # (height, width) or, of interleaved chroma, (height, width, 2) each -> (height, width, 3)
         merged: Any = cv2.merge(resized * 3 if self._matrix is None else resized)
-        rgb: Any = merged if self._matrix is None else cv2.transform(merged, self._matrix)
+        rgb: Any = merged if self._matrix is None else cv2.transform(merged, self._matrix, dst=into)
         return rgb  # type: ignore[no-any-return]
 
     def _resize(self, plane: Any, *, is_chroma: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Decoders that are faster than the model wait for it, and do not fill the object store."""
+"""Decoders that are faster than the model wait for it, and do not fill the object store; slower ones all work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pipelines import queueing
 from vidcnn.cluster import Machine, plan_resources, prepare_environment
 from vidcnn.reporting.bottleneck import Meter
 
-pytestmark = [pytest.mark.ray, pytest.mark.nightly]
+pytestmark = pytest.mark.ray
 
 STORE_BYTES = 2**30
 
@@ -65,6 +65,7 @@ USUAL, WIDE = (16, 16, 112, 112, 3), (14, 32, 224, 224, 3)
 """Shapes of batches: what most networks take, and the largest that one batch may be: 10 and 64 MiB."""
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("shape", "num_units"), [(USUAL, 60), (WIDE, 16)])
 def test_decoded_clips_wait_in_a_part_of_the_object_store(
     num_nodes: int, shape: tuple[int, ...], num_units: int, monkeypatch: pytest.MonkeyPatch
@@ -79,7 +80,7 @@ def test_decoded_clips_wait_in_a_part_of_the_object_store(
     }.items():
         monkeypatch.setattr(dataset, name, stub)
     settings: Any = SimpleNamespace(
-        plan=None, decode=shape, classifier={}, row_format=SimpleNamespace(schema=None), max_unit_frames=1
+        plan=None, decode=shape, bundle=None, classifier={}, row_format=SimpleNamespace(schema=None), max_unit_frames=1
     )
     resources = plan_resources(Machine(2.0 * num_nodes, 0, 4e9 * num_nodes, num_nodes), use_gpus=False)
     watch, meter = StoreWatch(), Meter()
@@ -95,6 +96,39 @@ def test_decoded_clips_wait_in_a_part_of_the_object_store(
     assert watch.most_bytes < 0.75 * STORE_BYTES * num_nodes
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("num_nodes", [1], indirect=True)
+def test_all_decoders_work_all_the_time_where_the_model_is_faster(
+    num_nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidcnn.pipelines import dataset
+    from vidcnn.pipelines.stages import video_table
+
+    for name, stub in {
+        "PlanStage": queueing.ManyUnits,
+        "DecodeStage": queueing.SlowDecode,
+        "ScoreStage": queueing.FastScore,
+    }.items():
+        monkeypatch.setattr(dataset, name, stub)
+    settings: Any = SimpleNamespace(
+        plan=None,
+        decode=str(tmp_path),
+        bundle=None,
+        classifier={},
+        row_format=SimpleNamespace(schema=None),
+        max_unit_frames=1,
+    )
+    resources = plan_resources(Machine(2.0, 0, 4e9), use_gpus=False)
+    tables = [video_table([b""] * 4) for _ in range(20)]
+    assert sum(1 for _ in dataset.score_videos(tables, settings, resources)) == 80
+    times = [tuple(map(float, line.split())) for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    first, last = min(began for began, _ in times), max(ended for _, ended in times)
+    busy = sum(ended - began for began, ended in times) / (last - first)
+    assert busy > 1.4  # of two; one is 0.85
+    assert len(list(tmp_path.iterdir())) <= 6  # processes
+
+
+@pytest.mark.nightly
 def test_tables_come_once_while_the_spool_grows_even_if_its_reader_dies(
     num_nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

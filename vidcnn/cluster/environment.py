@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from vidcnn.cluster.ray_internals import reads_token_again
 from vidcnn.errors import UsageError
 
-QUIET_ENVIRONMENT = {
+_QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -29,6 +29,17 @@ QUIET_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """Nothing is downloaded, reported home, or printed by Ray itself."""
+
+_BUSY = {
+    "RAY_DATA_CLUSTER_AUTOSCALER": "V2",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
+"""All processors are used. The autoscaler that Ray Data takes by itself grants a run what it guesses the run to need,
+which may be two thirds of a machine. And Ray ends processes that have waited for a second, each of which takes two
+seconds of a processor to start again."""
+
+RAY_ENVIRONMENT = _QUIET | _BUSY
+"""What a Ray for vidcnn reads."""
 
 _OTHERS = ("LD_LIBRARY_PATH", "PYTHONBREAKPOINT", "SPT_NOENV")
 """What Ray, and OpenCV where it is imported for a run, set or read besides the variables of Ray's name."""
@@ -50,7 +61,7 @@ def is_attached() -> bool:
 
 def prepare_environment() -> None:
     """Set what Ray reads when it is imported and started, where the user has not set it."""
-    for name, value in QUIET_ENVIRONMENT.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 

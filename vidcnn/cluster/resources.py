@@ -15,8 +15,11 @@ _LEAST_DECODER_BYTES = 200_000_000
 """What a decoding task takes at the least: a process of Ray's, and its child that decodes."""
 _MAX_CPU_ACTORS = 16
 """On a machine; beyond this, actors get more threads instead."""
-_PLANNERS_PER_CPU = 2
+_PLANNERS_PER_CPU = 0.5
+_LEAST_PLANNERS = 4
 """They wait for disks. A process costs about as much as planning a thousand videos, so there are not many more."""
+_PLANNERS_SHARE = 0.05
+"""Of the processors, for all planners together: what they reserve is not there for decoders, as Ray Data counts."""
 _MIN_CLIPS_PER_ACTOR = 32
 """While a further actor starts, which takes seconds of a processor, those that run do about this many clips."""
 
@@ -134,10 +137,14 @@ def plan_resources(
         num_decoders=decoders,
         decoder_cpus=decoder_cpus,
         decoder_memory_bytes=int(min(512 * 2**20, 0.3 * machine.memory_bytes / decoders)),
-        num_planners=_PLANNERS_PER_CPU * ceil(cpus),
-        planner_cpus=min(0.05 * cpus, 0.5),
+        num_planners=_num_planners(cpus),
+        planner_cpus=_PLANNERS_SHARE * cpus / _num_planners(cpus),
         decoders_yield=not use_gpus,
     )
+
+
+def _num_planners(cpus: float) -> int:
+    return max(_LEAST_PLANNERS, ceil(_PLANNERS_PER_CPU * cpus))
 
 
 def _check_memory(machine: Machine, number: int, least_bytes: int, what: str, option: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from vidcnn.cluster import parcel, sides
 from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
-from vidcnn.cluster.environment import QUIET_ENVIRONMENT
+from vidcnn.cluster.environment import RAY_ENVIRONMENT
 from vidcnn.config import Spec
 from vidcnn.config.job_files import command_of
 from vidcnn.config.substitution import literal, substitute
@@ -133,7 +133,7 @@ class Submission:
             "out_on_cluster": self.out_on_cluster,
         }
         (folder / LAUNCH_FILE).write_text(json.dumps(launch))
-        environment = {**QUIET_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
+        environment = {**RAY_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
         runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
             "py_modules": [str(Path(__file__).resolve().parents[1])],

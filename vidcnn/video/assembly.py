@@ -65,8 +65,8 @@ class ClipAssembler:
         num_uses = np.bincount(places.ravel(), minlength=len(needed))
         self._homes = {
             place: (clip, position)
-            for clip, row in zip(clips.tolist(), places.tolist(), strict=True)
-            for position, place in enumerate(row)
+            for clip, row in self._open.items()
+            for position, place in enumerate(row.tolist())
             if num_uses[place] == 1
         }
         self._filled: dict[int, UInt8Array] = {}  # by clip: its pixels, those of frames that it has alone

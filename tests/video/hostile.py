@@ -30,6 +30,8 @@ def full_box(kind: bytes, *values: int, flags: int = 0) -> bytes:
 
 
 _MATRIX = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+_ENTRY = struct.pack(">6xH16xHHIIIH32xHh", 1, 64, 64, 72 << 16, 72 << 16, 0, 1, 24, -1)
+_HEAD = box(b"ftyp", b"isom\0\0\2\0isom")
 
 
 def mp4(
@@ -55,26 +57,44 @@ def mp4(
     """
     total = sum(count * each for count, each in durations) if declared is None else declared
     total = min(total, 2**32 - 1)
-    head = box(b"ftyp", b"isom\0\0\2\0isom")
     content = box(b"mdat", *frames)
-    entry = struct.pack(">6xH16xHHIIIH32xHh", 1, 64, 64, 72 << 16, 72 << 16, 0, 1, 24, -1)
     right_sizes = struct.pack(f">II{len(frames)}I", 0, len(frames), *map(len, frames))
     tables = (
-        box(b"stsd", struct.pack(">II", 0, 1), box(b"jpeg", entry)),
+        box(b"stsd", struct.pack(">II", 0, 1), box(b"jpeg", _ENTRY)),
         full_box(b"stts", len(durations), *(number for pair in durations for number in pair)),
         full_box(b"stsc", 1, 1, samples_per_chunk or len(frames), 1),
         box(b"stsz", bytes(4), right_sizes if sizes is None else sizes),
-        full_box(b"stco", 1, len(head) + 8),
+        full_box(b"stco", 1, len(_HEAD) + 8),
     )
-    track = box(
+    edit_list = full_box(b"elst", len(edits), *(n for length, at in edits for n in (length, at, 0x10000)))
+    track = _track(total, box(b"edts", edit_list) if edits else b"", tables)
+    return _HEAD + content + box(b"moov", _movie(total), *[track] * num_tracks)
+
+
+def fragmented_mp4(num_frames: int) -> bytes:
+    """Return an MP4 with one fragment that claims to contain frames of one byte each, and lists none of them."""
+    tables = (
+        box(b"stsd", struct.pack(">II", 0, 1), box(b"jpeg", _ENTRY)),
+        *(full_box(kind, 0) for kind in (b"stts", b"stsc", b"stco")),
+        full_box(b"stsz", 0, 0),
+    )
+    movie = box(b"moov", _movie(0), _track(0, b"", tables), box(b"mvex", full_box(b"trex", 1, 1, 40, 1, 0)))
+    run = box(b"traf", full_box(b"tfhd", 1, flags=0x20000), full_box(b"trun", num_frames))
+    return _HEAD + movie + box(b"moof", full_box(b"mfhd", 1), run) + box(b"mdat", bytes(4000))
+
+
+def _movie(duration: int) -> bytes:
+    return full_box(b"mvhd", 0, 0, 1000, duration, 0x10000, 0x1000000, 0, 0, *_MATRIX, 0, 0, 0, 0, 0, 0, 2)
+
+
+def _track(duration: int, edits: bytes, tables: Sequence[bytes]) -> bytes:
+    return box(
         b"trak",
-        full_box(b"tkhd", 0, 0, 1, 0, total, 0, 0, 0, 0, *_MATRIX, 64 << 16, 64 << 16, flags=3),
-        box(b"edts", full_box(b"elst", len(edits), *(n for length, at in edits for n in (length, at, 0x10000))))
-        if edits
-        else b"",
+        full_box(b"tkhd", 0, 0, 1, 0, duration, 0, 0, 0, 0, *_MATRIX, 64 << 16, 64 << 16, flags=3),
+        edits,
         box(
             b"mdia",
-            full_box(b"mdhd", 0, 0, 1000, total, 0x55C40000),
+            full_box(b"mdhd", 0, 0, 1000, duration, 0x55C40000),
             box(b"hdlr", struct.pack(">II4s12xB", 0, 0, b"vide", 0)),
             box(
                 b"minf",
@@ -84,5 +104,3 @@ def mp4(
             ),
         ),
     )
-    movie = full_box(b"mvhd", 0, 0, 1000, total, 0x10000, 0x1000000, 0, 0, *_MATRIX, 0, 0, 0, 0, 0, 0, 2)
-    return head + content + box(b"moov", movie, *[track] * num_tracks)

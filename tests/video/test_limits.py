@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.video.decoding import decode_clips, frame_numbers
-from tests.video.hostile import mp4, write_gif
+from tests.video.hostile import fragmented_mp4, mp4, write_gif
 from tests.videos import write_video
 from vidcnn.errors import VideoError
 from vidcnn.sampling.segments import ClipSpec, Sampling, plan_segments
@@ -259,6 +261,21 @@ def test_an_index_that_is_too_large_for_libav_itself_is_too_large(tmp_path: Path
     kind, reason = kind_and_reason(write(tmp_path / "a.mp4", data))
     assert kind == "too_large"
     assert "its index lists 100000000 frames" in reason
+
+
+def test_what_takes_more_memory_than_a_process_may_have_is_too_large(tmp_path: Path) -> None:
+    """A fragment of eighty million frames, which libav lists before anything can be checked."""
+    path = write(tmp_path / "a.mp4", fragmented_mp4(80_000_000))
+    program = (
+        "import resource\n"
+        "from vidcnn.errors import VideoError\n"
+        "from vidcnn.video.probe import probe_video\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))\n"
+        f"try: probe_video({str(path)!r})\n"
+        "except VideoError as error: print(error.kind, error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("too_large decoding it takes more memory than there is\n", "")
 
 
 def test_other_messages_are_no_refusals() -> None:

@@ -221,6 +221,40 @@ def test_times_that_would_make_millions_of_clips_are_refused_before_memory_is_ta
     assert info.value.kind == "too_large"
 
 
+HOUR = 3600
+
+
+def test_a_small_file_cannot_claim_to_be_shown_for_days() -> None:
+    spec = ClipSpec(Sampling(16, fps=1))
+    times = FrameTimes(np.array([0, 5]), 20 * HOUR, Fraction(1), size_bytes=75_000)
+    with pytest.raises(VideoError, match="its 2 frames, in 75000 bytes, would be shown for 72000 s") as info:
+        plan_segments(times, spec)
+    assert info.value.kind == "too_large"
+    (segment,) = plan_segments(times, spec, interval=(0, 60))  # of which the user knows
+    assert segment.num_clips == 4
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "seconds", "size_bytes"),
+    [
+        (3600, 24 * HOUR, 3_600_000),  # two minutes of a camera, with a day between them
+        (40, 3 * HOUR, 400_000),  # a lecture, one frame for each page
+        (1, HOUR, 10_000),
+        (720, 720 * HOUR, 72_000_000),  # one large picture an hour
+    ],
+)
+def test_recordings_with_long_gaps_are_covered(num_frames: int, seconds: int, size_bytes: int) -> None:
+    times = FrameTimes(np.arange(num_frames), seconds, Fraction(1), size_bytes=size_bytes)
+    segments = plan_segments(times, ClipSpec(Sampling(16, fps=1)))
+    assert segments[-1].end_seconds[-1] == seconds
+
+
+def test_what_was_cut_off_is_reported_whatever_is_left() -> None:
+    times = FrameTimes(np.arange(20 * HOUR), 20 * HOUR, Fraction(1), num_available=10, size_bytes=1000)
+    segments = plan_segments(times, ClipSpec(Sampling(10, fps=1)))
+    assert sum(segment.truncated.sum() for segment in segments) == 2 * HOUR - 1
+
+
 def test_a_gap_of_years_is_no_matter_where_frames_are_counted() -> None:
     times = FrameTimes(np.array([0, 10**12 * 31]), 10**12 * 31 + 1, Fraction(1, 1000))
     assert frames_of(plan_segments(times, ClipSpec(Sampling(2, stride=1)))) == [[0, 1]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,20 @@ from hypothesis import strategies as st
 from tests.video.decoding import WHOLE_FRAME
 from tests.video.test_frame_folders import write_folder
 from tests.videos import number_of, write_video
+from vidcnn.errors import VideoError
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec, Sampling
 from vidcnn.sources import Listing
+from vidcnn.video import batching
 from vidcnn.video.batching import (
     MAX_TASK_BYTES,
     ClipBatch,
+    ClipRef,
     DecodeSettings,
     clips_per_task,
     decode_unit,
     frames_per_unit,
 )
+from vidcnn.video.decode import DecodedClip, DecodeRequest, decode_segment
 from vidcnn.video.planning import PlannedSegment, PlanSettings, plan_video
 
 SPEC = ClipSpec(Sampling(3, stride=1))
@@ -137,3 +142,21 @@ def test_a_task_is_no_larger_than_memory_allows_and_holds_a_clip_at_least(
     else:
         assert (num_clips + 1) * clip_bytes > MAX_TASK_BYTES  # as much of a batch as fits
     assert num_clips < max(16, 2 * model_batch_size) + model_batch_size
+
+
+def test_a_lack_of_memory_costs_one_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "a.mp4", 9, options=OPTIONS)
+    write_video(tmp_path / "b.mp4", 9, options=OPTIONS)
+
+    def decode(request: DecodeRequest) -> Iterator[DecodedClip]:
+        for number, clip in enumerate(decode_segment(request)):
+            if number == 1 and request.location.endswith("a.mp4"):
+                raise MemoryError
+            yield clip
+
+    monkeypatch.setattr(batching, "decode_segment", decode)
+    (batch,) = decode_unit(planned(tmp_path), settings(8))
+    assert [(name, clip) for name, clip, _ in shown(batch)] == [("a.mp4", 0), ("b.mp4", 0), ("b.mp4", 1), ("b.mp4", 2)]
+    assert [(ref, error.kind) for ref, error in batch.failures if isinstance(error, VideoError)] == [
+        (ClipRef(0, 1), "too_large"), (ClipRef(0, 2), "too_large"),
+    ]  # fmt: skip

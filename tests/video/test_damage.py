@@ -140,6 +140,19 @@ def test_few_frames_are_held_even_where_times_are_absurd() -> None:
     assert len(released) > 900
 
 
+def test_fewer_large_frames_are_held() -> None:
+    frames = FrameJudge()
+    frames.feed(10**12, is_keyframe=True)
+    released = [
+        judged.time
+        for time in range(100)
+        for judged in frames.add(None, time, is_damaged=False, num_pixels=8192 * 8192)
+    ]
+    assert released == list(range(len(released)))
+    assert len(released) == 100 - 8
+    assert len(frames.finish()) == 8
+
+
 @st.composite
 def streams(draw: st.DrawFn) -> list[Coded]:
     """Groups of a keyframe and of P frames with B frames before each; open and closed ones."""

@@ -65,6 +65,15 @@ def test_the_frames_own_duration_comes_first() -> None:
     assert end([0], 5000) == 5000
 
 
+def test_a_last_frame_stays_for_a_minute_for_each_frame_of_its_video() -> None:
+    assert end([0], 10**9) == 60_000
+    assert end([0], 10**9, 10**9) == 60_000
+    assert end([0, 40, 80], 10**9, 10**9) == 80 + 3 * 60_000
+    assert end([0, 40, 80], 150_000, 150_080) == 150_080
+    assert end([0, 10_000_000], 10**9, 10**10) == 10_000_000 + 4 * 10_000_000
+    assert end(list(range(0, 40_000, 40)), 7_200_000, 10**8) == 39_960 + 7_200_000  # two hours after 40 seconds
+
+
 def test_then_comes_the_declared_end_and_then_the_usual_gap() -> None:
     assert end([0, 6000], 0, 6040) == 6040
     assert end([0, 40, 80], 0, 130) == 130

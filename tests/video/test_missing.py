@@ -4,14 +4,15 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from tests.videos import write_video
 from vidcnn.sampling.grid import FrameTimes
-from vidcnn.video.missing import entries_cut_off, has_index, with_lost_entries
+from vidcnn.video import missing
+from vidcnn.video.missing import entries_cut_off, has_index, with_lost_duration, with_lost_entries
 from vidcnn.video.probe import probe_video
 
 NUM_FRAMES = 600
@@ -60,6 +61,21 @@ def cut(path: Path, share: float) -> int:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     return path.stat().st_size
+
+
+def test_a_header_that_lies_about_size_and_duration_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, "_MAX_LOST_FRAMES", 1000)
+    path = tmp_path / "a.mkv"
+    path.write_bytes(bytes.fromhex("1a45dfa3 80 18538067 01") + (2**50).to_bytes(7, "big"))
+    forged = SimpleNamespace(
+        size_bytes=path.stat().st_size,
+        stream=SimpleNamespace(frames=0),
+        container=SimpleNamespace(duration=10**12),
+    )
+    found = with_lost_duration(times(5, 15, 25), cast(Any, forged), str(path))
+    assert (found.num_frames, found.num_available) == (1003, 3)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 
 from tests.video.decoding import PREPROCESSING, mean_difference
 from vidcnn.choices import Interpolation
+from vidcnn.errors import VideoError
 from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
 from vidcnn.video.pixels import FrameConverter, UInt8Array
 from vidcnn.video.planes import find_layout, rgb_matrix
@@ -171,3 +172,13 @@ def test_frames_that_change_in_the_middle_of_a_stream_are_each_converted_as_they
     converter = FrameConverter(PREPROCESSING)
     for frame in frames:
         assert np.array_equal(converter.convert(frame), FrameConverter(PREPROCESSING).convert(frame))
+
+
+@pytest.mark.parametrize("way", [{}, {"exact": True}, {"uncropped": True}])
+def test_a_strip_is_too_large_once_resized(way: dict[str, bool]) -> None:
+    strip = av.VideoFrame(16_384, 2, "yuv420p")
+    preprocessing = Preprocessing(resize=128, crop=(112, 112), **NORMALISATION)
+    with pytest.raises(VideoError, match="resized, they would be 1048576x128") as info:
+        FrameConverter(preprocessing, **way).convert(strip)
+    assert info.value.kind == "too_large"
+    assert FrameConverter(Preprocessing((128, 171), (112, 112), **NORMALISATION)).convert(strip).shape == (112, 112, 3)

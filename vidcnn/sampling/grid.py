@@ -63,6 +63,7 @@ class FrameTimes:
         keyframes: int64, increasing indexes into `pts` of the frames where decoding can start; the first frame counts
             whether it is in the list or not.
         num_available: How many frames the file really contains; the rest is known to be cut off. None: all.
+        size_bytes: Size of the file; None where the frames are not in one.
     """
 
     pts: IntArray
@@ -70,6 +71,7 @@ class FrameTimes:
     time_base: Fraction
     keyframes: IntArray = field(default_factory=lambda: np.zeros(1, np.int64))
     num_available: int | None = None
+    size_bytes: int | None = None
 
     def __post_init__(self) -> None:
         assert len(self.pts) > 0

@@ -42,6 +42,11 @@ MAX_TASK_BYTES = 256 * 2**20
 MAX_CLIP_FRAMES = 16_000_000
 """Frames in all clips of one video: twelve days at 15 per second. What claims more has corrupt times."""
 
+_FREE_SECONDS = 3600
+_SECONDS_PER_BYTE = 0.06
+"""How long a file may be shown: an hour, and a minute for each kilobyte. The sparsest recordings are many times as
+large; what claims more has corrupt times, or is made to be classified for days."""
+
 
 @dataclass(frozen=True)
 class ClipSpec:
@@ -132,10 +137,12 @@ def plan_segments(
 
     Raises:
         VideoError: `too_short`, when short clips are dropped and the video is shorter than one clip; `too_large`, when
-            its clips would have more than `MAX_CLIP_FRAMES` frames.
+            its clips would have more than `MAX_CLIP_FRAMES` frames, or be of a time that its file is too small for.
     """
     grid = Grid(times, spec.sampling)
     bounds = grid.bounds(interval)
+    if spec.sampling.fps is not None and spec.num_clips is None:
+        _check_time(len(bounds) / spec.sampling.fps, times)
     starts = bounds.start + _clip_starts(len(bounds), grid.stride, spec)
     plan = _LaidClips(grid, starts, bounds, spec)
     cuts = [*_cut_segments(plan.first, plan.last, grid.keyframes, max_frames, max_clips), len(starts)]
@@ -270,6 +277,22 @@ def _check_count(num_clips: int, num_frames: int) -> None:
             "too_large",
             f"it would make {num_clips} clips of {num_frames} frames, above the limit of {MAX_CLIP_FRAMES} frames: its "
             "times are probably corrupt; if they are right, take a larger step",
+        )
+
+
+def _check_time(seconds: float, times: FrameTimes) -> None:
+    """Refuse to fill a time with clips in which a small file has next to no frames."""
+    if times.size_bytes is None:
+        return
+    if times.num_available is not None and times.num_available < times.num_frames:
+        seconds -= float(
+            (times.end - int(times.pts[times.num_available])) * times.time_base
+        )  # is reported, not decoded
+    if seconds > _FREE_SECONDS + _SECONDS_PER_BYTE * times.size_bytes:
+        raise VideoError(
+            "too_large",
+            f"its {times.num_frames} frames, in {times.size_bytes} bytes, would be shown for {seconds:.0f} s: its "
+            "times are probably corrupt; if they are right, place clips by --stride or --num-clips",
         )
 
 

@@ -18,6 +18,7 @@ from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.golden import check_decoder
+from vidcnn.video.limits import NO_MEMORY
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS, PlannedSegment
 from vidcnn.video.stopwatch import StageTimes, Stopwatch
@@ -132,6 +133,7 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
     for number, planned in enumerate(unit):
         at(number)
         request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, exact=settings.exact)
+        missing = set(range(planned.segment.num_clips))
         try:
             for decoded in decode_segment(request):
                 if decoded.error is not None:
@@ -139,8 +141,12 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
                 else:
                     assert decoded.pixels is not None
                     batch.add_clip(planned, decoded.index, decoded.pixels)
+                missing.discard(decoded.index)
                 if batch.is_full:
                     yield batch.take()
+        except MemoryError:  # its decoder had all that there is
+            for index in sorted(missing):
+                batch.add_failure(planned, index, VideoError("too_large", NO_MEMORY))
         except Exception as error:
             raise InternalError.of(error, f"decoding {video_text(planned.video.name)}") from error
     if not batch.is_empty:

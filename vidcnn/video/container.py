@@ -6,7 +6,6 @@ missing file to a demuxer's complaint, becomes a `VideoError` with plain words.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,9 +18,19 @@ import av.logging
 
 from vidcnn.errors import VidcnnError, VideoError, first_line
 from vidcnn.storage.uris import is_remote
-from vidcnn.video.complaints import tells_of_damage, tells_of_loss
+from vidcnn.video.complaints import LogLine, tells_of_damage, tells_of_loss
 from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
+from vidcnn.video.limits import (
+    MAX_STREAMS,
+    NO_MEMORY,
+    PROBE_BYTES,
+    PixelBudget,
+    check_entries,
+    complaint_about_size,
+    frame_limit,
+    is_out_of_memory,
+)
 from vidcnn.video.structure import explain_cut, find_playlist
 
 MAX_PIXELS = 8192 * 8192
@@ -44,7 +53,6 @@ _AUDIO_FORMATS = (  # so that a file of sound is not reported as one that cannot
 )
 _FORMATS = ",".join((_VIDEO_FORMATS, _IMAGE_FORMATS, _AUDIO_FORMATS))
 
-_TOO_LARGE = re.compile("exceeds specified max pixel count|Invalid image size|Picture size .* is invalid")
 _MAX_READ_FAILURES = 16
 """Reading ends after this many failures without a packet between them."""
 
@@ -64,17 +72,37 @@ class OpenVideo:
         stream: The first video stream that is not cover art.
         file: The bytes that libav reads.
         max_pixels: Largest frame, width times height, that may be decoded.
+        budget: What may still be decoded.
     """
 
     container: Any
     stream: Any
     file: VideoFile
     max_pixels: int
+    budget: PixelBudget
 
     @property
     def size_bytes(self) -> int:
         """Size of the file."""
         return self.file.size_bytes
+
+    def decode(self, packet: Any) -> list[Any]:
+        """Return the frames that come out of the decoder for a packet; None is the end.
+
+        Raises:
+            VideoError: `too_large`: more was decoded than a file of this size may ask for.
+            MemoryError: There is not enough memory for them.
+            FFmpegError: They cannot be decoded.
+        """
+        codec = self.stream.codec_context
+        self.budget.check()
+        num_frames = 1  # one that does not come out costs as much
+        try:
+            frames: list[Any] = codec.decode(packet)
+            num_frames = max(1, len(frames))
+        finally:
+            self.budget.spend(num_frames, codec.width * codec.height)
+        return frames
 
 
 @contextmanager
@@ -106,12 +134,15 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool =
                     "too_large",
                     f"frames are {codec.width}x{codec.height}, above the limit of {max_pixels} pixels",
                 )
+            if container.format.name.startswith("mov"):
+                check_entries(max(len(stream.index_entries), stream.frames), file.size_bytes)
             for other in container.streams:
                 if other is not stream:
                     other.discard = av.stream.Discard.all  # so that libav does not read what is thrown away
-            codec.options = {"max_pixels": str(max_pixels), "err_detect": "crccheck"}
+            largest = frame_limit(codec.width, codec.height, max_pixels)
+            codec.options = {"max_pixels": str(largest), "err_detect": "crccheck"}
             codec.thread_count = 1
-            yield OpenVideo(container, stream, file, max_pixels)
+            yield OpenVideo(container, stream, file, max_pixels, PixelBudget(file.size_bytes))
 
 
 @contextmanager
@@ -136,20 +167,14 @@ def plain_errors() -> Iterator[None]:
         yield
     except (VideoError, VidcnnError):
         raise
-    except MemoryError as error:
-        raise VideoError("too_large", "decoding it takes more memory than there is") from error
     except Exception as error:
-        if not isinstance(error, _FILE_ERRORS) and not _is_of_library(error):
-            raise
         if complaint := complaint_about_size(error):
             raise VideoError("too_large", f"libav refuses its frames ({complaint})") from error
+        if is_out_of_memory(error):
+            raise VideoError("too_large", NO_MEMORY) from error
+        if not isinstance(error, _FILE_ERRORS) and not _is_of_library(error):
+            raise
         raise VideoError("unreadable", f"reading it failed ({_plain(error)})") from error
-
-
-def complaint_about_size(error: Exception) -> str | None:
-    """Return libav's message if it failed because a frame is larger than allowed, else None."""
-    _, _, complaint = getattr(error, "log", None) or (0, "", "")
-    return complaint.strip().split(",")[0] if _TOO_LARGE.search(complaint) else None
 
 
 def read_from_keyframe(video: OpenVideo) -> Iterator[Any]:
@@ -216,17 +241,27 @@ def _declares_times(location: str, file: VideoFile) -> bool:
 def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_into_frames: bool) -> Any:
     # These are for the decoders with which libav looks into the streams.
     options = {"max_pixels": str(max_pixels)} | ({} if looks_into_frames else {"skip_frame": "all"})
+    limits = {
+        "format_whitelist": _FORMATS,
+        "protocol_whitelist": "file",
+        "max_streams": str(MAX_STREAMS),
+        "probesize": str(PROBE_BYTES),
+    }
+    log: list[LogLine] = []
     try:
-        return av.open(
-            file,
-            "r",
-            buffer_size=file.buffer_bytes,
-            metadata_errors="replace",
-            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
-            options=options,
-        )
+        with av.logging.Capture() as log:
+            return av.open(
+                file,
+                "r",
+                buffer_size=file.buffer_bytes,
+                metadata_errors="replace",
+                container_options=limits,
+                options=options,
+            )
     except (av.error.FFmpegError, ValueError) as error:
         file.raise_failure()
+        if any("exceeds max_streams" in message for _, _, message in log):
+            raise VideoError("too_large", f"it has more than {MAX_STREAMS} streams") from error
         head = read_at(location)
         if playlist := find_playlist(head):
             raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
@@ -234,6 +269,8 @@ def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_in
             raise VideoError("unreadable", reason_of(scheme)) from error
         if reason := explain_cut(head, file.size_bytes):
             raise VideoError("truncated", reason) from error
+        if isinstance(error, MemoryError):
+            raise
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
 
 

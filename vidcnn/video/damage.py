@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 _MAX_HELD = 64
 """More frames are never kept back, whatever the times are: four times the longest delay of any decoder."""
 
+_MAX_HELD_PIXELS = _MAX_HELD * 3840 * 2160
+"""Nor are more pixels, so that large frames do not fill the memory."""
+
 
 @dataclass(slots=True)
 class JudgedFrame:
@@ -63,7 +66,8 @@ class FrameJudge:
         self._by_order = by_order
         self._last_fed = _Origin(0, -(2**63))
         self._in_decoder: dict[int, _Origin] = {}  # by time: the packets whose frames are not returned yet
-        self._held: deque[tuple[JudgedFrame, _Origin]] = deque()
+        self._held: deque[tuple[JudgedFrame, _Origin, int]] = deque()
+        self._held_pixels = 0
         self._keyframes: deque[int] = deque()  # times of those fed, from the last that came out on
         # Damage is in the frames from the packet with this number on, until the keyframe after this time.
         self._damaged_from: int | None = None
@@ -91,11 +95,18 @@ class FrameJudge:
         else:
             self._spread(self._origin(time).number, time)
 
-    def add(self, frame: Any, time: int, *, is_damaged: bool) -> list[JudgedFrame]:
-        """Take a frame that came out of the decoder, and return those that can be judged now."""
+    def add(self, frame: Any, time: int, *, is_damaged: bool, num_pixels: int = 0) -> list[JudgedFrame]:
+        """Take a frame that came out of the decoder, and return those that can be judged now.
+
+        Args:
+            frame: The frame.
+            time: Its presentation time.
+            is_damaged: Whether the decoder says so.
+            num_pixels: Its size, for the memory that it takes while it is kept back.
+        """
         held, ready = self._held, []
-        while held and (held[0][1].last_needed < time or len(held) >= _MAX_HELD):
-            ready.append(held.popleft()[0])
+        while held and (held[0][1].last_needed < time or self._holds_most):
+            ready.append(self._let_go())
         origin = self._origin(time)
         if is_damaged:
             self._spread(0 if self._by_order else origin.number, time)
@@ -103,21 +114,32 @@ class FrameJudge:
         if self._recovers_at is not None and time >= self._recovers_at:
             self._damaged_from = self._recovers_at = None
         is_sound = self._damaged_from is None or origin.number < self._damaged_from
-        held.append((JudgedFrame(frame, time, is_sound, is_gap_sound), origin))
+        held.append((JudgedFrame(frame, time, is_sound, is_gap_sound), origin, num_pixels))
+        self._held_pixels += num_pixels
         self._in_decoder.pop(time, None)
         if self._in_decoder and min(self._in_decoder) < time:  # of a packet that gave no frame
             self._in_decoder = {other: where for other, where in self._in_decoder.items() if other > time}
         while len(self._keyframes) > 1 and self._keyframes[0] < time:
             self._keyframes.popleft()
         while held and held[0][1].last_needed <= time:
-            ready.append(held.popleft()[0])
+            ready.append(self._let_go())
         return ready
 
     def finish(self) -> list[JudgedFrame]:
         """Return the frames still kept back when no more will come."""
-        rest = [judged for judged, _ in self._held]
+        rest = [judged for judged, *_ in self._held]
         self._held.clear()
+        self._held_pixels = 0
         return rest
+
+    @property
+    def _holds_most(self) -> bool:
+        return len(self._held) >= _MAX_HELD or self._held_pixels >= _MAX_HELD_PIXELS
+
+    def _let_go(self) -> JudgedFrame:
+        judged, _, num_pixels = self._held.popleft()
+        self._held_pixels -= num_pixels
+        return judged
 
     def _origin(self, time: int) -> _Origin:
         return self._last_fed if self._by_order else self._in_decoder.get(time, self._last_fed)
@@ -129,6 +151,6 @@ class FrameJudge:
         else:
             self._damaged_from, self._damaged_at = min(self._damaged_from, number), max(self._damaged_at, time)
         self._recovers_at = min((keyframe for keyframe in self._keyframes if keyframe > self._damaged_at), default=None)
-        for held, origin in self._held:
+        for held, origin, _ in self._held:
             if origin.number >= number:
                 held.is_sound = held.is_gap_sound = False

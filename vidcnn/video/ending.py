@@ -1,7 +1,8 @@
 """When the last frame of a video leaves the screen.
 
 No later frame shows it. In order of trust: the frame's own duration, the end that the container declares, and the usual
-distance between frames; none of them beyond the declared end, where that is behind the last frame at all.
+distance between frames; none of them beyond the declared end, where that is behind the last frame at all, and none out
+of all proportion to the frames that are there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _INEXACT = ("flv", "live_flv")
 """Containers whose duration is what their writer likes, such as when the last frame begins, rounded up."""
 
 _MAX_STILL_SECONDS = 60
-"""A single frame is not shown longer than this, whatever a header declares."""
+"""For each frame of a video, the last one may stay this long, and no longer, whatever is declared."""
 
 
 class DeclaredEnd(NamedTuple):
@@ -70,7 +71,9 @@ def end_of_last(
         declared: The end that the container declares.
     """
     last, span = int(ordered[-1]), int(ordered[-1] - ordered[0])
-    gap = max(1, int(np.median(np.diff(ordered))) if len(ordered) > 1 else int(nominal_gap))
+    still = int(_MAX_STILL_SECONDS * len(ordered) / time_base)
+    gap = max(1, int(np.median(np.diff(ordered))) if len(ordered) > 1 else min(int(nominal_gap), still))
+    own_duration = min(own_duration, max(4 * gap, span, still) if span else still)
     if declared is None or declared.time <= last:
         is_plausible = own_duration <= 4 * gap or span == 0
         return last + (own_duration if own_duration > 0 and is_plausible else gap)

@@ -42,7 +42,7 @@ def decodable_times(video: OpenVideo, first_keyframe: int, leading: frozenset[in
         if packet is None:
             continue
         waiting.discard(packet.pts)
-        times = [frame.pts for frame in _decode(packet) if frame.pts is not None and not frame.is_corrupt]
+        times = [frame.pts for frame in _decode(video, packet) if frame.pts is not None and not frame.is_corrupt]
         found.update(leading.intersection(times))
         if number > MAX_LEADING_PACKETS or (not waiting and any(time >= first_keyframe for time in times)):
             break
@@ -77,16 +77,16 @@ def _num_lost(video: OpenVideo, num_packets: int) -> int:
             break
         num_due += is_start
         try:
-            num_out += len(packet.decode())
+            num_out += len(video.decode(packet))
         except (av.error.FFmpegError, ValueError):
             num_out += is_start  # a frame that is known to be lost
     with suppress(av.error.FFmpegError, ValueError):
-        num_out += len(codec.decode(None))
+        num_out += len(video.decode(None))
     return max(0, num_due - num_out)
 
 
-def _decode(packet: Any) -> Iterator[Any]:
+def _decode(video: OpenVideo, packet: Any) -> Iterator[Any]:
     try:
-        yield from packet.decode()
+        yield from video.decode(packet)
     except (av.error.FFmpegError, ValueError):
         return

@@ -16,6 +16,9 @@ from vidcnn.video.container import OpenVideo
 from vidcnn.video.files import read_at
 from vidcnn.video.structure import declared_size
 
+_MAX_LOST_FRAMES = 4_000_000
+"""A day, at 46 frames per second."""
+
 
 def entries_cut_off(video: OpenVideo) -> list[Any]:
     """Return the entries at the end of an MP4's index that are past the end of the file."""
@@ -65,7 +68,7 @@ def with_lost_duration(times: FrameTimes, video: OpenVideo, location: str) -> Fr
         end = int(Fraction(video.container.duration or 0, 1_000_000) / times.time_base)  # on the same clock as times
         num_lost = (end - times.end) // gap
     # A wrong header must not fill the memory: the lost part cannot be much denser than the rest.
-    most = 20 * times.num_frames * (declared - video.size_bytes) // video.size_bytes + 100
+    most = min(20 * times.num_frames * (declared - video.size_bytes) // video.size_bytes + 100, _MAX_LOST_FRAMES)
     return _with_missing(times, times.end + gap * np.arange(max(0, min(num_lost, most)), dtype=np.int64))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
+from vidcnn.video.limits import check_resized
 from vidcnn.video.planes import PlaneConverter
 from vidcnn.video.resizing import Resizing, Target
 from vidcnn.video.side_data import display_matrix
@@ -65,13 +66,17 @@ class FrameConverter:
 
         Returns:
             uint8 (H, W, 3), with H and W the crop of the preprocessing, the resized size, or the frame's own.
+
+        Raises:
+            VideoError: `too_large`: resized, it would have too many pixels.
         """
         orientation = self._orientation(frame)
         preprocessing = self._preprocessing
         if preprocessing is None:
             return _upright(_converted(frame), orientation)
+        size = (frame.width, frame.height) if orientation.is_transposed else (frame.height, frame.width)
+        check_resized(*preprocessing.resized_size(*size))
         if self._uncropped:
-            size = (frame.width, frame.height) if orientation.is_transposed else (frame.height, frame.width)
             preprocessing = preprocessing.uncropped(*size)
         if self._exact:
             return resize_and_crop(_upright(_converted(frame), orientation), preprocessing)

@@ -28,9 +28,9 @@ from vidcnn.video.probe import FrameMatching, probe_video
 DEFAULT_TIMEOUT_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 500_000
 _SLOWEST_FRAMES_PER_SECOND = 2
+"""The largest frames of the slowest codecs, on a slow machine."""
 _SLOWEST_PASSED_PER_SECOND = 20
 """Frames that are decoded and not resized: large ones, on a slow and busy machine."""
-"""The largest frames of the slowest codecs, on a slow machine."""
 _PLANS_AT_ONCE = 256
 _PLANS_SECONDS = 0.5
 

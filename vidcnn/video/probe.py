@@ -13,15 +13,10 @@ import av.error
 
 from vidcnn.errors import VideoError
 from vidcnn.sampling.segments import FrameTimes
-from vidcnn.video.container import (
-    MAX_PIXELS,
-    OpenVideo,
-    complaint_about_size,
-    open_video,
-    read_from_keyframe,
-)
+from vidcnn.video.container import MAX_PIXELS, OpenVideo, open_video, read_from_keyframe
 from vidcnn.video.encryption import find_encryption, packet_encryption, reason_of
 from vidcnn.video.files import file_version, read_at
+from vidcnn.video.limits import complaint_about_size
 from vidcnn.video.structure import is_animated_webp
 from vidcnn.video.timeline import FrameMatching, read_timeline
 
@@ -118,13 +113,13 @@ def _rotation(video: OpenVideo, location: str) -> int:
             if packet is not None and (scheme := packet_encryption(packet, video.stream)):
                 raise VideoError("unreadable", reason_of(scheme))
             # Drained at once, the decoder does not wait for the frames that it would put in order.
-            for frame in (*(packet.decode() if packet is not None else ()), *codec.decode(None)):
+            for frame in (*(video.decode(packet) if packet is not None else ()), *video.decode(None)):
                 rotation = int(frame.rotation)
                 if not frame.is_corrupt:
                     return rotation
             codec.flush_buffers()
     except (av.error.FFmpegError, ValueError) as error:
-        if codec.width == 0 and complaint_about_size(error):
+        if codec.width == 0 and (isinstance(error, MemoryError) or complaint_about_size(error)):
             raise
     read = read_at(location)
     if scheme := find_encryption(read, video.size_bytes):

@@ -22,6 +22,7 @@ from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import OpenVideo, read_from_keyframe
 from vidcnn.video.damage import FrameJudge, JudgedFrame
 from vidcnn.video.encryption import packet_encryption, reason_of
+from vidcnn.video.limits import NO_MEMORY, find_complaint
 from vidcnn.video.missing import has_index
 from vidcnn.video.packets import can_skip_frames, frame_counter, picture_finder
 
@@ -64,6 +65,7 @@ class SegmentReader:
         self._skips = not by_order and can_skip_frames(self._codec)
         self._may_be_encrypted = has_index(video)  # of others, the first frame shows it
         self._encryption: str | None = None
+        self._refusal: str | None = None  # why frames since the last seek are too large
         self._log_capture = av.logging.Capture()
         self._has_picture = picture_finder(self._codec)
         self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
@@ -101,6 +103,7 @@ class SegmentReader:
         self._judge, self._shown = FrameJudge(by_order=self._by_order), None
         self._num_fed = self._num_begun = self._num_decoded = 0
         self._follows_corrupt = False
+        self._refusal = None
         for packet in read_from_keyframe(self._video):
             if not self._num_fed and not at_beginning and not self._is_good_start(packet):
                 return "too_late"
@@ -172,20 +175,25 @@ class SegmentReader:
             return ()
         try:
             with self._log_capture as log:
-                frames = packet.decode()
-        except (av.error.FFmpegError, ValueError):
+                frames = self._video.decode(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            if isinstance(error, MemoryError):
+                self._refusal = NO_MEMORY
             if has_picture or not packet.size:
                 judge.note_damage(time)
                 self._num_decoded += self._begins_frame
             frames = []
         if log:
+            if complaint := find_complaint([message for _, _, message in log]):
+                self._refusal = f"its frames become larger, and libav refuses them ({complaint})"
             if time is not None and tells_of_damage(log, self._codec.name):
                 judge.note_damage(time)
             log.clear()
         ready: list[JudgedFrame] = []
         for frame in frames:
             is_damaged = self._heeds_flags and frame.is_corrupt
-            ready += judge.add(frame, self._time_of(frame), is_damaged=is_damaged)
+            num_pixels = frame.width * frame.height
+            ready += judge.add(frame, self._time_of(frame), is_damaged=is_damaged, num_pixels=num_pixels)
         if packet.size == 0:
             ready += judge.finish()
         return ready
@@ -234,6 +242,8 @@ class SegmentReader:
             return self._assembler.put(frame)
         if self._encryption is not None:
             return self._assembler.fail_next(VideoError("unreadable", reason_of(self._encryption)))
+        if self._refusal is not None:
+            return self._assembler.fail_next(VideoError("too_large", self._refusal))
         message = "frames of this clip, or frames that they build on, are damaged"
         return self._assembler.fail_next(VideoError("corrupt_frames", message))
 

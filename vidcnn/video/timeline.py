@@ -58,6 +58,11 @@ def read_timeline(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMat
     Raises:
         VideoError: `no_video` or `truncated`: not one frame can be read.
     """
+    times, timing = _read_times(video, location)
+    return replace(times, size_bytes=video.size_bytes), timing
+
+
+def _read_times(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMatching]:
     times = _times_from_index(video)
     if times is not None:
         return times, "pts"

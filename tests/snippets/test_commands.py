@@ -79,6 +79,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
     for name in (
         "vidcnn.cluster.remote.connect",
         "vidcnn.demo.make_motion_videos",
+        "vidcnn.doctor.examination.examine",
         "vidcnn.models.resolve.make_bundle",
         "vidcnn.models.table.model_rows",
         "vidcnn.pipelines.quantize.quantize_bundle",

@@ -59,6 +59,8 @@ def test_short_things_of_one_kind_share_lines_and_like_ones_share_a_line() -> No
     text = examination_text(looked_at(*versions, *gpus))
     assert "torch 1.0, av 1.0" in text
     assert "cuda:0 to cuda:7: H100" in text
+    twice = Finding("decoding", "not looked at", "av cannot be loaded", "note")
+    assert "  not looked at: av cannot be loaded" in examination_text(looked_at(twice, twice))
 
 
 def test_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from vidcnn.doctor.control_groups import Limits
 from vidcnn.reporting.findings import Finding
 
 TOPIC = "limits"
-_LEAST_FILES, _USUAL_FILES = 512, 4096
-"""Ray itself warns of fewer than the second."""
+_USUAL_FILES = 4096
+"""Ray itself warns of fewer. It starts with far fewer, and fails when it has many workers and connections."""
 _BASE_PROCESSES, _PROCESSES_PER_CORE = 400, 100
 """Processes and threads of an embedded Ray, and what each processor adds: its workers and a decoder."""
 
@@ -22,10 +22,7 @@ def check_files() -> Finding:
     value = _words(soft) if soft == hard else f"{_words(soft)}, which Ray raises to up to {most}"
     facts = {"soft": _number(soft), "hard": _number(hard)}
     remedy = f"ulimit -n {_USUAL_FILES * 16}, LimitNOFILE= (systemd), --ulimit nofile=65536 (Docker)"
-    if _is_less(hard, _LEAST_FILES):
-        problem = f"a process may open {most} files: Ray needs more"
-        return Finding(TOPIC, "open files", value, "failure", problem, remedy, facts)
-    if _is_less(hard, _USUAL_FILES):
+    if hard != resource.RLIM_INFINITY and hard < _USUAL_FILES:
         problem = f"a process may open {most} files: with many processors or machines, connections will fail"
         return Finding(TOPIC, "open files", value, "warning", problem, remedy, facts)
     return Finding(TOPIC, "open files", value, facts=facts)
@@ -56,10 +53,6 @@ def check_processes(limits: Limits, cores: float) -> Finding:
         )
         return Finding(TOPIC, "processes", f"{most:,}", "warning", problem, remedy, facts)
     return Finding(TOPIC, "processes", f"{most:,} with their threads", facts=facts)
-
-
-def _is_less(limit: int, number: int) -> bool:
-    return limit != resource.RLIM_INFINITY and limit < number
 
 
 def _number(limit: int) -> int | None:

@@ -180,7 +180,7 @@ def _rows(findings: Sequence[Finding]) -> Iterable[tuple[str, str, str]]:
             yield topic, MARKS[level], ", ".join(f"{one.name} {one.value}".rstrip() for one in members)
             continue
         for value, same in groupby(members, key=lambda one: one.value):
-            names = [one.name for one in same]
+            names = list(dict.fromkeys(one.name for one in same))
             name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
             yield topic, MARKS[level], f"{name}: {value}"
 

@@ -31,7 +31,7 @@ OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*
 
 FLOORS = (
     {"commands", "api"},
-    {"pipelines", "schedule"},
+    {"pipelines", "schedule", "doctor"},
     {"training", "cluster"},
     {"reporting"},
     {"inference", "demo", "__main__"},
@@ -103,6 +103,8 @@ def test_modules_say_what_they_are_for_and_stay_short(path: Path) -> None:
         "import vidcnn.commands.infer, vidcnn.commands.train, vidcnn.commands.evaluate, vidcnn.commands.run",
         "import vidcnn.config, vidcnn.config.job_files",
         "import vidcnn.commands.schedule, vidcnn.schedule.write",
+        "import vidcnn.commands.doctor",
+        "from vidcnn.cli import app; app(['doctor', '--help'], standalone_mode=False)",
         "from vidcnn.cli import app; app(['--help'], standalone_mode=False)",
         "from vidcnn.cli import app; app(['train', '--help'], standalone_mode=False)",
         "from vidcnn.cli import app; app(['evaluate', '--help'], standalone_mode=False)",

@@ -19,6 +19,7 @@
       RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
       RayDiedError                a process died that an embedded Ray cannot do without
       TooManyErrorsError          exit 3: more bad videos than --max-error-fraction allows
+      UnfitMachineError           exit 4: `vidcnn doctor` found what will fail on a machine
     JobFailedError                a job of a cluster failed, and has printed why; exits as it did
     VideoError                    one video is bad: becomes a row with `error` and `error_kind`
 
@@ -173,6 +174,12 @@ class TooManyErrorsError(VidcnnError):
     """The share of bad videos is above what the user allows."""
 
     exit_code = 3
+
+
+class UnfitMachineError(VidcnnError):
+    """Something will fail on this machine, or on a node of a cluster."""
+
+    exit_code = 4
 
 
 class JobFailedError(Exception):

@@ -62,6 +62,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
     """The specs of commands whose work would begin; none is done."""
     specs: list[Spec] = []
+    for name in COMMANDS:
+        load_command(name)  # or one that is first imported now would keep what is put in the place of `show`
 
     def stop(*_: Any, **__: Any) -> Any:
         raise WorkBeginsError
@@ -79,6 +81,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
     for name in (
         "vidcnn.cluster.remote.connect",
         "vidcnn.demo.make_motion_videos",
+        "vidcnn.doctor.examination.examine",
         "vidcnn.models.resolve.make_bundle",
         "vidcnn.models.table.model_rows",
         "vidcnn.pipelines.quantize.quantize_bundle",

@@ -76,6 +76,11 @@ def local_ray(*, num_gpus: int | None = None, quiet: bool = True) -> Iterator[Ma
                 _end_ray(scratch, is_dead=is_dead)
 
 
+def room_wanted() -> tuple[Path, int]:
+    """Return the folder in which an embedded Ray would put its files, and how large its object store would be."""
+    return _scratch_base(), _object_store_bytes()
+
+
 def _end_ray(scratch: Path, *, is_dead: bool) -> None:
     """End Ray, and what it leaves: its agents outlive it by up to a minute."""
     import ray

@@ -53,6 +53,10 @@ def _run(spec: Path, launch: dict[str, Any]) -> None:
     from vidcnn import cli
     from vidcnn.config.job_files import read_job
 
+    if (command := launch.get("command")) is not None:  # one without a job spec
+        sys.argv = ["vidcnn", *command]
+        cli.main()
+        return
     _stand_where_it_was_given(read_job(spec).model_dump(mode="json"), launch)
     sys.argv = ["vidcnn", "run", str(spec), "--cluster", "auto", *launch["arguments"]]
     cli.main()

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from vidcnn.cluster import parcel
 from vidcnn.cluster.address import parse_cluster
 from vidcnn.cluster.follow import follow
 from vidcnn.cluster.jobserver import JobServer, JobState, read_token
-from vidcnn.cluster.submission import ENTRYPOINT, Submission, is_of, next_id
+from vidcnn.cluster.submission import ENTRYPOINT, is_of, next_id
 from vidcnn.errors import JobFailedError, OutputBusyError, RunInterruptedError, VidcnnError
 from vidcnn.logins import hide_logins
 
@@ -38,7 +38,30 @@ class ClusterTarget:
     show_progress: bool
 
 
-def run_on_cluster(submission: Submission, target: ClusterTarget) -> None:
+class Submitted(Protocol):
+    """What can be sent to a cluster: a `vidcnn.cluster.submission.Submission`, or a command without a job spec."""
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Locations with a login."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables that are in no record."""
+
+    @property
+    def name(self) -> str:
+        """What the ids of its jobs begin with."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the job server is to remember."""
+
+    def write(self, folder: Path, secrets_parcel: str | None, variables_parcel: str | None) -> dict[str, Any]:
+        """Write it into an empty folder, and return the runtime environment that carries it."""
+
+
+def run_on_cluster(submission: Submitted, target: ClusterTarget) -> None:
     """Submit a job and follow it to its end.
 
     Raises:
@@ -55,7 +78,7 @@ def run_on_cluster(submission: Submission, target: ClusterTarget) -> None:
         end(_follow(server, job_id, target))
 
 
-def submit(server: JobServer, submission: Submission) -> str:
+def submit(server: JobServer, submission: Submitted) -> str:
     """Submit a job unless it runs already, and return its id.
 
     Raises:
@@ -75,7 +98,7 @@ def submit(server: JobServer, submission: Submission) -> str:
     raise OutputBusyError("the same job was submitted from elsewhere", "vidcnn jobs list --cluster ... shows it")
 
 
-def _send(server: JobServer, job_id: str, submission: Submission) -> bool:
+def _send(server: JobServer, job_id: str, submission: Submitted) -> bool:
     """Submit a job under an id; its secrets and variables wait for it, unless it is not taken."""
     contents = (submission.secrets, submission.variables)
     names = [parcel.new_name() if content else None for content in contents]

@@ -133,17 +133,28 @@ class Submission:
             "out_on_cluster": self.out_on_cluster,
         }
         (folder / LAUNCH_FILE).write_text(json.dumps(launch))
-        environment = {**RAY_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
-        runtime_env: dict[str, Any] = {
-            "working_dir": str(folder),
-            "py_modules": [str(Path(__file__).resolve().parents[1])],
-            "excludes": ["**/__pycache__/"],
-            "env_vars": environment,
-        }
-        if variables_parcel is not None:
-            environment[parcel.VARIABLES] = variables_parcel
-            runtime_env["worker_process_setup_hook"] = f"{parcel.__name__}.{parcel.set_variables.__name__}"
-        return runtime_env
+        return carried(folder, variables_parcel)
+
+
+def carried(folder: Path, variables_parcel: str | None = None, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the runtime environment that carries a folder, and the vidcnn that is installed here.
+
+    Args:
+        folder: What is sent along.
+        variables_parcel: Under which name environment variables wait for the processes of the job, if there are any.
+        more: Variables that anybody may see.
+    """
+    environment = {**RAY_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **(more or {})}
+    runtime_env: dict[str, Any] = {
+        "working_dir": str(folder),
+        "py_modules": [str(Path(__file__).resolve().parents[1])],
+        "excludes": ["**/__pycache__/"],
+        "env_vars": environment,
+    }
+    if variables_parcel is not None:
+        environment[parcel.VARIABLES] = variables_parcel
+        runtime_env["worker_process_setup_hook"] = f"{parcel.__name__}.{parcel.set_variables.__name__}"
+    return runtime_env
 
 
 ENTRYPOINT = r"""

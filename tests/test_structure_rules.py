@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "vidcnn"
 DOCS = PACKAGE.parent / "docs"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOT_OURS = {
-    *("--logdir", "--user", "--from", "--from-literal", "--now", "--no-cache-dir"),
+    *("--logdir", "--user", "--from", "--from-literal", "--now", "--no-cache-dir", "--shm-size"),
     *("--help", "--install-completion"),
 }
 """Options of other programs, the one that every command has, and one of no command."""

@@ -76,7 +76,7 @@ def test_without_a_compiler_the_table_says_that_the_model_ran_uncompiled_and_so_
 ) -> None:
     out = tmp_path / "preds.parquet"
     extra = {"CXX": compiler, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    result = infer(videos, bundle, out, "--compile", "on", "--report", extra=extra)
+    result = infer(videos, bundle, out, "--compile", "on", "--in-process", "on", "--report", extra=extra)
     assert result.returncode == 0, result.stderr
     assert result.stderr.startswith(f"vidcnn: the model runs uncompiled: {reason}")
     assert result.stderr.count("\n") == 1

@@ -285,10 +285,10 @@ def test_a_fault_of_the_program_is_raised_and_no_clips_error(tmp_path: Path, mon
     path = write_video(tmp_path / "a.mp4", 6, options=X264)
     convert, calls = decode.FrameConverter.convert, iter(range(10))
 
-    def fail_on_the_fourth(self: Any, frame: Any) -> Any:
+    def fail_on_the_fourth(self: Any, *arguments: Any) -> Any:
         if next(calls) == 3:
             raise TypeError("a bug")
-        return convert(self, frame)
+        return convert(self, *arguments)
 
     monkeypatch.setattr(decode.FrameConverter, "convert", fail_on_the_fourth)
     _, request = one_segment(path)

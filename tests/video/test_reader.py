@@ -42,9 +42,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted["frames"] += 1
             yield judged
 
-    def count_conversion(self: Any, frame: Any) -> Any:
+    def count_conversion(self: Any, *arguments: Any) -> Any:
         counted["converted"] += 1
-        return convert(self, frame)
+        return convert(self, *arguments)
 
     monkeypatch.setattr(reader, "read_from_keyframe", count_reading)
     monkeypatch.setattr(reader.SegmentReader, "_decode", count_decoding)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from vidcnn.choices import UNCOMPILED
 from vidcnn.cluster import Machine, ResourcePlan
 from vidcnn.config import InferSpec
 from vidcnn.inference.scoring import News, RowFormat
@@ -97,4 +98,7 @@ def fits_in_process(spec: InferSpec, machine: Machine, num_clips: int) -> bool:
     """
     if spec.in_process != "auto":
         return spec.in_process == "on"
+    is_compiled = spec.compile == "on" and spec.precision not in UNCOMPILED
+    if is_compiled and machine.num_gpus < 1 and machine.num_cpus >= 2:
+        return False  # a compiled network holds the interpreter's lock: of several in a process, one computes at a time
     return num_clips <= _MOST_CLIPS and machine.num_gpus <= 1

@@ -100,7 +100,7 @@ class PlaneConverter:
             resized.append(self._resize(plane, is_chroma=index > 0))
         # (height, width) or, of interleaved chroma, (height, width, 2) each -> (height, width, 3)
         merged: Any = cv2.merge(resized * 3 if self._matrix is None else resized)
-        rgb: Any = merged if self._matrix is None else cv2.transform(merged, self._matrix, dst=into)
+        rgb: Any = merged if self._matrix is None else cv2.transform(merged, self._matrix, into)
         return rgb  # type: ignore[no-any-return]
 
     def _resize(self, plane: Any, *, is_chroma: bool) -> Any:

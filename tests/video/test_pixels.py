@@ -81,6 +81,19 @@ def test_the_fast_way_knows_the_matrix_of_each_colour_space(pixel_format: str, c
     assert rgb_matrix(colorspace, True)[0, 2] == pytest.approx(2 * (1 - kr))
 
 
+@pytest.mark.parametrize("pixel_format", ["rgb24", "bgr24", "rgba", "bgra", "rgb0", "bgr0"])
+@pytest.mark.parametrize("width", [320, 317])  # libav pads lines
+def test_red_green_and_blue_in_any_order_are_resized_as_they_are(pixel_format: str, width: int) -> None:
+    preprocessing = Preprocessing((128, 171), (112, 112), **NORMALISATION)
+    rgb = av.VideoFrame.from_ndarray(picture(240, width), format="rgb24")
+    frame = rgb if pixel_format == "rgb24" else rgb.reformat(format=pixel_format)
+    assert frame.format.name == pixel_format
+    found = FrameConverter(preprocessing).convert(frame)
+    resized = cv2.resize(frame.to_ndarray(format="rgb24"), (171, 128))
+    top, left = preprocessing.crop_origin(128, 171)
+    assert np.array_equal(found, resized[top : top + 112, left : left + 112])
+
+
 @pytest.mark.parametrize("pixel_format", BYPASSED)
 def test_other_formats_are_converted_by_libav(pixel_format: str) -> None:
     frame = coded(pixel_format, is_full_range=True)

@@ -3,9 +3,9 @@
 Takes libav's frame in whatever pixel format it was coded, returns uint8 RGB ``(H, W, 3)``: upright, resized and
 cropped. Two ways lead there:
 
-- *fast*: the planes of luma and chroma are resized as they are, without a copy, and only the small result is converted
-  to RGB. This is interpolation as in torchvision's presets, point-sampled, or the mean over an area, save for the
-  order of the two steps and the rounding.
+- *fast*: the planes of luma and chroma, or pixels of red, green and blue in whatever order, are resized as they are,
+  without a copy, and only the small result is converted to RGB. This is interpolation as in torchvision's presets,
+  point-sampled, or the mean over an area, save for the order of the two steps and the rounding.
 - *exact*: libav converts the whole frame to RGB, and torchvision's own arithmetic resizes it.
 """
 
@@ -34,6 +34,15 @@ _INTERPOLATION = {
     "area": cv2.INTER_AREA,
 }
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_PACKED = {
+    "rgb24": (3, None),
+    "bgr24": (3, cv2.COLOR_BGR2RGB),
+    "rgba": (4, cv2.COLOR_RGBA2RGB),
+    "rgb0": (4, cv2.COLOR_RGBA2RGB),
+    "bgra": (4, cv2.COLOR_BGRA2RGB),
+    "bgr0": (4, cv2.COLOR_BGRA2RGB),
+}
+"""Formats with all of a pixel in one place: how many bytes that are, and OpenCV's way from there to RGB."""
 
 cv2.setNumThreads(1)  # a decoder has one core
 
@@ -86,12 +95,12 @@ class FrameConverter:
             target = _target(preprocessing, frame.height, frame.width, orientation)
             self._by_plane = PlaneConverter.of(frame.format.name, frame.colorspace, frame.color_range, target)
             self._whole = Resizing(frame.height, frame.width, target)
-        in_place = into if orientation is _AS_CODED else None
+        in_place = into if orientation == _AS_CODED else None
         rgb = self._by_plane.convert(frame, in_place) if self._by_plane is not None else None
         if rgb is None:
             assert self._whole is not None
-            rgb = self._whole.apply(_converted(frame))
-        return _upright(rgb, orientation)
+            rgb = _resized(frame, self._whole)
+        return _upright(rgb, orientation, into)
 
     def _orientation(self, frame: Any) -> _Orientation:
         if self._is_turned is None:
@@ -100,6 +109,18 @@ class FrameConverter:
             return _AS_CODED
         matrix = display_matrix(frame)
         return _AS_CODED if matrix is None else _read_matrix(matrix)
+
+
+def _resized(frame: Any, resizing: Resizing) -> UInt8Array:
+    """Return the target of a frame whose planes are not to be resized apart: uint8 (height, width, 3)."""
+    size, code = _PACKED.get(frame.format.name, (0, None))
+    (plane, *_) = frame.planes
+    if not size or plane.line_size <= 0:
+        return resizing.apply(_converted(frame))
+    height, width = plane.height, plane.width
+    lines = np.frombuffer(plane, np.uint8).reshape(height, -1)
+    resized: Any = resizing.apply(lines[:, : width * size].reshape(height, width, size))
+    return resized if code is None else cv2.cvtColor(resized, code)  # type: ignore[no-any-return]
 
 
 def _converted(frame: Any) -> UInt8Array:
@@ -141,12 +162,16 @@ def _read_matrix(matrix: bytes) -> _Orientation:
     return _Orientation(False, d < 0, a < 0)
 
 
-def _upright(rgb: UInt8Array, orientation: _Orientation) -> UInt8Array:
-    if orientation is _AS_CODED:
-        return rgb
-    if orientation.is_transposed:
-        rgb = rgb.transpose(1, 0, 2)
-    return rgb[:: -1 if orientation.reverses_rows else 1, :: -1 if orientation.reverses_columns else 1]
+def _upright(rgb: UInt8Array, orientation: _Orientation, into: UInt8Array | None = None) -> UInt8Array:
+    """Turn a frame, into an array of its shape if there is one."""
+    is_transposed, reverses_rows, reverses_columns = orientation
+    turned: Any = rgb  # OpenCV turns pixels, where numpy would copy bytes one by one
+    if is_transposed:
+        turned = cv2.transpose(turned, None if reverses_rows or reverses_columns else into)
+    if reverses_rows or reverses_columns:
+        axis = -1 if reverses_rows and reverses_columns else int(reverses_columns)
+        turned = cv2.flip(turned, axis, into)
+    return turned  # type: ignore[no-any-return]
 
 
 def _target(preprocessing: Preprocessing, height: int, width: int, orientation: _Orientation) -> Target:

@@ -15,7 +15,7 @@ set -euo pipefail
 # A token of this allocation keeps others who reach its nodes out.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 RAY_AUTH_TOKEN=$(openssl rand -hex 32)
-# Of itself, Ray ends processes that have waited for a second; each takes two seconds of a processor to start again.
+# By default, Ray ends processes that have waited for a second; each takes two seconds of a processor to start again.
 export RAY_idle_worker_killing_time_threshold_ms=60000
 port=$((20000 + SLURM_JOB_ID % 10000))
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)

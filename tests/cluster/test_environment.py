@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.commands import environment
-from vidcnn.cluster.environment import RAY_ENVIRONMENT, forget_addresses, own_environment
+from vidcnn.cluster.environment import BUSY_ENVIRONMENT, QUIET_ENVIRONMENT, forget_addresses, own_environment
 from vidcnn.errors import UsageError
 
 
@@ -26,7 +26,7 @@ def environment_after(code: str, **before: str) -> dict[str, str]:
 def test_what_is_prepared_is_quiet_and_leaves_the_clusters_of_the_user_alone() -> None:
     before = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_TOKEN": "theirs", "RAY_AUTH_MODE": "token"}
     found = environment_after("attach_to_cluster(); assert is_attached(); prepare_environment()", **before)
-    assert RAY_ENVIRONMENT.items() | before.items() <= found.items()
+    assert QUIET_ENVIRONMENT.items() | before.items() <= found.items()
 
 
 def test_what_the_user_has_set_stays() -> None:
@@ -50,7 +50,7 @@ def test_a_ray_of_our_own_is_quiet_has_a_token_of_its_own_and_forgets_other_clus
     before, tokens = dict(os.environ), {"theirs"}
     for _ in range(2):
         with own_environment():
-            assert RAY_ENVIRONMENT.items() <= os.environ.items()
+            assert (QUIET_ENVIRONMENT | BUSY_ENVIRONMENT).items() <= os.environ.items()
             assert "RAY_ADDRESS" not in os.environ
             assert os.environ["RAY_AUTH_MODE"] == "token"
             assert len(os.environ["RAY_AUTH_TOKEN"]) == 64

@@ -15,6 +15,7 @@ import pytest
 
 from tests.pipelines import queueing
 from vidcnn.cluster import Machine, plan_resources, prepare_environment
+from vidcnn.cluster.environment import BUSY_ENVIRONMENT
 from vidcnn.reporting.bottleneck import Meter
 
 pytestmark = pytest.mark.ray
@@ -46,9 +47,11 @@ class StoreWatch(threading.Thread):
 
 
 @pytest.fixture(params=[1, 3])
-def num_nodes(request: pytest.FixtureRequest) -> Iterator[int]:
+def num_nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Start a cluster of this many nodes, two processors each, on this machine."""
     prepare_environment()
+    for name, value in BUSY_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     import ray
     from ray.cluster_utils import Cluster
 

@@ -45,12 +45,14 @@ GROWING: dict[str, dict[str, Any]] = {
 }
 
 
-def write_growing(path: Path, *, large: tuple[int, int] = LARGE) -> Path:
-    """Write a video of five small frames and then five large ones."""
+def write_growing(
+    path: Path, *, sizes: tuple[tuple[int, int], ...] = (SMALL, LARGE), damaged: int | None = None
+) -> Path:
+    """Write a video of five frames of each size; in Matroska, the packet of one may be damaged."""
     settings = GROWING[path.name]
     parts = [
         write_video(path.with_name(f"{number}{path.suffix}"), 5, size=size, first_number=5 * number, **settings)
-        for number, size in enumerate((SMALL, large))
+        for number, size in enumerate(sizes)
     ]
     if path.suffix != ".mkv":
         path.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -62,6 +64,8 @@ def write_growing(path: Path, *, large: tuple[int, int] = LARGE) -> Path:
                 stream = stream or output.add_stream_from_template(source.streams.video[0], opaque=True)
                 packets = [packet for packet in source.demux(video=0) if packet.size]
                 for index, packet in enumerate(packets):
+                    if 5 * number + index == damaged:
+                        packet = av.Packet(bytes(packet)[:1] + b"\xff" * 9)
                     packet.stream = stream
                     packet.pts = packet.dts = 5 * number + index
                     packet.time_base = Fraction(1, 30)
@@ -76,6 +80,12 @@ def test_frames_that_grow_beyond_what_is_allowed_are_too_large_in_every_decoder(
     assert len(numbers) >= 9  # of MPEG-2, libav's parser takes one away where the streams were joined
     assert numbers[:2] == [0, 1]
     assert set(numbers[-4:]) == {"too_large"}
+
+
+def test_damage_after_frames_that_were_too_large_for_a_while_is_damage(tmp_path: Path) -> None:
+    path = write_growing(tmp_path / "vp8.mkv", sizes=(SMALL, LARGE, SMALL), damaged=12)
+    found = frame_numbers(path, request={"max_pixels": 128 * 128})
+    assert found == [*range(5), *["too_large"] * 5, 10, 11, *["corrupt_frames"] * 3]
 
 
 def test_frames_may_grow_with_those_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

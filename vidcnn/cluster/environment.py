@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from vidcnn.cluster.ray_internals import reads_token_again
 from vidcnn.errors import UsageError
 
-_QUIET = {
+QUIET_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -30,16 +30,13 @@ _QUIET = {
 }
 """Nothing is downloaded, reported home, or printed by Ray itself."""
 
-_BUSY = {
+BUSY_ENVIRONMENT = {
     "RAY_DATA_CLUSTER_AUTOSCALER": "V2",
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
 }
-"""All processors are used. The autoscaler that Ray Data takes by itself grants a run what it guesses the run to need,
-which may be two thirds of a machine. And Ray ends processes that have waited for a second, each of which takes two
-seconds of a processor to start again."""
-
-RAY_ENVIRONMENT = _QUIET | _BUSY
-"""What a Ray for vidcnn reads."""
+"""For a Ray of our own, whose machine is there anyhow. The autoscaler that Ray Data uses by default grants a run what
+it guesses the run to need, which may be two thirds of the machine. And Ray ends processes that have waited for a
+second, each of which takes two seconds of a processor to start again."""
 
 _OTHERS = ("LD_LIBRARY_PATH", "PYTHONBREAKPOINT", "SPT_NOENV")
 """What Ray, and OpenCV where it is imported for a run, set or read besides the variables of Ray's name."""
@@ -61,7 +58,7 @@ def is_attached() -> bool:
 
 def prepare_environment() -> None:
     """Set what Ray reads when it is imported and started, where the user has not set it."""
-    for name, value in RAY_ENVIRONMENT.items():
+    for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
@@ -80,6 +77,8 @@ def own_environment() -> Iterator[None]:
         # then the mark by which they are found would be lost.
         os.environ["SPT_NOENV"] = "1"
         os.environ.pop("RAY_ADDRESS", None)
+        for name, value in BUSY_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         if not reads_token_again():
             raise UsageError(

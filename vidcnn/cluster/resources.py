@@ -15,7 +15,7 @@ _LEAST_DECODER_BYTES = 200_000_000
 """What a decoding task takes at the least: a process of Ray's, and its child that decodes."""
 _MAX_CPU_ACTORS = 16
 """On a machine; beyond this, actors get more threads instead."""
-_PLANNERS_PER_CPU = 0.5
+_PLANNERS_PER_CPU = 1 / 8
 _LEAST_PLANNERS = 4
 """They wait for disks. A process costs about as much as planning a thousand videos, so there are not many more."""
 _PLANNERS_SHARE = 0.05

@@ -23,7 +23,7 @@ from typing import Any
 
 from vidcnn.cluster import parcel, sides
 from vidcnn.cluster.entry import LAUNCH_FILE, SPEC_FILE
-from vidcnn.cluster.environment import RAY_ENVIRONMENT
+from vidcnn.cluster.environment import QUIET_ENVIRONMENT
 from vidcnn.config import Spec
 from vidcnn.config.job_files import command_of
 from vidcnn.config.substitution import literal, substitute
@@ -144,7 +144,7 @@ def carried(folder: Path, variables_parcel: str | None = None, more: Mapping[str
         variables_parcel: Under which name environment variables wait for the processes of the job, if there are any.
         more: Variables that anybody may see.
     """
-    environment = {**RAY_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **(more or {})}
+    environment = {**QUIET_ENVIRONMENT, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **(more or {})}
     runtime_env: dict[str, Any] = {
         "working_dir": str(folder),
         "py_modules": [str(Path(__file__).resolve().parents[1])],

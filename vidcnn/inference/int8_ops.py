@@ -7,7 +7,7 @@ A quantized tensor is a plain uint8 tensor in channels_last_3d, with a `Scale` t
 Convolutions are oneDNN's (``torch.ops.onednn``, the operators that torch's own compiler calls): uint8 activations,
 int8 weights with a step for each output channel, int32 sums. Their sums are exact, so neither the number of threads nor
 what shares a batch changes a bit. A ReLU costs nothing: where `zero` is 0, bytes cannot be negative. OpenCV adds what
-connections past layers bring. Torch's quantized tensors (``torch.quint8``), which are to be removed, are not used.
+skip connections bring. Torch's quantized tensors (``torch.quint8``), which are to be removed, are not used.
 
 Letters: N clips, C channels, T frames, H height, W width.
 """
@@ -199,7 +199,7 @@ class AddRelu(nn.Module):
         """Add uint8 or float32 tensors of one shape ``(N, C, T, H, W)``, and return uint8."""
         result = torch.empty_like(first, dtype=torch.uint8, memory_format=torch.channels_last_3d)
         # In one pass, where torch needs seven. Clip by clip: what is left at the end of an array is added by other
-        # instructions, and that must not hang on how many clips there are.
+        # instructions, and that must not depend on how many clips there are.
         for one, other, added in zip(first, second, result, strict=True):
             cv2.addWeighted(
                 _lines(one), self._factors[0], _lines(other), self._factors[1], -self._zeros, _lines(added), cv2.CV_8U

@@ -44,8 +44,8 @@ MAX_CLIP_FRAMES = 16_000_000
 
 _FREE_SECONDS = 3600
 _SECONDS_PER_BYTE = 0.06
-"""How long a file may be shown: an hour, and a minute for each kilobyte. The sparsest recordings are many times as
-large; what claims more has corrupt times, or is made to be classified for days."""
+"""How long a file may be shown: an hour, and a minute for each kilobyte. Recordings are many times as large; what
+claims more has corrupt times, is made to be classified for days, or has a few pictures that are hours apart."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def _check_time(seconds: float, times: FrameTimes) -> None:
         raise VideoError(
             "too_large",
             f"its {times.num_frames} frames, in {times.size_bytes} bytes, would be shown for {seconds:.0f} s: its "
-            "times are probably corrupt; if they are right, place clips by --stride or --num-clips",
+            "frames are far apart, or its times are corrupt; if they are right, place clips by --stride or --num-clips",
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import av.error
 import av.logging
@@ -41,7 +41,26 @@ _MIN_SKIPPED_FRAMES = 12
 _UNRELIABLE_FLAGS = ("wmv1", "wmv2")
 """Decoders of libav that flag sound frames as corrupt, and not those that are."""
 
+_NEVER = 2**63
+"""Later than all times."""
+
 _Outcome = Literal["done", "far", "too_late", "ended"]
+
+
+class _Refusal(NamedTuple):
+    """Frames that libav does not decode for their size.
+
+    Attributes:
+        reason: Why.
+        start: Time of the last frame before them.
+        noted: Time of the packet with which it was noted.
+        end: Time of the first frame after them.
+    """
+
+    reason: str
+    start: int
+    noted: int
+    end: int
 
 
 class SegmentReader:
@@ -65,7 +84,7 @@ class SegmentReader:
         self._skips = not by_order and can_skip_frames(self._codec)
         self._may_be_encrypted = has_index(video)  # of others, the first frame shows it
         self._encryption: str | None = None
-        self._refusal: str | None = None  # why frames since the last seek are too large
+        self._refusal: _Refusal | None = None  # the last one since the last seek
         self._log_capture = av.logging.Capture()
         self._has_picture = picture_finder(self._codec)
         self._heeds_flags = self._codec.name not in _UNRELIABLE_FLAGS
@@ -178,25 +197,36 @@ class SegmentReader:
                 frames = self._video.decode(packet)
         except (av.error.FFmpegError, ValueError) as error:
             if isinstance(error, MemoryError):
-                self._refusal = NO_MEMORY
+                self._refuse(time, NO_MEMORY)
             if has_picture or not packet.size:
                 judge.note_damage(time)
                 self._num_decoded += self._begins_frame
             frames = []
         if log:
             if complaint := find_complaint([message for _, _, message in log]):
-                self._refusal = f"its frames become larger, and libav refuses them ({complaint})"
+                self._refuse(time, f"its frames become larger, and libav refuses them ({complaint})")
             if time is not None and tells_of_damage(log, self._codec.name):
                 judge.note_damage(time)
             log.clear()
         ready: list[JudgedFrame] = []
         for frame in frames:
             is_damaged = self._heeds_flags and frame.is_corrupt
-            num_pixels = frame.width * frame.height
-            ready += judge.add(frame, self._time_of(frame), is_damaged=is_damaged, num_pixels=num_pixels)
+            num_pixels, time_shown = frame.width * frame.height, self._time_of(frame)
+            # At the end of a file, the decoder returns frames from before those that it refused.
+            if self._refusal is not None and self._refusal.noted < time_shown < self._refusal.end and packet.size:
+                self._refusal = self._refusal._replace(end=time_shown)
+            ready += judge.add(frame, time_shown, is_damaged=is_damaged, num_pixels=num_pixels)
         if packet.size == 0:
             ready += judge.finish()
         return ready
+
+    def _refuse(self, time: int | None, reason: str) -> None:
+        """Note that the frame of a packet is too large; where those before it were, too, they go on."""
+        if time is None:  # at the end, when the decoder returns what it still keeps
+            time = self._shown.time if self._shown is not None else 0
+        if self._refusal is None or time >= self._refusal.end:
+            start = self._shown.time if self._shown is not None else -_NEVER
+            self._refusal = _Refusal(reason, start, time, _NEVER)
 
     def _feed(self, packet: Any) -> int:
         """Prepare decoder and judge for a packet, and return its time."""
@@ -242,8 +272,9 @@ class SegmentReader:
             return self._assembler.put(frame)
         if self._encryption is not None:
             return self._assembler.fail_next(VideoError("unreadable", reason_of(self._encryption)))
-        if self._refusal is not None:
-            return self._assembler.fail_next(VideoError("too_large", self._refusal))
+        refusal = self._refusal
+        if refusal is not None and refusal.start < self._assembler.next_needed < refusal.end:
+            return self._assembler.fail_next(VideoError("too_large", refusal.reason))
         message = "frames of this clip, or frames that they build on, are damaged"
         return self._assembler.fail_next(VideoError("corrupt_frames", message))
 

@@ -180,7 +180,8 @@ def _serve(name: str, channel: Connection) -> None:
                 count = deliver(path, stride)
                 channel.send((time.process_time() - began, count))
             except Exception as error:
-                channel.send(f"{type(error).__name__}: {error}".splitlines()[0][:120])
+                reason = f"{type(error).__name__}: {error}".replace(path, Path(path).name)
+                channel.send(reason.splitlines()[0][:120])
 
 
 def silence() -> None:

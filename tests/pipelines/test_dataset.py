@@ -64,6 +64,17 @@ def num_nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     cluster.shutdown()
 
 
+def settings_of_stubs(monkeypatch: pytest.MonkeyPatch, decode: type[Any], given: Any, score: type[Any]) -> Any:
+    """Put stages in the place of those of the pipeline, and return their settings: `decode` takes what is given."""
+    from vidcnn.pipelines import dataset
+
+    for name, stub in {"PlanStage": queueing.ManyUnits, "DecodeStage": decode, "ScoreStage": score}.items():
+        monkeypatch.setattr(dataset, name, stub)
+    return SimpleNamespace(
+        plan=None, decode=given, bundle=None, classifier={}, row_format=SimpleNamespace(schema=None), max_unit_frames=1
+    )
+
+
 USUAL, WIDE = (16, 16, 112, 112, 3), (14, 32, 224, 224, 3)
 """Shapes of batches: what most networks take, and the largest that one batch may be: 10 and 64 MiB."""
 
@@ -76,15 +87,7 @@ def test_decoded_clips_wait_in_a_part_of_the_object_store(
     from vidcnn.pipelines import dataset
     from vidcnn.pipelines.stages import video_table
 
-    for name, stub in {
-        "PlanStage": queueing.ManyUnits,
-        "DecodeStage": queueing.FastDecode,
-        "ScoreStage": queueing.SlowScore,
-    }.items():
-        monkeypatch.setattr(dataset, name, stub)
-    settings: Any = SimpleNamespace(
-        plan=None, decode=shape, bundle=None, classifier={}, row_format=SimpleNamespace(schema=None), max_unit_frames=1
-    )
+    settings = settings_of_stubs(monkeypatch, queueing.FastDecode, shape, queueing.SlowScore)
     resources = plan_resources(Machine(2.0 * num_nodes, 0, 4e9 * num_nodes, num_nodes), use_gpus=False)
     watch, meter = StoreWatch(), Meter()
     watch.start()
@@ -107,23 +110,10 @@ def test_all_decoders_work_all_the_time_where_the_model_is_faster(
     from vidcnn.pipelines import dataset
     from vidcnn.pipelines.stages import video_table
 
-    for name, stub in {
-        "PlanStage": queueing.ManyUnits,
-        "DecodeStage": queueing.SlowDecode,
-        "ScoreStage": queueing.FastScore,
-    }.items():
-        monkeypatch.setattr(dataset, name, stub)
-    settings: Any = SimpleNamespace(
-        plan=None,
-        decode=str(tmp_path),
-        bundle=None,
-        classifier={},
-        row_format=SimpleNamespace(schema=None),
-        max_unit_frames=1,
-    )
+    settings = settings_of_stubs(monkeypatch, queueing.SlowDecode, str(tmp_path), queueing.FastScore)
     resources = plan_resources(Machine(2.0, 0, 4e9), use_gpus=False)
-    tables = [video_table([b""] * 4) for _ in range(20)]
-    assert sum(1 for _ in dataset.score_videos(tables, settings, resources)) == 80
+    tables = [video_table([b""] * 4) for _ in range(30)]
+    assert sum(1 for _ in dataset.score_videos(tables, settings, resources)) == 120
     times = [tuple(map(float, line.split())) for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
     first, last = min(began for began, _ in times), max(ended for _, ended in times)
     busy = sum(ended - began for began, ended in times) / (last - first)

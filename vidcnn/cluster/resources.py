@@ -106,6 +106,7 @@ def plan_resources(
             into the memory.
     """
     cpus = max(1.0, machine.num_cpus)
+    num_planners = max(_LEAST_PLANNERS, ceil(_PLANNERS_PER_CPU * cpus))
     if actors is not None and not use_gpus:
         _check_memory(machine, actors[1], _LEAST_ACTOR_BYTES, "copies of the model", actors_option)
     if num_decoders is not None:
@@ -137,14 +138,10 @@ def plan_resources(
         num_decoders=decoders,
         decoder_cpus=decoder_cpus,
         decoder_memory_bytes=int(min(512 * 2**20, 0.3 * machine.memory_bytes / decoders)),
-        num_planners=_num_planners(cpus),
-        planner_cpus=_PLANNERS_SHARE * cpus / _num_planners(cpus),
+        num_planners=num_planners,
+        planner_cpus=_PLANNERS_SHARE * cpus / num_planners,
         decoders_yield=not use_gpus,
     )
-
-
-def _num_planners(cpus: float) -> int:
-    return max(_LEAST_PLANNERS, ceil(_PLANNERS_PER_CPU * cpus))
 
 
 def _check_memory(machine: Machine, number: int, least_bytes: int, what: str, option: str) -> None:

@@ -67,14 +67,14 @@ def doctor(
         return
     from vidcnn.doctor.examination import examine
     from vidcnn.reporting.live import LiveLine
+    from vidcnn.reporting.summaries import count
 
     with LiveLine(enabled=not as_json) as live:
         examination = examine(wishes, lambda topic: live.begin(f"looking at: {topic}") if live.is_live else None)
     text = report.examination_text(examination, report.screen_width())
     show(json.dumps(report.examination_json(examination)) if as_json else text)
     if examination.num_failures:
-        number = examination.num_failures
-        raise UnfitMachineError(f"{number:,} thing{'' if number == 1 else 's'} will fail on this machine", _HINT)
+        raise UnfitMachineError(f"{count(examination.num_failures, 'thing')} will fail on this machine", _HINT)
 
 
 def _send(cluster: str, *, up: bool, storage: str | None, model: str | None, flags: dict[str, bool]) -> None:

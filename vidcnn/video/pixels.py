@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from vidcnn.sampling.preprocessing import Preprocessing, resize_and_crop
 from vidcnn.video.limits import check_resized
-from vidcnn.video.planes import PlaneConverter
+from vidcnn.video.planes import PlaneConverter, samples
 from vidcnn.video.resizing import Resizing, Target
 from vidcnn.video.side_data import display_matrix
 
@@ -117,9 +117,7 @@ def _resized(frame: Any, resizing: Resizing) -> UInt8Array:
     (plane, *_) = frame.planes
     if not size or plane.line_size <= 0:
         return resizing.apply(_converted(frame))
-    height, width = plane.height, plane.width
-    lines = np.frombuffer(plane, np.uint8).reshape(height, -1)
-    resized: Any = resizing.apply(lines[:, : width * size].reshape(height, width, size))
+    resized: Any = resizing.apply(samples(plane, np.uint8, size))
     return resized if code is None else cv2.cvtColor(resized, code)  # type: ignore[no-any-return]
 
 

@@ -110,19 +110,24 @@ class PlaneConverter:
         if resizing is None:
             resizing = self._resizing[size] = Resizing(*size, self._target)
         layout = self._layout
-        resized = resizing.apply(_samples(plane, layout, is_chroma=is_chroma))
+        dtype = np.uint8 if layout.bits == 8 else np.uint16
+        resized = resizing.apply(samples(plane, dtype, 2 if is_chroma and layout.interleaved_chroma else 1))
         if layout.bits > 8:
             return cv2.convertScaleAbs(resized, alpha=1 / (1 << (layout.bits - 8 + layout.shift)))
         return np.ascontiguousarray(resized)  # others take ten times as long to merge
 
 
-def _samples(plane: Any, layout: Layout, *, is_chroma: bool) -> npt.NDArray[Any]:
-    """Return a plane's samples without copying them: (H, W), or (H, W, 2) where Cb and Cr take turns."""
+def samples(plane: Any, dtype: npt.DTypeLike, size: int) -> npt.NDArray[Any]:
+    """Return a plane's samples without copying them: (H, W), or (H, W, size) where several take turns.
+
+    Args:
+        plane: A plane of a PyAV video frame that is not upside down in memory.
+        dtype: Type of a sample.
+        size: Samples of a pixel.
+    """
     height, width = plane.height, plane.width
-    lines = np.frombuffer(plane, np.uint8 if layout.bits == 8 else np.uint16).reshape(height, -1)
-    if is_chroma and layout.interleaved_chroma:
-        return lines[:, : width * 2].reshape(height, width, 2)
-    return lines[:, :width]
+    lines = np.frombuffer(plane, dtype).reshape(height, -1)
+    return lines[:, :width] if size == 1 else lines[:, : width * size].reshape(height, width, size)
 
 
 @lru_cache(maxsize=32)

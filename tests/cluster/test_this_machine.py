@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import psutil
 import pytest
 
 from vidcnn.cluster import this_machine as module
+from vidcnn.cluster.control_groups import Limits
 from vidcnn.cluster.this_machine import this_machine
 
 
@@ -22,19 +22,21 @@ def test_processors_and_memory_are_those_that_this_process_may_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpus", "memory", "expected"),
-    [("50000 100000", "max", 1), ("100000 100000", "1000000000", 1), ("max 100000", "1000000000", None)],
+    ("limits", "num_cpus", "memory_bytes"),
+    [
+        (Limits(cpus=0.5), 1, None),
+        (Limits(cpus=1.0, memory_bytes=10**9, memory_free_bytes=10**8), 1, 7e7),
+        (Limits(cpus=1e6, memory_bytes=10**9, memory_free_bytes=10**9), None, 7e8),
+    ],
 )
 def test_the_limits_of_a_container_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: str, memory: str, expected: int | None
+    monkeypatch: pytest.MonkeyPatch, limits: Limits, num_cpus: int | None, memory_bytes: float | None
 ) -> None:
-    monkeypatch.setattr(module, "_CGROUP", tmp_path)
-    (tmp_path / "cpu.max").write_text(cpus + "\n")
-    (tmp_path / "memory.max").write_text(memory + "\n")
+    monkeypatch.setattr(module, "read_limits", lambda: limits)
     machine = this_machine(use_gpus=False)
-    assert machine.num_cpus == (expected or len(os.sched_getaffinity(0)))
-    if memory != "max":
-        assert machine.memory_bytes == pytest.approx(0.7e9)
+    assert machine.num_cpus == (num_cpus or len(os.sched_getaffinity(0)))
+    if memory_bytes is not None:
+        assert machine.memory_bytes == pytest.approx(memory_bytes)
 
 
 def test_no_gpu_is_counted_where_none_may_be_used() -> None:

@@ -5,7 +5,7 @@ import resource
 
 import pytest
 
-from vidcnn.doctor.control_groups import Limits
+from vidcnn.cluster.control_groups import Limits
 from vidcnn.doctor.limits import check_files, check_processes
 
 NO_LIMIT = resource.RLIM_INFINITY

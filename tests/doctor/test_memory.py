@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vidcnn.doctor.control_groups import Limits
+from vidcnn.cluster.control_groups import Limits
 from vidcnn.doctor.memory import check_memory, check_shared_memory
 
 GIB = 2**30

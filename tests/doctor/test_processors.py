@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcnn.doctor.control_groups import Limits
+from vidcnn.cluster.control_groups import Limits
 from vidcnn.doctor.processors import check_arithmetic, check_processors, usable_cores
 
 

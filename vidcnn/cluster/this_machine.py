@@ -6,15 +6,15 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from vidcnn.cluster.control_groups import read_limits
 from vidcnn.cluster.resources import Machine
 
-_CGROUP = Path("/sys/fs/cgroup")
 _FREE_SHARE = 0.7
 """Share of the memory that is free which a job may take."""
 
 
 def this_machine(*, use_gpus: bool) -> Machine:
-    """Return the processors, the GPUs and the memory that this process may use.
+    """Return the processors, the GPUs and the memory that this process may use, as far as its container has them.
 
     Args:
         use_gpus: Whether GPUs may be used; torch is loaded to count them.
@@ -24,17 +24,14 @@ def this_machine(*, use_gpus: bool) -> Machine:
         import torch
 
         num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return Machine(float(_num_cpus()), float(num_gpus), _FREE_SHARE * min(_available_bytes(), _memory_limit()))
-
-
-def _num_cpus() -> int:
-    """Return the processors of this process: those that it may run on, as far as its container has a share in them."""
+    limits = read_limits()
     num_cpus = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = (_CGROUP / "cpu.max").read_text().split()
-        if quota != "max":
-            num_cpus = min(num_cpus, max(1, int(int(quota) / int(period))))
-    return num_cpus
+    if limits.cpus is not None:
+        num_cpus = min(num_cpus, max(1, int(limits.cpus)))
+    free_bytes = _available_bytes()
+    if limits.memory_free_bytes is not None:
+        free_bytes = min(free_bytes, limits.memory_free_bytes)
+    return Machine(float(num_cpus), float(num_gpus), _FREE_SHARE * free_bytes)
 
 
 def _available_bytes() -> float:
@@ -44,11 +41,3 @@ def _available_bytes() -> float:
             if line.startswith("MemAvailable:"):
                 return 1024.0 * int(line.split()[1])
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
-
-
-def _memory_limit() -> float:
-    with suppress(OSError, ValueError):
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        if limit != "max":
-            return float(limit)
-    return float("inf")

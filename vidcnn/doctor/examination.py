@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidcnn.cluster.control_groups import read_limits
 from vidcnn.doctor import decoding, folders, gpus, limits, memory, processors, software, speed, storage
-from vidcnn.doctor.control_groups import read_limits
 from vidcnn.doctor.imports import try_imports
 from vidcnn.errors import first_line
 from vidcnn.reporting.findings import Examination, Finding, plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-from vidcnn.doctor.control_groups import Limits
+from vidcnn.cluster.control_groups import Limits
 from vidcnn.reporting.findings import Finding
 
 TOPIC = "limits"

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from vidcnn.doctor.control_groups import Limits
+from vidcnn.cluster.control_groups import Limits
 from vidcnn.reporting.findings import Finding
 
 TOPIC = "memory"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vidcnn.doctor.control_groups import Limits, read_limits
+from vidcnn.cluster.control_groups import Limits, read_limits
 
 
 def write(folder: Path, **files: str) -> None:

@@ -38,7 +38,7 @@ FLOORS = (
     {"video", "predictions", "annotations", "cli"},
     {"models", "sources", "config"},
     {"sampling", "storage", "interrupts", "streams"},
-    {"errors", "choices"},
+    {"errors", "choices", "bounds"},
     {"logins", "processes", "version", "__init__"},
 )
 """What stands on what: each floor imports what is below it, and nothing beside or above it."""

@@ -335,3 +335,51 @@ def test_packages_that_threads_load_at_once_leave_the_settings_of_the_process(
     assert len({unpacked for _, unpacked in loaded}) == 3
     assert os.environ["TMPDIR"] == str(tmp_path)
     assert logging.root.manager.disable == 0
+
+
+def written_by_all(package: Path) -> None:
+    package.chmod(0o666)
+
+
+def given_away(package: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a file to another user")
+    os.chown(package, 54321, 54321)
+
+
+def linked(package: Path) -> None:
+    package.rename(package.with_name("elsewhere"))
+    package.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("change", [written_by_all, given_away, linked])
+def test_a_package_that_others_could_have_made_is_not_loaded_but_compiled_again(
+    change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Kept(monkeypatch, tmp_path, kept=1, compiling_gives=2)
+    change(kept.package)
+    loaded: list[int] = []
+    monkeypatch.setattr(compiled, "_load", lambda package: loaded.append(int(package.read_text())) or 1)
+    assert (kept.load(), kept.num_compiled, loaded) == (1, 1, [2])
+    assert "is not loaded, as" in caplog.text
+
+
+def test_a_folder_of_another_user_is_no_cache_and_a_wide_one_of_this_user_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(monkeypatch, tmp_path, kept=1, compiling_gives=2)
+    tmp_path.chmod(0o777)
+    assert kept.load() == 1
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 54321, 54321)
+        with pytest.raises(CompileError, match=r"are not kept in .* it belongs to another user"):
+            kept.load()
+
+
+def test_packages_of_other_users_are_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "MAX_CACHED_PACKAGES", 0)
+    (tmp_path / "mine.pt2").touch()
+    (tmp_path / "link.pt2").symlink_to("mine.pt2")
+    compiled._prune(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"link.pt2"}

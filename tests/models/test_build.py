@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from vidcnn.errors import BundleError, ModelError
 from vidcnn.models.build import build_model, build_network, find_misfit, random_state, split_head
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import ARCHITECTURES, architecture
-from vidcnn.models.resolve import make_bundle
+from vidcnn.models.resolve import make_bundle, starting_bundle
 
 # The smallest clips, (T, H, W), that each kind of network takes.
 SMALL_CLIPS = {
@@ -122,3 +124,30 @@ def test_arguments_of_earlier_bundles_are_taken_under_their_former_names() -> No
     assert next(iter(earlier.parameters())).shape[1] == 5
     with pytest.raises(ModelError, match="has no argument sight"):
         build_network(entry, 3, {"sight": "both"})
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "arguments", "message"),
+    [
+        (10**9, {}, "1,000,000,000 classes are more than 100,000"),
+        (3, {"channels": [10**9]}, "must be <= 65536"),
+        (3, {"channels": [1] * 10**6}, "must be <= 64"),
+        (3, {"convs_per_block": 10**9}, "must be <= 64"),
+        (3, {"hidden": 10**12}, "must be <= 65536"),
+        (3, {"width": 1e300}, "must be <= 65536"),
+        (3, {"width": float("inf")}, "cannot be built"),
+        (3, {"width": float("nan")}, "cannot be built"),
+        (3, {"channels": [60_000, 60_000]}, r"would have 388,\d{3},\d{3},\d{3} bytes of weights"),
+    ],
+)
+def test_a_network_of_absurd_size_is_not_built(num_classes: int, arguments: dict[str, Any], message: str) -> None:
+    for device in ("meta", "cpu"):
+        with pytest.raises(ModelError, match=message):
+            build_network(ARCHITECTURES["simple3d"], num_classes, arguments, device)
+
+
+def test_no_head_is_drawn_for_a_bundle_that_claims_a_larger_network_than_it_has(tmp_path: Path) -> None:
+    claims = replace(tiny_bundle(), arguments={"channels": [1000, 1000]})
+    claims.save(tmp_path / "b")
+    with pytest.raises(BundleError, match=r"do not fit simple3d: .*shape of"):
+        starting_bundle(str(tmp_path / "b"), ("other", "classes"))

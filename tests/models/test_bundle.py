@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -255,3 +256,76 @@ def test_a_bundle_shows_no_login(tmp_path: Path) -> None:
     card = (tmp_path / "mine" / "model.json").read_text()
     assert "hu/sh" not in card
     assert json.loads(card)["provenance"]["data"] == "s3://bucket/clips"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sampling", {"num_frames": 10**9, "stride": 1}, r"num_frames \(1000000000\) must be <= 16384"),
+        ("sampling", {"num_frames": 8, "stride": 10**9}, r"stride \(1000000000\) must be <= 100000"),
+        ("crop", [10**6, 10**6], "must be <= 8192"),
+        ("crop", [8192, 8192], "a clip of 1,610,612,736 bytes, where 1,073,741,824 are allowed"),
+        ("mean", [1e7, 0, 0], "must be numbers of at most 1e[+]06"),
+        ("std", [1e-9, 1, 1], "must be numbers of at most 1e[+]06"),
+    ],
+)
+def test_a_card_that_asks_for_absurd_sizes_is_refused(field: str, value: Any, message: str, saved: Path) -> None:
+    def edit(card: dict[str, Any]) -> None:
+        if field == "sampling":
+            card["sampling"] = value
+        else:
+            card["preprocessing"] |= {field: value}
+            if field == "crop":
+                card["preprocessing"]["resize"] = value
+
+    change(saved, edit)
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(saved)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_card_with_what_is_no_number_is_refused(number: str, saved: Path) -> None:
+    text = (saved / "model.json").read_text()
+    assert "0.1" in text
+    (saved / "model.json").write_text(text.replace("0.1", number, 1))
+    with pytest.raises(BundleError, match=r"not valid JSON: .* is no number"):
+        Bundle.load(saved)
+
+
+def test_a_card_that_is_deep_or_giant_is_refused(saved: Path) -> None:
+    (saved / "model.json").write_text("[" * 10**6)
+    with pytest.raises(BundleError, match="not valid JSON"):
+        Bundle.load(saved)
+    with (saved / "model.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(BundleError, match=r"model\.json has 1,099,511,627,776 bytes"):
+        Bundle.load(saved)
+
+
+def test_weights_are_not_read_where_their_header_does_not_fit_the_file(saved: Path) -> None:
+    with (saved / "model.safetensors").open("r+b") as file:
+        file.truncate(7 * 2**30)
+    with pytest.raises(BundleError, match="it has 7516192768 bytes where its header declares"):
+        Bundle.load(saved)
+    with (saved / "model.safetensors").open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(BundleError, match=r"has 1,099,511,627,776 bytes, [\d,]+ are allowed"):
+        Bundle.load(saved)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_pipe_under_the_name_of_a_file_is_not_waited_for(name: str, saved: Path) -> None:
+    (saved / name).unlink()
+    os.mkfifo(saved / name)
+    with pytest.raises(BundleError, match=f"{name} is not a regular file"):
+        Bundle.load(saved)
+
+
+def test_more_classes_than_any_network_has_are_refused() -> None:
+    with pytest.raises(BundleError, match="100,001 labels are more than 100,000"):
+        make(labels=tuple(map(str, range(100_001))))
+
+
+def test_a_head_that_is_no_layer_is_refused() -> None:
+    with pytest.raises(BundleError, match="is not a layer's"):
+        make(weights=save({"classifier.weight": torch.ones(2)}))

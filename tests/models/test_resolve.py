@@ -94,9 +94,12 @@ def test_another_number_of_classes_keeps_all_but_the_head(tmp_path: Path) -> Non
     assert bundle == make_bundle("simple3d", weights=weights, num_classes=7, arguments=TINY)
 
 
-def test_kinetics_weights_keep_their_labels_until_the_head_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = load(make_bundle("mc3_18", weights="random", num_classes=2).weights)
-    monkeypatch.setattr("vidcnn.models.published.published_weights", lambda *_: (dict(state), ("run", "fall")))
+def test_kinetics_weights_keep_their_labels_until_the_head_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.save(load(make_bundle("mc3_18", weights="random", num_classes=2).weights), tmp_path / "w.pth")
+    monkeypatch.setattr("vidcnn.models.published.published_file", lambda *_: tmp_path / "w.pth")
+    monkeypatch.setattr("vidcnn.models.published.class_names", lambda *_: ("run", "fall"))
     bundle = make_bundle("mc3_18")
     assert (bundle.labels, bundle.provenance.weights) == (("run", "fall"), "kinetics400")
     other = make_bundle("mc3_18", num_classes=3)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,3 +112,71 @@ def test_a_full_disk_or_a_directory_that_cannot_be_is_no_failure(
     monkeypatch.undo()
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": SIZE}))
     assert not cache.put("a", frames(1))
+
+
+def foreign_mode(entry: Path) -> None:
+    entry.chmod(0o666)
+
+
+def foreign_owner(entry: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can give a file to another user")
+    os.chown(entry, 54321, 54321)
+
+
+def behind_a_link(entry: Path) -> None:
+    entry.rename(entry.with_name("elsewhere"))
+    entry.symlink_to("elsewhere")
+
+
+def a_pipe(entry: Path) -> None:
+    entry.unlink()
+    os.mkfifo(entry)
+
+
+@pytest.mark.parametrize("change", [foreign_mode, foreign_owner, behind_a_link, a_pipe])
+def test_an_entry_that_others_could_have_made_is_not_used_but_replaced(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    FrameCache(tmp_path, 10**6, time.time()).put("a", frames(1))
+    (entry,) = entries(tmp_path)
+    change(entry)
+    cache = FrameCache(tmp_path, 10**6, time.time())
+    assert cache.get("a") is None
+    assert cache.put("a", frames(2))
+    found = cache.get("a")
+    assert found is not None
+    assert found[0, 0, 0, 0] == 2
+    assert entry.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "content", [np.zeros((10, 8, 8, 3), np.float32), np.zeros((10, 8, 8), np.uint8), np.zeros((10, 8, 8, 4), np.uint8)]
+)
+def test_an_entry_of_something_else_than_frames_counts_as_none(content: Any, tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path, 10**6, time.time())
+    np.save(cache._path("a"), content)
+    assert cache.get("a") is None
+
+
+def test_a_header_that_claims_more_frames_than_the_file_has_takes_no_memory(tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path, 10**6, time.time())
+    with cache._path("a").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 1000, 1000, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(b"\0" * 3000)
+    assert cache.get("a") is None
+
+
+def test_files_that_are_no_entries_stay_where_they_are(tmp_path: Path) -> None:
+    long_ago = time.time() - 10**6
+    others = ["holiday.mp4", "a.npy", "f" * 40, ".tmp1234"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"\0" * 10**5)
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    (tmp_path / f"{'e' * 40}.npy").symlink_to("holiday.mp4")
+    (tmp_path / ".vidcnn-left").write_bytes(b"\0" * 10**5)
+    os.utime(tmp_path / ".vidcnn-left", (long_ago, long_ago))
+    cache = FrameCache(tmp_path, 2 * (SIZE + 128), time.time())
+    assert cache.put("a", frames(1))
+    assert {path.name for path in entries(tmp_path)} == {*others, f"{'e' * 40}.npy", cache._path("a").name}

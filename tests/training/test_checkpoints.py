@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -140,4 +141,49 @@ def test_what_a_killed_process_left_half_written_is_removed_and_never_read(tmp_p
 def test_a_card_that_cannot_be_read_is_a_checkpoint_without_a_score(tmp_path: Path) -> None:
     store = filled(tmp_path, {1: 0.5, 2: 0.6})
     store.list()[1].path.with_suffix(".json").write_text("{")
+    assert [(found.step, found.score) for found in store.list()] == [(1, 0.5), (2, None)]
+
+
+def expanded(path: Path) -> None:
+    torch.save({"step": 2, "network": {"weight": torch.ones(1).expand(2**16, 2**17)}}, path)
+
+
+def shared(path: Path) -> None:
+    weight = torch.ones(10_000)
+    torch.save({"step": 2, "network": {str(number): weight.view(-1) for number in range(1000)}}, path)
+
+
+def compressed(path: Path) -> None:
+    with ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("attack", [expanded, shared, compressed, linked, piped])
+def test_a_checkpoint_that_asks_for_more_than_it_has_or_is_elsewhere_gives_way(attack: Any, tmp_path: Path) -> None:
+    store = filled(tmp_path, {1: None, 2: None})
+    attack(store.list()[-1].path)
+    found = store.load_newest()
+    assert found is not None
+    assert (found[0].step, found[1]["step"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**6, '{"score": NaN}', '{"score": "high"}', '{"score": 1e999}', '{"score": [1]}']
+)
+def test_a_card_with_no_score_that_counts_is_one_without(text: str, tmp_path: Path) -> None:
+    store = filled(tmp_path, {1: 0.5, 2: 0.6})
+    store.list()[1].path.with_suffix(".json").write_text(text)
     assert [(found.step, found.score) for found in store.list()] == [(1, 0.5), (2, None)]

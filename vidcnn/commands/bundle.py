@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidcnn.bounds import MAX_SEED
 from vidcnn.commands import DebugOption, JsonOption
 from vidcnn.commands.options import complete_model
 from vidcnn.errors import UsageError
@@ -36,7 +37,7 @@ def bundle(
         list[str] | None,
         typer.Option(help="Argument of the architecture, such as width=0.5; may be repeated.", metavar="NAME=VALUE"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random weights, and of a new head.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random weights, and of a new head.", min=0, max=MAX_SEED)] = 0,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vidcnn.bounds import MAX_SEED
 from vidcnn.commands import DebugOption, JsonOption, QuietOption
 from vidcnn.streams import show
 
@@ -37,7 +38,7 @@ def quantize(
             min=0,
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Which videos are taken.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which videos are taken.", min=0, max=MAX_SEED)] = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from vidcnn.bounds import MAX_BATCH, MAX_COUNT, MAX_FRAMES, MAX_PIXELS, MAX_PROCESSES, MAX_SEED, MAX_STRIDE
 from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins
 
@@ -27,6 +28,14 @@ def as_text(value: Any) -> Any:
 FrameRate = Annotated[float, Field(ge=0.001, le=1000)]
 """Frames per second; no video has others."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Frames = Annotated[int, Field(gt=0, le=MAX_FRAMES)]
+Stride = Annotated[int, Field(gt=0, le=MAX_STRIDE)]
+Count = Annotated[int, Field(gt=0, le=MAX_COUNT)]
+"""Of what there may be many: videos, clips, epochs."""
+BatchSize = Annotated[int, Field(gt=0, le=MAX_BATCH)]
+Processes = Annotated[int, Field(gt=0, le=MAX_PROCESSES)]
+Pixels = Annotated[int, Field(gt=0, le=MAX_PIXELS)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Written = Annotated[_Anything, BeforeValidator(as_text, json_schema_input_type=str | float | list[str | float])]
 """Text that may be written as a number or a list."""
 
@@ -47,6 +56,8 @@ SpecType = TypeVar("SpecType", bound=Spec)
 _OUT_OF_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 _SIGNS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 """What JSON Schema calls a bound, and how it is written for people."""
+_PROTECTIVE = 50_000
+"""Upper bounds from here on only keep nonsense out: a number that is too small is not told of them."""
 
 
 def option(
@@ -148,19 +159,26 @@ def _problem(item: dict[str, Any], spec_type: type[Spec], name: Callable[[str], 
         close = difflib.get_close_matches(field, spec_type.model_fields, n=1)
         return f"{name(field)} is not known", f"for {field}, did you mean {close[0]}?" if close else ""
     if item["type"] in _OUT_OF_BOUNDS:
-        text = f"must be {_bounds(spec_type, field)}"
+        text = f"must be {_bounds(spec_type, field, is_high=item['type'].startswith('less'))}"
     else:
         text = hide_logins(str(item["msg"]).removeprefix("Value error, "))
         text = text.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
     return f"{name(field)} ({hide_logins(str(item['input']))}) {text}", ""
 
 
-def _bounds(spec_type: type[Spec], field: str) -> str:
-    """Return the bounds of a number: ``> 0``, ``in [0, 1]``, or ``in [0, 1)`` where 1 is left out."""
+def _bounds(spec_type: type[Spec], field: str, *, is_high: bool) -> str:
+    """Return the bounds of a number: ``> 0``, ``in [0, 1]``, or ``in [0, 1)`` where 1 is left out.
+
+    Args:
+        spec_type: The class of the spec.
+        field: The field.
+        is_high: Whether the number is too high, rather than too low.
+    """
     schema = spec_type.model_json_schema()["properties"][field]
     limits = next(kind for kind in schema.get("anyOf", [schema]) if kind.get("type") in ("integer", "number"))
     low, high = (limits.get(name, limits.get(f"exclusive{name.title()}")) for name in ("minimum", "maximum"))
-    if low is None or high is None:
-        (sign, value) = next((sign, limits[name]) for name, sign in _SIGNS.items() if name in limits)
-        return f"{sign} {value:g}"
+    if low is None or high is None or high >= _PROTECTIVE:
+        ends = ("maximum", "exclusiveMaximum") if is_high else ("minimum", "exclusiveMinimum")
+        (sign, value) = next((_SIGNS[name], limits[name]) for name in ends if name in limits)
+        return f"{sign} {value:,}" if isinstance(value, int) else f"{sign} {value:g}"
     return f"in {'[' if 'minimum' in limits else '('}{low:g}, {high:g}{']' if 'maximum' in limits else ')'}"

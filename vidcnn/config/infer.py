@@ -5,10 +5,27 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from vidcnn.bounds import MAX_PROCESSES, MAX_SECONDS
 from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
-from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
+from vidcnn.config.base import (
+    BatchSize,
+    Count,
+    Fraction,
+    FrameRate,
+    Frames,
+    Pixels,
+    Processes,
+    Seed,
+    Spec,
+    Stride,
+    Written,
+    as_text,
+    exclusive,
+    option,
+    override_sampling,
+)
 from vidcnn.errors import ALL_KINDS, ERROR_KINDS
 
 if TYPE_CHECKING:
@@ -58,20 +75,20 @@ class InferSpec(Spec):
         None, "Class names for --weights FILE: one per line, or JSON.", panel="Main", metavar="FILE"
     )
 
-    num_frames: PositiveInt | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
-    stride: PositiveInt | None = option(
+    num_frames: Frames | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
+    stride: Stride | None = option(
         None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"
     )
     fps: FrameRate | None = option(
         None, "Frames taken per second of presentation time, instead of --stride.", panel="Clips"
     )
-    step: PositiveInt | None = option(
+    step: Count | None = option(
         None,
         "Distance between the starts of clips, in frames (in ticks of --fps where that applies).  "
         "\\[default: clips back to back]",
         panel="Clips",
     )
-    num_clips: PositiveInt | None = option(
+    num_clips: Count | None = option(
         None, "This many clips spread over each video, instead of covering all of it.", panel="Clips"
     )
     short_clips: ShortClips = option(
@@ -79,17 +96,18 @@ class InferSpec(Spec):
     )
     image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
 
-    top_k: PositiveInt = option(5, "Classes kept for each clip, best first.", panel="Predictions")
+    top_k: Count = option(5, "Classes kept for each clip, best first.", panel="Predictions")
     probabilities: bool = option(False, "Add a column with the probability of every class.", panel="Predictions")
     embedding: bool = option(False, "Add a column with the features before the last layer.", panel="Predictions")
 
-    limit: PositiveInt | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    limit: Count | None = option(None, "Only the first so many videos of the source.", panel="Run")
     settle: float = option(
         0.0,
         "Leave local videos that were written within the last so many seconds to the next run.",
         panel="Run",
         metavar="SECONDS",
         ge=0,
+        le=MAX_SECONDS,
     )
     report: bool = option(
         False,
@@ -108,13 +126,14 @@ class InferSpec(Spec):
     max_error_fraction: Fraction = option(
         1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run"
     )
-    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
+    max_pixels: Pixels = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
     decode_timeout: float = option(
         60.0,
         "How long reading or decoding may make no headway, besides what a video's length allows.",
         panel="Run",
         metavar="SECONDS",
         gt=0,
+        le=MAX_SECONDS,
     )
 
     precision: PrecisionOption = option(
@@ -133,17 +152,15 @@ class InferSpec(Spec):
         panel="Speed",
         metavar="N|MIN:MAX",
     )
-    decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
-    batch_size: PositiveInt | None = option(
-        None, "Clips the model takes at once.  \\[default: by device]", panel="Speed"
-    )
+    decoders: Processes | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    batch_size: BatchSize | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
     in_process: AutoSwitch = option(
         "auto",
         "Run in the command's own process, without Ray, which takes seconds to start. auto does it for a few videos; "
         "the rows are the same.",
         panel="Speed",
     )
-    seed: int = option(0, "Seed of --weights random.", panel="Speed")
+    seed: Seed = option(0, "Seed of --weights random.", panel="Speed")
 
     @field_validator("out")
     @classmethod
@@ -215,4 +232,6 @@ def parse_pool(text: str) -> tuple[int, int]:
         bounds = (0, 0)
     if not 1 <= bounds[0] <= bounds[1]:
         raise ValueError("must be a number of actors, or MIN:MAX with 1 <= MIN <= MAX")
+    if bounds[1] > MAX_PROCESSES:
+        raise ValueError(f"must be <= {MAX_PROCESSES:,}")
     return bounds

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from vidcnn.bounds import MAX_PROCESSES
 from vidcnn.config.base import Spec, option, option_name
 
 Target = Literal["crontab", "systemd", "kubernetes"]
@@ -99,9 +100,9 @@ class ScheduleSpec(Spec):
     service_account: str | None = option(
         None, "kubernetes: the service account of the runs.", panel="Kubernetes", metavar="NAME"
     )
-    cpus: int = option(4, "kubernetes: processors of a run.", panel="Kubernetes", ge=1)
-    memory: int = option(16, "kubernetes: memory of a run, in GiB.", panel="Kubernetes", ge=4)
-    gpus: int = option(0, "kubernetes: GPUs of a run.", panel="Kubernetes", ge=0)
+    cpus: int = option(4, "kubernetes: processors of a run.", panel="Kubernetes", ge=1, le=MAX_PROCESSES)
+    memory: int = option(16, "kubernetes: memory of a run, in GiB.", panel="Kubernetes", ge=4, le=MAX_PROCESSES)
+    gpus: int = option(0, "kubernetes: GPUs of a run.", panel="Kubernetes", ge=0, le=MAX_PROCESSES)
 
     @field_validator("name")
     @classmethod

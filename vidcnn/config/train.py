@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from vidcnn.bounds import MAX_CHANNELS, MAX_FACTOR, MAX_SECONDS, MAX_SIDE
 from vidcnn.choices import (
     Device,
     Downsample,
@@ -20,7 +21,23 @@ from vidcnn.choices import (
     Switch,
     TrainingPrecisionOption,
 )
-from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
+from vidcnn.config.base import (
+    BatchSize,
+    Count,
+    Fraction,
+    FrameRate,
+    Frames,
+    Pixels,
+    Processes,
+    Seed,
+    Spec,
+    Stride,
+    Written,
+    as_text,
+    exclusive,
+    option,
+    override_sampling,
+)
 
 if TYPE_CHECKING:
     from vidcnn.sampling.segments import Sampling
@@ -73,10 +90,15 @@ class TrainSpec(Spec):
         metavar="NAME|FILE",
     )
     width: float | None = option(
-        None, "Factor on the channels of simple3d.  \\[default: 1]", panel="Main", metavar="FACTOR"
+        None,
+        "Factor on the channels of simple3d.  \\[default: 1]",
+        panel="Main",
+        metavar="FACTOR",
+        gt=0,
+        le=MAX_CHANNELS,
     )
     dropout: float | None = option(
-        None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE"
+        None, "Share of the features that simple3d drops.  \\[default: 0.5]", panel="Main", metavar="SHARE", ge=0, lt=1
     )
     batch_norm: bool = option(False, "Give simple3d batch normalisation.", panel="Main")
     downsample: Downsample | None = option(
@@ -108,8 +130,8 @@ class TrainSpec(Spec):
     )
     balanced: bool = option(False, "Take all classes equally often.", panel="Data")
 
-    num_frames: PositiveInt | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
-    stride: PositiveInt | None = option(
+    num_frames: Frames | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
+    stride: Stride | None = option(
         None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"
     )
     fps: FrameRate | None = option(
@@ -130,7 +152,7 @@ class TrainSpec(Spec):
         "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Clips"
     )
     image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
-    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Clips")
+    max_pixels: Pixels = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Clips")
 
     crop_scale: Written[str] | None = option(
         None,
@@ -146,55 +168,59 @@ class TrainSpec(Spec):
         metavar="LEFT=RIGHT[,...]",
     )
     colour_jitter: float = option(
-        0.0, "Strength of changes of brightness, contrast and saturation.", panel="Augmentation", ge=0
+        0.0, "Strength of changes of brightness, contrast and saturation.", panel="Augmentation", ge=0, le=MAX_FACTOR
     )
     rand_augment: int = option(0, "Magnitude of RandAugment, 0 to 30; 0 is off.", panel="Augmentation", ge=0, le=30)
     erasing: Fraction = option(0.0, "Probability of erasing a rectangle.", panel="Augmentation")
-    mixup: float = option(0.0, "Alpha of mixup; 0 is off.", panel="Augmentation", ge=0)
-    cutmix: float = option(0.0, "Alpha of cutmix; 0 is off.", panel="Augmentation", ge=0)
-    repeats: PositiveInt = option(1, "Clips taken of a video each time it comes up.", panel="Augmentation")
+    mixup: float = option(0.0, "Alpha of mixup; 0 is off.", panel="Augmentation", ge=0, le=MAX_FACTOR)
+    cutmix: float = option(0.0, "Alpha of cutmix; 0 is off.", panel="Augmentation", ge=0, le=MAX_FACTOR)
+    repeats: Count = option(1, "Clips taken of a video each time it comes up.", panel="Augmentation")
 
-    epochs: PositiveInt = option(20, "How often every video is seen.", panel="Learning")
-    batch_size: PositiveInt = option(16, "Clips in a step, all workers together.", panel="Learning")
-    accumulation_steps: PositiveInt = option(
+    epochs: Count = option(20, "How often every video is seen.", panel="Learning")
+    batch_size: BatchSize = option(16, "Clips in a step, all workers together.", panel="Learning")
+    accumulation_steps: Count = option(
         1, "Parts in which a worker computes a step, to save memory.", panel="Learning", formerly="chunks"
     )
     optimizer: Optimizer = option("adamw", "How weights are moved.", panel="Learning")
-    lr: float = option(3e-4, "Highest learning rate.", panel="Learning", gt=0)
-    backbone_lr: float = option(1.0, "Factor on the learning rate of all layers but the last.", panel="Learning", ge=0)
+    lr: float = option(3e-4, "Highest learning rate.", panel="Learning", gt=0, le=MAX_FACTOR)
+    backbone_lr: float = option(
+        1.0, "Factor on the learning rate of all layers but the last.", panel="Learning", ge=0, le=MAX_FACTOR
+    )
     freeze: Written[str] | None = option(
         None, "Parts of the network that stay as they are, or backbone.", panel="Learning", metavar="PART[,PART]"
     )
     momentum: float = option(0.9, "Momentum of sgd.", panel="Learning", ge=0, lt=1)
-    weight_decay: float = option(0.05, "Weight decay.", panel="Learning", ge=0)
+    weight_decay: float = option(0.05, "Weight decay.", panel="Learning", ge=0, le=MAX_FACTOR)
     schedule: Schedule = option("cosine", "How the learning rate falls.", panel="Learning")
-    warmup_epochs: float = option(1.0, "Epochs in which the learning rate rises.", panel="Learning", ge=0)
+    warmup_epochs: float = option(
+        1.0, "Epochs in which the learning rate rises.", panel="Learning", ge=0, le=MAX_FACTOR
+    )
     milestones: Written[str] | None = option(
         None, "Epochs after which multistep lowers the learning rate.", panel="Learning", metavar="EPOCH[,EPOCH]"
     )
     gamma: float = option(0.1, "Factor by which multistep lowers it.", panel="Learning", gt=0, le=1)
     label_smoothing: Fraction = option(0.0, "Share of a target that all classes share.", panel="Learning")
-    clip_norm: float | None = option(None, "Largest norm of the gradient.", panel="Learning", gt=0)
+    clip_norm: float | None = option(None, "Largest norm of the gradient.", panel="Learning", gt=0, le=MAX_FACTOR)
     ema: float | None = option(
         None, "Decay of a moving average of the weights, which is then what counts.", panel="Learning", gt=0, lt=1
     )
     sync_bn: bool = option(False, "Take batch statistics over all GPUs.", panel="Learning")
-    seed: int = option(0, "Seed of everything that is random.", panel="Learning", ge=0)
+    seed: Seed = option(0, "Seed of everything that is random.", panel="Learning")
 
-    val_clips: PositiveInt = option(1, "Clips of each video in validation.", panel="Run")
-    val_epochs: float = option(1.0, "Epochs between validations.", panel="Run", gt=0)
-    checkpoint_seconds: float = option(60.0, "Time between checkpoints.", panel="Run", gt=0)
-    keep_best: PositiveInt = option(1, "Checkpoints kept for their validation, besides the newest.", panel="Run")
+    val_clips: Count = option(1, "Clips of each video in validation.", panel="Run")
+    val_epochs: float = option(1.0, "Epochs between validations.", panel="Run", gt=0, le=MAX_FACTOR)
+    checkpoint_seconds: float = option(60.0, "Time between checkpoints.", panel="Run", gt=0, le=MAX_SECONDS)
+    keep_best: Count = option(1, "Checkpoints kept for their validation, besides the newest.", panel="Run")
 
-    workers: PositiveInt | None = option(
+    workers: Processes | None = option(
         None, "Processes that train together.  \\[default: one for each GPU, or one]", panel="Speed"
     )
-    decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    decoders: Processes | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
     precision: TrainingPrecisionOption = option("auto", "auto takes bf16 where it is faster.", panel="Speed")
     compile: Switch = option("off", "Compile the network.", panel="Speed")
     device: Device = option("auto", "Where the network is trained.", panel="Speed")
     cache_gb: float = option(
-        8.0, "Disk for decoded frames, on each machine that decodes; 0 keeps none.", panel="Speed", ge=0
+        8.0, "Disk for decoded frames, on each machine that decodes; 0 keeps none.", panel="Speed", ge=0, le=MAX_FACTOR
     )
     cache_dir: str | None = option(
         None, "Where decoded frames are kept.  \\[default: ~/.cache/vidcnn/frames]", panel="Speed", metavar="DIR"
@@ -255,8 +281,8 @@ class EvaluateSpec(Spec):
     val_fraction: Fraction = option(0.2, "As in `vidcnn train`.", panel="Data")
     split_by: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN")
     val_where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN=VALUE[,VALUE]")
-    split_seed: int = option(0, "The seed of the training run that made the splits.", panel="Data", ge=0)
-    clips: PositiveInt = option(10, "Clips of each video, spread over it.", panel="Views")
+    split_seed: Seed = option(0, "The seed of the training run that made the splits.", panel="Data")
+    clips: Count = option(10, "Clips of each video, spread over it.", panel="Views")
     crops: Annotated[Literal["1", "3"], BeforeValidator(as_text, json_schema_input_type=Literal["1", "3", 1, 3])] = (
         option("1", "Crops of each clip: the centre, or three along the longer side.", panel="Views")
     )
@@ -264,14 +290,12 @@ class EvaluateSpec(Spec):
         "repeat_last", "What becomes of a clip that reaches past the end of its video.", panel="Views"
     )
     image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Views")
-    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
+    max_pixels: Pixels = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
     out: str | None = option(None, "Write all figures as JSON, with the confusion matrix.", panel="Run", metavar="FILE")
     precision: PrecisionOption = option("auto", "As in `vidcnn infer`.", panel="Speed")
     device: Device = option("auto", "Where the model runs.", panel="Speed")
-    batch_size: PositiveInt | None = option(
-        None, "Clips the model takes at once.  \\[default: by device]", panel="Speed"
-    )
-    decoders: PositiveInt | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
+    batch_size: BatchSize | None = option(None, "Clips the model takes at once.  \\[default: by device]", panel="Speed")
+    decoders: Processes | None = option(None, "Videos decoded at once.  \\[default: one for each CPU]", panel="Speed")
 
 
 def parse_size(text: str) -> tuple[int, int] | int:
@@ -286,6 +310,8 @@ def parse_size(text: str) -> tuple[int, int] | int:
         numbers = []
     if not 1 <= len(numbers) <= 2 or min(numbers) < 1:
         raise ValueError("must be a number of pixels, or HEIGHTxWIDTH")
+    if max(numbers) > MAX_SIDE:
+        raise ValueError(f"must be <= {MAX_SIDE} pixels")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 

@@ -34,6 +34,7 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.processes import SETTINGS, run_module
 from vidcnn.storage.disks import cache_directory
+from vidcnn.storage.ownership import is_own, open_regular, why_foreign
 from vidcnn.version import __version__
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def load_or_compile(
         bundle: The model.
         precision: ``fp32`` or ``bf16``.
         batch_size: Clips in each call, N.
-        cache: Directory of packages; by default ``vidcnn`` in the user's cache directory.
+        cache: Directory of packages; by default ``vidcnn`` in the user's cache directory. A package is code: one that
+            belongs to another user, or that others could have written, is not loaded but compiled again.
         difference: Returns in words what is wrong with the scores of a network; None where nothing is. A package in the
             cache that is wrong is removed, and the network is compiled again.
 
@@ -105,7 +107,8 @@ def load_or_compile(
     def compile_unless(is_good: Callable[[], bool]) -> None:
         _check_compiler()
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_folder(cache)
             with _locked(package.with_suffix(".lock")):
                 if not is_good():
                     package.unlink(missing_ok=True)
@@ -114,15 +117,16 @@ def load_or_compile(
         except OSError as error:
             raise CompileError(f"the network cannot be compiled: {error}") from error
 
-    was_there = package.is_file()
+    was_there = _is_trusted(package)
     if not was_there:
-        compile_unless(package.is_file)
+        compile_unless(lambda: _is_trusted(package))
+    _check_folder(cache)
     network = _load(package)
     wrong = difference(network)
     if wrong is not None and was_there:
         logger.info("%s is wrong, and is compiled again", package)
         # Another process may have done that meanwhile.
-        compile_unless(lambda: package.is_file() and difference(_load(package)) is None)
+        compile_unless(lambda: _is_trusted(package) and difference(_load(package)) is None)
         network = _load(package)
         wrong = difference(network)
     if wrong is not None:
@@ -177,6 +181,39 @@ def _key(bundle: Bundle, precision: Precision, batch_size: int) -> str:
     return f"{bundle.architecture}-{sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]}"
 
 
+def _is_trusted(package: Path) -> bool:
+    """Return whether a package is there that nobody but this user, or root, can have written."""
+    if not os.path.lexists(package):
+        return False
+    try:
+        with open_regular(package) as file:
+            reason = why_foreign(os.fstat(file.fileno()))
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason is not None:
+        logger.warning("the compiled network '%s' is not loaded, as %s: it is compiled again", package, reason)
+    return reason is None
+
+
+def _check_folder(cache: Path) -> None:
+    """Refuse a folder in which others can put code, between a look at it and its use.
+
+    One of this user that others can write to, as a wide umask makes it, is closed to them.
+
+    Raises:
+        CompileError: It is one of another user.
+    """
+    status = cache.stat()
+    if status.st_uid == os.geteuid() and status.st_mode & 0o022:
+        cache.chmod(status.st_mode & 0o7755)
+    reason = why_foreign(cache.stat())
+    if reason is not None:
+        raise CompileError(
+            f"compiled networks are not kept in '{cache}', as {reason}",
+            "set XDG_CACHE_HOME to a folder of your own",
+        )
+
+
 def _check_compiler() -> None:
     candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
     if not any(map(shutil.which, candidates)):
@@ -210,6 +247,7 @@ def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, pac
             logger.debug("the compiling process wrote:\n%s", child.stderr)
             lines = child.stderr.strip().splitlines() or [f"exit {child.returncode}"]
             raise CompileError(f"compiling failed: {lines[-1].removeprefix('vidcnn.errors.CompileError: ')}")
+        Path(aside, "model.pt2").chmod(0o644)
         os.replace(Path(aside, "model.pt2"), package)
 
 
@@ -254,14 +292,18 @@ def _quiet_torch() -> Iterator[None]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock, which the system releases if this process dies."""
-    with path.open("w") as file:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(file)
 
 
 def _prune(cache: Path) -> None:
-    """Remove the least recently used packages, and what killed processes left behind."""
-    packages = sorted(cache.glob("*.pt2"), key=lambda path: path.stat().st_mtime, reverse=True)
+    """Remove the least recently used packages of this user, and what killed processes left behind."""
+    own = [path for path in cache.glob("*.pt2") if is_own(path.lstat())]
+    packages = sorted(own, key=lambda path: path.lstat().st_mtime, reverse=True)
     for package in packages[MAX_CACHED_PACKAGES:]:
         package.unlink(missing_ok=True)
         package.with_suffix(".lock").unlink(missing_ok=True)

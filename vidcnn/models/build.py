@@ -8,16 +8,19 @@ weights from a seed without touching the process's random state.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vidcnn.errors import BundleError, ModelError
+from vidcnn.bounds import MAX_CLASSES, MAX_WEIGHTS_BYTES
+from vidcnn.errors import BundleError, ModelError, first_line
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import Architecture, architecture
+
+_SHOWN_CHARS = 120
 
 
 def build_network(
@@ -26,8 +29,11 @@ def build_network(
     """Build an architecture in evaluation mode, by default without storage.
 
     Raises:
-        ModelError: An argument is not one of the architecture's, or its value does not suit the builder.
+        ModelError: An argument is not one of the architecture's, or its value does not suit the builder, or the
+            network would be larger than `MAX_WEIGHTS_BYTES`.
     """
+    if num_classes > MAX_CLASSES:
+        raise ModelError(f"{num_classes:,} classes are more than {MAX_CLASSES:,}", "check the weights and the labels")
     arguments = {entry.former_arguments.get(name, name): value for name, value in (arguments or {}).items()}
     unknown = sorted(set(arguments) - set(entry.arguments))
     if unknown:
@@ -35,12 +41,23 @@ def build_network(
         raise ModelError(f"{entry.name} has no argument {', '.join(unknown)}", known)
     module, _, name = entry.builder.partition(":")
     builder = getattr(importlib.import_module(module), name)
-    try:
+
+    def build(device: str) -> nn.Module:
         with torch.device(device), _NothingDrawn():
             network: nn.Module = builder(num_classes=num_classes, **arguments)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{entry.name} cannot be built: {error}") from error
-    return network.eval()
+            return network.eval()
+
+    try:
+        network = build("meta")
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last of a size that no integer holds
+        raise ModelError(f"{entry.name} cannot be built: {first_line(error)}") from error
+    size_bytes = sum(tensor.numel() * tensor.itemsize for tensor in network.state_dict().values())
+    if size_bytes > MAX_WEIGHTS_BYTES:
+        raise ModelError(
+            f"{entry.name} with these arguments would have {size_bytes:,} bytes of weights",
+            f"make it smaller: {MAX_WEIGHTS_BYTES:,} bytes are allowed",
+        )
+    return network if device == "meta" else build(device)
 
 
 class _NothingDrawn(TorchFunctionMode):
@@ -62,17 +79,26 @@ def build_model(bundle: Bundle) -> nn.Module:
     """
     from safetensors.torch import load
 
+    network = fitting_network(bundle)
+    network.load_state_dict(load(bundle.weights), assign=True)
+    return network.requires_grad_(False)
+
+
+def fitting_network(bundle: Bundle) -> nn.Module:
+    """Build a bundle's network without storage, after comparing it with what the header of the weights says.
+
+    Raises:
+        BundleError: The weights do not fit the architecture.
+    """
     entry = architecture(bundle.architecture)
     try:
         network = build_network(entry, len(bundle.labels), bundle.arguments)
     except ModelError as error:
         raise BundleError(error.message, error.hint) from error
-    state = load(bundle.weights)
-    misfit = find_misfit(network, state)
+    misfit = find_misfit(network, bundle.header)
     if misfit:
         raise BundleError(f"the bundle's weights do not fit {entry.name}: {misfit}")
-    network.load_state_dict(state, assign=True)
-    return network.requires_grad_(False)
+    return network
 
 
 def split_head(network: nn.Module, entry: Architecture) -> tuple[nn.Module, nn.Linear]:
@@ -111,7 +137,15 @@ def random_state(
     return network.state_dict()
 
 
-def find_misfit(network: nn.Module, state: Mapping[str, Tensor]) -> str:
+class Shaped(Protocol):
+    """A tensor, or what is known of one that is not read yet."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Its shape."""
+
+
+def find_misfit(network: nn.Module, state: Mapping[str, Shaped]) -> str:
     """Return in one line why `state` does not fit `network`; empty if it fits."""
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -132,4 +166,4 @@ def _enumerate(what: str, names: list[str], limit: int = 3) -> str:
     if not names:
         return ""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"{what} {', '.join(names[:limit])}{more}"
+    return f"{what} {', '.join(name[:_SHOWN_CHARS] for name in names[:limit])}{more}"

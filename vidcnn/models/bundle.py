@@ -15,19 +15,23 @@ of it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from vidcnn.bounds import MAX_CARD_BYTES, MAX_CLASSES, MAX_CLIP_BYTES, MAX_HEADER_BYTES, MAX_SIDE, MAX_WEIGHTS_BYTES
 from vidcnn.errors import BundleError, VidcnnError
 from vidcnn.models.golden import Golden
+from vidcnn.models.pickles import MalformedError
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
+from vidcnn.models.safetensors_header import PREFIX_BYTES, HeaderEntry, header_length, parse_header
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import Sampling
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, public_values
@@ -79,8 +83,8 @@ class Bundle:
             leaves it out.
 
     Raises:
-        BundleError: The architecture is unknown, the weights are not whole, or their head has not one row per
-            label.
+        BundleError: The architecture is unknown, the weights are not whole, their head has not one row per
+            label, or a clip or the number of classes is larger than `vidcnn.bounds` allows.
     """
 
     architecture: str
@@ -99,9 +103,21 @@ class Bundle:
             head = architecture(self.architecture).head
         except VidcnnError as error:
             raise BundleError(error.message, error.hint) from error
+        if len(self.labels) > MAX_CLASSES:
+            raise BundleError(f"{len(self.labels):,} labels are more than {MAX_CLASSES:,}")
+        resize, crop = self.preprocessing.resize, self.preprocessing.crop
+        if max(*crop, *((resize,) if isinstance(resize, int) else resize)) > MAX_SIDE:
+            raise BundleError(f"resize ({resize}) and crop ({crop}) must be <= {MAX_SIDE}")
+        clip_bytes = self.sampling.num_frames * self.preprocessing.frame_bytes
+        if clip_bytes > MAX_CLIP_BYTES:
+            raise BundleError(
+                f"a clip of {clip_bytes:,} bytes, where {MAX_CLIP_BYTES:,} are allowed", "take fewer or smaller frames"
+            )
         shapes = read_shapes(self.weights)
         if f"{head}.weight" not in shapes:
             raise BundleError(f"the weights contain no '{head}.weight', so they are not those of {self.architecture}")
+        if len(shapes[f"{head}.weight"]) < 2:
+            raise BundleError(f"'{head}.weight' is not a layer's, so the weights are not those of {self.architecture}")
         num_classes = shapes[f"{head}.weight"][0]
         if num_classes != len(self.labels):
             raise BundleError(
@@ -113,6 +129,11 @@ class Bundle:
     def weights_sha256(self) -> str:
         """Hexadecimal SHA-256 of `weights`."""
         return sha256(self.weights).hexdigest()
+
+    @property
+    def header(self) -> dict[str, HeaderEntry]:
+        """What the header of `weights` says."""
+        return read_header(self.weights)
 
     @property
     def embedding_size(self) -> int:
@@ -161,9 +182,9 @@ class Bundle:
                 f"'{shown}' is no model bundle: it has neither {CARD_FILE} nor {WEIGHTS_FILE}",
                 "vidcnn train leaves one in RUN_DIR/bundle, vidcnn bundle makes one, and vidcnn models lists names",
             )
-        card = _parse_card(_read(location, CARD_FILE), f"{shown}/{CARD_FILE}")
+        card = _parse_card(_read(location, CARD_FILE, MAX_CARD_BYTES), f"{shown}/{CARD_FILE}")
         recorded = card.pop("weights_sha256", None)
-        bundle = _validate(card, _read(location, WEIGHTS_FILE), shown)
+        bundle = _validate(card, _read(location, WEIGHTS_FILE, MAX_WEIGHTS_BYTES + MAX_HEADER_BYTES), shown)
         if recorded is not None and recorded != bundle.weights_sha256:
             raise BundleError(
                 f"{shown}/{WEIGHTS_FILE} is not the file that {CARD_FILE} was written with (its SHA-256 differs)",
@@ -223,26 +244,29 @@ def bundle_target(directory: str | Path) -> Path:
 def read_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor in a safetensors file's content, without decoding the tensors.
 
-    The format: the header's length as a little-endian 64-bit integer, the header in JSON, and the tensors'
-    bytes, of which the header gives the half-open ranges.
+    Raises:
+        BundleError: As in `read_header`.
+    """
+    return {name: entry.shape for name, entry in read_header(weights).items()}
+
+
+def read_header(weights: bytes) -> dict[str, HeaderEntry]:
+    """Return what the header of a safetensors file's content says.
 
     Raises:
         BundleError: The header is malformed, or the file is shorter or longer than the header declares.
     """
+    return _parse_header(lambda start, end: weights[start:end], len(weights))
+
+
+def _parse_header(read: Callable[[int, int], bytes], size_bytes: int) -> dict[str, HeaderEntry]:
     try:
-        length = int.from_bytes(weights[:8], "little")
-        header = json.loads(weights[8 : 8 + length])
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
-        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise BundleError(f"{WEIGHTS_FILE} is not a safetensors file, or is damaged", "copy it again") from error
-    if len(weights) != 8 + length + end:
+        length = header_length(read(0, PREFIX_BYTES), size_bytes)
+        return parse_header(read(PREFIX_BYTES, PREFIX_BYTES + length), size_bytes)
+    except MalformedError as error:
         raise BundleError(
-            f"{WEIGHTS_FILE} has {len(weights)} bytes where its header declares {8 + length + end}",
-            "copy it again",
-        )
-    return shapes
+            f"{WEIGHTS_FILE} is not a safetensors file, or is damaged: {error}", "copy it again"
+        ) from error
 
 
 def _may_replace(target: Path) -> bool:
@@ -271,12 +295,22 @@ def _has(directory: str, name: str) -> bool:
         return True
 
 
-def _read(directory: str, name: str) -> bytes:
+def _read(directory: str, name: str, max_bytes: int) -> bytes:
+    """Read a file of a bundle, the weights after comparing what their header says with how long the file is."""
+    from pyarrow.fs import FileType
+
     shown = public_location(directory).rstrip("/")
     try:
         filesystem, path = open_filesystem(directory)
+        if filesystem.get_file_info(f"{path}/{name}").type not in (FileType.File, FileType.NotFound):
+            raise BundleError(f"the bundle '{shown}': {name} is not a regular file", "copy the whole bundle again")
         with filesystem.open_input_file(f"{path}/{name}") as file:
-            content: bytes = file.read()
+            if file.size() > max_bytes:
+                raise BundleError(f"the bundle '{shown}': {name} has {file.size():,} bytes, {max_bytes:,} are allowed")
+            if name == WEIGHTS_FILE:
+                _parse_header(lambda start, end: file.read_at(end - start, start), file.size())
+            file.seek(0)
+            content: bytes = file.read(max_bytes)
             return content
     except FileNotFoundError as error:
         raise BundleError(f"the bundle '{shown}' has no {name}", "copy the whole bundle again") from error
@@ -287,7 +321,7 @@ def _read(directory: str, name: str) -> bytes:
 def _parse_card(content: bytes, path: str) -> dict[str, Any]:
     """Read `model.json` as far as its keys: a dictionary of known keys, its format version checked and taken off."""
     try:
-        card = json.loads(content)
+        card = json.loads(content, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(card, dict):
@@ -310,6 +344,13 @@ def _parse_card(content: bytes, path: str) -> dict[str, Any]:
         if unknown:
             raise BundleError(f"{where}: unknown {', '.join(unknown)}", f"known are {', '.join(sorted(names))}")
     return card
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no number")
+    return value
 
 
 def _names(kind: type[Bundle | Sampling | Preprocessing | Provenance | Quantization | Golden]) -> set[str]:

@@ -1,24 +1,26 @@
 """Reading weights and labels that users bring: files of other programs, in their many habits.
 
-Takes a path; returns a flat dictionary of float32 tensors under the network's own names, or a tuple of
-labels. Nothing in a file is trusted: pickled objects other than tensors and plain containers are refused.
+Takes a path; returns the tensors of a network under its own names, or a tuple of labels. Nothing in a file is trusted:
+pickled objects other than tensors and plain containers are refused, and a tensor takes no memory before someone who has
+compared its shape with that of a network reads it.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-import re
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from vidcnn.bounds import MAX_CARD_BYTES
 from vidcnn.errors import ModelError
-from vidcnn.processes import SETTINGS
+from vidcnn.models.pickles import ForbiddenError, MalformedError
+from vidcnn.models.safetensors_files import open_safetensors
+from vidcnn.models.torch_files import StoredTensor, open_checkpoint
+from vidcnn.storage.ownership import open_regular
 from vidcnn.storage.uris import is_remote, local_path, public_location
 
 _NESTED = (
@@ -40,32 +42,52 @@ _NESTED = (
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
 """What wrappers (data parallel, trainers, torch.compile) put before each name."""
 
-_FORBIDDEN = re.compile(r"Unsupported (?:global|class)[^:]*: (?:GLOBAL )?([\w.]+)")
-"""The message of torch's restricted unpickler about something other than tensors and plain containers."""
+_HINT = "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')"
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of a ``.safetensors`` file or of a torch checkpoint.
+@contextmanager
+def open_weights(path: str | Path) -> Iterator[dict[str, StoredTensor]]:
+    """Open a ``.safetensors`` file or a torch checkpoint; `read_stored` reads a tensor of it while it is open.
 
     Returns:
-        Tensors on the CPU under the names that they had before any wrapper; floating ones as float32.
+        Tensors under the names that they had before any wrapper.
 
     Raises:
         ModelError: The file is absent, unreadable or damaged, contains other Python objects, or contains no
             weights.
     """
     path = _local(path, "weights")
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"there is no weights file '{path}'", "give kinetics400, random, or the path of a file")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state = _find_state(content)
-    if not state:
-        raise ModelError(f"'{path}' contains no weights", "save the network's state_dict() in it")
-    tensors = {_strip(name): tensor for name, tensor in state.items() if name != "n_averaged"}
-    return {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in tensors.items()
-    }
+    kind = "safetensors file" if path.suffix == ".safetensors" else "torch checkpoint"
+    try:
+        with open_safetensors(path) if path.suffix == ".safetensors" else open_checkpoint(path) as content:
+            state = _find_state(content, set())
+            if not state:
+                raise ModelError(f"'{path}' contains no weights", "save the network's state_dict() in it")
+            yield {_strip(name): tensor for name, tensor in state.items() if name != "n_averaged"}
+    except ForbiddenError as error:
+        raise ModelError(
+            f"'{path}' contains Python objects ({error}), which could run code when loaded", _HINT
+        ) from error
+    except MalformedError as error:
+        if _is_plain_pickle(path):
+            raise ModelError(f"'{path}' is a pickle of a kind that torch does not load safely", _HINT) from error
+        raise ModelError(f"'{path}' is not a {kind}, or is damaged: {error}") from error
+    except OSError as error:
+        raise ModelError(f"cannot read '{path}': {error.strerror or error}") from error
+
+
+def read_stored(tensor: StoredTensor) -> Tensor:
+    """Read a tensor of weights, contiguous, a floating one as float32."""
+    found = tensor.read()
+    return (found.float() if found.is_floating_point() else found).contiguous()
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read all tensors of a file that is known to be of a network, as `open_weights` and `read_stored` do."""
+    with open_weights(path) as state:
+        return {name: read_stored(tensor) for name, tensor in state.items()}
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
@@ -76,7 +98,11 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     """
     path = _local(path, "labels")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_regular(path, follow_links=True) as file:
+            content = file.read(MAX_CARD_BYTES + 1)
+        if len(content) > MAX_CARD_BYTES:
+            raise ModelError(f"the labels '{path}' are larger than {MAX_CARD_BYTES:,} bytes", "give a file of names")
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ModelError(f"cannot read the labels '{path}': {reason}") from error
@@ -107,51 +133,23 @@ def _local(location: str | Path, what: str) -> Path:
     return Path(local_path(str(location)))
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"'{path}' is not a safetensors file, or is damaged: {error}") from error
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with SETTINGS, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        hint = "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')"
-        if forbidden := _FORBIDDEN.search(str(error)):
-            what = f"'{path}' contains Python objects ({forbidden[1]}), which could run code when loaded"
-            raise ModelError(what, hint) from error
-        if _is_plain_pickle(path):
-            raise ModelError(f"'{path}' is a pickle of a kind that torch does not load safely", hint) from error
-        raise ModelError(f"'{path}' is not a torch checkpoint, or is damaged") from error
-    except OSError as error:
-        raise ModelError(f"cannot read '{path}': {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise ModelError(f"'{path}' is not a torch checkpoint, or is damaged") from error
-
-
 def _is_plain_pickle(path: Path) -> bool:
     """Return whether a file begins as pickles of a later protocol than torch's do."""
-    with open(path, "rb") as file:
+    with open_regular(path, follow_links=True) as file:
         head = file.read(2)
-    return len(head) == 2 and head[0] == 0x80 and 3 <= head[1] <= pickle.HIGHEST_PROTOCOL
+    return len(head) == 2 and head[0] == 0x80 and 3 <= head[1] <= 5
 
 
-def _find_state(content: Any, depth: int = 3) -> dict[str, Tensor]:
+def _find_state(content: Any, seen: set[int], depth: int = 3) -> dict[str, StoredTensor]:
     """Find the flat dictionary of tensors in a checkpoint that may wrap it."""
-    if not isinstance(content, Mapping) or not depth:
+    if not isinstance(content, Mapping) or not depth or id(content) in seen:
         return {}
+    seen.add(id(content))
     for key in _NESTED:
-        state = _find_state(content.get(key), depth - 1)
+        state = _find_state(content.get(key), seen, depth - 1)
         if state:
             return state
-    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, StoredTensor)}
 
 
 def _strip(name: str) -> str:

@@ -20,6 +20,8 @@ from vidcnn.storage.uris import is_remote, local_path, public_location
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vidcnn.models.torch_files import StoredTensor
+
 RANDOM = "random"
 
 
@@ -93,15 +95,16 @@ def make_bundle(
         state = random_state(entry, num_classes, arguments, seed)
         origin = f"random (seed {seed})"
     else:
-        from vidcnn.models.checkpoints import read_weights
-        from vidcnn.models.published import published_weights
+        from vidcnn.models.checkpoints import open_weights
+        from vidcnn.models.published import class_names, published_file
 
         if _is_path(weights, entry):
-            state, origin = read_weights(weights), Path(local_path(weights)).name
+            path, origin = weights, Path(local_path(weights)).name
         else:
-            state, published = published_weights(entry, weights)
-            origin = weights
-        state, renewed = _fit(entry, state, arguments, num_classes, seed, origin)
+            path, origin = str(published_file(entry, weights)), weights
+            published = class_names(entry.name, weights)
+        with open_weights(path) as stored:
+            state, renewed = _fit(entry, stored, arguments, num_classes, seed, origin)
         origin += f", new head (seed {seed})" if renewed else ""
         published = None if renewed else published
     found = state[f"{entry.head}.weight"].shape[0]
@@ -172,9 +175,10 @@ def starting_bundle(
 def _with_new_head(bundle: Bundle, labels: tuple[str, ...], seed: int) -> Bundle:
     from safetensors.torch import load, save
 
-    from vidcnn.models.build import random_state
+    from vidcnn.models.build import fitting_network, random_state
 
     entry = architecture(bundle.architecture)
+    fitting_network(bundle)  # before anything is drawn in the sizes that the bundle claims
     fresh = random_state(entry, len(labels), bundle.arguments, seed)
     state = {
         name: fresh[name] if name.startswith(f"{entry.head}.") else value
@@ -201,33 +205,41 @@ def _is_path(weights: str, entry: Architecture) -> bool:
 
 def _fit(
     entry: Architecture,
-    state: dict[str, Tensor],
+    stored: Mapping[str, StoredTensor],
     arguments: Mapping[str, Any],
     num_classes: int | None,
     seed: int,
     origin: str,
 ) -> tuple[dict[str, Tensor], bool]:
-    """Fit weights to the architecture; return whether their head was replaced for another number of classes."""
+    """Read weights that fit the architecture, and no others.
+
+    Returns:
+        The weights, and whether their head was replaced for another number of classes.
+    """
     import torch
 
     from vidcnn.models.build import build_network, find_misfit, random_state
+    from vidcnn.models.checkpoints import read_stored
 
-    head = [name for name in (f"{entry.head}.weight", f"{entry.head}.bias") if name in state]
-    if not head or state[head[0]].ndim == 0:
-        some = ", ".join(sorted(state)[:3])
+    head = [name for name in (f"{entry.head}.weight", f"{entry.head}.bias") if name in stored]
+    if not head or stored[head[0]].ndim == 0:
+        some = ", ".join(sorted(stored)[:3])
         raise ModelError(
             f"the weights '{origin}' have no '{entry.head}.weight' (they begin with {some}), so they are not of "
             f"{entry.name}",
             "check --model",
         )
-    found = state[head[0]].shape[0]
+    found = stored[head[0]].shape[0]
     network = build_network(entry, found, arguments)
-    for name, tensor in network.state_dict().items():
-        if name.endswith("num_batches_tracked") and name not in state:  # absent from files of early torch
-            state[name] = torch.zeros_like(tensor, device="cpu")
-    misfit = find_misfit(network, state)
+    absent = {
+        name: torch.zeros_like(tensor, device="cpu")
+        for name, tensor in network.state_dict().items()
+        if name.endswith("num_batches_tracked") and name not in stored  # absent from files of early torch
+    }
+    misfit = find_misfit(network, {**stored, **absent})
     if misfit:
         raise ModelError(f"the weights '{origin}' do not fit {entry.name}: {misfit}", "check --model")
+    state = {**{name: read_stored(tensor) for name, tensor in stored.items()}, **absent}
     if num_classes in (None, found):
         return state, False
     fresh = random_state(entry, num_classes or found, arguments, seed)

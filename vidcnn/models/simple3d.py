@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vidcnn.bounds import MAX_CHANNELS, MAX_LAYERS
 from vidcnn.choices import Downsample, InputMode
 
 _GAIN = 2.0
@@ -73,7 +74,8 @@ class Simple3D(nn.Module):
             motion without the scene), or ``both``.
 
     Raises:
-        ValueError: A size is not positive, `dropout` is not in [0, 1), or `downsample` or `input_mode` is unknown.
+        ValueError: A size is not positive or absurdly large, `dropout` is not in [0, 1), or `downsample` or
+            `input_mode` is unknown.
     """
 
     def __init__(
@@ -95,6 +97,13 @@ class Simple3D(nn.Module):
         if min(num_classes, convs_per_block, hidden) < 1:
             sizes = f"num_classes ({num_classes}), convs_per_block ({convs_per_block}) and hidden ({hidden})"
             raise ValueError(f"{sizes} must be > 0")
+        if max(len(channels), convs_per_block) > MAX_LAYERS:
+            raise ValueError(
+                f"blocks ({len(channels)}) and convs_per_block ({convs_per_block}) must be <= {MAX_LAYERS}"
+            )
+        widest = max(hidden, max(channels) * max(width, 1))
+        if not widest <= MAX_CHANNELS:
+            raise ValueError(f"hidden and each of channels ({widest:g} at most) must be <= {MAX_CHANNELS}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout ({dropout}) must be in [0, 1)")
         if downsample not in ("max", "strided"):

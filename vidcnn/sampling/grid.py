@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from vidcnn.bounds import MAX_FRAMES, MAX_STRIDE
 from vidcnn.errors import VideoError
 
 IntArray = npt.NDArray[np.int64]
@@ -44,10 +45,14 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.num_frames < 1:
             raise ValueError(f"num_frames ({self.num_frames}) must be > 0")
+        if self.num_frames > MAX_FRAMES:
+            raise ValueError(f"num_frames ({self.num_frames}) must be <= {MAX_FRAMES}")
         if (self.stride is None) == (self.fps is None):
             raise ValueError(f"give one of stride ({self.stride}) and fps ({self.fps})")
         if self.stride is not None and self.stride < 1:
             raise ValueError(f"stride ({self.stride}) must be > 0")
+        if self.stride is not None and self.stride > MAX_STRIDE:
+            raise ValueError(f"stride ({self.stride}) must be <= {MAX_STRIDE}")
         if self.fps is not None and not 0.001 <= self.fps <= 1000:
             raise ValueError(f"fps ({self.fps}) must be in [0.001, 1000]")
 

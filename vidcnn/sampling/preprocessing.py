@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from vidcnn.bounds import MAX_DEVIATION
 from vidcnn.choices import Interpolation
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Preprocessing:
             presets: of frames that become many times smaller, most pixels do not count, and edges that move flicker.
 
     Raises:
-        ValueError: A size is not positive, or the crop does not fit the resized frame.
+        ValueError: A size is not positive, a mean or deviation is none, or the crop does not fit the resized frame.
     """
 
     resize: tuple[int, int] | int
@@ -55,6 +56,8 @@ class Preprocessing:
             raise ValueError(f"crop {self.crop} does not fit in frames resized to {self.resize}")
         if min(self.std) <= 0:
             raise ValueError(f"std {self.std} must be > 0")
+        if not all(abs(value) <= MAX_DEVIATION for value in (*self.mean, *self.std, 1 / min(self.std))):
+            raise ValueError(f"mean {self.mean} and std {self.std} must be numbers of at most {MAX_DEVIATION:g}")
 
     @property
     def frame_bytes(self) -> int:

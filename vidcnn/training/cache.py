@@ -4,11 +4,15 @@ An entry contains all frames that clips of one video can take, resized but not c
 is mapped into memory: reading a clip out of it costs a copy. Entries are named after the file's version and all that
 its pixels depend on, written aside and renamed, so that any number of processes and runs share one directory, and what
 an interrupted run wrote is whole.
+
+An entry counts only if it belongs to this user or root and nobody else can write to it. What is not an entry of this
+user is never removed: the directory may be one that contains other files.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,12 +22,18 @@ from pathlib import Path
 
 import numpy as np
 
+from vidcnn.storage.ownership import is_own, open_regular, why_foreign
 from vidcnn.video.pixels import UInt8Array
 
 _SCAN_SECONDS = 10.0
 _ROOM_SHARE = 64
 """How often the size of the whole directory is taken again, as other processes write to it too: after this time, and
 whenever this process has used up one part in so many of the room that it saw."""
+
+_ENTRY = re.compile(r"[0-9a-f]{40}\.npy")
+_ASIDE = ".vidcnn-"
+_NAME = re.compile(rf"{_ENTRY.pattern}|{re.escape(_ASIDE)}\w+")
+"""Files of a cache: entries, and those that are being written, or were when a process was killed."""
 
 _MAX_MAPPED = 256
 """Entries that a process keeps open: opening one takes longer than reading a clip out of it."""
@@ -60,8 +70,7 @@ class FrameCache:
         frames = self._mapped.pop(key, None)
         try:
             if frames is None:
-                # As a plain array: slices of numpy's own type for mapped ones take longer than copying what is in them.
-                frames = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+                frames = _mapped(path)
             with suppress(PermissionError):
                 os.utime(path)
         except (OSError, ValueError, EOFError):
@@ -80,7 +89,7 @@ class FrameCache:
         try:
             if not self._make_room(frames.nbytes):
                 return False
-            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=".", delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=_ASIDE, delete=False) as file:
                 try:
                     np.save(file, frames, allow_pickle=False)
                     file.flush()
@@ -111,7 +120,9 @@ class FrameCache:
         with suppress(OSError), os.scandir(self._directory) as files:
             for file in files:
                 with suppress(OSError):
-                    status = file.stat()
+                    status = file.stat(follow_symlinks=False)
+                    if not (_NAME.fullmatch(file.name) and is_own(status)):
+                        continue
                     self._entries.append((status.st_mtime, status.st_size, file.path))
         self._size_bytes = sum(size for _, size, _ in self._entries)
         self._scan_at_bytes = self._size_bytes + (self._max_bytes - self._size_bytes) // _ROOM_SHARE
@@ -124,3 +135,24 @@ class FrameCache:
                 os.unlink(path)
                 num_bytes -= size
                 self._size_bytes -= size
+
+
+def _mapped(path: Path) -> UInt8Array:
+    """Map an entry into memory, which takes none before it is looked at.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file of this user or root alone.
+        ValueError: It does not contain frames, or is damaged.
+    """
+    with open_regular(path) as file:
+        reason = why_foreign(os.fstat(file.fileno()))
+        if reason is not None:
+            raise PermissionError(reason)
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"format {version}")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype != np.uint8 or is_fortran or len(shape) != 4 or shape[3] != 3:
+            raise ValueError("it does not contain frames")
+        # As a plain array: slices of numpy's own type for mapped ones take longer than copying what is in them.
+        return np.asarray(np.memmap(file, np.uint8, "r", file.tell(), shape))

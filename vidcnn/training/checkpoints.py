@@ -1,13 +1,15 @@
 """Checkpoints on disk: whole or not there, the newest and the best kept.
 
 A checkpoint is two files, ``step_00000400.json`` (what it reached) and ``step_00000400.pt`` (tensors and plain values,
-read with `weights_only`). Both are written aside, synchronised to the disk and renamed, the tensors last: a checkpoint
-exists when its ``.pt`` does. Writing happens in a thread of its own, from copies, while training continues.
+read without running anything that is in it, and in no more memory than the file has bytes). Both are written aside,
+synchronised to the disk and renamed, the tensors last: a checkpoint exists when its ``.pt`` does. Writing happens in a
+thread of its own, from copies, while training continues.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,12 +17,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import torch
 
+from vidcnn.bounds import MAX_CARD_BYTES
 from vidcnn.errors import OutputError, StorageError
+from vidcnn.models.pickles import ForbiddenError
+from vidcnn.models.torch_files import open_checkpoint, read_all
 from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.ownership import read_small
 from vidcnn.storage.patience import is_passing, patiently
 
 _NAME = re.compile(r"^step_(\d{8})\.pt$")
@@ -190,11 +195,13 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    with ZipFile(path) as archive:  # torch itself takes changed bytes for weights
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"{damaged} has changed since it was written")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        with open_checkpoint(path, follow_links=False) as content:
+            state = read_all(content, path.stat().st_size)
+    except ForbiddenError as error:
+        raise ValueError(f"it contains Python objects ({error}), which could run code when loaded") from error
+    if not isinstance(state, dict):
+        raise ValueError("it is not the state of a training run")
     return state
 
 
@@ -239,7 +246,7 @@ def _reason(error: BaseException) -> str:
 
 def _read_score(path: Path) -> float | None:
     try:
-        score = json.loads(patiently(path.with_suffix(".json").read_text))["score"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        score = json.loads(patiently(lambda: read_small(path.with_suffix(".json"), MAX_CARD_BYTES)))["score"]
+        return None if score is None or not math.isfinite(score) else float(score)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
-    return None if score is None else float(score)

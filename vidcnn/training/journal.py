@@ -97,7 +97,7 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             notes.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return notes
 

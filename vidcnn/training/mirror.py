@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from zipfile import ZipFile
 
 from pyarrow import fs as pafs
 
 from vidcnn.errors import OutputError, StorageError, VidcnnError
+from vidcnn.models.archives import open_stored
+from vidcnn.storage.ownership import open_regular
 from vidcnn.storage.patience import is_passing, patiently
 from vidcnn.storage.scratch import scratch_directory
 from vidcnn.storage.uris import failure_text, open_filesystem, public_location
@@ -201,7 +202,7 @@ def _is_sound(path: Path) -> bool:
     """
     try:
         if path.suffix == ".pt":
-            with ZipFile(path) as archive:
+            with open_regular(path) as file, open_stored(file) as archive:
                 return archive.testzip() is None
         if path.suffix == ".json":
             json.loads(path.read_bytes())

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vidcnn.bounds import MAX_CARD_BYTES
 from vidcnn.config import TrainSpec
 from vidcnn.config.base import with_present_names
 from vidcnn.config.differences import is_same
 from vidcnn.config.train import parse_list, parse_range
 from vidcnn.errors import OutputError, SettingsDifferError, StorageError
 from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.ownership import read_small
 from vidcnn.storage.patience import is_passing, patiently
 from vidcnn.version import __version__
 
@@ -47,7 +49,7 @@ def check_record(directory: Path, record: dict[str, Any], *, has_begun: bool) ->
     path = directory / "run.json"
     record = json.loads(json.dumps(record))
     try:
-        recorded = json.loads(patiently(path.read_text))["settings"]
+        recorded = json.loads(patiently(lambda: read_small(path, MAX_CARD_BYTES)))["settings"]
     except FileNotFoundError:
         strange = [entry.name for entry in directory.iterdir() if entry.name not in ("lock", f".{path.name}.part")]
         if strange:
@@ -56,7 +58,7 @@ def check_record(directory: Path, record: dict[str, Any], *, has_begun: bool) ->
             ) from None
         _write(path, record)
         return
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if is_passing(error):
             raise StorageError(f"{path} cannot be read ({error})", "try again: the same command continues") from error
         raise OutputError(f"{path} cannot be read ({error})", "choose another --out") from error

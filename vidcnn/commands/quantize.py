@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.config.base import FOLLOW_LINKS
 from vidcnn.streams import show
 
 
@@ -38,6 +39,7 @@ def quantize(
         ),
     ] = 0,
     seed: Annotated[int, typer.Option(help="Which videos are taken.")] = 0,
+    follow_links: Annotated[bool, typer.Option("--follow-links/--no-follow-links", help=FOLLOW_LINKS)] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -57,6 +59,7 @@ def quantize(
         min_agreement=min_agreement,
         num_epochs=epochs,
         seed=seed,
+        follow_links=follow_links,
         show_progress=not quiet,
     )
     text = quantize_text(report)

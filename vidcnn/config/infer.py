@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
-from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
+from vidcnn.config.base import (
+    FOLLOW_LINKS,
+    Fraction,
+    FrameRate,
+    Spec,
+    Written,
+    as_text,
+    exclusive,
+    option,
+    override_sampling,
+)
 from vidcnn.errors import ALL_KINDS, ERROR_KINDS
 
 if TYPE_CHECKING:
@@ -84,6 +94,7 @@ class InferSpec(Spec):
     embedding: bool = option(False, "Add a column with the features before the last layer.", panel="Predictions")
 
     limit: PositiveInt | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Run")
     settle: float = option(
         0.0,
         "Leave local videos that were written within the last so many seconds to the next run.",

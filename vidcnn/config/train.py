@@ -20,7 +20,17 @@ from vidcnn.choices import (
     Switch,
     TrainingPrecisionOption,
 )
-from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
+from vidcnn.config.base import (
+    FOLLOW_LINKS,
+    Fraction,
+    FrameRate,
+    Spec,
+    Written,
+    as_text,
+    exclusive,
+    option,
+    override_sampling,
+)
 
 if TYPE_CHECKING:
     from vidcnn.sampling.segments import Sampling
@@ -106,6 +116,7 @@ class TrainSpec(Spec):
     val_where: str | None = option(
         None, "Validate on the rows with these values.", panel="Data", metavar="COLUMN=VALUE[,VALUE]"
     )
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Data")
     balanced: bool = option(False, "Take all classes equally often.", panel="Data")
 
     num_frames: PositiveInt | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
@@ -255,6 +266,7 @@ class EvaluateSpec(Spec):
     val_fraction: Fraction = option(0.2, "As in `vidcnn train`.", panel="Data")
     split_by: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN")
     val_where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN=VALUE[,VALUE]")
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Data")
     split_seed: int = option(0, "The seed of the training run that made the splits.", panel="Data", ge=0)
     clips: PositiveInt = option(10, "Clips of each video, spread over it.", panel="Views")
     crops: Annotated[Literal["1", "3"], BeforeValidator(as_text, json_schema_input_type=Literal["1", "3", 1, 3])] = (

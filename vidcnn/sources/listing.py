@@ -206,7 +206,7 @@ class Listing:
         if self._num_faults >= _MAX_FAULTS:
             raise StorageError(
                 f"the storage fails: the last {self._num_faults} files could not be looked at, such as "
-                f"{self._name(location)}, which {status.error}",
+                f"{shown_name(self._name(location))}, which {status.error}",
                 "run the same command again when it is back",
             )
         return SourceVideo(

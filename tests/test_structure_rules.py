@@ -39,7 +39,7 @@ FLOORS = (
     {"models", "sources", "config"},
     {"sampling", "storage", "interrupts", "streams"},
     {"errors", "choices", "bounds"},
-    {"logins", "processes", "version", "__init__"},
+    {"logins", "processes", "safe_text", "version", "__init__"},
 )
 """What stands on what: each floor imports what is below it, and nothing beside or above it."""
 

@@ -27,6 +27,7 @@ from vidcnn.errors import (
     describe_failure,
 )
 from vidcnn.logins import hide_logins
+from vidcnn.safe_text import one_line, screen_text
 from vidcnn.streams import show, stdout_fault, unwritten
 from vidcnn.version import __version__
 
@@ -162,7 +163,7 @@ def _flush() -> int:
 def _tell(error: BaseException, *, is_debug: bool) -> int:
     """Print what went wrong, and return the exit code."""
     if is_debug and not isinstance(error, KeyboardInterrupt):
-        sys.stderr.write(hide_logins("".join(traceback.format_exception(error))))
+        sys.stderr.write(screen_text(hide_logins("".join(traceback.format_exception(error)))))
     failure = describe_failure(error)
     if interrupts.was_interrupted() and not isinstance(error, VidcnnError):
         failure = describe_failure(KeyboardInterrupt())
@@ -197,7 +198,7 @@ def _tell_usage(error: Any) -> int:
     """Show what is wrong with the arguments, and return the exit code."""
     from typer import rich_utils
 
-    error.message = hide_logins(str(error.message))
+    error.message = one_line(hide_logins(str(error.message)))
     rich_utils.rich_format_error(error)
     exit_code: int = error.exit_code
     return exit_code

@@ -33,6 +33,7 @@ import traceback
 from typing import Literal, NamedTuple, get_args
 
 from vidcnn.logins import hide_logins
+from vidcnn.safe_text import message_text
 
 ErrorKind = Literal[
     "unreadable",
@@ -241,16 +242,16 @@ def is_debugging() -> bool:
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Return how a command ends that raised an error, without any login of a URI."""
+    """Return how a command ends that raised an error, without any login of a URI, and as it may be printed."""
     if isinstance(error, VidcnnError):
-        return Failure(error.exit_code, hide_logins(error.message), hide_logins(error.hint))
+        return Failure(error.exit_code, _printable(error.message), _printable(error.hint))
     if isinstance(error, KeyboardInterrupt):
         return Failure(RunInterruptedError.exit_code, "interrupted", CONTINUES)
     if isinstance(error, OSError) and error.errno is not None:
         name = f"'{error.filename}': " if error.filename is not None else ""
-        return Failure(1, hide_logins(f"{name}{describe_reason(error)}"), "--debug shows where")
+        return Failure(1, _printable(f"{name}{describe_reason(error)}"), "--debug shows where")
     hint = "run it again with --debug, and report what it shows"
-    return Failure(1, f"unexpected {type(error).__name__}: {hide_logins(first_line(error))}", hint)
+    return Failure(1, f"unexpected {type(error).__name__}: {_printable(first_line(error))}", hint)
 
 
 def describe_reason(error: OSError) -> str:
@@ -261,3 +262,7 @@ def describe_reason(error: OSError) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text that is not blank; the name of its type where there is none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _printable(text: str) -> str:
+    return message_text(hide_logins(text))

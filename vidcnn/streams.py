@@ -20,6 +20,7 @@ import tempfile
 from typing import IO, Any, TextIO
 
 from vidcnn.errors import OutputError, SourceError, UsageError, describe_reason
+from vidcnn.safe_text import screen_text
 
 STDIN = "-"
 """The source that is a list on standard input."""
@@ -77,13 +78,13 @@ def _kept_stdin() -> IO[bytes]:
 
 
 def show(text: str, *, end: str = "\n") -> None:
-    """Print a result on stdout.
+    """Print a result on stdout, in which nothing changes the terminal.
 
     Raises:
         OutputError: It cannot be written, for another reason than that its reader has left.
     """
     try:
-        sys.stdout.write(text + end)
+        sys.stdout.write(screen_text(text) + end)
         sys.stdout.flush()
     except OSError as error:
         if not isinstance(error, BrokenPipeError):

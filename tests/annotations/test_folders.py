@@ -137,3 +137,14 @@ def test_options_that_folders_cannot_have_are_errors(tmp_path: Path) -> None:
         read_annotations(str(tmp_path / "a/1.mp4"))
     with pytest.raises(SourceError, match="does not exist"):
         read_annotations(str(tmp_path / "gone"))
+
+
+def test_links_out_of_the_data_are_problems_unless_they_are_wanted(tmp_path: Path) -> None:
+    make(tmp_path, "data/run/a.mp4", "data/fall/b.mp4", "other/c.mp4", "more/d.mp4")
+    (tmp_path / "data" / "run" / "c.mp4").symlink_to(tmp_path / "other" / "c.mp4")
+    (tmp_path / "data" / "walk").symlink_to(tmp_path / "more")
+    with pytest.raises(DataError, match=r"2 symbolic links lead out of the data\n    run/c.mp4\n    walk: ") as caught:
+        read_annotations(str(tmp_path / "data"), splits=NO_VAL)
+    assert caught.value.hint == "--follow-links reads what such links lead to"
+    found = read_annotations(str(tmp_path / "data"), splits=NO_VAL, follow_links=True)
+    assert [name for name, _ in written(found)["train"]] == ["fall/b.mp4", "run/a.mp4", "run/c.mp4", "walk/d.mp4"]

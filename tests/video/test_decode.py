@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +30,7 @@ from vidcnn.errors import VideoError
 from vidcnn.sampling.segments import ClipSpec, Sampling, Segment
 from vidcnn.video import decode
 from vidcnn.video.decode import DecodeRequest, decode_segment
+from vidcnn.video.probe import probe_video
 
 NUM_FRAMES = 60
 FAST = {"preset": "ultrafast"}
@@ -333,3 +336,27 @@ def test_frames_of_their_own_size_are_what_libav_gives(tmp_path: Path) -> None:
         expected = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     assert np.array_equal(clip, expected)
     assert shown_numbers(path, ONE_BY_ONE) == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("when", ["planned", "decoded"])
+def test_a_video_that_became_a_link_out_of_its_source_is_unsafe(tmp_path: Path, when: str) -> None:
+    source, outside = tmp_path / "source", tmp_path / "outside.ts"
+    source.mkdir()
+    path = write_video(source / "a.ts", 40)
+    status = path.stat()
+    info, (segment,) = plan(path)
+    path.rename(outside)
+    path.symlink_to(outside)
+    os.utime(outside, ns=(status.st_atime_ns, status.st_mtime_ns))  # so that it seems to be the same file
+    if when == "planned":
+        with pytest.raises(VideoError, match="leads out of the source") as caught:
+            probe_video(str(path), root=str(source))
+        assert caught.value.kind == "unsafe"
+        assert probe_video(str(path)).times.num_frames == 40
+    else:
+        request = DecodeRequest(
+            str(path), segment, timing=info.timing, version=(info.size_bytes, info.mtime_ns), root=str(source)
+        )
+        errors = {clip.error.kind for clip in decode_segment(request) if isinstance(clip.error, VideoError)}
+        assert errors == {"unsafe"}
+        assert all(clip.error is None for clip in decode_segment(replace(request, root=None)))

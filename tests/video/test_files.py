@@ -93,8 +93,8 @@ class Unreliable(io.BytesIO):
         """Stay open: every attempt reads the same stream."""
 
 
-def opening(stream: io.BytesIO) -> Callable[[str], VideoFile]:
-    return lambda location: VideoFile(location, lambda: stream, AT_ONCE)
+def opening(stream: io.BytesIO) -> Callable[..., VideoFile]:
+    return lambda location, root=None: VideoFile(location, lambda: stream, AT_ONCE)
 
 
 @pytest.mark.parametrize("how", ["raise", "short", "end"])

@@ -73,6 +73,7 @@ def test_a_header_that_lies_about_size_and_duration_does_not_fill_the_memory(
         size_bytes=path.stat().st_size,
         stream=SimpleNamespace(frames=0),
         container=SimpleNamespace(duration=10**12),
+        file=SimpleNamespace(root=None),
     )
     found = with_lost_duration(times(5, 15, 25), cast(Any, forged), str(path))
     assert (found.num_frames, found.num_available) == (1003, 3)

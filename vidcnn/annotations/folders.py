@@ -10,7 +10,7 @@ import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from vidcnn.annotations.problems import EMPTY_CLASS, LOOSE, NO_SEQUENCE, UNREADABLE, Problems
+from vidcnn.annotations.problems import EMPTY_CLASS, LEADS_OUT_OF_DATA, LOOSE, NO_SEQUENCE, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, Row, split_named
 from vidcnn.annotations.videos import check_storage, name_prefix
 from vidcnn.errors import DataError
@@ -21,12 +21,15 @@ from vidcnn.sources.trees import join, merged
 from vidcnn.sources.walk import is_visible
 
 
-def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry], Counter[str]]:
+def read_class_folders(
+    source: Source, problems: Problems, *, follow_links: bool = False
+) -> tuple[list[Entry], Counter[str]]:
     """Read class folders.
 
     Args:
         source: The folder of them.
         problems: Collects videos without a class, classes without a video, and images that are no video.
+        follow_links: Whether symbolic links are followed out of the folder.
 
     Returns:
         The entries, and the files that are not used, counted by extension: what is neither video nor image, and
@@ -38,7 +41,7 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
         DataError: There are classes beside the folders of splits.
     """
     base = source.tree.location(source.path)
-    listing = Listing([base])
+    listing = Listing([base], follow_links=follow_links)
     inside = name_prefix(base)
     found = [(video, video.name.removeprefix(inside).split("/")) for video in listing]
     check_storage(video for video, _ in found)
@@ -49,7 +52,9 @@ def read_class_folders(source: Source, problems: Problems) -> tuple[list[Entry],
     depth = 1 if has_splits else 0
     entries: list[Entry] = []
     for video, parts in videos:
-        if video.error and len(parts) <= depth + 1:
+        if video.error_kind == "unsafe":
+            problems.add(LEADS_OUT_OF_DATA, video.name)
+        elif video.error and len(parts) <= depth + 1:
             problems.add(UNREADABLE, f"{video.name} {video.error}")
         elif len(parts) <= depth + 1:
             problems.add(LOOSE, video.name)

@@ -82,6 +82,11 @@ MISSING = Kind("file does not exist", "files do not exist", _PATHS)
 UNREADABLE = Kind(
     "file cannot be read", "files cannot be read", "look at what keeps them from being read, and try again"
 )
+LEADS_OUT_OF_DATA = Kind(
+    "symbolic link leads out of the data",
+    "symbolic links lead out of the data",
+    "--follow-links reads what such links lead to",
+)
 NO_PATH = Kind("row has no path", "rows have no path", "each row names a video")
 EXTRA_CELLS = Kind(
     "row has more cells than the heading", "rows have more cells than the heading", "put a cell with commas in quotes"

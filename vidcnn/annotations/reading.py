@@ -13,7 +13,7 @@ from vidcnn.annotations.classes import assign_classes, read_class_names
 from vidcnn.annotations.files import check_no_columns_needed, read_file
 from vidcnn.annotations.folders import read_class_folders
 from vidcnn.annotations.labelled import SPLITS, Annotations, LabelledVideo, SplitSettings
-from vidcnn.annotations.problems import MISSING, NO_MATCH, NO_SPLIT, UNREADABLE, Problems
+from vidcnn.annotations.problems import LEADS_OUT_OF_DATA, MISSING, NO_MATCH, NO_SPLIT, UNREADABLE, Problems
 from vidcnn.annotations.rows import Entry, ListFile, split_named
 from vidcnn.annotations.splitting import choose_validation
 from vidcnn.annotations.videos import MISSING_ERROR, RealFiles, find_videos, name_prefix
@@ -34,6 +34,7 @@ def read_annotations(
     labels: str | None = None,
     splits: SplitSettings | None = None,
     for_training: bool = True,
+    follow_links: bool = False,
 ) -> Annotations:
     """Read labelled videos, and divide them into splits where the data does not.
 
@@ -49,6 +50,8 @@ def read_annotations(
             occur, sorted.
         splits: How to make splits.
         for_training: Whether there must be something to learn of every class.
+        follow_links: Whether symbolic links in folders are followed also where they lead out of the data; what a file
+            of annotations names is read in any case.
 
     Raises:
         DataError: The samples cannot be used; the message lists all problems.
@@ -64,12 +67,12 @@ def read_annotations(
     ignored: Counter[str] = Counter()
     if files:
         rows = [row for file in files for row in read_file(file, settings, problems)]
-        entries = find_videos(rows, _base(source, root))
+        entries = find_videos(rows, _base(source, root), follow_links=follow_links)
     elif root is not None:
         raise UsageError(f"'{source.shown}' is a folder of class folders, which has no other root", "leave --root out")
     else:
         check_no_columns_needed(source.shown, settings)
-        entries, ignored = read_class_folders(source, problems)
+        entries, ignored = read_class_folders(source, problems, follow_links=follow_links)
     classes, samples = _samples(entries, names, problems)
     _check_given_splits(samples, settings, problems)
     samples = _divide(samples, settings, name_prefix(_base(source, root)), problems)
@@ -133,6 +136,9 @@ def _samples(
     for row, video in entries:
         if video.error is not None and video.location not in seen:
             seen.add(video.location)
+            if video.error_kind == "unsafe":
+                problems.add(LEADS_OUT_OF_DATA, row.where)
+                continue
             is_missing = video.error == MISSING_ERROR
             problems.add(MISSING if is_missing else UNREADABLE, row.where + ("" if is_missing else f" {video.error}"))
     classes, indexes = assign_classes([entry.row for entry in entries], names, problems)

@@ -18,6 +18,7 @@ from vidcnn.annotations.rows import Entry, Row
 from vidcnn.errors import SourceError, StorageError
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import resolve
+from vidcnn.sources.fence import Fence
 from vidcnn.sources.names import media_kind, utf8_name
 from vidcnn.sources.trees import Status, join, open_tree
 from vidcnn.sources.walk import walk
@@ -33,12 +34,13 @@ _NUM_LOOKUPS = 16
 _LOOKUP_BATCH = 256
 
 
-def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
+def find_videos(rows: Sequence[Row], base: str, *, follow_links: bool = False) -> list[Entry]:
     """Look up the videos of rows.
 
     Args:
         rows: The rows of one or several files.
         base: Location of the folder that their paths, and the names of their videos, are relative to.
+        follow_links: Whether symbolic links in folders are followed out of these; what a row names is read in any case.
 
     Raises:
         SourceError: There are tables of Kinetics, and `base`, or a folder in it, cannot be listed or contains no video.
@@ -46,10 +48,10 @@ def find_videos(rows: Sequence[Row], base: str) -> list[Entry]:
     """
     # A path that is not there is a mistake in the annotations; storage that does not answer is not.
     locations = {row.path: resolve(row.path, base) for row in rows if not row.is_stem}
-    videos = _look_up(list(dict.fromkeys(locations.values())), base)
+    videos = _look_up(list(dict.fromkeys(locations.values())), base, follow_links=follow_links)
     check_storage(videos.values())
     stems = {row.path for row in rows if row.is_stem}
-    files = _files_by_stem(base, stems) if stems else {}
+    files = _files_by_stem(base, stems, follow_links=follow_links) if stems else {}
     entries: list[Entry] = []
     for row in rows:
         if row.is_stem:
@@ -96,16 +98,19 @@ class RealFiles:
         return join(self._folders[folder], name)
 
 
-def _look_up(locations: Sequence[str], base: str) -> dict[str, SourceVideo]:
+def _look_up(locations: Sequence[str], base: str, *, follow_links: bool) -> dict[str, SourceVideo]:
     size = max(1, min(_LOOKUP_BATCH, len(locations) // _NUM_LOOKUPS))
     batches = [locations[first : first + size] for first in range(0, len(locations), size)]
     with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
-        found = pool.map(lambda batch: [_video(location, base) for location in batch], batches)
+        found = pool.map(
+            lambda batch: [_video(location, base, follow_links=follow_links) for location in batch], batches
+        )
         return {video.location: video for videos in found for video in videos}
 
 
-def _video(location: str, base: str) -> SourceVideo:
+def _video(location: str, base: str, *, follow_links: bool) -> SourceVideo:
     is_frame_folder = False
+    root = None
     try:
         tree, path = patiently(lambda: open_tree(location))
     except (OSError, ValueError) as failure:
@@ -114,9 +119,10 @@ def _video(location: str, base: str) -> SourceVideo:
     else:
         status = tree.status(path)
         if status.is_folder:
-            inside = next(walk(tree, [path], Counter()), None)
+            fence = None if follow_links or is_remote(location) else Fence([path])
+            inside = next(walk(tree, [path], Counter(), fence), None)
             if inside is not None and inside.path == path:  # its images, or why it cannot be read
-                status, is_frame_folder = inside.status, inside.is_frame_folder
+                status, is_frame_folder, root = inside.status, inside.is_frame_folder, inside.root
             else:
                 status = Status(error="is a folder, but not of one sequence of numbered images", error_kind="no_video")
     return SourceVideo(
@@ -127,6 +133,7 @@ def _video(location: str, base: str) -> SourceVideo:
         mtime_ns=status.mtime_ns,
         error_kind=status.error_kind if status.error else None,
         error=status.error,
+        root=root,
     )
 
 
@@ -147,9 +154,9 @@ def _name(location: str, base: str) -> str:
     return utf8_name(location.removeprefix(inside) if location.startswith(inside) else location)
 
 
-def _files_by_stem(base: str, stems: set[str]) -> dict[str, list[SourceVideo]]:
+def _files_by_stem(base: str, stems: set[str], *, follow_links: bool) -> dict[str, list[SourceVideo]]:
     files: dict[str, list[SourceVideo]] = {}
-    listed = list(Listing([base]))
+    listed = list(Listing([base], follow_links=follow_links))
     check_storage(listed)
     for video in listed:
         if video.error is not None and media_kind(video.name) is None:  # a folder: what it contains is not missing

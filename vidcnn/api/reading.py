@@ -51,6 +51,7 @@ def clips(
     short_clips: ShortClips = "repeat_last",
     size: tuple[int, int] | None = None,
     errors: Literal["raise", "skip"] = "raise",
+    follow_links: bool = False,
 ) -> Iterator[Clip]:
     """Decode the clips of videos in this process, each needed frame once.
 
@@ -65,6 +66,7 @@ def clips(
             starts over, or it is left out.
         size: ``(height, width)`` to resize frames to; None keeps their own.
         errors: ``skip`` leaves out what cannot be decoded.
+        follow_links: Follow symbolic links in folders also where they lead out of the folder.
 
     Yields:
         The clips, a video after the other, in the order of their ends.
@@ -92,13 +94,13 @@ def clips(
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     check_decoder("bilinear", exact=False)
-    for video in Listing(source_texts(videos)):
+    for video in Listing(source_texts(videos), follow_links=follow_links):
         try:
             for planned in plan_video(video, settings):
                 segment = planned.segment
                 request = DecodeRequest(
                     planned.location, segment, planned.is_frame_folder, planned.timing, preprocessing,
-                    version=planned.version,
+                    version=planned.version, root=planned.root,
                 )  # fmt: skip
                 for decoded in decode_segment(request):
                     if decoded.error is None and decoded.pixels is not None:

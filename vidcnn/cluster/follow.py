@@ -11,6 +11,7 @@ from typing import TextIO, TypeVar
 from vidcnn.cluster.jobserver import JobServer, JobState, LostConnectionError
 from vidcnn.reporting.live import LiveLine, say
 from vidcnn.reporting.relay import Kind, LineReader
+from vidcnn.safe_text import log_text
 
 Result = TypeVar("Result")
 
@@ -124,7 +125,7 @@ class JobPrinter:
             self._kept.append((line, stream))
             return
         self._live.clear()
-        print(line, file=stream, flush=True)
+        print(log_text(line), file=stream, flush=True)
 
 
 def last_progress(text: str) -> str | None:

@@ -9,6 +9,7 @@ import typer
 
 from vidcnn.bounds import MAX_SEED
 from vidcnn.commands import DebugOption, JsonOption, QuietOption
+from vidcnn.config.base import FOLLOW_LINKS
 from vidcnn.streams import show
 
 
@@ -39,6 +40,7 @@ def quantize(
         ),
     ] = 0,
     seed: Annotated[int, typer.Option(help="Which videos are taken.", min=0, max=MAX_SEED)] = 0,
+    follow_links: Annotated[bool, typer.Option("--follow-links/--no-follow-links", help=FOLLOW_LINKS)] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -58,6 +60,7 @@ def quantize(
         min_agreement=min_agreement,
         num_epochs=epochs,
         seed=seed,
+        follow_links=follow_links,
         show_progress=not quiet,
     )
     text = quantize_text(report)

@@ -83,6 +83,10 @@ def option(
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
+FOLLOW_LINKS = "Follow symbolic links in folders also where they lead out of the source; without it, they are errors."
+"""What the option means, of each spec that names a source."""
+
+
 def option_name(field: str) -> str:
     """Return the command-line option of a field."""
     return "--" + field.replace("_", "-")

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from vidcnn.bounds import MAX_PROCESSES, MAX_SECONDS
 from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
 from vidcnn.config.base import (
+    FOLLOW_LINKS,
     BatchSize,
     Count,
     Fraction,
@@ -101,6 +102,7 @@ class InferSpec(Spec):
     embedding: bool = option(False, "Add a column with the features before the last layer.", panel="Predictions")
 
     limit: Count | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Run")
     settle: float = option(
         0.0,
         "Leave local videos that were written within the last so many seconds to the next run.",

@@ -22,6 +22,7 @@ from vidcnn.choices import (
     TrainingPrecisionOption,
 )
 from vidcnn.config.base import (
+    FOLLOW_LINKS,
     BatchSize,
     Count,
     Fraction,
@@ -128,6 +129,7 @@ class TrainSpec(Spec):
     val_where: str | None = option(
         None, "Validate on the rows with these values.", panel="Data", metavar="COLUMN=VALUE[,VALUE]"
     )
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Data")
     balanced: bool = option(False, "Take all classes equally often.", panel="Data")
 
     num_frames: Frames | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
@@ -281,6 +283,7 @@ class EvaluateSpec(Spec):
     val_fraction: Fraction = option(0.2, "As in `vidcnn train`.", panel="Data")
     split_by: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN")
     val_where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN=VALUE[,VALUE]")
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Data")
     split_seed: Seed = option(0, "The seed of the training run that made the splits.", panel="Data")
     clips: Count = option(10, "Clips of each video, spread over it.", panel="Views")
     crops: Annotated[Literal["1", "3"], BeforeValidator(as_text, json_schema_input_type=Literal["1", "3", 1, 3])] = (

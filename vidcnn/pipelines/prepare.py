@@ -245,7 +245,7 @@ def _needs_ray(spec: InferSpec) -> bool:
         SourceError: A source on this machine does not exist, or has no video.
         UsageError: The job is that of a cluster, and is to run in a process.
     """
-    listing = Listing(spec.source)
+    listing = Listing(spec.source, follow_links=spec.follow_links)
     if spec.in_process == "on" and is_attached():
         raise UsageError("--in-process on is for this machine, not for a cluster", "leave it out, or --cluster")
     wants_pool = spec.in_process == "auto" and (spec.actors is not None or spec.decoders is not None)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidcnn.annotations import LabelledVideo, SplitSettings, read_annotations
+from vidcnn.annotations.problems import printable
 from vidcnn.errors import DataError, ModelError, UsageError, VideoError
 from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.golden import with_golden
@@ -63,6 +64,7 @@ def quantize_bundle(
     min_agreement: float,
     num_epochs: int = 0,
     seed: int = 0,
+    follow_links: bool = False,
     show_progress: bool = True,
 ) -> QuantizeReport:
     """Make the int8 form of a bundle.
@@ -75,6 +77,7 @@ def quantize_bundle(
         min_agreement: Share of the clips for which the class that comes first is to stay the same.
         num_epochs: How often the clips that it is calibrated on are seen in fine-tuning; 0 leaves the weights.
         seed: Which videos are taken.
+        follow_links: Whether symbolic links in folders are followed out of the data.
         show_progress: Whether to show on stderr what is being done.
 
     Raises:
@@ -90,7 +93,7 @@ def quantize_bundle(
     with interruptible("nothing was written"), LiveLine(enabled=show_progress) as line:
         line.begin("starting: reading the model and the data")
         bundle, recorded = _float_bundle(model)
-        samples, is_labelled, notices = _samples(data, bundle)
+        samples, is_labelled, notices = _samples(data, bundle, follow_links=follow_links)
         random.Random(seed).shuffle(samples)
         clips = _decode(samples, bundle, num_clips, line.show)
         calibrating = clips.videos % _CALIBRATION_SHARE == 0
@@ -161,16 +164,20 @@ def _check(report: QuantizeReport) -> None:
         )
 
 
-def _samples(data: str, bundle: Bundle) -> tuple[list[LabelledVideo], bool, list[str]]:
+def _samples(data: str, bundle: Bundle, *, follow_links: bool) -> tuple[list[LabelledVideo], bool, list[str]]:
     """Return the videos, whether they are labelled with the bundle's classes, and notices."""
     try:
-        annotations = read_annotations(data, splits=SplitSettings(0.0), for_training=False)
+        annotations = read_annotations(data, splits=SplitSettings(0.0), for_training=False, follow_links=follow_links)
         known = {label: index for index, label in enumerate(bundle.labels)}
         indexes = [known[label] for label in annotations.labels]
     except (DataError, UsageError, KeyError):
-        videos = [LabelledVideo(video, ()) for video in Listing([data]) if video.error is None]
-        notice = "the videos have no labels that the bundle knows, so its accuracy is not measured"
-        return videos, False, [notice]
+        listed = list(Listing([data], follow_links=follow_links))
+        videos = [LabelledVideo(video, ()) for video in listed if video.error is None]
+        notices = ["the videos have no labels that the bundle knows, so its accuracy is not measured"]
+        if bad := [video for video in listed if video.error is not None]:
+            first = printable(f"{bad[0].name} {bad[0].error}")
+            notices.append(f"{count(len(bad), 'video')} left out that cannot be read, such as {first}")
+        return videos, False, notices
     samples = [
         replace(sample, labels=tuple(indexes[label] for label in sample.labels))
         for videos in annotations.splits.values()

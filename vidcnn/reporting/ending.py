@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from vidcnn.errors import JobFailedError, OutputBusyError, UsageError, describe_failure, describe_reason
 from vidcnn.reporting.progress import iso_time
+from vidcnn.safe_text import one_line
 from vidcnn.version import __version__
 
 _POST_SECONDS = 10.0
@@ -142,4 +143,4 @@ def _run(command: str, content: str, variables: Mapping[str, str]) -> None:
 
 
 def _warn(text: str) -> None:
-    print(f"vidcnn: {text}", file=sys.stderr)
+    print(f"vidcnn: {one_line(text)}", file=sys.stderr)

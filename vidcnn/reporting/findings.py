@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from vidcnn.logins import hide_logins
 from vidcnn.reporting.summaries import count
+from vidcnn.safe_text import one_line
 
 Level = Literal["good", "note", "warning", "failure"]
 """``note``: a thing that is not there, and need not be. ``warning``: runs work, but are slower, or may fail at times.
@@ -168,8 +169,7 @@ def nodes_json(examinations: Mapping[str, Examination], lost: Mapping[str, str])
 
 def plain(text: str) -> str:
     """Return a text of another program on one line, without logins and without what a terminal would obey."""
-    words = " ".join(hide_logins(text).split())
-    return "".join(letter if letter.isprintable() else "?" for letter in words)
+    return one_line(" ".join(hide_logins(text).split()))
 
 
 def _rows(findings: Sequence[Finding]) -> Iterable[tuple[str, str, str]]:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from vidcnn.reporting.relay import is_marked, marked
+from vidcnn.safe_text import one_line, screen_text
 
 _PLAIN_INTERVAL_SECONDS = 60.0
 _LIVE_INTERVAL_SECONDS = 0.25
@@ -83,6 +84,7 @@ class LiveLine:
                 self._has_line = False
 
     def _write(self, line: str) -> None:
+        line = one_line(line)
         with _lock:
             self._last = time.monotonic()
             if self.is_live:
@@ -120,7 +122,7 @@ def say(text: str) -> None:
     with _lock:
         for line in _shown:
             line.clear()
-        _put(f"{text}\n")
+        _put(f"{screen_text(text)}\n")
 
 
 def with_bar(fraction: float, line: str, num_columns: int) -> str:

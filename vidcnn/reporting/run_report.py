@@ -30,6 +30,7 @@ from vidcnn.config import InferSpec
 from vidcnn.errors import Failure, OutputError, describe_failure
 from vidcnn.reporting.live import say
 from vidcnn.reporting.progress import iso_time
+from vidcnn.safe_text import json_text
 from vidcnn.version import __version__
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _leave(spec: InferSpec, values: dict[str, Any], started: float) -> None:
     from vidcnn.storage.uris import failure_text
 
     moment = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%SZ")
-    content = (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+    content = (json_text(values, indent=2) + "\n").encode()
     try:
         _write(reports_location(spec.out), f"{moment}-{values['run_id'][:6]}.json", content)
     except Exception as error:

@@ -13,6 +13,7 @@ from vidcnn.choices import ShortClips
 from vidcnn.config import InferSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.reporting.progress import duration_text
+from vidcnn.safe_text import one_line
 from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.storage.uris import public_location
 
@@ -53,13 +54,13 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
     lines += _waiting(spec, report.num_videos_waiting)
     if report.undone:
         lines.append(f"{count(len(report.undone), 'video')} could not be read now, left to the next run:")
-        lines += [f"  {name}: {reason}" for name, reason in report.undone[:_NUM_SHOWN]]
+        lines += [f"  {shown_name(name)}: {one_line(reason)}" for name, reason in report.undone[:_NUM_SHOWN]]
         if len(report.undone) > _NUM_SHOWN:
             lines.append(f"  and {len(report.undone) - _NUM_SHOWN:,} more")
     if summary.num_errors:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.num_errors.items()))
         lines.append(f"{count(summary.num_bad_videos, 'bad video')} (rows: {kinds})")
-        lines += [f"  {shown_name(bad.video)}: {bad.error}" for bad in summary.bad_videos]
+        lines += [f"  {shown_name(bad.video)}: {one_line(bad.error)}" for bad in summary.bad_videos]
         if summary.num_bad_videos > len(summary.bad_videos):
             lines.append(
                 f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
@@ -144,7 +145,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
     lines += _waiting(spec, plan.num_videos_waiting)
     if plan.bad_videos:
         lines.append(f"{count(len(plan.bad_videos), 'bad video')}, each of which would get an error row")
-        lines += [f"  {shown_name(name)}: {error}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
+        lines += [f"  {shown_name(name)}: {one_line(error)}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
     return "\n".join([*lines, *_left_out(plan)])
@@ -257,7 +258,7 @@ def check_outcome(spec: InferSpec, report: InferReport) -> None:
         name, reason = report.undone[0]
         others = f" and {len(report.undone) - 1:,} more" if len(report.undone) > 1 else ""
         raise StorageError(
-            f"{name}{others} could not be read through no fault of the file: {reason}",
+            f"{shown_name(name)}{others} could not be read through no fault of the file: {reason}",
             "what was committed stays; the same command continues with these",
         )
     summary = report.summary
@@ -338,6 +339,7 @@ def table_text(heading: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, rig
         rows: Their cells.
         right: Columns that are set flush right.
     """
+    rows = [tuple(map(one_line, row)) for row in rows]
     widths = [max(len(row[index]) for row in (heading, *rows)) for index in range(len(heading))]
 
     def line(cells: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vidcnn.errors import UsageError
 from vidcnn.logins import hide_logins, holds_login
+from vidcnn.safe_text import is_one_line, one_line
 
 _MACHINE = (
     "PYTHONPATH",
@@ -112,17 +113,11 @@ def check_text(text: str, what: str) -> None:
     """Refuse what a file of lines in UTF-8 cannot contain.
 
     Raises:
-        UsageError: The text has a control character, or bytes that are not UTF-8.
+        UsageError: The text has a control character, one that is not shown, or bytes that are not UTF-8.
     """
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text) or not _is_utf8(text):
+    if not is_one_line(text):
         raise UsageError(
-            f"{what} has a line break, a control character, or is not UTF-8: {hide_logins(text)!r}", "change it"
+            f"{what} has a line break, a control character, a hidden one, or is not UTF-8: "
+            f"'{one_line(hide_logins(text))}'",
+            "change it",
         )
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -12,7 +12,7 @@ from typing import Literal
 
 from vidcnn.errors import SourceError
 from vidcnn.sources.lists import is_list
-from vidcnn.sources.names import utf8_name
+from vidcnn.sources.names import shown_name
 from vidcnn.sources.patterns import Pattern, has_magic, split_glob
 from vidcnn.sources.trees import LocalTree, Tree, open_tree
 from vidcnn.sources.walk import expand
@@ -56,7 +56,7 @@ def look_up(text: str) -> Source:
     Raises:
         SourceError: It does not exist, cannot be listed, or is a glob that matches nothing.
     """
-    shown = utf8_name(public_location(text))
+    shown = shown_name(public_location(text))
     if not text:
         raise SourceError("a source is the empty string", "name a folder, a file, a glob, a list or a URI")
     try:

@@ -12,11 +12,12 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from vidcnn.errors import ErrorKind, SourceError, StorageError
 from vidcnn.sources.arguments import Source, list_on_stdin, look_up, resolve
+from vidcnn.sources.fence import Fence
 from vidcnn.sources.lists import read_list, read_stdin
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.seen import Seen
@@ -51,6 +52,8 @@ class SourceVideo:
             newest frame.
         error_kind: Set if it is known already that it cannot be read, through its own fault.
         error: What is wrong, in plain words; also where the storage or this machine failed, so that nothing is known.
+        root: Folder that symbolic links on the way to it must not lead out of, when it is opened; None where they may
+            lead anywhere.
     """
 
     name: str
@@ -60,6 +63,7 @@ class SourceVideo:
     mtime_ns: int
     error_kind: ErrorKind | None
     error: str | None
+    root: str | None = field(default=None, compare=False, repr=False)
 
 
 class Listing:
@@ -72,6 +76,9 @@ class Listing:
     Args:
         sources: Folders, files, globs, lists and URIs, as a user writes them; ``-`` is a list on standard input, which
             is read once. What exists under its literal name is not taken for a glob.
+        follow_links: Whether symbolic links in folders, and those that a glob matches, are followed out of these
+            folders, and out of that from which the glob goes down. Files and folders that are named are read in any
+            case, also those that a list names.
 
     Attributes:
         ignored: What was left out of folders: files that are neither videos nor images, by lower-case extension, and
@@ -87,7 +94,7 @@ class Listing:
         StorageError: From iterating: the storage fails again and again.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], *, follow_links: bool = False) -> None:
         if not sources:
             raise ValueError("sources is empty")
         looked_up = (list_on_stdin() if source == STDIN else look_up(source) for source in sources)
@@ -102,6 +109,7 @@ class Listing:
         self.empty_sources: list[str] = []
         self.unused_columns: dict[str, tuple[str, ...]] = {}
         self._num_faults = 0
+        self._follow_links = follow_links
 
     @property
     def is_local(self) -> bool:
@@ -139,8 +147,10 @@ class Listing:
         elif source.pattern is None:
             yield source.tree, Found(source.path, source.tree.status(source.path))
         else:
-            for match in expand(source.tree, source.path, source.pattern):
-                inside = walk(source.tree, [match.path], self.ignored) if match.status.is_folder else [match]
+            fence = self._fence(source.tree, [source.path])
+            for match in expand(source.tree, source.path, source.pattern, fence):
+                is_folder = match.status.is_folder
+                inside = walk(source.tree, [match.path], self.ignored, fence) if is_folder else [match]
                 yield from ((source.tree, found) for found in inside)
 
     def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
@@ -163,7 +173,7 @@ class Listing:
                         yield tree, Found(path, status)
                         continue
                     holds_video = False
-                    for found in walk(tree, [path], self.ignored):
+                    for found in walk(tree, [path], self.ignored, self._fence(tree, [path])):
                         holds_video = True
                         yield tree, found
                     if not holds_video:
@@ -177,7 +187,7 @@ class Listing:
             sources = [source for source in self._folders if source.tree.root == root]
             tree = sources[0].tree
             empty = {source.path: source.shown for source in sources}
-            for found in walk(tree, list(empty), self.ignored):
+            for found in walk(tree, list(empty), self.ignored, self._fence(tree, list(empty))):
                 shown = empty.get(found.path)
                 if shown and found.status.error and not found.is_frame_folder and len(self._sources) == 1:
                     raise SourceError(f"'{shown}' {found.status.error}", "check that you may list it")
@@ -186,6 +196,9 @@ class Listing:
                 yield tree, found
             self.empty_sources += empty.values()
 
+    def _fence(self, tree: Tree, folders: Sequence[str]) -> Fence | None:
+        return None if self._follow_links or not isinstance(tree, LocalTree) else Fence(folders)
+
     def _video(self, tree: Tree, found: Found) -> SourceVideo:
         location = tree.location(found.path)
         status = found.status
@@ -193,7 +206,7 @@ class Listing:
         if self._num_faults >= _MAX_FAULTS:
             raise StorageError(
                 f"the storage fails: the last {self._num_faults} files could not be looked at, such as "
-                f"{self._name(location)}, which {status.error}",
+                f"{shown_name(self._name(location))}, which {status.error}",
                 "run the same command again when it is back",
             )
         return SourceVideo(
@@ -204,6 +217,7 @@ class Listing:
             mtime_ns=status.mtime_ns,
             error_kind=status.error_kind if status.error else None,
             error=status.error,
+            root=found.root,
         )
 
     def _name(self, location: str) -> str:

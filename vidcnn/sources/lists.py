@@ -17,7 +17,7 @@ from typing import IO
 
 from vidcnn.errors import SourceError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
-from vidcnn.sources.names import extension, media_kind, utf8_name
+from vidcnn.sources.names import extension, media_kind, shown_name
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
 from vidcnn.streams import open_stdin
 
@@ -67,7 +67,7 @@ def read_list(location: str, note_unused: NoteColumns = lambda columns: None) ->
                 entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder, note_unused)
             yield from _stripped(entries)
     except (OSError, ValueError, csv.Error) as failure:
-        what = f"the list '{utf8_name(public_location(location))}' {failure_text(failure)}"
+        what = f"the list '{shown_name(public_location(location))}' {failure_text(failure)}"
         raise SourceError(what, f"check that it is a .{kind} file with a column 'path'") from failure
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Literal
 
+from vidcnn.safe_text import one_line
+
 VIDEO_EXTENSIONS = frozenset(
     """
     264 265 266 3g2 3gp amv apng asf av1 avc avi bik dav divx drc dv evc f4v flc fli flv gif gxf h261 h263
@@ -42,7 +44,6 @@ _HEADINGS = {
 """What else is counted beside extensions, and what one of it is called."""
 
 _DIGITS = "0123456789"
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 _LOOKS_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")
 _ESCAPE = re.compile(rb"\\(?:\\|x([89a-f][0-9a-f]))")
 
@@ -150,7 +151,7 @@ def file_name(written: str) -> str:
 
 def shown_name(text: str) -> str:
     """Return a name so that it stays on its line of a message and changes nothing about the terminal."""
-    return readable_name(text).translate(_CONTROLS)
+    return one_line(readable_name(text))
 
 
 def readable_name(text: str) -> str:

@@ -50,7 +50,7 @@ class Contents(NamedTuple):
     """The wanted names in one folder, each list sorted; `links` are symbolic links to folders.
 
     `error` is why reading the folder ended early, or None; `error_kind` is as in `Status`. `statuses` has what the
-    storage told of files along with their names.
+    storage told of files along with their names. `linked` are those of the files that are symbolic links.
     """
 
     files: list[str]
@@ -59,6 +59,7 @@ class Contents(NamedTuple):
     error: str | None = None
     error_kind: ErrorKind | None = "unreadable"
     statuses: Mapping[str, Status] = MappingProxyType({})
+    linked: frozenset[str] = frozenset()
 
 
 def merged(parts: Iterable[Contents]) -> Contents:
@@ -69,7 +70,7 @@ def merged(parts: Iterable[Contents]) -> Contents:
         for names, more in zip(whole[:3], part[:3], strict=True):
             names += more
         statuses |= part.statuses
-        whole = whole._replace(error=part.error, error_kind=part.error_kind)
+        whole = whole._replace(error=part.error, error_kind=part.error_kind, linked=whole.linked | part.linked)
     for names in whole[:3]:
         names.sort()
     return whole._replace(statuses=statuses)
@@ -115,6 +116,7 @@ class LocalTree:
         files: list[str] = []
         folders: list[str] = []
         links: list[str] = []
+        linked: list[str] = []
         error: str | None = None
         kind: ErrorKind | None = "unreadable"
         try:
@@ -128,9 +130,11 @@ class LocalTree:
                         names, keep = files, keep_file
                     if keep(entry.name):
                         names.append(entry.name)
+                        if names is files and entry.is_symlink():
+                            linked.append(entry.name)
         except OSError as failure:
             error, kind = failure_text(failure), _kind(failure, folder)
-        return Contents(sorted(files), sorted(folders), sorted(links), error, kind)
+        return Contents(sorted(files), sorted(folders), sorted(links), error, kind, linked=frozenset(linked))
 
     def status(self, path: str) -> Status:
         """Look at one path; only folders and regular files are without error."""

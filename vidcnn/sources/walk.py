@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from vidcnn.errors import StorageError, VideoError
+from vidcnn.sources.fence import LEADS_OUT, Fence
 from vidcnn.sources.names import (
     HIDDEN_FILES,
     HIDDEN_FOLDERS,
@@ -26,6 +27,8 @@ from vidcnn.sources.patterns import Pattern, States
 from vidcnn.sources.trees import Contents, Status, Tree, join, merged, open_tree
 from vidcnn.storage.faults import video_fault
 
+_OUTSIDE = Status(error=LEADS_OUT, error_kind="unsafe")
+
 
 class Found(NamedTuple):
     """A video, what is in the place of one, or (from `expand`) a folder.
@@ -34,14 +37,16 @@ class Found(NamedTuple):
         path: Path in the tree that was searched.
         status: Of the file; of a frame folder the sum of the sizes and the newest of the times of its frames.
         is_frame_folder: Whether the path is a folder whose images are one video.
+        root: Folder that the symbolic links on the way to it must not lead out of; None where they may lead anywhere.
     """
 
     path: str
     status: Status
     is_frame_folder: bool = False
+    root: str | None = None
 
 
-def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Found]:
+def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str], fence: Fence | None = None) -> Iterator[Found]:
     """Find the videos in and below folders, entering each real folder once.
 
     Symbolic links to folders come after everything else, and are followed only if they lead somewhere new. So
@@ -52,16 +57,22 @@ def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Fou
         tops: Folders to start from; one that is below an earlier one adds nothing.
         ignored: Counts what is left out: files that are neither videos nor images, by extension; hidden files and
             folders; and links to folders that are listed without them.
+        fence: What symbolic links must not lead out of; None follows all.
 
     Yields:
         Of each folder, its files by name, then what its sub-folders contain. What is hidden (a leading dot) is
-        left out. A folder that cannot be read is found in place of what it contains, with an error.
+        left out. A folder that cannot be read is found in place of what it contains, with an error; so is a link out of
+        the fence.
     """
     starts: set[str] = set()  # real paths of folders below which everything is listed but what is hidden
     pending = deque((top, False) for top in tops)
     while pending:
         top, is_link = pending.popleft()
         real_top = tree.resolve(top)
+        root = None if fence is None else fence.root_of(real_top)
+        if fence is not None and root is None:
+            yield Found(top, _OUTSIDE)
+            continue
         if _is_listed(real_top, starts):
             ignored.update([KNOWN_FOLDERS] if is_link else [])
             continue
@@ -73,28 +84,32 @@ def walk(tree: Tree, tops: Iterable[str], ignored: Counter[str]) -> Iterator[Fou
                 levels.pop()
                 continue
             parts = tree.read(folder, partial(_keep_media, ignored), partial(_keep_visible, ignored))
-            contents = yield from _videos_in(tree, folder, parts)
+            contents = yield from _videos_in(tree, folder, parts, fence, root)
             pending.extend((join(folder, name), True) for name in contents.links)
             levels.append(_new_folders(folder, real, contents.folders, starts))
 
 
-def expand(tree: Tree, base: str, pattern: Pattern) -> Iterator[Found]:
+def expand(tree: Tree, base: str, pattern: Pattern, fence: Fence | None = None) -> Iterator[Found]:
     """Find the files and folders that a pattern matches, each once.
 
     Args:
         tree: Where to look.
         base: Folder that the pattern is relative to.
         pattern: What to match.
+        fence: What symbolic links must not lead out of; None follows all.
 
     Yields:
         Files of any kind, and folders (``status.is_folder``); a folder that matches is not entered. A folder
-        that cannot be read is found with an error, if there could be matches in it.
+        that cannot be read is found with an error, if there could be matches in it; so is a link out of the fence.
     """
+    root = None if fence is None else fence.root_of(tree.resolve(base))
     levels = [iter([(base, pattern.start())])]
     while levels:
         folder, states = next(levels[-1], ("", pattern.start()))
         if not folder:
             levels.pop()
+        elif fence is not None and (root := fence.root_of(tree.resolve(folder))) is None:
+            yield Found(folder, _OUTSIDE)
         elif pattern.matches_folder(states):
             yield Found(folder, Status(is_folder=True))
         else:
@@ -102,7 +117,7 @@ def expand(tree: Tree, base: str, pattern: Pattern) -> Iterator[Found]:
             folders: set[str] = set()
             links: set[str] = set()
             for part in tree.read(folder, keep_file, keep_folder):
-                yield from _files_in(tree, folder, part)
+                yield from _files_in(tree, folder, part, fence, root)
                 folders.update(part.folders)
                 links.update(part.links)
             levels.append(_matching_folders(folder, states, folders, links, pattern))
@@ -189,7 +204,9 @@ def _frames_in(contents: Contents) -> list[str] | None:
     return numbered_frames(contents.files)
 
 
-def _videos_in(tree: Tree, folder: str, parts: Iterable[Contents]) -> Generator[Found, None, Contents]:
+def _videos_in(
+    tree: Tree, folder: str, parts: Iterable[Contents], fence: Fence | None, root: str | None
+) -> Generator[Found, None, Contents]:
     """Yield the videos in a folder, and return its folders and links.
 
     Images are held back until there is a video among them, or the folder is at its end: they may all be one video. If
@@ -207,32 +224,41 @@ def _videos_in(tree: Tree, folder: str, parts: Iterable[Contents]) -> Generator[
             elif part.error is None and not any(media_kind(name) == "video" for name in part.files):
                 continue
         for known in [part] if held is None else held:
-            yield from _files_in(tree, folder, known)
+            yield from _files_in(tree, folder, known, fence, root)
         held = None
     if held:
         contents = merged(held)
         frames = _frames_in(contents)
         if frames is None:
-            yield from _files_in(tree, folder, contents)
+            yield from _files_in(tree, folder, contents, fence, root)
         else:
-            yield Found(folder, _frames_status(tree, folder, contents, frames), is_frame_folder=True)
+            yield Found(folder, _frames_status(tree, folder, contents, frames, fence), is_frame_folder=True, root=root)
     return Contents([], sorted(inside.folders), sorted(inside.links))
 
 
-def _files_in(tree: Tree, folder: str, contents: Contents) -> Iterator[Found]:
+def _files_in(tree: Tree, folder: str, contents: Contents, fence: Fence | None, root: str | None) -> Iterator[Found]:
     for name in contents.files:
         path = join(folder, name)
+        root_of_file = root
+        if fence is not None and name in contents.linked:
+            root_of_file = fence.root_of(tree.resolve(path))
+            if root_of_file is None:
+                yield Found(path, _OUTSIDE)
+                continue
         status = contents.statuses.get(name) or tree.status(path)
-        yield Found(path, Status(error="became a folder") if status.is_folder else status)
+        yield Found(path, Status(error="became a folder") if status.is_folder else status, root=root_of_file)
     if contents.error:
         yield Found(folder, Status(error=contents.error, error_kind=contents.error_kind))
 
 
-def _frames_status(tree: Tree, folder: str, contents: Contents, frames: list[str]) -> Status:
+def _frames_status(tree: Tree, folder: str, contents: Contents, frames: list[str], fence: Fence | None) -> Status:
     size_bytes = mtime_ns = 0
     error, kind = None, Status().error_kind
     for name in frames:
-        status = contents.statuses.get(name) or tree.status(join(folder, name))
+        path = join(folder, name)
+        if fence is not None and name in contents.linked and fence.root_of(tree.resolve(path)) is None:
+            return Status(error=f"has a frame, {utf8_name(name)}, that {LEADS_OUT}", error_kind="unsafe")
+        status = contents.statuses.get(name) or tree.status(path)
         size_bytes += status.size_bytes
         mtime_ns = max(mtime_ns, status.mtime_ns)
         if status.error and error is None:

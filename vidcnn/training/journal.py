@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.errors import OutputError, StorageError
+from vidcnn.safe_text import json_text
 from vidcnn.storage.atomic import write_whole
 from vidcnn.storage.patience import is_passing, patiently
 
@@ -60,7 +61,7 @@ class Journal:
             StorageError: It cannot be written for now.
             OutputError: It cannot be written.
         """
-        line = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
+        line = json_text({"kind": kind, "step": step, **values})
         try:
             patiently(lambda: _append(self._path, line))
             board = self._open_board()
@@ -114,4 +115,4 @@ def _append(path: Path, line: str) -> None:
 
 def _drop_after(path: Path, step: int) -> None:
     kept = [note for note in read_journal(path.parent) if note.get("step", 0) <= step]
-    write_whole(path, "".join(json.dumps(note, ensure_ascii=False) + "\n" for note in kept).encode())
+    write_whole(path, "".join(json_text(note) + "\n" for note in kept).encode())

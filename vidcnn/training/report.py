@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from vidcnn.choices import ShortClips
 from vidcnn.errors import VidcnnError
 from vidcnn.reporting.progress import duration_text
 from vidcnn.reporting.summaries import count, short_clips_lines, table_text
+from vidcnn.safe_text import json_text, one_line
 from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.training.metrics import Metrics
 from vidcnn.training.plan import TrainingPlan
@@ -184,7 +184,7 @@ def evaluate_text(report: EvaluateReport) -> str:
     lines += ["", *short] if short else []
     if report.bad_videos:
         lines += ["", f"{count(len(report.bad_videos), 'video')} could not be scored, and are in no figure"]
-        lines += [f"  {shown_name(name)}: {reason}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
+        lines += [f"  {shown_name(name)}: {one_line(reason)}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
         if len(report.bad_videos) > _NUM_BAD_SHOWN:
             lines.append(f"  and {len(report.bad_videos) - _NUM_BAD_SHOWN:,} more")
     return "\n".join(lines)
@@ -228,7 +228,7 @@ def write_json(path: str, report: EvaluateReport) -> None:
         OSError: It cannot be written.
     """
     with open(path, "w", encoding="utf-8") as file:
-        file.write(json.dumps(evaluate_json(report), indent=2, ensure_ascii=False) + "\n")
+        file.write(json_text(evaluate_json(report), indent=2) + "\n")
 
 
 def _reached(figures: Mapping[str, float]) -> list[str]:

@@ -106,7 +106,9 @@ class OpenVideo:
 
 
 @contextmanager
-def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool = False) -> Iterator[OpenVideo]:
+def open_video(
+    location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool = False, root: str | None = None
+) -> Iterator[OpenVideo]:
     """Open a video file with limits, and close it whatever happens.
 
     Args:
@@ -114,6 +116,7 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool =
         max_pixels: Largest frame, width times height, that may be decoded.
         for_times: Packets are wanted, not frames. libav then decodes none while it opens a file that declares times:
             it would, to learn how many frames a decoder has to put in order.
+        root: Folder that the file's symbolic links must not lead out of; None lets them lead anywhere.
 
     Yields:
         The open video; its decoder runs in one thread.
@@ -123,11 +126,11 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool =
             the ``with`` block.
         StorageError: Bytes of the file could not be read; what came of those that could means nothing.
     """
-    with plain_errors(), _opened(location) as file:
+    with plain_errors(), _opened(location, root) as file:
         looks = not (for_times and _declares_times(location, file))
         container = _open_container(location, file, max_pixels, looks_into_frames=looks)
         with closing(container):
-            stream = _video_stream(container, location, file.size_bytes)
+            stream = _video_stream(container, location, file)
             codec = stream.codec_context
             if codec.width * codec.height > max_pixels:
                 raise VideoError(
@@ -146,9 +149,9 @@ def open_video(location: str, *, max_pixels: int = MAX_PIXELS, for_times: bool =
 
 
 @contextmanager
-def _opened(location: str) -> Iterator[VideoFile]:
+def _opened(location: str, root: str | None) -> Iterator[VideoFile]:
     """Open a file, and raise at the end what went wrong with its storage, whatever libav made of that."""
-    with closing(open_file(location)) as file:
+    with closing(open_file(location, root)) as file:
         try:
             yield file
         except Exception:
@@ -262,7 +265,7 @@ def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_in
         file.raise_failure()
         if any("exceeds max_streams" in message for _, _, message in log):
             raise VideoError("too_large", f"it has more than {MAX_STREAMS} streams") from error
-        head = read_at(location)
+        head = read_at(location, file.root)
         if playlist := find_playlist(head):
             raise VideoError("unsafe", f"it is {playlist}, which would read other files") from error
         if scheme := find_encryption(head, file.size_bytes):
@@ -274,7 +277,7 @@ def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_in
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
 
 
-def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
+def _video_stream(container: Any, location: str, file: VideoFile) -> Any:
     """Return the first video stream that is not a picture attached to something else."""
     disposition = av.stream.Disposition
     attached = disposition.attached_pic | disposition.timed_thumbnails
@@ -283,9 +286,9 @@ def _video_stream(container: Any, location: str, size_bytes: int) -> Any:
     for stream in whole or candidates:
         if stream.codec_context is not None:
             return stream
-    if scheme := find_encryption(read_at(location), size_bytes):
+    if scheme := find_encryption(read_at(location, file.root), file.size_bytes):
         raise VideoError("unreadable", reason_of(scheme))
-    if reason := explain_cut(read_at(location), size_bytes):
+    if reason := explain_cut(read_at(location, file.root), file.size_bytes):
         raise VideoError("truncated", reason)
     if candidates:
         raise VideoError("unreadable", "no decoder for its video codec")

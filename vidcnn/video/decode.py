@@ -42,6 +42,7 @@ class DecodeRequest:
         version: Size in bytes and modification time in nanoseconds that the file had when it was planned; None leaves
             this unchecked.
         max_pixels: Largest frame, width times height, that is decoded.
+        root: Folder that the file's symbolic links must not lead out of; None lets them lead anywhere.
     """
 
     location: str
@@ -53,6 +54,7 @@ class DecodeRequest:
     uncropped: bool = False
     version: tuple[int, int] | None = None
     max_pixels: int = MAX_PIXELS
+    root: str | None = None
 
 
 def decode_segment(request: DecodeRequest) -> Iterator[DecodedClip]:
@@ -73,7 +75,7 @@ def decode_segment(request: DecodeRequest) -> Iterator[DecodedClip]:
             if request.is_frame_folder:
                 yield from _read_folder(request, assembler)
             elif not assembler.is_complete:
-                with open_video(request.location, max_pixels=request.max_pixels) as video:
+                with open_video(request.location, max_pixels=request.max_pixels, root=request.root) as video:
                     for clip in SegmentReader(video, request.segment, assembler, by_order=by_order).run():
                         video.file.raise_failure()  # what libav makes of bytes that could not be read means nothing
                         yield clip
@@ -83,13 +85,14 @@ def decode_segment(request: DecodeRequest) -> Iterator[DecodedClip]:
 
 
 def _check_version(request: DecodeRequest) -> None:
-    if request.version is not None and file_version(request.location) != request.version:
+    if request.version is not None and file_version(request.location, request.root) != request.version:
         raise VideoError("changed", "the file changed since it was listed")
 
 
 def _read_folder(request: DecodeRequest, assembler: ClipAssembler) -> Iterator[DecodedClip]:
     """Settle every needed frame with an image of the folder."""
-    for frame in decode_images(folder_frames(request.location), assembler.needed, max_pixels=request.max_pixels):
+    frames = folder_frames(request.location)
+    for frame in decode_images(frames, assembler.needed, max_pixels=request.max_pixels, root=request.root):
         if isinstance(frame, VideoError | StorageError):
             yield from assembler.fail_next(frame)
         else:

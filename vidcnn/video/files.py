@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from typing import Any
 
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.storage.faults import is_own_fault, video_fault
+from vidcnn.sources.fence import open_regular, status_inside
+from vidcnn.storage.faults import video_fault
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem
 from vidcnn.video.cell_status import reading
@@ -48,8 +48,10 @@ class VideoFile:
         location: Absolute path or URI.
         open_stream: Opens the binary stream again.
         policy: How often a read is tried.
+        root: Folder that its symbolic links must not lead out of; None lets them lead anywhere.
 
     Attributes:
+        root: The same.
         size_bytes: Size of the file when it was opened.
         buffer_bytes: How much libav should ask for at a time.
 
@@ -58,8 +60,15 @@ class VideoFile:
         StorageError: It cannot be opened now.
     """
 
-    def __init__(self, location: str, open_stream: Callable[[], Any], policy: RetryPolicy = READ_TRIES) -> None:
+    def __init__(
+        self,
+        location: str,
+        open_stream: Callable[[], Any],
+        policy: RetryPolicy = READ_TRIES,
+        root: str | None = None,
+    ) -> None:
         self._location = location
+        self.root = root
         self._open_stream = open_stream
         self._policy = policy
         self._failure: VideoError | StorageError | None = None
@@ -163,12 +172,16 @@ class VideoFile:
                 self._stream = self._open_stream()
 
 
-def open_file(location: str) -> VideoFile:
+def open_file(location: str, root: str | None = None) -> VideoFile:
     """Open a regular file for libav.
+
+    Args:
+        location: Absolute path or URI.
+        root: Folder that its symbolic links must not lead out of; None lets them lead anywhere.
 
     Raises:
         VideoError: `unreadable`: it is no regular file, or empty, or its owner allows nobody to read it; `changed`: it
-            does not exist.
+            does not exist; `unsafe`: it is out of the root.
         StorageError: It cannot be opened now.
     """
     if is_remote(location):
@@ -176,24 +189,33 @@ def open_file(location: str) -> VideoFile:
         file = VideoFile(location, lambda: filesystem.open_input_file(path))
     else:
         path = local_path(location)
-        _check_regular(location, path)
-        file = VideoFile(location, lambda: FileIO(path))
+        try:
+            file = VideoFile(location, lambda: FileIO(open_regular(path, root)), root=root)
+        except VideoError as error:
+            if error.kind == "changed" and os.path.islink(path):
+                raise VideoError("unreadable", "it is a broken symbolic link") from error
+            raise
     if file.size_bytes == 0:
         file.close()
         raise VideoError("unreadable", "the file is empty")
     return file
 
 
-def file_version(location: str) -> tuple[int, int]:
+def file_version(location: str, root: str | None = None) -> tuple[int, int]:
     """Return the size in bytes and the modification time in nanoseconds of a file.
 
+    Args:
+        location: Absolute path or URI.
+        root: As for `open_file`.
+
     Raises:
-        VideoError: `changed`: it does not exist; `unreadable`: it cannot be reached through its own fault.
+        VideoError: `changed`: it does not exist; `unreadable`: it cannot be reached through its own fault; `unsafe`: it
+            is out of the root.
         StorageError: The storage does not answer.
     """
     try:
         if not is_remote(location):
-            status = os.stat(local_path(location))
+            status = status_inside(local_path(location), root)
             return status.st_size, status.st_mtime_ns
         filesystem, path = _filesystem(location)
         with reading():
@@ -207,14 +229,14 @@ def file_version(location: str) -> tuple[int, int]:
     return int(info.size or 0), int(info.mtime_ns or 0)
 
 
-def read_at(location: str) -> ReadAt:
+def read_at(location: str, root: str | None = None) -> ReadAt:
     """Return a function that reads bytes of a file: ``read(offset, length)``.
 
     It raises what `open_file` raises, and a `StorageError` where bytes that must be there do not come.
     """
 
     def read(offset: int, length: int) -> bytes:
-        file = open_file(location)
+        file = open_file(location, root)
         try:
             return file.read(length) if file.seek(offset) >= 0 else b""
         finally:
@@ -230,23 +252,3 @@ def _filesystem(location: str) -> tuple[Any, str]:
         raise VideoError("unreadable", str(error)) from error
     except OSError as error:
         raise StorageError(str(video_fault(error, location))) from error
-
-
-def _check_regular(location: str, path: str) -> None:
-    """Check that there is a regular file: to open a pipe or a device may take forever.
-
-    Raises:
-        VideoError: There is something else, or nothing.
-        StorageError: The storage does not answer.
-    """
-    try:
-        with reading():
-            mode = os.stat(path).st_mode
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and is_own_fault(error, location) and os.path.islink(path):
-            raise VideoError("unreadable", "it is a broken symbolic link") from error
-        raise video_fault(error, location) from error
-    if stat.S_ISDIR(mode):
-        raise VideoError("unreadable", "it is a folder, and not one of numbered frames")
-    if not stat.S_ISREG(mode):
-        raise VideoError("unreadable", "it is not a regular file")

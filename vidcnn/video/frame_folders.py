@@ -56,13 +56,13 @@ def folder_times(num_frames: int, fps: float) -> FrameTimes:
     return FrameTimes(every_frame, num_frames, 1 / rate, keyframes=every_frame)
 
 
-def decode_image(location: str, *, max_pixels: int) -> Any:
-    """Return the first frame of an image file.
+def decode_image(location: str, *, max_pixels: int, root: str | None = None) -> Any:
+    """Return the first frame of an image file; with a root, as for `open_video`.
 
     Raises:
         VideoError: It cannot be opened or decoded, or a part of it is missing or damaged.
     """
-    with open_video(location, max_pixels=max_pixels) as image, av.logging.Capture() as log:
+    with open_video(location, max_pixels=max_pixels, root=root) as image, av.logging.Capture() as log:
         for frame in image.container.decode(image.stream):
             if frame.is_corrupt or tells_of_damage(log, image.stream.codec_context.name):
                 raise VideoError("corrupt_frames", "a part of the image is missing or damaged")
@@ -70,19 +70,22 @@ def decode_image(location: str, *, max_pixels: int) -> Any:
     raise VideoError("corrupt_frames", "the image contains no frame")
 
 
-def decode_images(locations: list[str], wanted: list[int], *, max_pixels: int) -> Iterator[Any]:
+def decode_images(
+    locations: list[str], wanted: list[int], *, max_pixels: int, root: str | None = None
+) -> Iterator[Any]:
     """Yield a frame, or the error that prevents it, for each wanted index.
 
     Args:
         locations: The folder's frames in order.
         wanted: Indexes into `locations`.
         max_pixels: Largest frame, width times height, that is decoded.
+        root: As for `open_video`.
     """
     for index in wanted:
         try:
             if index >= len(locations):
                 raise VideoError("changed", "images are gone from the folder since it was listed")
-            yield decode_image(locations[index], max_pixels=max_pixels)
+            yield decode_image(locations[index], max_pixels=max_pixels, root=root)
         except StorageError as error:
             yield error
         except VideoError as error:

@@ -49,18 +49,19 @@ def decodable_times(video: OpenVideo, first_keyframe: int, leading: frozenset[in
     return frozenset(found)
 
 
-def num_lost_at_start(location: str, *, max_pixels: int) -> int:
+def num_lost_at_start(location: str, *, max_pixels: int, root: str | None = None) -> int:
     """Return how many of the first frames the decoder never returns, where no times show which these are.
 
     Args:
         location: Absolute path or URI.
         max_pixels: Largest frame that is decoded.
+        root: As for `open_video`.
     """
     num_lost = _MAX_COUNTED_PACKETS
     # Where several frames share a packet, a decoder that is drained in the middle keeps one more to itself.
     for num_packets in range(_MAX_COUNTED_PACKETS, _MAX_COUNTED_PACKETS - 3, -1):
         if num_lost:
-            with open_video(location, max_pixels=max_pixels) as video:
+            with open_video(location, max_pixels=max_pixels, root=root) as video:
                 num_lost = min(num_lost, _num_lost(video, num_packets))
     return num_lost
 

@@ -58,7 +58,7 @@ def with_lost_entries(times: FrameTimes, video: OpenVideo, first_decoding: int, 
 
 def with_lost_duration(times: FrameTimes, video: OpenVideo, location: str) -> FrameTimes:
     """Add the frames that a file should have by the size, and the count or the duration, that its header declares."""
-    declared = declared_size(read_at(location), video.size_bytes)
+    declared = declared_size(read_at(location, video.file.root), video.size_bytes)
     if declared is None or declared <= video.size_bytes or times.num_frames < 2:
         return times
     gap = max(1, int(np.median(np.diff(times.pts))))

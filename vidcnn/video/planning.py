@@ -45,6 +45,7 @@ class PlannedSegment:
         is_frame_folder: Whether the location is a folder of numbered images.
         timing: How decoded frames are matched to the plan.
         segment: The clips.
+        root: Folder that the file's symbolic links must not lead out of; None lets them lead anywhere.
     """
 
     video: VideoKey
@@ -52,11 +53,12 @@ class PlannedSegment:
     is_frame_folder: bool
     timing: FrameMatching
     segment: Segment
+    root: str | None = None
 
     @classmethod
     def of(cls, video: SourceVideo, timing: FrameMatching, segment: Segment) -> PlannedSegment:
         """Put a segment together with its video."""
-        return cls(video_key(video), video.location, video.is_frame_folder, timing, segment)
+        return cls(video_key(video), video.location, video.is_frame_folder, timing, segment, video.root)
 
     @property
     def key(self) -> SegmentKey:
@@ -121,6 +123,7 @@ class PlannedSegment:
             uncropped=uncropped,
             version=self.version,
             max_pixels=max_pixels,
+            root=self.root,
         )
 
 
@@ -191,20 +194,20 @@ def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tupl
         raise VideoError(video.error_kind or "unreadable", video.error)
     if video.is_frame_folder:
         frames = folder_frames(video.location)
-        _check_images([frames[0], frames[len(frames) // 2], frames[-1]], max_pixels)
+        _check_images([frames[0], frames[len(frames) // 2], frames[-1]], max_pixels, video.root)
         return folder_times(len(frames), image_fps), "order"
-    info = probe_video(video.location, max_pixels=max_pixels)
+    info = probe_video(video.location, max_pixels=max_pixels, root=video.root)
     if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
         raise VideoError("changed", "the file changed since it was listed")
     return info.times, info.timing
 
 
-def _check_images(locations: Sequence[str], max_pixels: int) -> None:
+def _check_images(locations: Sequence[str], max_pixels: int, root: str | None) -> None:
     """Raise the error of the first of some images if none can be decoded: a bad one costs only clips that have it."""
     failures: list[VideoError] = []
     for location in locations:
         try:
-            decode_image(location, max_pixels=max_pixels)
+            decode_image(location, max_pixels=max_pixels, root=root)
         except VideoError as error:
             if error.kind not in ("unreadable", "corrupt_frames"):
                 raise

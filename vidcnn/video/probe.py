@@ -65,12 +65,13 @@ class VideoInfo:
         return self.times.num_frames / self.duration_seconds
 
 
-def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
+def probe_video(location: str, *, max_pixels: int = MAX_PIXELS, root: str | None = None) -> VideoInfo:
     """Read what a video file contains.
 
     Args:
         location: Absolute path or URI of a regular file.
         max_pixels: Largest frame, width times height, that is accepted.
+        root: Folder that the file's symbolic links must not lead out of; None lets them lead anywhere.
 
     Returns:
         The first real video stream's frames and properties.
@@ -79,8 +80,8 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS) -> VideoInfo:
         VideoError: `unreadable`, `no_video`, `truncated`, `too_large`, `unsafe`, or `changed` where it does not exist.
         StorageError: It cannot be read now.
     """
-    size_bytes, mtime_ns = file_version(location)
-    with open_video(location, max_pixels=max_pixels, for_times=True) as video:
+    size_bytes, mtime_ns = file_version(location, root)
+    with open_video(location, max_pixels=max_pixels, for_times=True, root=root) as video:
         stream, codec = video.stream, video.stream.codec_context
         times, timing = read_timeline(video, location)
         rotation = _rotation(video, location)  # by then the decoder knows the size, too
@@ -121,7 +122,7 @@ def _rotation(video: OpenVideo, location: str) -> int:
     except (av.error.FFmpegError, ValueError) as error:
         if codec.width == 0 and (isinstance(error, MemoryError) or complaint_about_size(error)):
             raise
-    read = read_at(location)
+    read = read_at(location, video.file.root)
     if scheme := find_encryption(read, video.size_bytes):
         raise VideoError("unreadable", reason_of(scheme))
     if is_animated_webp(read):

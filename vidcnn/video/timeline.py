@@ -69,13 +69,13 @@ def _read_times(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMatch
     lost = entries_cut_off(video)
     read = _read_packets(video, {entry.pos for entry in lost})
     if len(read.presentation) == 0:
-        if scheme := find_encryption(read_at(location), video.size_bytes):
+        if scheme := find_encryption(read_at(location, video.file.root), video.size_bytes):
             raise VideoError("unreadable", reason_of(scheme))
-        if reason := explain_cut(read_at(location), video.size_bytes):
+        if reason := explain_cut(read_at(location, video.file.root), video.size_bytes):
             raise VideoError("truncated", reason)
         raise VideoError("no_video", "its video stream contains no frames")
     num_read = len(read.presentation)
-    read = _without_undecodable(read, location, video.max_pixels)
+    read = _without_undecodable(read, location, video)
     times, timing = _arrange(read, video)
     if lost and timing == "pts":
         return with_lost_entries(times, video, int(read.decoding[0]), len(lost)), timing
@@ -84,7 +84,7 @@ def _read_times(video: OpenVideo, location: str) -> tuple[FrameTimes, FrameMatch
     if timing == "order":
         # Frames are counted from the beginning, so there is no other place to start from, and one segment.
         times = replace(times, keyframes=np.zeros(1, np.int64))
-        num_lost = num_lost_at_start(location, max_pixels=video.max_pixels)
+        num_lost = num_lost_at_start(location, max_pixels=video.max_pixels, root=video.file.root)
         times = _without_start(times, num_lost - (num_read - times.num_frames))
     return with_lost_duration(times, video, location), timing
 
@@ -190,14 +190,14 @@ def _read_packets(video: OpenVideo, lost_positions: set[int]) -> _Packets:
     )
 
 
-def _without_undecodable(read: _Packets, location: str, max_pixels: int) -> _Packets:
+def _without_undecodable(read: _Packets, location: str, video: OpenVideo) -> _Packets:
     """Leave out frames that are shown before the first keyframe, and build on frames that are not there."""
     leading = _leading(read)
     if len(leading) == 0 or len(leading) < _num_early(read):
         return read
     times = read.presentation[leading].tolist()
-    with open_video(location, max_pixels=max_pixels) as video:
-        decodable = decodable_times(video, read.first_keyframe or 0, frozenset(times))
+    with open_video(location, max_pixels=video.max_pixels, root=video.file.root) as again:
+        decodable = decodable_times(again, read.first_keyframe or 0, frozenset(times))
     lost = leading[[time not in decodable for time in times]]
     keyframes = np.setdiff1d(read.keyframes, lost)
     return read._replace(

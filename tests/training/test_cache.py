@@ -110,3 +110,12 @@ def test_a_full_disk_or_a_directory_that_cannot_be_is_no_failure(
     monkeypatch.undo()
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": SIZE}))
     assert not cache.put("a", frames(1))
+
+
+def test_a_directory_that_is_made_is_for_its_owner_alone_and_one_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o775)
+    for directory, mode in ((tmp_path / "new" / "frames", 0o700), (shared, 0o775)):
+        FrameCache(directory, 10**6, 0.0)
+        assert directory.stat().st_mode & 0o777 == mode

@@ -34,6 +34,7 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.processes import SETTINGS, run_module
 from vidcnn.storage.disks import cache_directory
+from vidcnn.storage.private import make_private
 from vidcnn.version import __version__
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def load_or_compile(
     def compile_unless(is_good: Callable[[], bool]) -> None:
         _check_compiler()
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            make_private(cache)  # what is in it is run
             with _locked(package.with_suffix(".lock")):
                 if not is_good():
                     package.unlink(missing_ok=True)

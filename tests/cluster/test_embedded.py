@@ -156,7 +156,7 @@ def test_what_a_killed_driver_leaves_without_a_witness_goes_with_the_next_run_an
     with driver("python", base) as (process, scratch), driver("python", base) as (living, other):
         # Survives its Ray, as agents do for a while; the reader only looks at a file of theirs.
         stray = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={MARK: scratch})
-        log = Path(scratch) / "session_latest" / "logs" / "raylet.out"
+        log = Path(scratch) / embedded.RAY_FOLDER / "session_latest" / "logs" / "raylet.out"
         reader = subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             kill_witness_of(scratch)

@@ -8,7 +8,13 @@ import sys
 import pytest
 
 from tests.commands import environment
-from vidcnn.cluster.environment import BUSY_ENVIRONMENT, QUIET_ENVIRONMENT, forget_addresses, own_environment
+from vidcnn.cluster.environment import (
+    BUSY_ENVIRONMENT,
+    CLOSED_ENVIRONMENT,
+    QUIET_ENVIRONMENT,
+    forget_addresses,
+    own_environment,
+)
 from vidcnn.errors import UsageError
 
 
@@ -50,7 +56,7 @@ def test_a_ray_of_our_own_is_quiet_has_a_token_of_its_own_and_forgets_other_clus
     before, tokens = dict(os.environ), {"theirs"}
     for _ in range(2):
         with own_environment():
-            assert (QUIET_ENVIRONMENT | BUSY_ENVIRONMENT).items() <= os.environ.items()
+            assert (QUIET_ENVIRONMENT | BUSY_ENVIRONMENT | CLOSED_ENVIRONMENT).items() <= os.environ.items()
             assert "RAY_ADDRESS" not in os.environ
             assert os.environ["RAY_AUTH_MODE"] == "token"
             assert len(os.environ["RAY_AUTH_TOKEN"]) == 64

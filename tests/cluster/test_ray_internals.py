@@ -188,3 +188,12 @@ def test_a_stage_of_ray_data_can_be_kept_from_running_ahead_of_the_next() -> Non
     used, ahead = map(int, printed_by(AHEAD).split())
     assert used == 300
     assert ahead < 180  # some 100; without the limit 240 of 300
+
+
+def test_a_ray_on_loopback_takes_no_other_address_and_later_ones_do_as_before() -> None:
+    from ray._private import ray_constants, services
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    with ray_internals.on_loopback():
+        assert services.get_node_ip_address() == "127.0.0.1"
+    assert before is ray_constants.ENABLE_RAY_CLUSTER

@@ -96,6 +96,15 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         Classifier(tiny(), compile="on", cache=tmp_path / "file" / "cache")
 
 
+def test_a_cache_that_is_a_link_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("vidcnn.inference.compiled._check_compiler", lambda: None)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CompileError, match="it is a symbolic link"):
+        Classifier(tiny(), compile="on", cache=tmp_path / "cache")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_what_is_not_compiled_says_so(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="exact precision is not compiled"):
         Classifier(tiny(), precision="exact", compile="on", cache=tmp_path)

@@ -180,3 +180,12 @@ def test_files_that_are_no_entries_stay_where_they_are(tmp_path: Path) -> None:
     cache = FrameCache(tmp_path, 2 * (SIZE + 128), time.time())
     assert cache.put("a", frames(1))
     assert {path.name for path in entries(tmp_path)} == {*others, f"{'e' * 40}.npy", cache._path("a").name}
+
+
+def test_a_directory_that_is_made_is_for_its_owner_alone_and_one_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o775)
+    for directory, mode in ((tmp_path / "new" / "frames", 0o700), (shared, 0o775)):
+        FrameCache(directory, 10**6, 0.0)
+        assert directory.stat().st_mode & 0o777 == mode

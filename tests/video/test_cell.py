@@ -132,6 +132,16 @@ def test_a_folder_of_temporary_files_of_the_moment_is_no_reason_for_another_chil
     assert cell.generation == generation
 
 
+def test_a_child_does_not_get_the_token_with_which_ray_runs_what_it_is_given(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 64)
+    (pid,) = cell.run(cell_work.pid, [1], seconds=patient)
+    given = psutil.Process(pid).environ()
+    assert "RAY_AUTH_TOKEN" not in given
+    assert given["PATH"] == os.environ["PATH"]
+
+
 def test_each_item_may_take_its_own_time(cell: Cell) -> None:
     with pytest.raises(CellError) as info:
         list(cell.run(cell_work.misbehave, ["one", "hang"], seconds=lambda deed: 0.5 if deed == "hang" else 60.0))

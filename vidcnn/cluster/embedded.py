@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from vidcnn.cluster.environment import own_environment
-from vidcnn.cluster.ray_internals import same_search_path
+from vidcnn.cluster.ray_internals import on_loopback, same_search_path
 from vidcnn.cluster.resources import Machine
 from vidcnn.cluster.room import check_room, start_error
 from vidcnn.cluster.silence import silence
@@ -25,6 +25,10 @@ from vidcnn.storage.scratch import scratch_directory
 
 _MIN_OBJECT_STORE_BYTES = 256 * 2**20
 _MAX_OBJECT_STORE_BYTES = 4 * 2**30
+
+RAY_FOLDER = "r"
+"""Ray's folder in the scratch directory: Ray opens what is its own to everybody, so what is above it has to be closed.
+The name is short, as those of sockets must be."""
 
 _NUM_ATTEMPTS = 3
 """Ray gives up where its processes take more than 30 seconds to start, as they may on a machine that is busy."""
@@ -114,14 +118,15 @@ def _start_ray(num_gpus: int | None, scratch: Path, witness: Witness) -> ExitSta
             stack.enter_context(watch)
             os.environ[MARK] = str(scratch)  # no longer than it takes: other processes of this one are its own business
             try:
-                init_ray(
-                    address="local",
-                    num_gpus=num_gpus,
-                    include_dashboard=False,
-                    object_store_memory=_object_store_bytes(),
-                    job_config=same_search_path(),
-                    _temp_dir=str(scratch),
-                )
+                with on_loopback():
+                    init_ray(
+                        address="local",
+                        num_gpus=num_gpus,
+                        include_dashboard=False,
+                        object_store_memory=_object_store_bytes(),
+                        job_config=same_search_path(),
+                        _temp_dir=str(scratch / RAY_FOLDER),
+                    )
             except RayStartError as error:
                 watch.stop()
                 if num_left and "timed out" in str(error):

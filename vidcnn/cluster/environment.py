@@ -38,7 +38,21 @@ BUSY_ENVIRONMENT = {
 it guesses the run to need, which may be two thirds of the machine. And Ray ends processes that have waited for a
 second, each of which takes two seconds of a processor to start again."""
 
-_OTHERS = ("LD_LIBRARY_PATH", "PYTHONBREAKPOINT", "SPT_NOENV")
+CLOSED_ENVIRONMENT = {
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
+    "RAY_enable_metrics_collection": "0",
+}
+"""For a Ray of our own, which nobody else looks at: servers of figures about it, which ask for no token, are not
+started, and workers that train together talk on loopback. Two of those servers would take a fixed port, which only one
+run of a machine can have; they find -1 to be none."""
+
+if sys.platform != "linux":
+    CLOSED_ENVIRONMENT |= {"GLOO_SOCKET_IFNAME": "lo0", "NCCL_SOCKET_IFNAME": "lo0"}
+
+_OTHERS = ("LD_LIBRARY_PATH", "PYTHONBREAKPOINT", "SPT_NOENV", *CLOSED_ENVIRONMENT)
 """What Ray, and OpenCV where it is imported for a run, set or read besides the variables of Ray's name."""
 
 _attached = False
@@ -66,8 +80,8 @@ def prepare_environment() -> None:
 def own_environment() -> Iterator[None]:
     """Let the Ray that is started in the block be one of its own, and put the environment back as it was.
 
-    It listens where others can reach it: a token of its own keeps them out, and the address and the token of another
-    cluster are not for it.
+    Other users of the machine reach the ports on which it listens: a token of its own keeps them out, whatever
+    ``RAY_AUTH_MODE`` says of the user's other clusters, and the address and the token of those are not for it.
 
     Raises:
         UsageError: Ray was imported before, and does not read these settings again.
@@ -77,7 +91,7 @@ def own_environment() -> Iterator[None]:
         # then the mark by which they are found would be lost.
         os.environ["SPT_NOENV"] = "1"
         os.environ.pop("RAY_ADDRESS", None)
-        for name, value in BUSY_ENVIRONMENT.items():
+        for name, value in (BUSY_ENVIRONMENT | CLOSED_ENVIRONMENT).items():
             os.environ.setdefault(name, value)
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         if not reads_token_again():

@@ -16,6 +16,9 @@ from typing import Any
 _IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 """Clips do not come from Ray Data here, and what workers reserve is free again when their job has ended."""
 
+_REACHABLE = "ENABLE_RAY_CLUSTER"
+"""Whether Ray may be reached from other machines; by default so on Linux, and not on others."""
+
 
 def keep_no_block_statistics() -> bool:
     """Let Ray Data keep no statistics of blocks, which nobody reads: more than a kilobyte for each there ever was.
@@ -143,6 +146,14 @@ def cluster_status() -> Any:
     return get_cluster_status(head_address())
 
 
+def session_folder() -> str:
+    """Return the folder in which the Ray that this process belongs to keeps its files on this machine."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return str(node.get_session_dir_path())
+
+
 def head_address() -> str:
     """Return the address of the head of the cluster that this process is connected to."""
     import ray
@@ -192,6 +203,24 @@ def reads_token_again() -> bool:
         raylet.AuthenticationTokenLoader.instance().reset_cache()
     uses_token = raylet.get_authentication_mode() == raylet.AuthenticationMode.TOKEN
     return bool(uses_token == (os.environ.get("RAY_AUTH_MODE", "").lower() == "token"))
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Let all servers of a Ray that is started in the block listen on loopback only.
+
+    Of itself Ray takes the address by which others reach this machine, even where it is given ``127.0.0.1``.
+    """
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    is_reachable = getattr(constants, _REACHABLE, None)
+    setattr(constants, _REACHABLE, False)
+    try:
+        yield
+    finally:
+        if is_reachable is None:
+            delattr(constants, _REACHABLE)
+        else:
+            setattr(constants, _REACHABLE, is_reachable)
 
 
 def same_search_path() -> Any:

@@ -81,7 +81,7 @@ def _longest_socket() -> str:
     except (OSError, ValueError):
         most = 2**22
     session = f"session_2026-01-31_23-59-59_000000_{most}"
-    return f"vidcnn-ray-12345678/{session}/sockets/plasma_store"
+    return f"vidcnn-ray-12345678/r/{session}/sockets/plasma_store"
 
 
 def _remedy(name: str) -> str:

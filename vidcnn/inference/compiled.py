@@ -35,6 +35,7 @@ from vidcnn.models.registry import architecture
 from vidcnn.processes import SETTINGS, run_module
 from vidcnn.storage.disks import cache_directory
 from vidcnn.storage.ownership import is_own, open_regular, why_foreign
+from vidcnn.storage.private import make_private
 from vidcnn.version import __version__
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def load_or_compile(
     def compile_unless(is_good: Callable[[], bool]) -> None:
         _check_compiler()
         try:
-            cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not cache.exists():
+                make_private(cache)
             _check_folder(cache)
             with _locked(package.with_suffix(".lock")):
                 if not is_good():

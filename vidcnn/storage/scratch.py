@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ def scratch_directory(
 
     Args:
         prefix: How its name begins; those that dead processes left under the same prefix are removed.
-        base: Where to make it.
+        base: Where to make it. Nobody but this user may enter what is made.
         end_users: Ends the processes that use a directory which a dead process left, before it is removed.
 
     Raises:
@@ -38,7 +39,7 @@ def scratch_directory(
         if _is_left(left):
             end_users(left)
             shutil.rmtree(left, ignore_errors=True)
-    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=base))  # mode 0700, whatever the umask
     _own_directories.add(directory)
     with _own(directory):
         try:
@@ -64,10 +65,21 @@ def _own(directory: Path) -> Iterator[None]:
 
 
 def _is_left(directory: Path) -> bool:
-    """Return whether the process that made a directory has ended."""
-    with suppress(OSError), open(directory / _OWNER, "rb") as file:
-        return os.fstat(file.fileno()).st_uid == os.getuid() and _can_lock(file)
+    """Return whether this user has made a directory with a process that has ended.
+
+    Anyone may have put something of this name there: a link, a folder of theirs, a pipe that nobody writes to.
+    """
+    with suppress(OSError):
+        if not stat.S_ISDIR((status := os.lstat(directory)).st_mode) or status.st_uid != os.geteuid():
+            return False
+        with open(directory / _OWNER, "rb", opener=_open_safely) as file:
+            status = os.fstat(file.fileno())
+            return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and _can_lock(file)
     return False
+
+
+def _open_safely(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _can_lock(file: IO[bytes]) -> bool:

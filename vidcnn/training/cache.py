@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from vidcnn.storage.ownership import is_own, open_regular, why_foreign
+from vidcnn.storage.private import make_private
 from vidcnn.video.pixels import UInt8Array
 
 _SCAN_SECONDS = 10.0
@@ -62,7 +63,8 @@ class FrameCache:
         self._entries: list[tuple[float, int, str]] = []
         self._mapped: dict[str, UInt8Array] = {}  # those used last come last
         with suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
+            if not directory.exists():
+                make_private(directory)
 
     def get(self, key: str) -> UInt8Array | None:
         """Return the frames under a key, (F, H, W, 3), mapped read-only; None if there are none."""

@@ -22,6 +22,7 @@ from vidcnn.models.registry import architecture
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.storage.disks import cache_directory
+from vidcnn.storage.private import make_private
 from vidcnn.storage.uris import is_remote
 from vidcnn.training.augment import Augmentation
 from vidcnn.training.clips import ClipSettings
@@ -281,7 +282,8 @@ def _cache(spec: TrainSpec) -> CacheSettings | None:
         return None
     directory = Path(os.path.abspath(spec.cache_dir or cache_directory() / "frames"))
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        if spec.cache_dir is None or not directory.exists():
+            make_private(directory)  # one that the user names may be meant for others, too
     except OSError as error:
         raise UsageError(
             f"decoded frames cannot be kept in '{directory}': {error.strerror}",

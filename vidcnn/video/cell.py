@@ -42,6 +42,8 @@ _START_TRIES = RetryPolicy(num_tries=4, first_wait_seconds=0.2)
 _MAX_IDLE_BYTES = 2**30
 """A child that has more memory than this when it has done its work is replaced: libav and PyAV leak some."""
 _MAX_RUNS = 1000
+_SECRETS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables that are not for a child: with them it could let other machines run what it likes."""
 _DYING_SECONDS = 5.0
 """How long to wait for a killed child: one that the kernel keeps waiting in a read ends only when that does."""
 
@@ -195,7 +197,7 @@ class _Child:
             command, variables = run_module("vidcnn.video.cell_worker")
             self._process = subprocess.Popen(
                 [*command, *map(str, files), str(int(yields)), module],
-                env=variables,
+                env={name: value for name, value in variables.items() if name not in _SECRETS},
                 stdin=subprocess.DEVNULL,
                 pass_fds=files,
             )

@@ -47,8 +47,8 @@ def test_a_job_has_the_options_of_its_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source: [a]\n", "must have a key command, one of infer, train, evaluate, not None"),
-        ("command: fly\n", "must have a key command, one of infer, train, evaluate, not 'fly'"),
+        ("source: [a]\n", "must have a key command, one of infer, train, evaluate, scan, not None"),
+        ("command: fly\n", "must have a key command, one of infer, train, evaluate, scan, not 'fly'"),
         ("- a\n", "must have a key command"),
         ("command: infer\nsource: [a]\nstirde: 2\n", r"job.yaml:3: stirde is not known"),
         ("command: infer\nsource: [a]\nout: p\ntop_k: x\n", r"job.yaml:4: top_k \(x\) must be a valid integer$"),

@@ -76,7 +76,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
         specs.append(spec)
         raise WorkBeginsError
 
-    for name in ("infer", "train", "evaluate", "run"):
+    for name in ("infer", "train", "evaluate", "run", "scan"):
         monkeypatch.setattr(f"vidcnn.commands.{name}.submit_if_remote", submit)
     for name in (
         "vidcnn.cluster.remote.connect",

@@ -31,8 +31,9 @@ def run(
 ) -> None:
     """Run a job spec: the options of a command in a file."""
     from vidcnn.commands.evaluate import run_evaluate
+    from vidcnn.commands.scan import run_scan_job
     from vidcnn.commands.train import run_train
-    from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
+    from vidcnn.config import EvaluateSpec, InferSpec, ScanSpec, TrainSpec
     from vidcnn.config.job_files import read_job
 
     with announced_run(options, None):
@@ -51,3 +52,5 @@ def run(
                 run_train(spec, as_json=as_json, quiet=quiet)
             case EvaluateSpec():
                 run_evaluate(spec, as_json=as_json, quiet=quiet)
+            case ScanSpec():
+                run_scan_job(spec, as_json=as_json, quiet=quiet)

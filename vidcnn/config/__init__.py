@@ -7,7 +7,8 @@ user's wishes: None means that the model, the machine or the data decides.
 
 from vidcnn.config.base import Spec, option_name
 from vidcnn.config.infer import InferSpec, parse_pool
+from vidcnn.config.scan import ScanSpec
 from vidcnn.config.schedule import ScheduleSpec
 from vidcnn.config.train import EvaluateSpec, TrainSpec
 
-__all__ = ["EvaluateSpec", "InferSpec", "ScheduleSpec", "Spec", "TrainSpec", "option_name", "parse_pool"]
+__all__ = ["EvaluateSpec", "InferSpec", "ScanSpec", "ScheduleSpec", "Spec", "TrainSpec", "option_name", "parse_pool"]

@@ -40,9 +40,39 @@ _OTHER_TABLES = (
 """Endings of files that people may expect of a table."""
 
 
-def _joined_kinds(value: Any) -> Any:
-    """Return the text of a choice of kinds: for ``true`` that of all, for ``false`` None."""
+def joined_kinds(value: Any) -> Any:
+    """Return the text of a choice of kinds of errors: for ``true`` that of all, for ``false`` None."""
     return (ALL_KINDS if value else None) if isinstance(value, bool) else as_text(value)
+
+
+def check_table(out: str) -> str:
+    """Return the name of an output.
+
+    Raises:
+        ValueError: By its name, it is another kind of table.
+    """
+    ending = os.path.splitext(out.partition("?")[0])[1].removeprefix(".").lower()
+    if ending in _OTHER_TABLES and not os.path.isdir(out):
+        raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
+    return out
+
+
+def check_kinds(kinds: str | None) -> str | None:
+    """Return a choice of kinds of errors.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    for kind in kinds.split(",") if kinds is not None else ():
+        if kind not in (ALL_KINDS, *ERROR_KINDS):
+            raise ValueError(f"must be {ALL_KINDS}, or some of {', '.join(ERROR_KINDS)}")
+    return kinds
+
+
+def kinds_of(redo_errors: str | None) -> frozenset[str] | None:
+    """Return the kinds that a choice means; None for all."""
+    kinds = frozenset((redo_errors or ALL_KINDS).split(","))
+    return None if ALL_KINDS in kinds else kinds
 
 
 class InferSpec(Spec):
@@ -117,7 +147,7 @@ class InferSpec(Spec):
         panel="Run",
     )
     redo_errors: Annotated[
-        str | None, BeforeValidator(_joined_kinds, json_schema_input_type=bool | str | list[str] | None)
+        str | None, BeforeValidator(joined_kinds, json_schema_input_type=bool | str | list[str] | None)
     ] = option(
         None,
         "Do again what has error rows: of these kinds, such as timeout changed, or of all. Old rows stay until the new "
@@ -167,18 +197,12 @@ class InferSpec(Spec):
     @field_validator("out")
     @classmethod
     def _is_table(cls, value: str) -> str:
-        ending = os.path.splitext(value.partition("?")[0])[1].removeprefix(".").lower()
-        if ending in _OTHER_TABLES and not os.path.isdir(value):
-            raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
-        return value
+        return check_table(value)
 
     @field_validator("redo_errors")
     @classmethod
     def _known_kinds(cls, value: str | None) -> str | None:
-        for kind in value.split(",") if value is not None else ():
-            if kind not in (ALL_KINDS, *ERROR_KINDS):
-                raise ValueError(f"must be {ALL_KINDS}, or some of {', '.join(ERROR_KINDS)}")
-        return value
+        return check_kinds(value)
 
     @field_validator("actors")
     @classmethod
@@ -196,8 +220,7 @@ class InferSpec(Spec):
     @property
     def redo_kinds(self) -> frozenset[str] | None:
         """The kinds that `redo_errors` means; None for all."""
-        kinds = frozenset((self.redo_errors or ALL_KINDS).split(","))
-        return None if ALL_KINDS in kinds else kinds
+        return kinds_of(self.redo_errors)
 
     def clip_spec(self, sampling: Sampling) -> ClipSpec:
         """Return how clips are placed on videos.

@@ -14,14 +14,19 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from vidcnn.config import EvaluateSpec, InferSpec, Spec, TrainSpec, option_name, plain_yaml
+from vidcnn.config import EvaluateSpec, InferSpec, ScanSpec, Spec, TrainSpec, option_name, plain_yaml
 from vidcnn.config.base import former_names, read_spec, with_present_names
 from vidcnn.config.substitution import is_variable, private_values, substitute, variables
 from vidcnn.config.yaml_lines import YamlError
 from vidcnn.errors import UsageError
 from vidcnn.streams import STDIN
 
-SPECS: dict[str, type[Spec]] = {"infer": InferSpec, "train": TrainSpec, "evaluate": EvaluateSpec}
+SPECS: dict[str, type[Spec]] = {
+    "infer": InferSpec,
+    "train": TrainSpec,
+    "evaluate": EvaluateSpec,
+    "scan": ScanSpec,
+}
 """The spec of each command that a job may name."""
 
 
@@ -99,7 +104,7 @@ def read_needs(path: Path, settings: Sequence[str] = ()) -> JobNeeds:
 
 def _without_stdin(spec: Spec, path: Path) -> Spec:
     """Return a spec, unless it reads standard input, which is not the same when a job runs again."""
-    if isinstance(spec, InferSpec) and STDIN in spec.source:
+    if isinstance(spec, InferSpec | ScanSpec) and STDIN in spec.source:
         raise UsageError(
             f"'{path}' cannot have {STDIN} as a source: standard input is for the command line",
             f"write the list to a file, and name that; ./{STDIN} is a file of this name",

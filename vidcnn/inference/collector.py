@@ -62,6 +62,8 @@ class SegmentCollector:
         Raises:
             ValueError: The piece has rows of clips that are not in its segment.
         """
+        if "clip" not in piece.rows.schema.names:  # rows of whole videos, which come in one piece
+            return piece.rows
         attempts = self._attempts.setdefault(piece.segment, {})
         attempt = attempts.setdefault(piece.attempt, _Attempt())
         attempt.take(piece)

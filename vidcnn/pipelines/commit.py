@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
+import pyarrow as pa
+
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import SourceError, StorageError, VidcnnError
 from vidcnn.inference.collector import SegmentCollector
@@ -115,7 +117,7 @@ class Committer:
             self._open[key.video] = num_segments, num_left - 1
             if num_left <= 1:
                 del self._open[key.video]
-            num_clips = rows.num_rows - rows["clip"].null_count
+            num_clips = rows.num_rows - rows["clip"].null_count if "clip" in rows.schema.names else rows.num_rows
             self._progress.add_segment(
                 key.video.name,
                 key.video.size_bytes,
@@ -145,19 +147,35 @@ def redo_lost(
     pending: Pending,
     committer: Committer,
 ) -> None:
-    """Do again what was lost because its process died, each segment apart, for as long as that gives rows.
+    """Do again what was lost because its process died, each segment apart; otherwise as `redo_videos`."""
+    apart = replace(settings, max_unit_frames=1)
+    redo_videos(lambda videos: executor.score_videos(videos, apart, resources), output, pending, committer)
+
+
+def redo_videos(
+    do: Callable[[list[pa.Table]], Generator[list[News], None, None]],
+    output: Output,
+    pending: Pending,
+    committer: Committer,
+) -> None:
+    """Do again what was lost because its process died, each video apart, for as long as that gives rows.
+
+    Args:
+        do: Does the videos of some tables.
+        output: Where they are committed.
+        pending: All that was to do.
+        committer: Takes the rows.
 
     Raises:
         VidcnnError: The processes die again and again.
         SourceError: Two videos have one name.
     """
-    apart = replace(settings, max_unit_frames=1)
     num_rounds_without = 0
     done: set[VideoKey] = set()
     lost = committer.lost(pending)
     while lost:
         num_before, keys = committer.num_segments, {video_key(video) for video in lost}
-        committer.take(executor.score_videos(tables_apart(lost, output), apart, resources))
+        committer.take(do(tables_apart(lost, output)))
         num_rounds_without = num_rounds_without + 1 if committer.num_segments == num_before else 0
         lost = committer.lost(pending)
         done |= keys - {video_key(video) for video in lost}

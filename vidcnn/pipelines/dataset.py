@@ -28,6 +28,7 @@ from vidcnn.cluster.ray_internals import internals_put_back, keep_no_block_stati
 from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import Model, News
 from vidcnn.pipelines.executors import StageSettings
+from vidcnn.pipelines.scan_stage import ScanStage
 from vidcnn.pipelines.spool import Spool, load_table, read_spool
 from vidcnn.pipelines.stages import (
     CountStage,
@@ -43,6 +44,7 @@ from vidcnn.pipelines.stages import (
 from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.video.planning import PlannedSegment, PlanSettings
+from vidcnn.video.scanning import ScanSettings
 
 _NUM_RETRIES = 1
 """How often planning and scoring are given to another process when their own has died."""
@@ -95,6 +97,22 @@ def count_plans(
             yield from unpack_counts(block)
 
 
+def scan_videos(
+    videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan
+) -> Generator[list[News], None, None]:
+    """Scan videos (see `vidcnn.pipelines.executors.Executor`)."""
+    with _settings_for(resources):
+        scanned = _each_table(
+            videos,
+            ScanStage(settings),
+            num_tasks=resources.num_decoders,
+            num_cpus=resources.decoder_cpus,
+            retries=_no_retries,
+        )
+        for block in _blocks(scanned):
+            yield from unpack_news(block, None)
+
+
 def _settings_for(resources: ResourcePlan) -> AbstractContextManager[None]:
     return ray_data_settings(num_waiting=_NUM_WAITING * resources.num_decoders)
 
@@ -107,18 +125,35 @@ def _plan(
     max_unit_frames: int,
     stage: type[PlanStage] | None = None,
 ) -> Dataset:
-    planning: _Planning = (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames)
+    return _each_table(
+        videos,
+        (stage or PlanStage)(settings, schema, max_unit_frames=max_unit_frames),
+        num_tasks=resources.num_planners,
+        num_cpus=resources.planner_cpus,
+        retries=_task_retries,
+    )
+
+
+def _each_table(
+    videos: Iterable[pa.Table],
+    stage: _Planning,
+    *,
+    num_tasks: int,
+    num_cpus: float,
+    retries: Callable[[], dict[str, Any]],
+) -> Dataset:
+    """Let tasks do the tables of videos, which may still be listed."""
     if isinstance(videos, Spool) and not videos.is_short:
-        listed, planning = _feed(videos), _PlanFed(planning)
+        listed, stage = _feed(videos), _PlanFed(stage)
     else:
         listed = ray.data.from_arrow(list(videos))
     return listed.map_batches(
-        planning,
+        stage,
         batch_size=None,
         batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=resources.num_planners),
-        num_cpus=resources.planner_cpus,
-        ray_remote_args_fn=_task_retries,
+        compute=TaskPoolStrategy(size=num_tasks),
+        num_cpus=num_cpus,
+        ray_remote_args_fn=retries,
     )
 
 

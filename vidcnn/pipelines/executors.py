@@ -21,6 +21,7 @@ from vidcnn.pipelines.stages import PlanCounts
 from vidcnn.reporting.bottleneck import Meter
 from vidcnn.video.batching import DecodeSettings
 from vidcnn.video.planning import PlannedSegment, PlanSettings
+from vidcnn.video.scanning import ScanSettings
 
 MOST_VIDEOS = 64
 """More videos are for Ray, whatever their clips."""
@@ -67,6 +68,23 @@ class Executor(Protocol):
 
         Raises:
             VidcnnError: The model cannot be loaded or gives no numbers, or a stage failed through no fault of a video.
+        """
+
+    def scan_videos(
+        self, videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan
+    ) -> Generator[list[News], None, None]:
+        """Scan videos, as many at once as there are decoders.
+
+        Args:
+            videos: As for `score_videos`.
+            settings: What is found out.
+            resources: As for `score_videos`.
+
+        Yields:
+            The rows of some videos, and what cannot be done.
+
+        Raises:
+            VidcnnError: Scanning failed through no fault of a video.
         """
 
     def plan_videos(

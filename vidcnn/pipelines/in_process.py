@@ -17,6 +17,7 @@ from vidcnn.cluster import ResourcePlan
 from vidcnn.inference.scoring import News
 from vidcnn.pipelines.channels import Channel, Writers
 from vidcnn.pipelines.executors import StageSettings
+from vidcnn.pipelines.scan_stage import ScanStage
 from vidcnn.pipelines.stages import (
     CountStage,
     DecodeStage,
@@ -32,6 +33,7 @@ from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES
 from vidcnn.video.cell import Cell, take_cell
 from vidcnn.video.planning import PlannedSegment, PlanSettings
+from vidcnn.video.scanning import ScanSettings
 
 _NUM_AHEAD = 2
 """Units that wait for each decoder, and batches of clips that wait for each model."""
@@ -75,6 +77,28 @@ def score_videos(
     with Writers(work, ending_seconds=_ENDING_SECONDS):
         for table in scored:
             yield from unpack_news(table, meter)
+
+
+def scan_videos(
+    videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan
+) -> Generator[list[News], None, None]:
+    """Scan videos (see `vidcnn.pipelines.executors.Executor`)."""
+    num_scanners = resources.num_decoders
+    tables = Channel[pa.Table](num_writers=1, capacity=_NUM_AHEAD)
+    scanned = Channel[pa.Table](num_writers=num_scanners, capacity=_NUM_AHEAD * num_scanners)
+
+    def list_tables() -> None:
+        tables.write_all(videos)
+
+    def scan() -> None:
+        with Cell() as cell:
+            stage = ScanStage(settings, cell)
+            for table in tables:
+                scanned.write_all(stage(table))
+
+    with Writers([(list_tables, tables), *[(scan, scanned)] * num_scanners], ending_seconds=_ENDING_SECONDS):
+        for table in scanned:
+            yield from unpack_news(table, None)
 
 
 def plan_videos(

@@ -24,6 +24,12 @@ from vidcnn.predictions.section import LedgerWriter, entries_of, loaded
 from vidcnn.version import __version__
 
 ROW_GROUP_ROWS = 128 * 1024
+_SORTED_BY = ("video", "clip")
+_REPEATING = (
+    *("video", "label", "top_labels.list.element", "error", "error_kind"),
+    *("container", "video_codec", "pixel_format"),
+)
+"""Columns whose values repeat."""
 
 
 def metadata(settings: Mapping[str, Any], run_id: str, generation: int) -> dict[str, str]:
@@ -50,9 +56,9 @@ def write_file(
         values: The file's key-value metadata, from `metadata`.
         ledger: What the rows are of; it may be written while they are taken.
     """
-    text = ["video", "label", "top_labels.list.element", "error", "error_kind"]
+    text = [name for name in _REPEATING if name.partition(".")[0] in schema.names]
     order = pq.SortingColumn.from_ordering(
-        schema, [("video", "ascending"), ("clip", "ascending")], null_placement="at_start"
+        schema, [(name, "ascending") for name in _SORTED_BY if name in schema.names], null_placement="at_start"
     )
     with pq.ParquetWriter(
         sink, schema, compression="zstd", use_dictionary=text, sorting_columns=order, write_page_checksum=True
@@ -125,7 +131,9 @@ def read_columns(
 
 
 def sort_rows(rows: pa.Table) -> pa.Table:
-    """Sort by video, then clip; a row without a clip comes first."""
+    """Sort by video, then clip where rows have one; a row without a clip comes first."""
+    if "clip" not in rows.schema.names:
+        return rows.sort_by("video")
     keys = pa.table({"video": rows["video"], "clip": pc.fill_null(rows["clip"], -1)})
     return rows.take(pc.sort_indices(keys, sort_keys=[("video", "ascending"), ("clip", "ascending")]))
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,6 +49,8 @@ from vidcnn.predictions.section import LedgerWriter
 from vidcnn.sources.keys import SegmentKey, VideoKey, video_text
 
 __all__ = ["Output", "SegmentKey", "VideoKey"]
+
+Change = Callable[[pa.Table], pa.Table]
 
 
 class Output:
@@ -276,24 +278,30 @@ class Output:
             self._redo.end(pending)
         self._buffer = Buffer()
 
-    def publish(self) -> None:
+    def publish(self, change: Change | None = None) -> None:
         """End the run: commit, and merge what is new into the single file, in place of the old one.
 
         Its rows are sorted by video and clip, and its bytes depend on neither the order nor the grouping in
         which segments were committed.
+
+        Args:
+            change: Returns rows with other values in columns that depend on the rows of other videos; in a dataset, the
+                files are written again in which that changes any.
 
         Raises:
             OutputError: It cannot be written.
         """
         self.commit()
         final = self._storage.final_path
+        if final is None and change is not None:
+            self._change_parts(change)
         if final is None or not len(self._committed.parts):
             return
         sources = self._committed.sources()
         with LedgerWriter() as ledger:
             entries = merged_entries(self._storage.open, sources)
             rows = merged_rows(self._storage.open, entries, self._schema, ledger)
-            self._write(final, ledger, rows, replaces=True)
+            self._write(final, ledger, rows if change is None else map(change, rows), replaces=True)
             check_file(self._storage.open, final, ledger, rows=True)  # on object storage, what has arrived
         self._committed.read_published([source.path for source in sources if source.path != final])
 
@@ -303,19 +311,28 @@ class Output:
         Raises:
             OutputError: A file is damaged.
         """
+        tables = self.read(["video", "clip", "error", "error_kind"])
+        return summarize(tables, num_videos=self._committed.count_videos())
+
+    def read(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Read some columns of all rows that are committed, in pieces and in any order.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
         final = self._storage.final_path
         replaced = self._committed.replaced()
-        tables = (
-            piece
-            for path in self._committed.files()
-            for piece in read_columns(
-                self._storage.open,
-                path,
-                ["video", "clip", "error", "error_kind"],
-                without=replaced if path == final else [],
-            )
-        )
-        return summarize(tables, num_videos=self._committed.count_videos())
+        for path in self._committed.files():
+            yield from read_columns(self._storage.open, path, columns, without=replaced if path == final else [])
+
+    def read_in_order(self) -> Iterator[pa.Table]:
+        """Read all rows that are committed, in pieces, sorted by video and clip.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
+        entries = merged_entries(self._storage.open, self._committed.sources())
+        return merged_rows(self._storage.open, entries, self._schema)
 
     def _held(self, video: VideoKey) -> Entry | None:
         """Return what is committed of this version of a video, and need not be done again."""
@@ -341,6 +358,15 @@ class Output:
             lambda sink: write_file(sink, tables, self._schema, values, ledger),
             lambda open_file, written: check_file(open_file, written, ledger, rows=replaces),
         )
+
+    def _change_parts(self, change: Change) -> None:
+        """Write those part files again of which `change` makes other rows."""
+        for path in self._storage.list_parts():
+            rows = read_rows(self._storage.open, path, without=[])
+            changed = change(rows)
+            if not changed.equals(rows):
+                with LedgerWriter.of(read_ledger(self._storage.open, path)) as ledger:
+                    self._write(path, ledger, [changed], replaces=True)
 
     def _drop(self, replaced: Mapping[str, Entry | None]) -> None:
         """Take the rows of some videos out of the part files.

@@ -7,7 +7,7 @@ committed table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vidcnn.choices import ShortClips
 from vidcnn.config import InferSpec
@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from vidcnn.reporting.results import Estimate, InferReport, SourcePlan
 
 _NUM_SHOWN = 5
+
+
+class _Listed(Protocol):
+    """What a report has of the listing of its source."""
+
+    @property
+    def ignored(self) -> dict[str, int]: ...
+    @property
+    def empty_sources(self) -> tuple[str, ...]: ...
+    @property
+    def unused_columns(self) -> dict[str, tuple[str, ...]]: ...
+
+
 _MAX_REASON = 40
 
 
@@ -65,7 +78,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
             lines.append(
                 f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
             )
-    lines += _left_out(report)
+    lines += left_out_lines(report)
     return "\n".join(lines)
 
 
@@ -148,7 +161,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
         lines += [f"  {shown_name(name)}: {one_line(error)}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
-    return "\n".join([*lines, *_left_out(plan)])
+    return "\n".join([*lines, *left_out_lines(plan)])
 
 
 def plan_json(plan: SourcePlan) -> dict[str, Any]:
@@ -254,19 +267,35 @@ def check_outcome(spec: InferSpec, report: InferReport) -> None:
         StorageError: Videos are left to the next run.
         TooManyErrorsError: The share is larger.
     """
-    if report.undone:
-        name, reason = report.undone[0]
-        others = f" and {len(report.undone) - 1:,} more" if len(report.undone) > 1 else ""
+    check_undone(report.undone)
+    check_share(report.summary.num_bad_videos, report.summary.num_videos, spec.max_error_fraction)
+
+
+def check_undone(undone: Sequence[tuple[str, str]]) -> None:
+    """Check that a run did all it was to do.
+
+    Raises:
+        StorageError: Videos are left to the next run.
+    """
+    if undone:
+        name, reason = undone[0]
+        others = f" and {len(undone) - 1:,} more" if len(undone) > 1 else ""
         raise StorageError(
             f"{shown_name(name)}{others} could not be read through no fault of the file: {reason}",
             "what was committed stays; the same command continues with these",
         )
-    summary = report.summary
-    fraction = summary.num_bad_videos / max(1, summary.num_videos)
-    if fraction > spec.max_error_fraction:
+
+
+def check_share(num_bad_videos: int, num_videos: int, max_error_fraction: float) -> None:
+    """Check that the share of bad videos is within the user's limit.
+
+    Raises:
+        TooManyErrorsError: It is larger.
+    """
+    if num_bad_videos / max(1, num_videos) > max_error_fraction:
         raise TooManyErrorsError(
-            f"{summary.num_bad_videos:,} of {summary.num_videos:,} videos are bad, "
-            f"more than --max-error-fraction {spec.max_error_fraction:g} allows",
+            f"{num_bad_videos:,} of {num_videos:,} videos are bad, "
+            f"more than --max-error-fraction {max_error_fraction:g} allows",
             "the table is complete; its column error names what is wrong with each",
         )
 
@@ -284,7 +313,7 @@ def _waiting(spec: InferSpec, number: int) -> list[str]:
     return [f"{count(number, 'video')} written {when} {'is' if number == 1 else 'are'} left to the next run"]
 
 
-def _left_out(report: InferReport | SourcePlan) -> list[str]:
+def left_out_lines(report: _Listed) -> list[str]:
     """Return what was given or found and is not in the table."""
     lines = [f"no video in {source}" for source in report.empty_sources]
     lines += [

@@ -112,6 +112,11 @@ class Listing:
         self._follow_links = follow_links
 
     @property
+    def root(self) -> str | None:
+        """The folder that names of local videos are relative to; None where all sources are in object storage."""
+        return self._root
+
+    @property
     def is_local(self) -> bool:
         """Whether all sources are on this machine, where looking for the first video costs next to nothing."""
         return all(isinstance(source.tree, LocalTree) for source in self._sources)

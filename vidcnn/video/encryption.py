@@ -31,9 +31,17 @@ _TS_SYNC = 0x47
 _PS_VIDEO = re.compile(rb"\x00\x00\x01[\xe0-\xef]..(.)", re.DOTALL)
 
 
+_REASON = "it is encrypted ("
+
+
 def reason_of(scheme: str) -> str:
     """Return the error of an encrypted file, in words for people."""
-    return f"it is encrypted ({scheme}): decrypt it first"
+    return f"{_REASON}{scheme}): decrypt it first"
+
+
+def is_reason(message: str) -> bool:
+    """Return whether an error is that of an encrypted file, as `reason_of` returns it."""
+    return message.startswith(_REASON)
 
 
 def packet_encryption(packet: Any, stream: Any) -> str | None:

@@ -23,7 +23,7 @@ from vidcnn.video.cell_status import at
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import DecodeRequest
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
-from vidcnn.video.probe import FrameMatching, probe_video
+from vidcnn.video.probe import FrameMatching, VideoInfo, probe_video
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 500_000
@@ -188,18 +188,34 @@ def read_times(video: SourceVideo, *, image_fps: float, max_pixels: int) -> tupl
         StorageError: It cannot be read now, or could not be listed, through no fault of its own.
         FFmpegError: libav's own error; use `plain_errors`.
     """
-    if video.error is not None and video.error_kind is None:
-        raise StorageError(f"it {video.error}")
-    if video.error is not None:
-        raise VideoError(video.error_kind or "unreadable", video.error)
+    raise_listed_error(video)
     if video.is_frame_folder:
         frames = folder_frames(video.location)
         _check_images([frames[0], frames[len(frames) // 2], frames[-1]], max_pixels, video.root)
         return folder_times(len(frames), image_fps), "order"
+    info = probe_listed(video, max_pixels=max_pixels)
+    return info.times, info.timing
+
+
+def raise_listed_error(video: SourceVideo) -> None:
+    """Raise what was found wrong with a video when it was listed, if anything was.
+
+    Raises:
+        VideoError: The video cannot be read.
+        StorageError: It could not be listed, through no fault of its own.
+    """
+    if video.error is not None and video.error_kind is None:
+        raise StorageError(f"it {video.error}")
+    if video.error is not None:
+        raise VideoError(video.error_kind or "unreadable", video.error)
+
+
+def probe_listed(video: SourceVideo, *, max_pixels: int) -> VideoInfo:
+    """Read what a video's file contains, which must be the one that was listed; raises as `read_times` does."""
     info = probe_video(video.location, max_pixels=max_pixels, root=video.root)
     if (info.size_bytes, info.mtime_ns) != (video.size_bytes, video.mtime_ns):
         raise VideoError("changed", "the file changed since it was listed")
-    return info.times, info.timing
+    return info
 
 
 def _check_images(locations: Sequence[str], max_pixels: int, root: str | None) -> None:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import islice
 
 import av.error
+from av.video.format import VideoFormat
 
 from vidcnn.errors import VideoError
 from vidcnn.sampling.segments import FrameTimes
@@ -24,6 +25,8 @@ __all__ = ["FrameMatching", "VideoInfo", "probe_video"]
 
 _MAX_PACKETS = 8
 """How many packets are tried for the first frame."""
+
+_HDR = (16, 18)  # SMPTE ST 2084 and ARIB STD-B67: ITU-T H.273, table 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,10 @@ class VideoInfo:
         container: libav's name of the demuxer.
         size_bytes: Size of the file.
         mtime_ns: Modification time of the file, in nanoseconds since the epoch.
+        pixel_format: libav's name of how pixels are stored; None where no frame shows it.
+        bit_depth: Bits of a sample; None as for `pixel_format`.
+        is_hdr: Whether it is declared to have a high dynamic range (PQ or HLG).
+        num_audio_streams: Streams of sound beside it.
     """
 
     times: FrameTimes
@@ -53,6 +60,16 @@ class VideoInfo:
     container: str
     size_bytes: int
     mtime_ns: int
+    pixel_format: str | None = None
+    bit_depth: int | None = None
+    is_hdr: bool = False
+    num_audio_streams: int = 0
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """Width and height in square pixels, as it is shown."""
+        width = max(1, round(self.width * self.pixel_aspect))
+        return (self.height, width) if self.rotation % 180 == 90 else (width, self.height)
 
     @property
     def duration_seconds(self) -> float:
@@ -96,7 +113,18 @@ def probe_video(location: str, *, max_pixels: int = MAX_PIXELS, root: str | None
             container=video.container.format.name,
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
+            pixel_format=codec.pix_fmt,
+            bit_depth=_bit_depth(codec.pix_fmt),
+            is_hdr=codec.color_trc in _HDR,
+            num_audio_streams=len(video.container.streams.audio),
         )
+
+
+def _bit_depth(pixel_format: str | None) -> int | None:
+    """Return how many bits the samples of a format have."""
+    if pixel_format is None:
+        return None
+    return max((component.bits for component in VideoFormat(pixel_format).components), default=None)
 
 
 def _rotation(video: OpenVideo, location: str) -> int:

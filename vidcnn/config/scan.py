@@ -1,0 +1,88 @@
+"""The spec of `vidcnn scan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator
+
+from vidcnn.choices import AutoSwitch
+from vidcnn.config.base import Fraction, FrameRate, Spec, option
+from vidcnn.config.infer import check_kinds, check_table, joined_kinds, kinds_of
+
+
+class ScanSpec(Spec):
+    """Check a collection of videos: what they are, what is wrong with them, which are the same."""
+
+    source: tuple[str, ...] = Field(
+        min_length=1,
+        description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs; "
+        "on the command line, - for a list on standard input.",
+    )
+    out: str = option(
+        "scan.parquet",
+        "Where the table is written: one file if it ends in .parquet, else a directory that later runs add to.",
+        panel="Main",
+        metavar="PATH",
+    )
+    quick: bool = option(
+        False,
+        "Read no more of each video than its index and packets need: no frame is decoded, and no duplicates are found.",
+        panel="Main",
+    )
+    sample_seconds: float = option(
+        1.0,
+        "One frame in so many seconds is decoded, to find damage and black and frozen stretches.",
+        panel="Main",
+        metavar="SECONDS",
+        ge=0.001,
+        le=1000,
+    )
+    image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Main")
+
+    limit: PositiveInt | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    settle: float = option(
+        0.0,
+        "Leave local videos that were written within the last so many seconds to the next run.",
+        panel="Run",
+        metavar="SECONDS",
+        ge=0,
+    )
+    redo_errors: Annotated[
+        str | None, BeforeValidator(joined_kinds, json_schema_input_type=bool | str | list[str] | None)
+    ] = option(
+        None,
+        "Do again what has an error: of these kinds, such as timeout changed, or of all.",
+        panel="Run",
+        metavar="[KIND...]",
+    )
+    max_error_fraction: Fraction = option(
+        1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run"
+    )
+    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
+    decode_timeout: float = option(
+        60.0,
+        "How long reading or decoding may make no headway, besides what a video's size allows.",
+        panel="Run",
+        metavar="SECONDS",
+        gt=0,
+    )
+    decoders: PositiveInt | None = option(None, "Videos scanned at once.  \\[default: one for each CPU]", panel="Run")
+    in_process: AutoSwitch = option(
+        "auto", "Run without Ray. auto does it on this machine, and not on a cluster.", panel="Run"
+    )
+
+    @field_validator("out")
+    @classmethod
+    def _is_table(cls, value: str) -> str:
+        return check_table(value)
+
+    @field_validator("redo_errors")
+    @classmethod
+    def _known_kinds(cls, value: str | None) -> str | None:
+        return check_kinds(value)
+
+    @property
+    def redo_kinds(self) -> frozenset[str] | None:
+        """The kinds that `redo_errors` means; None for all."""
+        return kinds_of(self.redo_errors)

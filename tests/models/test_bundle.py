@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -255,3 +256,21 @@ def test_a_bundle_shows_no_login(tmp_path: Path) -> None:
     card = (tmp_path / "mine" / "model.json").read_text()
     assert "hu/sh" not in card
     assert json.loads(card)["provenance"]["data"] == "s3://bucket/clips"
+
+
+def test_a_bundle_stays_when_the_power_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(file: int) -> None:
+        sync(file)
+        steps.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+
+    def note_rename(source: Any, target: Any, **options: Any) -> None:
+        rename(source, target, **options)
+        steps.append(f"{Path(source).name} becomes {Path(target).name}")
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    make().save(tmp_path / "made" / "mine")
+    assert steps == [tmp_path.name, "model.safetensors", "model.json", "new", "new becomes mine", "made"]

@@ -20,7 +20,7 @@ from zipfile import ZipFile
 import torch
 
 from vidcnn.errors import OutputError, StorageError
-from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.atomic import make_directories, write_whole
 from vidcnn.storage.patience import is_passing, patiently
 
 _NAME = re.compile(r"^step_(\d{8})\.pt$")
@@ -141,7 +141,7 @@ class CheckpointStore:
     def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
         path = self._directory / f"step_{step:08d}.pt"
         card = json.dumps({"step": step, "score": score}).encode()
-        patiently(lambda: self._directory.mkdir(parents=True, exist_ok=True))
+        patiently(lambda: make_directories(self._directory))
         for rest in self._directory.glob(".step_*.part"):  # of a process that was killed while it wrote
             rest.unlink(missing_ok=True)
         patiently(lambda: write_whole(path.with_suffix(".json"), card))

@@ -329,3 +329,21 @@ def test_more_classes_than_any_network_has_are_refused() -> None:
 def test_a_head_that_is_no_layer_is_refused() -> None:
     with pytest.raises(BundleError, match="is not a layer's"):
         make(weights=save({"classifier.weight": torch.ones(2)}))
+
+
+def test_a_bundle_stays_when_the_power_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(file: int) -> None:
+        sync(file)
+        steps.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+
+    def note_rename(source: Any, target: Any, **options: Any) -> None:
+        rename(source, target, **options)
+        steps.append(f"{Path(source).name} becomes {Path(target).name}")
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    make().save(tmp_path / "made" / "mine")
+    assert steps == [tmp_path.name, "model.safetensors", "model.json", "new", "new becomes mine", "made"]

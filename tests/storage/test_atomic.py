@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from vidcnn.storage.atomic import write_whole
+from tests.power import WHIMS, Recorder
+from vidcnn.storage.atomic import make_directories, write_whole
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -23,3 +24,20 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     write_whole(path, b"third")
     assert path.read_bytes() == b"third"
+
+
+def test_what_was_written_in_new_directories_stays_when_the_power_fails(tmp_path: Path) -> None:
+    recorder = Recorder(str(tmp_path))
+    with recorder.recording():
+        make_directories(tmp_path / "a" / "b" / "c")
+        make_directories(tmp_path / "a" / "b" / "c")  # nothing happens
+        write_whole(tmp_path / "a" / "b" / "c" / "file", b"content")
+    for whim in WHIMS:
+        recorder.leave(len(recorder.events), whim, tmp_path / whim)
+        assert (tmp_path / whim / "a" / "b" / "c" / "file").read_bytes() == b"content"
+
+
+def test_a_directory_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_directories(tmp_path / "file" / "below")

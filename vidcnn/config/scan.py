@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
+from vidcnn.bounds import MAX_SECONDS
 from vidcnn.choices import AutoSwitch
-from vidcnn.config.base import Fraction, FrameRate, Spec, option
+from vidcnn.config.base import FOLLOW_LINKS, Count, Fraction, FrameRate, Pixels, Processes, Spec, option
 from vidcnn.config.infer import check_kinds, check_table, joined_kinds, kinds_of
 
 
@@ -40,13 +41,15 @@ class ScanSpec(Spec):
     )
     image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Main")
 
-    limit: PositiveInt | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    limit: Count | None = option(None, "Only the first so many videos of the source.", panel="Run")
+    follow_links: bool = option(False, FOLLOW_LINKS, panel="Run")
     settle: float = option(
         0.0,
         "Leave local videos that were written within the last so many seconds to the next run.",
         panel="Run",
         metavar="SECONDS",
         ge=0,
+        le=MAX_SECONDS,
     )
     redo_errors: Annotated[
         str | None, BeforeValidator(joined_kinds, json_schema_input_type=bool | str | list[str] | None)
@@ -59,15 +62,16 @@ class ScanSpec(Spec):
     max_error_fraction: Fraction = option(
         1.0, "End with exit code 3 if a larger share of the videos is bad.", panel="Run"
     )
-    max_pixels: PositiveInt = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
+    max_pixels: Pixels = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Run")
     decode_timeout: float = option(
         60.0,
         "How long reading or decoding may make no headway, besides what a video's size allows.",
         panel="Run",
         metavar="SECONDS",
         gt=0,
+        le=MAX_SECONDS,
     )
-    decoders: PositiveInt | None = option(None, "Videos scanned at once.  \\[default: one for each CPU]", panel="Run")
+    decoders: Processes | None = option(None, "Videos scanned at once.  \\[default: one for each CPU]", panel="Run")
     in_process: AutoSwitch = option(
         "auto", "Run without Ray. auto does it on this machine, and not on a cluster.", panel="Run"
     )

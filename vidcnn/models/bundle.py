@@ -34,6 +34,7 @@ from vidcnn.models.registry import architecture
 from vidcnn.models.safetensors_header import PREFIX_BYTES, HeaderEntry, header_length, parse_header
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import Sampling
+from vidcnn.storage.atomic import make_directories, sync_directory
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, public_values
 from vidcnn.version import __version__
 
@@ -150,7 +151,7 @@ class Bundle:
         """
         target = bundle_target(directory)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_directories(target.parent)
             with tempfile.TemporaryDirectory(
                 dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
             ) as aside:
@@ -158,9 +159,11 @@ class Bundle:
                 new.mkdir()
                 _write(new / WEIGHTS_FILE, self.weights)
                 _write(new / CARD_FILE, json.dumps(self._card(), indent=2, ensure_ascii=False).encode() + b"\n")
+                sync_directory(new)
                 if target.exists():
                     target.rename(old)
                 new.rename(target)
+                sync_directory(target.parent)
         except OSError as error:
             raise BundleError(f"cannot write the bundle '{target}': {error.strerror or error}") from error
 

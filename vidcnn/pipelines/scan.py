@@ -54,7 +54,7 @@ def run_scan(spec: ScanSpec, *, show_progress: bool = True) -> ScanReport:
         stack.enter_context(interruptible(CONTINUES))
         if STDIN in spec.source:
             line.begin("starting: reading the list on standard input")
-        listing = Listing(spec.source)
+        listing = Listing(spec.source, follow_links=spec.follow_links)
         output = stack.enter_context(_open_output(spec, listing))
         line.begin("starting: listing the source")
         pending = stack.enter_context(list_pending(listing, output, spec.limit, spec.settle))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vidcnn.errors import OutputError
 from vidcnn.predictions.output_layout import ASIDE, Check, Fill, explained, is_single_file, part_names
-from vidcnn.storage.atomic import open_new
+from vidcnn.storage.atomic import open_new, sync_directory
 from vidcnn.storage.locks.file_lock import FileLock
 from vidcnn.storage.locks.heartbeat import LeaseTiming
 
@@ -111,9 +111,9 @@ class LocalStorage(LocalFiles):
                 directory = os.path.dirname(path)
                 if not os.path.isdir(directory):
                     os.mkdir(directory)
-                    _sync_directory(os.path.dirname(directory))
+                    sync_directory(os.path.dirname(directory))
                 os.replace(aside, path)
-                _sync_directory(directory)
+                sync_directory(directory)
             except BaseException:
                 with suppress(OSError):
                     os.unlink(aside)
@@ -135,12 +135,3 @@ class LocalStorage(LocalFiles):
             for entry in os.listdir(self.hidden):
                 if entry.startswith(ASIDE):
                     os.unlink(os.path.join(self.hidden, entry))
-
-
-def _sync_directory(path: str) -> None:
-    """Make a rename last through a power failure."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -20,6 +20,40 @@ def open_new(path: str | Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb")
 
 
+def make_directories(path: str | Path) -> None:
+    """Make a directory, with those above it that are not there, so that they stay if the machine stops.
+
+    What a directory contains is lost with its own name, however well it was written.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path = os.path.abspath(path)
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    make_directories(above)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    sync_directory(above)
+
+
+def sync_directory(path: str | Path) -> None:
+    """Make the names in a directory last through a power failure.
+
+    Raises:
+        OSError: It cannot be opened, or its disk fails.
+    """
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
     """Write a file so that it is there as a whole or not at all, and stays if the machine stops.
 
@@ -43,8 +77,4 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], Any]) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

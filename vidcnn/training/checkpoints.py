@@ -24,7 +24,7 @@ from vidcnn.bounds import MAX_CARD_BYTES
 from vidcnn.errors import OutputError, StorageError
 from vidcnn.models.pickles import ForbiddenError
 from vidcnn.models.torch_files import open_checkpoint, read_all
-from vidcnn.storage.atomic import write_whole
+from vidcnn.storage.atomic import make_directories, write_whole
 from vidcnn.storage.ownership import read_small
 from vidcnn.storage.patience import is_passing, patiently
 
@@ -146,7 +146,7 @@ class CheckpointStore:
     def _write(self, step: int, state: Mapping[str, Any], score: float | None) -> None:
         path = self._directory / f"step_{step:08d}.pt"
         card = json.dumps({"step": step, "score": score}).encode()
-        patiently(lambda: self._directory.mkdir(parents=True, exist_ok=True))
+        patiently(lambda: make_directories(self._directory))
         for rest in self._directory.glob(".step_*.part"):  # of a process that was killed while it wrote
             rest.unlink(missing_ok=True)
         patiently(lambda: write_whole(path.with_suffix(".json"), card))

@@ -178,7 +178,7 @@ def _probe(video: SourceVideo, settings: ScanSettings, facts: dict[str, Any]) ->
     """Note what headers and packets show, and return when frames are shown."""
     if video.is_frame_folder:
         times, timing = read_times(video, image_fps=settings.image_fps, max_pixels=settings.max_pixels)
-        image = decode_image(folder_frames(video.location)[0], max_pixels=settings.max_pixels)
+        image = decode_image(folder_frames(video.location)[0], max_pixels=settings.max_pixels, root=video.root)
         facts |= {"container": "images", "width": image.width, "height": image.height, "num_audio_streams": 0}
         facts |= {"pixel_format": image.format.name}
     else:
@@ -265,7 +265,7 @@ def _content_hash(video: SourceVideo) -> Generator[None, None, str]:
     """
     digest = hashlib.sha256()
     for location in folder_frames(video.location) if video.is_frame_folder else [video.location]:
-        file = open_file(location)
+        file = open_file(location, video.root)
         try:
             if not video.is_frame_folder and file.size_bytes != video.size_bytes:
                 raise VideoError("changed", "the file changed since it was listed")

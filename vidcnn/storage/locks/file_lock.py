@@ -23,7 +23,7 @@ import time
 from contextlib import suppress
 
 from vidcnn.errors import CONTINUES, OutputBusyError, OutputError
-from vidcnn.storage.atomic import open_new
+from vidcnn.storage.atomic import make_directories, open_new
 from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, busy, decode, this_process
 
@@ -72,7 +72,7 @@ class FileLock:
         for num_left in reversed(range(_NUM_ATTEMPTS)):
             try:
                 _check_directory(directory)
-                os.makedirs(directory, exist_ok=True)
+                make_directories(directory)
                 file = _open_lock(path, os.O_RDWR | os.O_CREAT)
             except (FileNotFoundError, FileExistsError):
                 if num_left:

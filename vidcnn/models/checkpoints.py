@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vidcnn.errors import ModelError
 from vidcnn.processes import SETTINGS
+from vidcnn.safe_text import is_utf8
 from vidcnn.storage.uris import is_remote, local_path, public_location
 
 _NESTED = (
@@ -94,6 +95,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if not labels or blank is not None:
         what = "are empty" if not labels else f"have no name for class {blank}"
         raise ModelError(f"the labels '{path}' {what}", "give one name for each class")
+    if no_text := next((label for label in labels if not is_utf8(label)), None):
+        raise ModelError(f"the labels '{path}' have a name that is not UTF-8: '{no_text}'", "write it in UTF-8")
     return labels
 
 

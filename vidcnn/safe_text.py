@@ -21,8 +21,9 @@ _INVISIBLE = (
 )
 # U+200C and U+200D join letters of some scripts and parts of emoji, and U+FE0F chooses their form: names need these.
 _UNSAFE = re.compile(f"[{_INVISIBLE}]")
-_UNSAFE_IN_LINES = re.compile(f"(?![\\n\\t])[{_INVISIBLE}]")
+_UNSAFE_IN_LINES = re.compile(f"(?!\\n)[{_INVISIBLE}]")
 _NOT_INDENTED = re.compile(r"\n(?! {2})")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_MARKS = 8
 
@@ -33,7 +34,7 @@ def one_line(text: str) -> str:
 
 
 def screen_text(text: str) -> str:
-    """Return a text of lines, which stay lines, with tabs; the rest as `one_line`. JSON stays the same JSON."""
+    """Return a text of lines, which stay lines; the rest as `one_line`. JSON stays the same JSON."""
     return _few_marks(_UNSAFE_IN_LINES.sub(_escape, text))
 
 
@@ -47,7 +48,7 @@ def message_text(text: str) -> str:
 
 def log_text(line: str) -> str:
     """Return a line of another program, without the colours that it is in."""
-    return one_line(_COLOURS.sub("", line))
+    return one_line(_COLOURS.sub("", line).expandtabs())
 
 
 def json_text(value: Any, **options: Any) -> str:
@@ -58,6 +59,11 @@ def json_text(value: Any, **options: Any) -> str:
 def is_one_line(text: str) -> bool:
     """Return whether `one_line` would change nothing."""
     return one_line(text) == text
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a text can be written down, which one with the bytes of a name that do not decode cannot."""
+    return not _SURROGATE.search(text)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -61,3 +61,11 @@ def test_a_labels_file_gives_the_order_and_names_each_class_once(tmp_path: Path)
     path.write_text("run\nfall\nrun\n")
     with pytest.raises(DataError, match=r"labels\.txt' have 'run' twice"):
         read_class_names(str(path))
+
+
+def test_labels_that_are_not_utf8_are_a_problem_of_their_own() -> None:
+    problems = Problems("data.csv")
+    rows = [Row("line 2", "a.mp4", ("caf\udce9",)), Row("line 3", "b.mp4", ("run",))]
+    assign_classes(rows, None, problems)
+    with pytest.raises(DataError, match=r"1 label is not UTF-8\n    line 2: a.mp4 \(caf\\xe9\)"):
+        problems.raise_if_any()

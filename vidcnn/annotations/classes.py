@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vidcnn.annotations.problems import INDEX_BEYOND, NO_LABEL, UNKNOWN_LABEL, Problems
+from vidcnn.annotations.problems import INDEX_BEYOND, NO_LABEL, NO_TEXT, UNKNOWN_LABEL, Problems
 from vidcnn.annotations.rows import Row
 from vidcnn.errors import DataError
+from vidcnn.safe_text import is_utf8
 
 
 def read_class_names(path: str) -> tuple[str, ...]:
@@ -59,7 +60,9 @@ def assign_classes(
         if key not in known:
             found = [_index_of(label, index_of, by_name=by_name, by_index=by_index) for label in row.labels]
             known[key] = () if None in found else tuple(sorted({index for index in found if index is not None}))
-        if not row.labels:
+        if not all(map(is_utf8, row.labels)):
+            problems.add(NO_TEXT, f"{row.where} ({'|'.join(row.labels)})")
+        elif not row.labels:
             problems.add(NO_LABEL, row.where)
         elif not known[key]:
             is_beyond = by_index and all(map(_is_index, row.labels))

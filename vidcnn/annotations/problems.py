@@ -92,6 +92,7 @@ EXTRA_CELLS = Kind(
     "row has more cells than the heading", "rows have more cells than the heading", "put a cell with commas in quotes"
 )
 NO_LABEL = Kind("row has no label", "rows have no label", "give each row a label, or take it out")
+NO_TEXT = Kind("label is not UTF-8", "labels are not UTF-8", "write the file of annotations in UTF-8")
 NO_INDEX = Kind(
     "line does not end in a class index",
     "lines do not end in a class index",

@@ -30,7 +30,11 @@ def parse_cluster(text: str) -> str | Path:
         if not path.is_file():
             raise UsageError(f"there is no launcher file '{text}'", _HINT)
         return path
-    url = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        (url.hostname or "").encode("idna")
+    except ValueError:  # also one that no resolver of names takes
+        raise UsageError(f"'{text}' is neither an address nor a launcher file", _HINT) from None
     try:
         port = url.port or (DASHBOARD_PORT if url.scheme == "http" else 443)
     except ValueError:  # its words would repeat a part of a login

@@ -14,6 +14,7 @@ from typing import Any
 
 from vidcnn import interrupts
 from vidcnn.reporting import relay
+from vidcnn.safe_text import message_text
 
 LAUNCH_FILE = "launch.json"
 SPEC_FILE = "job.json"
@@ -106,7 +107,7 @@ def _stand_where_it_was_given(values: dict[str, Any], launch: dict[str, Any]) ->
 
 
 def _refuse(message: str, hint: str, code: int = 1) -> None:
-    print(f"vidcnn: {message}\n        {hint}", file=sys.stderr)
+    print(f"vidcnn: {message_text(message)}\n        {message_text(hint)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -17,6 +17,7 @@ from vidcnn.cluster.jobserver import JobServer, JobState, read_token
 from vidcnn.cluster.submission import ENTRYPOINT, is_of, next_id
 from vidcnn.errors import JobFailedError, OutputBusyError, RunInterruptedError, VidcnnError
 from vidcnn.logins import hide_logins
+from vidcnn.safe_text import screen_text
 
 _NUM_ATTEMPTS = 3
 
@@ -203,4 +204,4 @@ def ask_what_next(job_id: str) -> Literal["detach", "stop", "follow"]:
 
 def _say(text: str, enabled: bool) -> None:
     if enabled:
-        print(text, file=sys.stderr, flush=True)
+        print(screen_text(text), file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.safe_text import one_line
 from vidcnn.streams import show
 
 PlaceOption = Annotated[
@@ -107,7 +108,7 @@ def logs(
         printer.take(text)
         printer.end()
         if server.find(job).status == "RUNNING" and (progress := following.last_progress(text)) is not None:
-            print(progress, file=sys.stderr)
+            print(one_line(progress), file=sys.stderr)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from vidcnn.commands import DebugOption, JsonOption
 from vidcnn.commands.options import takes_spec
 from vidcnn.config import ScheduleSpec
+from vidcnn.safe_text import screen_text
 from vidcnn.streams import show
 
 SettingsOption = Annotated[
@@ -59,4 +60,4 @@ def schedule(
     if not written:
         show(made.text, end="")
     for line in (runs, *made.notes, "", *install):
-        print(line, file=sys.stderr)
+        print(screen_text(line), file=sys.stderr)

@@ -20,6 +20,7 @@ from vidcnn.errors import ModelError
 from vidcnn.models.pickles import ForbiddenError, MalformedError
 from vidcnn.models.safetensors_files import open_safetensors
 from vidcnn.models.torch_files import StoredTensor, open_checkpoint
+from vidcnn.safe_text import is_utf8
 from vidcnn.storage.ownership import open_regular
 from vidcnn.storage.uris import is_remote, local_path, public_location
 
@@ -120,6 +121,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if not labels or blank is not None:
         what = "are empty" if not labels else f"have no name for class {blank}"
         raise ModelError(f"the labels '{path}' {what}", "give one name for each class")
+    if no_text := next((label for label in labels if not is_utf8(label)), None):
+        raise ModelError(f"the labels '{path}' have a name that is not UTF-8: '{no_text}'", "write it in UTF-8")
     return labels
 
 

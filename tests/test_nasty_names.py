@@ -1,0 +1,126 @@
+"""Names that something could take for more than names, through every command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.nasty_names import CANARY, is_harmless, nasty_names
+from tests.videos import write_video
+from vidcnn import cli
+from vidcnn.sources.names import file_name
+
+NAMES = nasty_names()
+NUM_BAD = 5
+"""One in so many of the files is no video."""
+
+
+def put(folder: Path, names: list[bytes]) -> dict[bytes, bool]:
+    """Link videos under some names into a folder, and return the names of the files, and whether each is a video."""
+    folder.mkdir(parents=True, exist_ok=True)
+    good = folder.parent / "good"
+    if not good.exists():
+        write_video(folder.parent / "good.mp4", 8).rename(good)
+    made = {}
+    for number, name in enumerate(names):
+        path = os.path.join(os.fsencode(folder), name + b".mp4")
+        if number % NUM_BAD:
+            os.link(good, path)
+        else:
+            Path(os.fsdecode(path)).write_bytes(b"no video")
+        made[name + b".mp4"] = bool(number % NUM_BAD)
+    return made
+
+
+def check(text: str, folder: Path) -> None:
+    bad = [line for line in text.split("\n") if not is_harmless(line)]
+    assert not bad, bad
+    assert not [path for path in folder.rglob(CANARY + "*") if path.name.rstrip("\n") == CANARY]
+    assert not Path(CANARY).exists()
+
+
+def raw(written: str) -> bytes:
+    return os.fsencode(file_name(written))
+
+
+def test_there_are_two_hundred_of_them() -> None:
+    assert len(NAMES) >= 200
+    assert len(set(NAMES)) == len(NAMES)
+
+
+def test_each_is_read_where_it_is_named_itself(tmp_path: Path) -> None:
+    from vidcnn.sources import Listing
+    from vidcnn.video.container import open_video
+
+    files = put(tmp_path / "source", NAMES)
+    for name, good in files.items():
+        (video,) = Listing([os.fsdecode(os.path.join(os.fsencode(tmp_path), b"source", name))])
+        assert (raw(video.name), video.error) == (name, None)
+        if good:
+            with open_video(video.location) as opened:
+                assert opened.container.format.name.startswith("mov")
+    matched = list(Listing([str(tmp_path / "source" / "*")]))
+    assert sorted(raw(video.name) for video in matched) == sorted(name for name in files if not name.startswith(b"."))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{}"],
+        ["infer", "{}", "--dry-run"],
+        ["infer", "x", "--stride={}"],
+        ["infer", "x", "--redo-errors={}"],
+        ["train", "--data={}", "--out=run"],
+        ["evaluate", "{}"],
+        ["run", "{}"],
+        ["runs", "{}"],
+        ["schedule", "{}", "--cron=0 2 * * *", "--target=crontab"],
+        ["schedule", "job.yaml", "--cron={}", "--target=crontab"],
+        ["jobs", "status", "job", "--cluster={}"],
+        ["models", "{}"],
+        ["--{}"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_wrong_is_said_without_obeying_it(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text("command: infer\nsource: [x]\n")
+    for name in map(os.fsdecode, NAMES[:: 1 if arguments[0] != "jobs" else 10]):
+        if name.startswith("-") or name in ("*", "**", "?"):
+            continue  # options, and what is there
+        exit_code = cli._run([argument.replace("{}", name) for argument in arguments])
+        printed = capsys.readouterr()
+        text = (printed.out + printed.err).encode("utf-8", "backslashreplace").decode()
+        assert exit_code in (1, 2), (name, text)
+        assert "Traceback" not in text
+        assert "vidcnn: unexpected" not in text
+        check(text, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["crontab", "systemd", "kubernetes"])
+def test_a_schedule_quotes_a_name_or_refuses_it(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES[::2]:
+        job = os.fsdecode(name + b".yml")
+        if job.startswith("-") or len(name) > 240:
+            continue
+        Path(job).write_text("command: infer\nsource: [/videos]\nout: /preds\n")
+        given = ["schedule", f"./{job}", "--cron=0 2 * * *", f"--target={target}", "--name=job"]
+        exit_code = cli._run(
+            [*given, "--cluster=http://head:8265", "--image=image"] if target == "kubernetes" else given
+        )
+        printed = capsys.readouterr()
+        assert exit_code in (0, 1, 2), printed.err
+        assert "vidcnn: unexpected" not in printed.err
+        check(printed.out + printed.err, tmp_path)
+        if exit_code == 0 and target == "crontab":
+            (line,) = (line for line in printed.out.splitlines() if line.startswith("0 2 "))
+            assert "%" not in line.replace(r"\%", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import PROJECT
+from vidcnn.cluster.head import start_cluster
 from vidcnn.cluster.launcher import read_launcher
 from vidcnn.errors import UsageError
 
@@ -201,6 +202,16 @@ def test_the_port_and_the_token_are_those_of_the_file(tmp_path: Path) -> None:
     assert (launcher.dashboard_port, launcher.token_path) == (9000, Path("/k/t"))
     with pytest.raises(UsageError, match=r"cluster.yaml:10: there is no '/k/t' .*: `ray get-auth-token --generate`"):
         launcher.check_mounts()
+
+
+def test_a_cluster_that_asks_for_no_token_is_started_only_where_that_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cluster 'c' would take jobs from anybody who reaches it: nothing in"):
+        start_cluster(read_launcher(write(tmp_path, AWS)), lambda line: None)
+    for mode in ("token", "disabled"):
+        start = f"RAY_AUTH_MODE={mode} ray start --head --autoscaling-config=~/ray_bootstrap_config.yaml"
+        read_launcher(write(tmp_path, AWS + f"head_start_ray_commands: [ray stop, {start}]\n")).check_token()
+    for path in (PROJECT / "cluster.yaml", *(PROJECT / "jobs" / "clusters").glob("*.yaml")):
+        assert "RAY_AUTH_MODE=token" in path.read_text()
 
 
 def test_reading_a_launcher_file_does_not_import_ray() -> None:

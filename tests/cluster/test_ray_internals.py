@@ -35,6 +35,7 @@ from vidcnn.cluster import nodes, ray_internals as internals
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 2**20})
 ray.init(address=cluster.address, log_to_driver=False, logging_level="CRITICAL")
 assert internals.head_address() == cluster.address
+assert "sockets" in __import__("os").listdir(internals.session_folder())
 assert internals.resources_to_come() == {} and internals.cpus_of_groups() == []
 
 from ray._raylet import GcsClient

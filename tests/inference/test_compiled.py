@@ -19,7 +19,7 @@ import torch
 from vidcnn.errors import CompileError
 from vidcnn.inference import compiled
 from vidcnn.inference.classifier import Classifier, compiling_pays
-from vidcnn.inference.compiled import compile_pays, load_or_compile
+from vidcnn.inference.compiled import compile_pays, keep_code_private, load_or_compile
 from vidcnn.inference.golden import with_golden
 from vidcnn.inference.network import InferenceNetwork
 from vidcnn.models.bundle import Bundle
@@ -103,6 +103,27 @@ def test_a_cache_that_is_a_link_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(CompileError, match="it is a symbolic link"):
         Classifier(tiny(), compile="on", cache=tmp_path / "cache")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_code_is_kept_where_nobody_else_can_put_any(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    usual = tmp_path / f"vidcnn-code-{os.geteuid()}"
+    for is_taken in (False, True):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        keep_code_private()
+        folder = Path(cache_dir())
+        assert (folder != usual) is is_taken
+        assert folder.parent == tmp_path
+        assert (folder.stat().st_mode & 0o777, folder.stat().st_uid) == (0o700, os.geteuid())
+        if not is_taken:
+            usual.rmdir()
+            usual.symlink_to("/")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/chosen")
+    keep_code_private()
+    assert cache_dir() == "/chosen"
 
 
 def test_what_is_not_compiled_says_so(tmp_path: Path) -> None:

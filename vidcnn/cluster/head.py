@@ -77,8 +77,10 @@ def start_cluster(launcher: Launcher, say: Callable[[str], None]) -> None:
         say: Prints what the user should know.
 
     Raises:
+        UsageError: Its file does not say who may use it, or names files that are not here.
         VidcnnError: It does not start.
     """
+    launcher.check_token()
     launcher.check_mounts()
     if not which("rsync"):
         raise VidcnnError("`ray up` needs rsync, which is not installed here", "install it, then do the same again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from vidcnn.config.yaml_lines import Document, Problem, YamlError, read_yaml
 from vidcnn.errors import UsageError
 
 _TOKEN_ENDING = "/.ray/auth_token"
+_AUTH_MODE = "RAY_AUTH_MODE"
+"""The variable by which Ray asks for a token, or does not."""
 _PORT = re.compile(r"--dashboard-port[= ](\d+)")
 
 
@@ -65,6 +68,20 @@ class Launcher:
     def where(self, *place: str | int) -> str:
         """Return where a value of the file is, as ``cluster.yaml:17``."""
         return f"{self.path.name}:{self._document.line(place)}"
+
+    def check_token(self) -> None:
+        """Make sure that the file says who may use the cluster.
+
+        Raises:
+            UsageError: It neither lets Ray ask for a token nor says that it shall not.
+        """
+        if _AUTH_MODE not in json.dumps(self.config, default=str):
+            raise UsageError(
+                f"cluster '{self.name}' would take jobs from anybody who reaches it: nothing in {self.path.name} makes "
+                "Ray ask for a token",
+                "write RAY_AUTH_MODE=token before `ray start` in head_start_ray_commands and worker_start_ray_commands "
+                "and '~/.ray/auth_token: ~/.ray/auth_token' into file_mounts; RAY_AUTH_MODE=disabled lets everybody in",
+            )
 
     def check_mounts(self) -> None:
         """Make sure that what is to be copied to the machines is here.

@@ -28,7 +28,7 @@ from torch import Tensor
 from vidcnn.choices import SAFER, UNCOMPILED, Precision, PrecisionOption, Switch
 from vidcnn.errors import BundleError, CompileError, ModelError, PrecisionError, first_line
 from vidcnn.inference.batch_sizes import choose_batch_size
-from vidcnn.inference.compiled import compile_pays, load_or_compile
+from vidcnn.inference.compiled import compile_pays, keep_code_private, load_or_compile
 from vidcnn.inference.devices import ieee_float32, resolve_device
 from vidcnn.inference.fitting import lacks_memory, largest_fitting
 from vidcnn.inference.golden import GoldenCheck
@@ -240,6 +240,7 @@ class Classifier:
                 network = load_or_compile(bundle, self.precision, self.batch_size, cache, check.difference)
             else:
                 eager = InferenceNetwork(bundle, self.precision, self._device)
+                keep_code_private()
                 network = torch.compile(eager, dynamic=False)
             # All that it runs on is made in this mode, or torch would compile it once more.
             with SETTINGS, torch.inference_mode(), warnings.catch_warnings():

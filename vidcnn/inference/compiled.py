@@ -11,6 +11,7 @@ memory traffic counts (s3d). `compile_pays` returns when that is worth the wait.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import logging
@@ -48,6 +49,9 @@ MAX_CACHED_PACKAGES = 8
 """Packages kept, the least recently used removed first; one has the size of the network's weights."""
 
 COMPILE_TIMEOUT_SECONDS = 900
+
+_CODE_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+"""Variable with the folder in which torch keeps the code that it compiles."""
 
 # Measured in bfloat16 on r3d_18, which gains least by being compiled.
 _MULTIPLY_ADDS_PER_CORE_SECOND = 2e11
@@ -135,6 +139,24 @@ def load_or_compile(
         package.unlink(missing_ok=True)
         raise CompileError(wrong)
     return network
+
+
+def keep_code_private() -> None:
+    """Let torch keep the code that it compiles in this process where nobody else can put any.
+
+    Of itself it takes a folder of the temporary folder, with a name that anybody can have taken before.
+    """
+    if _CODE_FOLDER in os.environ:
+        return
+    folder = Path(tempfile.gettempdir(), f"vidcnn-code-{os.geteuid()}")
+    try:
+        make_private(folder)
+    except OSError as error:
+        logger.info("%s is not used: %s", folder, error)
+        own = tempfile.TemporaryDirectory(prefix="vidcnn-code-", ignore_cleanup_errors=True)
+        atexit.register(own.cleanup)
+        folder = Path(own.name)
+    os.environ[_CODE_FOLDER] = str(folder)
 
 
 def compile_package(bundle: Bundle, precision: Precision, batch_size: int, package: Path) -> None:
@@ -227,7 +249,7 @@ def _compile_in_child(bundle: Bundle, precision: Precision, batch_size: int, pac
         replace(bundle, golden=None).save(Path(aside, "bundle"))  # its clips may be of another length than these
         command, environment = run_module("vidcnn.inference.compiled")
         environment |= {
-            "TORCHINDUCTOR_CACHE_DIR": str(Path(aside, "inductor")),
+            _CODE_FOLDER: str(Path(aside, "inductor")),
             "TMPDIR": aside,
             "CUDA_VISIBLE_DEVICES": "",
         }

@@ -17,10 +17,11 @@ from ray.exceptions import RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from vidcnn.cluster import Machine, plan_resources
+from vidcnn.cluster import Machine, is_attached, plan_resources
 from vidcnn.cluster.ray_internals import without_idle_callbacks
 from vidcnn.errors import RunInterruptedError, VidcnnError
 from vidcnn.pipelines.loading import find_no_sample
+from vidcnn.pipelines.meeting import LocalTorchConfig
 from vidcnn.pipelines.status_actor import start_status_actor
 from vidcnn.pipelines.train_worker import WorkerConfig, work
 from vidcnn.pipelines.worker_crashes import describe_attempt, waited_in_vain
@@ -142,10 +143,11 @@ class WorkerGroup:
     def _trainer(self) -> TorchTrainer:
         """Prepare an attempt, which continues from the newest checkpoint."""
         use_gpu = self._device == "cuda"
+        config = TorchConfig if is_attached() else LocalTorchConfig
         trainer: TorchTrainer = without_idle_callbacks(TorchTrainer)(
             work,
             train_loop_config={"job": self._job},
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
+            torch_config=config(backend="nccl" if use_gpu else "gloo", timeout_s=_COLLECTIVE_TIMEOUT_SECONDS),
             scaling_config=ScalingConfig(
                 num_workers=self._num_workers,
                 use_gpu=use_gpu,

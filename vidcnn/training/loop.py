@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vidcnn.errors import CompileError, ModelError, first_line
+from vidcnn.inference.compiled import keep_code_private
 from vidcnn.inference.devices import ieee_float32
 from vidcnn.inference.network import Normalisation
 from vidcnn.models.build import build_model
@@ -92,6 +93,8 @@ class Trainer:
         self._average: AveragedModel | None = None
         if recipe.ema_decay is not None:
             self._average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))  # type: ignore[no-untyped-call]
+        if recipe.compile:
+            keep_code_private()
         compiled = torch.compile(network) if recipe.compile else network
         self._forward = DistributedDataParallel(compiled) if worker.count > 1 else compiled
 

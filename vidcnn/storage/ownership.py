@@ -8,7 +8,9 @@ file, and looked at when it is open: from then on nobody can change which file i
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -56,8 +58,9 @@ def read_small(path: str | Path, max_bytes: int) -> bytes:
 def why_foreign(status: os.stat_result) -> str | None:
     """Return in words why someone else may have made a file or folder, or may change it; None if nobody can.
 
-    Only this user and root count as trusted. A folder that others can write to may be one in which nobody can
-    replace what belongs to others (mode 1777), as the files in it are looked at themselves.
+    Only this user and root count as trusted, and a group that has no one but this user. A folder that others can write
+    to may be one in which nobody can replace what belongs to others (mode 1777), as the files in it are looked at
+    themselves.
 
     Args:
         status: Of a file that is open, or of a folder.
@@ -65,7 +68,8 @@ def why_foreign(status: os.stat_result) -> str | None:
     if status.st_uid not in (0, os.geteuid()):
         return f"it belongs to another user (uid {status.st_uid})"
     is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & 0o022 and not is_sticky:
+    writers = 0o002 if _is_group_of_one(status.st_gid) else 0o022
+    if status.st_mode & writers and not is_sticky:
         return f"others can write to it (mode {stat.S_IMODE(status.st_mode):04o})"
     return None
 
@@ -73,3 +77,12 @@ def why_foreign(status: os.stat_result) -> str | None:
 def is_own(status: os.stat_result) -> bool:
     """Return whether a file is a regular one of this user, which may be removed."""
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def _is_group_of_one(gid: int) -> bool:
+    """Return whether a group is this user's own, as many systems make one for each user, with a umask of 002."""
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return gid == user.pw_gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}

@@ -176,7 +176,7 @@ def read_reports(out: str) -> list[dict[str, Any]]:
         raise OutputError(f"the reports of '{_public(out)}' {failure_text(error)}") from error
     found = []
     for text in texts:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             report = json.loads(text)
             if _is_report(report):
                 found.append(report)

@@ -240,6 +240,6 @@ def _reason(error: BaseException) -> str:
 def _read_score(path: Path) -> float | None:
     try:
         score = json.loads(patiently(path.with_suffix(".json").read_text))["score"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None if score is None else float(score)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return None if score is None else float(score)

@@ -56,7 +56,7 @@ def check_record(directory: Path, record: dict[str, Any], *, has_begun: bool) ->
             ) from None
         _write(path, record)
         return
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if is_passing(error):
             raise StorageError(f"{path} cannot be read ({error})", "try again: the same command continues") from error
         raise OutputError(f"{path} cannot be read ({error})", "choose another --out") from error

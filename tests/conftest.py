@@ -19,9 +19,10 @@ os.environ.pop("RAY_ADDRESS", None)
 pytest_plugins = ["tests.s3"]
 
 # A busy machine makes no test fail, and the same commit gives the same result; `--hypothesis-profile=explore` looks
-# for examples that nobody has seen.
+# for examples that nobody has seen, as `-m fuzz --hypothesis-profile=fuzz` does for what parses bytes and text.
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, derandomize=False, max_examples=1000)
+settings.register_profile("fuzz", deadline=None, derandomize=False, max_examples=2000)
 settings.load_profile("default")
 
 

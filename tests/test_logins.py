@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.limits import within
 from vidcnn.logins import cut_login, hide_logins, holds_login, quoted_login
 from vidcnn.storage.uris import public_location, public_values, split_uri
 
@@ -99,3 +100,12 @@ def test_a_login_without_an_end_is_refused() -> None:
     assert cut_login("bucket/a:b@c") == ("", "bucket/a:b@c")
     with pytest.raises(ValueError, match="has no end"):
         cut_login("KEY:hush/bucket")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["://:" * 30_000, "@" + "s3:/a:" * 30_000, "://:@" * 30_000, "s3:/a:" * 30_000 + " @"],
+)
+def test_a_text_of_beginnings_of_uris_takes_no_time(text: str) -> None:
+    with within(20):
+        hide_logins(text)

@@ -27,6 +27,7 @@ _NO_PORT = re.compile(r"(://|\bhttps?:/)[^/\s'\"<>@?#:]*:(?![0-9]{1,5}(?:[/\s'\"
 _IN_OPTION = re.compile(r"(?<==)[^/\s'\"<>@?#&=:]+:[^/\s'\"<>@?#&=]*@")
 _STORAGE = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*(?::[^\s'\"<>@]*)?@", re.IGNORECASE)
 _UNENDED = re.compile(r"\b((?:s3|gs|gcs):/{1,2})[^/\s'\"<>@]*:[^\s'\"<>]+", re.IGNORECASE)
+_WORDS = re.compile(r"([\s'\"<>]+)")
 _SAFE = "%!$&'()*+,;=~-._"
 """What may be in a login of a URI as it is."""
 
@@ -34,11 +35,22 @@ _SAFE = "%!$&'()*+,;=~-._"
 def hide_logins(text: str) -> str:
     """Return a text with no login in any URI of it; the same text where there is none."""
     if ":/" in text:  # a URI has only one slash there once it was taken for a path
-        text = _STORAGE.sub(r"\1", text)
-        text = _NO_PORT.sub(r"\1", _AUTHORITY.sub(r"\1", text))
+        if "@" in text:
+            text = "".join(map(_without_ended_logins, _WORDS.split(text)))
         text = _UNENDED.sub(r"\1...", text)
         text = _IN_OPTION.sub("", text)
     return _SIGNED.sub(rf"\1{_HIDDEN}", text)
+
+
+def _without_ended_logins(word: str) -> str:
+    """Return a text without blanks and quotes with no login before an ``@``.
+
+    What is behind the last ``@`` is left as it is: each ``://`` in it would be followed to the end in vain.
+    """
+    for login in (_STORAGE, _AUTHORITY, _NO_PORT):
+        begin, at, end = word.rpartition("@")
+        word = login.sub(r"\1", begin + at) + end
+    return word
 
 
 def holds_login(text: str) -> bool:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.annotations.data import NO_VAL, write
+from tests.fuzzing import damaged, refusing
+from tests.limits import within
 from vidcnn.annotations import SplitSettings
 from vidcnn.annotations.files import check_no_columns_needed, read_file
 from vidcnn.annotations.problems import Problems
@@ -73,3 +78,41 @@ def test_data_without_columns_is_not_divided_by_one(settings: SplitSettings) -> 
     check_no_columns_needed("data", SplitSettings())
     with pytest.raises(DataError, match="'data' has no column 'fold' to divide it by"):
         check_no_columns_needed("data", settings)
+
+
+def parquet_bytes(**columns: list[object]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, write_statistics=False)
+    return sink.getvalue()
+
+
+TABLE = b'path,label,split,start_seconds,end_seconds\n"a, b.mp4",run|fall,val,1,2.5\nc.mp4,jump,,,\n'
+ANNOTATIONS = {
+    "csv": damaged(
+        TABLE, TABLE.replace(b",", b";"), b"label,youtube_id,time_start,time_end,split\nrun,abc,1,2,train\n"
+    ),
+    "tsv": damaged(TABLE.replace(b",", b"\t")),
+    "txt": damaged(b"# made by hand\na b.mp4 3\nframes/a 163 3\nc.mp4 1 4 7\n", b'a.mp4,3\n"c""d.mp4",4\n'),
+    "parquet": damaged(
+        parquet_bytes(path=["a.mp4", "b.mp4"], label=["run", None], start_seconds=[0.5, float("nan")]),
+        parquet_bytes(path=[b"a.mp4", None], label=[["run"], []], end_seconds=[2**62, -1]),
+    ),
+}
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), kind=st.sampled_from(sorted(ANNOTATIONS)))
+def test_damaged_annotations_are_rows_or_an_error_in_words(data: st.DataObject, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(data.draw(ANNOTATIONS[kind]))
+    with within(20), refusing(DataError):
+        assert read(str(path))
+
+
+def test_a_damaged_parquet_file_is_no_fault_of_the_storage(tmp_path: Path) -> None:
+    whole = parquet_bytes(path=["a.mp4"], label=["run"])
+    for content in (whole[:-40] + b"\xff" * 32 + whole[-8:], whole[:-200] + b"\x99" * 192 + whole[-8:]):
+        (tmp_path / "a.parquet").write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.parquet' cannot be read"):
+            read(str(tmp_path / "a.parquet"))

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.annotations.data import NO_VAL, make, problems_of, write, written
+from tests.limits import within
 from vidcnn.annotations import SplitSettings, read_annotations
+from vidcnn.annotations.index_lists import index_rows, is_index_line
+from vidcnn.annotations.problems import Problems
+from vidcnn.annotations.rows import ListFile
 from vidcnn.errors import DataError
 
 
@@ -92,3 +99,26 @@ def test_lines_without_an_index_are_problems(tmp_path: Path) -> None:
 def test_a_list_has_no_columns(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no column 'fold' to divide it by"):
         read_annotations(write(tmp_path / "l.txt", "a.mp4 0"), splits=SplitSettings(val_where=("fold=1",)))
+
+
+BY_TABS = re.compile(r"(.+?)((?:\s*\t\s*\d+)+)")
+BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:\s*,\s*\d+)+|(?: +\d+)+)")
+"""What a line is, in a form that takes the third power of its length."""
+
+
+@given(st.text('ab12 ,\t"\xa0٣', max_size=14))
+def test_a_line_is_taken_apart_as_the_expressions_say(line: str) -> None:
+    expected = (BY_TABS if "\t" in line.strip() else BY_COMMAS_OR_BLANKS).fullmatch(line.strip())
+    assert is_index_line(line) == (expected is not None)
+    found = list(index_rows([(1, line)], ListFile("/l.txt", "l.txt"), Problems("l.txt")))
+    if expected is None:
+        assert found == []
+    else:
+        assert found[0].labels == tuple(expected[2].replace(",", " ").split())
+        assert found[0].path == expected[1] or expected[1][0] == expected[1][-1] == '"'
+
+
+@pytest.mark.parametrize("line", ["a" + "\t" * 20_000 + "x", "a" + " 1" * 50_000 + "x", "a" + " ," * 50_000 + "x"])
+def test_a_line_of_nothing_but_separators_takes_no_time(line: str) -> None:
+    with within(20):
+        assert not is_index_line(line)

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
 
 from tests.commands import vidcnn
+from tests.fuzzing import damaged, damaged_text, refusing
+from tests.limits import within
 from vidcnn.config import EvaluateSpec, InferSpec, TrainSpec
 from vidcnn.config.job_files import SPECS, read_job, read_needs, read_values
 from vidcnn.demo import training_spec
@@ -260,3 +263,18 @@ def test_a_job_reads_no_list_on_standard_input(tmp_path: Path, source: str, monk
     job.write_text("command: infer\nsource: videos/\n")
     with pytest.raises(UsageError, match="cannot have - as a source"):
         read_job(job, ["source=-"])
+
+
+JOB = b"command: infer\nsource: [a, '${VIDEOS:-b}']\nout: p.parquet\nmodel: r3d_18\ntop_k: 3\nmax_error_fraction: 0.5\n"
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=damaged(JOB, (JOBS / "train.yaml").read_bytes()), setting=damaged_text("top_k=2", "source=a", "seed=08"))
+def test_a_damaged_job_is_a_spec_or_an_error_in_words(content: bytes, setting: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_bytes(content)
+    for settings_given in ((), (setting,)):
+        for read in (read_job, lambda *given: read_needs(*given).spec):
+            with within(60), refusing(UsageError):
+                assert isinstance(read(path, settings_given), tuple(SPECS.values()))

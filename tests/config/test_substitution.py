@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged_text, refusing
+from tests.limits import within
 from vidcnn.config.substitution import PATTERN, is_variable, substitute, variables
 
 ENVIRON = {"A": "x", "EMPTY": "", "NESTED": "${A}"}
@@ -60,3 +62,13 @@ def test_any_text_can_be_written(text: str) -> None:
 def test_the_variables_of_a_text_are_found_and_whether_they_are_needed() -> None:
     assert variables("s3://${B}/${DAY:-x}/$${NOT}/${B:-b}") == {"B": True, "DAY": False}
     assert variables("no $DAY here") == {}
+
+
+@pytest.mark.fuzz
+@given(damaged_text("a ${NAME} b", "${NAME:-x}$${y}", "$$${A:-${B}}", "${" * 50))
+def test_any_text_is_filled_or_refused(text: str) -> None:
+    with within(20):
+        assert isinstance(variables(text), dict)
+        assert is_variable(text) in (True, False)
+        with refusing(KeyError, ValueError):
+            assert isinstance(substitute(text, {"NAME": "v"}), str)

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged_text, refusing
+from tests.limits import within
 from vidcnn.config.yaml_lines import Problem, YamlError, read_yaml
 
 TEXT = """\
@@ -97,3 +99,28 @@ def test_values_are_those_of_the_safe_loader(config: dict[str, object]) -> None:
     assert read_yaml(text).value == config
     for key in config:
         assert text.splitlines()[read_yaml(text).line((key,)) - 1].split(":")[0].strip("'\"") == key
+
+
+def test_aliases_that_multiply_are_refused_before_they_are_followed() -> None:
+    lists = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    merges = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+    for text in ("a0: &a0 [x]\n" + lists, "a0: &a0 {x: 1}\n" + merges):
+        with within(60):
+            assert "repeats far too much" in problems(text)[0].message
+
+
+def test_what_is_larger_than_any_file_that_people_write_is_not_read() -> None:
+    with within(20):
+        assert "more than the 1000000 that are read" in problems("- x\n" * 300_000)[0].message
+
+
+@pytest.mark.parametrize("value", ['!!int ""', '!!float ""', "!!bool x", "!!timestamp x", "!!int x"])
+def test_a_value_that_is_not_what_its_tag_names_is_refused(value: str) -> None:
+    assert "not YAML" in problems(f"a: {value}\n")[0].message
+
+
+@pytest.mark.fuzz
+@given(damaged_text(TEXT, "a: &a {b: [1, *c]}\n<<: *a\n? x\n: |\n  y\n", "a: !!set {b, c}\nd: !!binary aGk=\n"))
+def test_any_text_is_a_document_or_an_error_with_a_line(text: str) -> None:
+    with within(60), refusing(YamlError):
+        assert read_yaml(text).line(("name",)) >= 1

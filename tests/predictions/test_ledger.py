@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import base64
+import json
 import os
+import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged, refusing
+from tests.limits import within
 from tests.predictions.cases import old_ledger
 from vidcnn.predictions.ledger import Entry, decode, digest, entry_of, include, overlay, segment_indexes
 from vidcnn.sources.keys import SegmentKey, VideoKey, video_text
@@ -92,3 +98,46 @@ def test_a_digest_depends_on_the_keys_of_the_segments_alone() -> None:
     assert digest(ledger) == digest(reordered)
     others = [{**ledger, "a": entry(0b10)}, {**ledger, "a": entry(0b01, version=1)}, {"a": entry(0b01)}]
     assert len({digest(other) for other in [ledger, *others]}) == 4
+
+
+def stored_as(columns: Any) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(columns).encode())).decode()
+
+
+COLUMNS = {"video": ["a"], "size_bytes": [1], "mtime_ns": [1], "num_segments": [3], "segments": [None], "num_rows": [9]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_segments": [10**12]},
+        {"num_segments": [0]},
+        {"num_segments": [-1]},
+        {"segments": [[[0, 10**12]]]},
+        {"segments": [[[-5, 2]]]},
+        {"segments": [[[2, 1]]]},
+        {"segments": [[[0, 4]]]},
+        {"segments": ["all"]},
+        {"video": [["a"]]},
+        {"num_rows": []},
+    ],
+)
+def test_what_no_plan_can_be_is_no_ledger(changes: dict[str, Any]) -> None:
+    assert decode(stored_as(COLUMNS), file="f")["a"].segments == 0b111
+    with within(20), pytest.raises(ValueError, match=r"plan|ledger|unpack|zip"):
+        decode(stored_as(COLUMNS | changes), file="f")
+
+
+def test_what_is_nested_without_end_or_cut_off_is_no_ledger() -> None:
+    deep = base64.b64encode(zlib.compress(b"[" * 100_000)).decode()
+    for text in (deep, base64.b64encode(zlib.compress(b"{}")[:-1]).decode(), stored_as([1]), stored_as(3)):
+        with pytest.raises(ValueError, match="not a ledger"):
+            decode(text, file="f")
+
+
+@pytest.mark.fuzz
+@given(damaged(json.dumps(COLUMNS).encode(), json.dumps(COLUMNS | {"segments": [[[0, 1], [2, 3]]]}).encode()))
+def test_damaged_columns_are_a_ledger_or_refused(content: bytes) -> None:
+    for text in (content, base64.b64encode(zlib.compress(content))):
+        with within(20), refusing(ValueError):
+            assert isinstance(decode(text, file="f"), dict)

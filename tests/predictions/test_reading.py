@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.faulty_s3 import faulty
+from tests.fuzzing import refusing
+from tests.limits import within
 from tests.predictions.cases import SCHEMA, SETTINGS, expected_rows, in_order, open_output, rows_of, segment, video
 from tests.predictions.cases import write as write_table
 from tests.predictions.test_files import KEYS, write
@@ -198,3 +203,29 @@ def test_bodies_that_object_storage_cuts_short_are_asked_for_again(s3: Server, n
     write_table(out, [segment("c")])
     with open_output(out) as output:
         assert output.summary().num_videos == 3
+
+
+def test_settings_that_are_nested_without_end_are_damage(tmp_path: Path) -> None:
+    write(tmp_path / "f", KEYS)
+    table = pq.read_table(tmp_path / "f")
+    metadata = pq.read_metadata(tmp_path / "f").metadata | {b"vidcnn.settings": b"[" * 100_000}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "f")
+    with pytest.raises(OutputError, match="f is damaged"):
+        read_ledger(pa.OSFile, str(tmp_path / "f"))
+
+
+@pytest.mark.fuzz
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_a_table_with_changed_bytes_is_read_whole_or_is_damaged(seed: int, tmp_path: Path) -> None:
+    path, rng = tmp_path / f"{seed}", random.Random(seed)
+    ledger = write(path, KEYS)
+    content = bytearray(path.read_bytes())
+    footer_at = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for _ in range(rng.choice((1, 2, 10))):
+        content[rng.choice((rng.randrange(len(content)), rng.randrange(footer_at, len(content))))] = rng.randrange(256)
+    path.write_bytes(content)
+    with within(60), refusing(OutputError):
+        read_ledger(pa.OSFile, str(path))
+        read_rows(pa.OSFile, str(path), without=[])
+    assert ledger

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.limits import within
 from tests.predictions.test_ledger import entries, names
 from vidcnn.predictions import section
 from vidcnn.predictions.ledger import Entry
@@ -85,3 +86,26 @@ def test_files_of_predictions_leave_no_spool_behind(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     stored_bytes({})
     assert list(tmp_path.iterdir()) == []
+
+
+NO_PLACES = (b"-1", b"9223372036854775808", b"9" * 5000, b"Infinity", b"NaN", b"1e300")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"offset": %b, "length": 1, "num_videos": 1, "num_rows": 1}' % number for number in NO_PLACES]
+    + [b"[" * 100_000],
+    ids=range(7),
+)
+def test_a_place_that_no_file_has_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match="not the place of a ledger"):
+        LedgerLocation.decode(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "held"), [(10**15, None), (0, None), (4, "[[0, 1000000000000]]"), (4, "[" * 100_000), (4, "7"), (4, "{")]
+)
+def test_an_entry_that_nothing_can_have_written_is_refused(count: int, held: str | None) -> None:
+    section.checked(section.table_of([("a", 1, 1, 4, "[[0, 2]]", 2), ("b", 1, 1, 4, None, 2)]))
+    with within(20), pytest.raises(ValueError, match=r"segments|plan|Expecting"):
+        section.checked(section.table_of([("a", 1, 1, 4, None, 2), ("b", 1, 1, count, held, 2)]))

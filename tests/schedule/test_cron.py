@@ -8,6 +8,8 @@ from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged_text, refusing
+from tests.limits import within
 from tests.schedule.expressions import expressions
 from vidcnn.errors import UsageError
 from vidcnn.schedule.cron import NICKNAMES, parse_cron
@@ -116,3 +118,15 @@ def test_what_is_no_expression_to_all_is_refused_with_another_way(text: str, mes
 
 def test_a_weekday_makes_a_day_that_never_is_harmless() -> None:
     assert parse_cron("0 2 30 2 1").next_after(datetime(2026, 1, 1)) == datetime(2026, 2, 2, 2)
+
+
+def test_a_step_of_thousands_of_digits_is_refused_like_any_other() -> None:
+    with pytest.raises(UsageError, match="for the minute"):
+        parse_cron(f"*/{'9' * 5000} * * * *")
+
+
+@pytest.mark.fuzz
+@given(damaged_text("0 2 * * *", "*/5 1-3 1,15 jan-mar mon-fri", "@daily", "1-31/2 0 * * 7", "0 0 29 2 *"))
+def test_any_text_is_an_expression_or_refused(text: str) -> None:
+    with within(20), refusing(UsageError):
+        assert parse_cron(text).minutes

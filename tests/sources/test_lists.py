@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.commands import environment
+from tests.fuzzing import damaged, refusing
+from tests.limits import within
 from vidcnn.errors import SourceError
 from vidcnn.sources.lists import is_list, read_list
 
@@ -136,3 +141,27 @@ def test_a_list_on_standard_input_is_as_one_of_text() -> None:
 
 def test_what_is_no_text_on_standard_input_is_an_error_with_what_it_takes() -> None:
     assert b"SourceError: the list on standard input cannot be read: it is not text" in entries_of(b"a.mp4\0b").stderr
+
+
+def parquet_bytes(**columns: list[object]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+LISTS = {
+    "txt": damaged(b"# names\na.mp4\n  b c.mp4\ns3://b/k.mp4\n"),
+    "csv": damaged(b'path,label\n"a,b.mp4",run\nc.mp4,fall\n', b"a.mp4\nb.mp4\n"),
+    "tsv": damaged(b"video\tlabel\na.mp4\trun\n"),
+    "parquet": damaged(parquet_bytes(path=["a.mp4", None]), parquet_bytes(video=["a"], n=[1]), parquet_bytes(n=[1])),
+}
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), kind=st.sampled_from(sorted(LISTS)))
+def test_a_damaged_list_is_entries_or_an_error_in_words(data: st.DataObject, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"l.{kind}"
+    path.write_bytes(data.draw(LISTS[kind]))
+    with within(20), refusing(SourceError):
+        assert all(isinstance(entry, str) and entry for entry in read_list(str(path)))

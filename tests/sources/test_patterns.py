@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged_text
+from tests.limits import within
 from vidcnn.sources.patterns import Pattern, has_magic, split_glob
 
 NAMES = ["a", "b", ".h", "a1", "x.mp4", "y.mp4", ".z.mp4"]
@@ -81,3 +83,12 @@ def test_wildcards_are_seen() -> None:
 def test_matching_tells_capitals_apart() -> None:
     assert matches(Pattern(["*.mp4"]), "a.mp4")
     assert not matches(Pattern(["*.mp4"]), "a.MP4")
+
+
+@pytest.mark.fuzz
+@given(damaged_text("2024-*/**/cam?.mp4", "**/" * 30 + "*", "*a" * 30, "[!a-]]*", "[z-a]-"), st.text(max_size=60))
+def test_any_glob_matches_or_does_not_in_no_time(text: str, name: str) -> None:
+    with within(20):
+        if has_magic(text):
+            _, parts = split_glob(text)
+            assert matches(Pattern(parts), f"{name.replace('/', '')}/{'a' * 200}b") in (True, False)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged_text, refusing
+from tests.limits import within
 from vidcnn.storage.uris import (
     Uri,
     failure_text,
@@ -103,3 +105,23 @@ def test_google_storage_that_cannot_be_reached_is_given_up_in_seconds() -> None:
 )
 def test_failures_are_told_in_one_line_of_plain_words(error: Exception, text: str) -> None:
     assert failure_text(error) == text
+
+
+@pytest.mark.fuzz
+@given(
+    damaged_text(
+        "s3://KEY:SEC/RET@bucket/a/b.mp4?region=x&scheme=http",
+        "gs://b/k?x-amz-signature=abc",
+        "file://localhost/a%20b%ff",
+        "s3://:@/?region=",
+        "://:" * 3000,
+        "s3:/a:@" * 3000,
+    )
+)
+def test_any_text_is_a_location_or_refused_in_no_time(text: str) -> None:
+    with within(20):
+        assert is_remote(text) in (True, False)
+        assert isinstance(local_path(text), str)
+        assert isinstance(public_location(text), str)
+        with refusing(ValueError):
+            assert split_uri(text).bucket

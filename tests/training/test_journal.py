@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from tests.fuzzing import damaged
+from tests.limits import within
 from tests.training.disk import files_no_larger_than
 from vidcnn.errors import OutputError
 from vidcnn.training.journal import Journal, read_journal
@@ -74,3 +77,32 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(OutputError, match=r"cannot write notes to .*: Is a directory"):
         Journal(tmp_path, 0)
+
+
+LINES = b'{"kind": "train", "step": 1, "loss": 0.5}\n{"kind": "validation", "step": 2, "top1": 1.0}\n'
+
+
+def test_lines_that_are_no_notes_are_left_out(tmp_path: Path) -> None:
+    strange = [
+        b"[1]",
+        b"3",
+        b"null",
+        b'"step"',
+        b'{"step": "9"}',
+        b'{"step": null}',
+        b"{}",
+        b"[" * 100_000,
+        b"9" * 5000,
+    ]
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([*strange, LINES]))
+    with Journal(tmp_path, 1):
+        assert steps(tmp_path) == [("train", 1)]
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=damaged(LINES))
+def test_a_damaged_journal_is_continued(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    with within(20), Journal(tmp_path, 1):
+        assert all(note["step"] <= 1 for note in read_journal(tmp_path))

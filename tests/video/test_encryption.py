@@ -9,7 +9,11 @@ from pathlib import Path
 
 import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.fuzzing import damaged
+from tests.limits import within
 from tests.video.decoding import frame_numbers
 from tests.video.test_decode import X264
 from tests.videos import write_video
@@ -137,3 +141,33 @@ def test_an_animated_webp_is_not_called_damaged(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.webp", 5, codec="libwebp_anim", pixel_format="yuv420p")
     kind, message = reason(path)
     assert (kind, message) == ("unreadable", "it is an animated WebP, which libav cannot decode: convert it")
+
+
+def test_boxes_that_all_claim_the_whole_index_are_searched_once() -> None:
+    index = b"stsd" * 900_000
+    moov = (8 + len(index)).to_bytes(4, "big") + b"moov" + index
+    data = b"\0\0\0\x10ftypisom\0\0\0\0" + moov
+    with within(60):
+        assert find_encryption(lambda offset, length: data[offset : offset + length], len(data)) is None
+    data += b"encv"
+    entry = data.replace(moov[:4], (12 + len(index)).to_bytes(4, "big"), 1)
+    assert find_encryption(lambda offset, length: entry[offset : offset + length], len(entry)) == "Common Encryption"
+
+
+@pytest.mark.fuzz
+@given(
+    damaged(
+        b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x40moov\0\0\0\x18stsd\0\0\0\0\0\0\0\1\0\0\0\x10encv" + bytes(30),
+        b"\x1a\x45\xdf\xa3" + b"\x6d\x80abc\x62\x40abcd\x50\x35",
+        b"\x47\x41\0\x90" + bytes(184) + b"\x47\x41\0\x90" + bytes(184) + b"\x47\x41\0\x90" + bytes(184),
+        b"\0\0\1\xba" + b"\0\0\1\xe0\0\x10\xb0abc",
+    ),
+    st.integers(0, 2**63 - 1),
+)
+def test_any_bytes_are_encrypted_or_not(data: bytes, size_bytes: int) -> None:
+    def read(offset: int, length: int) -> bytes:
+        assert 0 <= offset < 2**63
+        return data[offset : offset + length]
+
+    with within(20):
+        assert isinstance(find_encryption(read, size_bytes), str | None)

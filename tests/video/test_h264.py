@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged
+from tests.limits import within
 from tests.video.interlaced import BitWriter, field, picture_parameters, sequence_parameters
 from tests.videos import numbered_frame
 from vidcnn.video.h264 import FieldPairs
@@ -79,3 +82,22 @@ def test_any_bytes_are_looked_through_without_failing(extradata: bytes, packets:
     for head in (b"", b"\0\0\1\x67", b"\1\x4d\0\x1e\xff\xe1\0\x20\x67"):
         starts(FieldPairs(head + extradata), *packets)
     starts(FieldPairs(sequence_parameters()), *packets, *(b"\0\0\1\x61" + packet for packet in packets))
+
+
+def test_a_frame_number_that_claims_a_billion_bits_costs_nothing() -> None:
+    parameters = BitWriter().put(77, 8).put(0, 16).unsigned(0, 2**31, 0, 0, 0).put(0, 1).unsigned(3, 3).put(0, 1)
+    pairs = FieldPairs(parameters.unit(0x67))
+    assert pairs.are_possible
+    with within(20):
+        assert len(starts(pairs, coded(0, bottom=False), coded(0, bottom=True))) == 2
+
+
+@pytest.mark.fuzz
+@given(
+    damaged(sequence_parameters(), sequence_parameters(profile=100) + picture_parameters()),
+    st.lists(damaged(coded(3, bottom=True), coded(3, bottom=False, idr=True)), max_size=4),
+)
+def test_damaged_parameters_and_packets_are_looked_through_in_no_time(extradata: bytes, packets: list[bytes]) -> None:
+    with within(20):
+        for head in (b"", b"\1\x4d\0\x1e\xff\xe1\0\x20"):
+            assert len(starts(FieldPairs(head + extradata), *packets)) == len(packets)

@@ -4,7 +4,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.fuzzing import damaged
+from tests.limits import within
 from vidcnn.video.nal import nal_picture_finder
 
 AVCC = bytes([1, 100, 0, 13, 0xFF])  # lengths of four bytes
@@ -66,3 +70,16 @@ def test_what_does_not_add_up_is_left_to_the_decoder() -> None:
     assert has_picture("h264", AVCC, b"\0\0\0\x20\x09\xf0")
     assert has_picture("h264", None, b"\x09\xf0")
     assert has_picture("h264", AVCC, b"")
+
+
+@pytest.mark.fuzz
+@given(
+    st.sampled_from(["h264", "hevc", "vvc"]),
+    damaged(b"\1\x4d\0\x1e\xff\xe1\0\x08\x67abcdefg", b"\0\0\0\1\x67abc", bytes(22)),
+    damaged(b"\0\0\0\5\x61abcd\0\0\0\2\x09\x10", b"\0\0\0\1\x09\x10\0\0\1\x65abc"),
+)
+def test_any_bytes_are_looked_through(codec: str, extradata: bytes, packet: bytes) -> None:
+    find = nal_picture_finder(SimpleNamespace(name=codec, extradata=extradata))
+    assert find is not None
+    with within(20):
+        assert find(packet) in (True, False)

@@ -6,7 +6,11 @@ from typing import Any
 
 import av
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.fuzzing import damaged
+from tests.limits import within
 from tests.video.interlaced import sequence_parameters, write_fields
 from tests.video.test_decode import OPEN, X265
 from tests.videos import write_video
@@ -112,3 +116,18 @@ def test_a_packet_may_hold_no_picture(name: str, data: bytes, expected: bool) ->
 
 def test_large_packets_are_not_looked_through() -> None:
     assert picture_finder(codec("gif"))(Data(b"!\xfe" + (b"\x04abcd" * 400) + b"\0"))
+
+
+@pytest.mark.fuzz
+@given(
+    st.sampled_from(["vp8", "vp9", "h264", "hevc", "vvc", "dirac", "gif", "mpeg2video", "av1"]),
+    damaged(b"", sequence_parameters()),
+    damaged(b"\x82\x49\x83\x42", b"BBCD\x10\0\0\0\x0d\0\0\0\0BBCD\x08", b"!\xf9\x04\x04\x0a\0\0\0,;").filter(len),
+)
+def test_any_packet_is_looked_through(codec: str, extradata: bytes, packet: bytes) -> None:
+    context: Any = SimpleNamespace(name=codec, extradata=extradata)
+    data: Any = av.Packet(packet)
+    with within(20):
+        assert frame_counter(context)(data) in (True, False)
+        assert picture_finder(context)(data) in (True, False)
+        assert can_skip_frames(context) in (True, False)

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.video.structure import ReadAt, declared_size, explain_cut, find_playlist
+from tests.fuzzing import damaged
+from tests.limits import within
+from vidcnn.video.structure import ReadAt, declared_size, explain_cut, find_playlist, is_animated_webp
 
 
 def reader(data: bytes) -> ReadAt:
@@ -112,3 +114,28 @@ def test_playlists_are_known_by_how_they_begin(head: bytes, kind: str | None) ->
 def test_any_bytes_are_looked_through_without_failing(data: bytes, head: bytes) -> None:
     cut(head + data)
     find_playlist(reader(head + data))
+
+
+@pytest.mark.fuzz
+@given(
+    damaged(
+        b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\1mdat\0\0\0\0\0\0\0\x10\0\0\0\x08moov",
+        b"\x1a\x45\xdf\xa3\x84abcd\x18\x53\x80\x67\x01\0\0\0\0\0\0\x10abcd",
+        b"RIFF\x10\0\0\0AVI LIST\4\0\0\0movi",
+        b"RIFF\x10\0\0\0WEBPVP8X\x0a\0\0\0\2\0\0",
+        b"FLV\1\1\0\0\0\x09" + b"\0\x08filesize\0" + struct.pack(">d", 1e18),
+    ),
+    st.integers(0, 2**63 - 1),
+)
+def test_any_bytes_have_a_structure_or_none(data: bytes, size_bytes: int) -> None:
+    def read(offset: int, length: int) -> bytes:
+        assert 0 <= offset < 2**63
+        assert length >= 0
+        return data[offset : offset + length]
+
+    with within(20):
+        explain_cut(read, size_bytes)
+        declared = declared_size(read, size_bytes)
+        assert declared is None or declared >= 0
+        find_playlist(read)
+        is_animated_webp(read)

@@ -19,7 +19,7 @@ from vidcnn.annotations.problems import Problems, printable
 from vidcnn.annotations.rows import ListFile, Row
 from vidcnn.annotations.tables import is_heading, is_misspelt_heading, table_rows, understand
 from vidcnn.errors import DataError, StorageError
-from vidcnn.sources.lists import list_lines, open_list
+from vidcnn.sources.lists import damage_as_value_error, list_lines, open_list
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.patience import is_passing, patiently
 from vidcnn.storage.uris import failure_text
@@ -41,19 +41,27 @@ def read_file(file: ListFile, settings: SplitSettings, problems: Problems) -> li
     """
     try:
         content = patiently(lambda: _content(file.location))  # as a whole: what is half read would be noted twice
-        with io.BytesIO(content) as opened:
-            read = _parquet_rows if file.kind == "parquet" else _text_rows
-            rows = list(read(opened, file, settings, problems))
-    except (OSError, ValueError, csv.Error) as failure:
+    except (OSError, ValueError) as failure:
         if isinstance(failure, OSError) and not is_own_fault(failure, file.location) and is_passing(failure):
             hint = "this is no fault of the data: try again when the storage answers"
             raise StorageError(f"'{file.shown}' {failure_text(failure)}", hint) from failure
-        hint = f"check that it is a .{file.kind} file, in UTF-8 if it is text"
-        raise DataError(f"'{file.shown}' {failure_text(failure)}", hint) from failure
+        raise _malformed(file, failure) from failure
+    try:
+        with io.BytesIO(content) as opened:
+            read = _parquet_rows if file.kind == "parquet" else _text_rows
+            with damage_as_value_error():
+                rows = list(read(opened, file, settings, problems))
+    except (OSError, ValueError, csv.Error) as failure:  # the storage has given all bytes: an OSError is Parquet's own
+        raise _malformed(file, failure) from failure
     if not rows:
         problems.raise_if_any()
         raise DataError(f"'{file.shown}' has no rows", "it takes one video a row")
     return rows
+
+
+def _malformed(file: ListFile, failure: Exception) -> DataError:
+    hint = f"check that it is a .{file.kind} file, in UTF-8 if it is text"
+    return DataError(f"'{file.shown}' {failure_text(failure)}", hint)
 
 
 def _content(location: str) -> bytes:

@@ -14,14 +14,10 @@ that ends in a blank and a number needs a tab or a comma after it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from vidcnn.annotations.problems import NO_INDEX, Problems
 from vidcnn.annotations.rows import ListFile, Row
-
-_BY_TABS = re.compile(r"(.+?)((?:\s*\t\s*\d+)+)")
-_BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:\s*,\s*\d+)+|(?: +\d+)+)")
 
 
 def is_index_line(line: str) -> bool:
@@ -55,10 +51,39 @@ def class_fields(row: Row, *, is_folder: bool) -> tuple[str, ...]:
 
 
 def _split(line: str) -> tuple[str, tuple[str, ...]] | None:
-    match = (_BY_TABS if "\t" in line.strip() else _BY_COMMAS_OR_BLANKS).fullmatch(line.strip())
-    if match is None:
-        return None
-    path = match[1]
-    if len(path) > 1 and path[0] == path[-1] == '"':
-        path = path[1:-1].replace('""', '"')
-    return path, tuple(match[2].replace(",", " ").split())
+    line = line.strip()
+    for separator in "\t" if "\t" in line else ", ":
+        end, numbers = _numbers_at_end(line, separator)
+        if numbers:
+            path = line[:end]
+            if len(path) > 1 and path[0] == path[-1] == '"':
+                path = path[1:-1].replace('""', '"')
+            return path, tuple(numbers)
+    return None
+
+
+def _numbers_at_end(line: str, separator: str) -> tuple[int, list[str]]:
+    """Return the numbers that a line ends in, each behind a separator, and where the text before them ends.
+
+    It goes from the end to the beginning, once: a line may have a million blanks, or of numbers.
+    """
+    numbers: list[str] = []
+    end = len(line)
+    while True:
+        start = _skip_back(line, end, str.isdecimal)
+        before = _skip_back(line, start, " ".__eq__ if separator == " " else str.isspace)
+        if separator == ",":
+            found = line[before - 1 : before] == ","
+            before = _skip_back(line, before - 1, str.isspace) if found else before
+        else:
+            found = separator in line[before:start]
+        if start == end or not found or before <= 0:
+            return end, numbers[::-1]
+        numbers.append(line[start:end])
+        end = before
+
+
+def _skip_back(line: str, end: int, belongs: Callable[[str], bool]) -> int:
+    while end > 0 and belongs(line[end - 1]):
+        end -= 1
+    return end

@@ -10,7 +10,7 @@ from vidcnn.config.yaml_lines import Document, read_yaml
 
 _KINDS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("int", r"[-+]?[0-9]{1,1000}", "-+0123456789"),  # Python reads no number of many more digits
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
 )
 _LEFT_OUT = {"bool", "int", "float", "timestamp", "value"}
@@ -31,9 +31,12 @@ def scalar(text: str) -> Any:
     import yaml
 
     text = text.strip()
-    loader = _loader()(text)
-    node = yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text)
-    return loader.construct_object(node)
+    try:
+        loader = _loader()(text)
+        node = yaml.ScalarNode(loader.resolve(yaml.ScalarNode, text, (True, False)), text)
+        return loader.construct_object(node)
+    except yaml.YAMLError:  # a character that a file of YAML cannot have; and <<, which means something there
+        return text
 
 
 @cache
@@ -49,4 +52,12 @@ def _loader() -> Any:
     }
     for kind, pattern, first in _KINDS:
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(rf"^(?:{pattern})$"), list(first))
+    Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
     return Loader
+
+
+def _whole_number(loader: Any, node: Any) -> int:
+    """Read 010 as ten and 08 as eight, where YAML 1.1 sees octal numbers."""
+    text = loader.construct_scalar(node)
+    number: int = int(text) if text.lstrip("+-").isdecimal() else loader.construct_yaml_int(node)
+    return number

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 KeyPath = tuple[str | int, ...]
 
 _MAX_PLACES = 100_000
+_MAX_CHARS = 1_000_000
+"""A file that people write is far smaller, and reading one is slow."""
 
 
 class Problem(NamedTuple):
@@ -70,6 +72,8 @@ def read_yaml(text: str, loader: Any = None) -> Document:
     import yaml
 
     loader = loader or yaml.SafeLoader
+    if len(text) > _MAX_CHARS:
+        raise YamlError([Problem(1, f"it has {len(text)} characters, more than the {_MAX_CHARS} that are read")])
     try:
         root = yaml.compose(text, loader)
         reader = _Reader()
@@ -86,6 +90,8 @@ def read_yaml(text: str, loader: Any = None) -> Document:
         raise YamlError([Problem(1, "not YAML to read: it is nested too deeply")]) from error
     except (yaml.YAMLError, ValueError) as error:  # a character that YAML forbids; a date that does not exist
         raise YamlError([Problem(1, f"not YAML: {' '.join(str(error).split())}")]) from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # PyYAML's own, for a tag such as !!int
+        raise YamlError([Problem(1, "not YAML: a value is not of the kind that its !!tag names")]) from error
 
 
 class _Reader:
@@ -94,13 +100,15 @@ class _Reader:
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}
         self.problems: list[Problem] = []
+        self._num_visits = 0  # a mapping that is merged into another one has no place of its own
 
     def read(self, node: Any, place: KeyPath, above: tuple[int, ...]) -> None:
         import yaml
 
         line = node.start_mark.line + 1
         self.lines.setdefault(place, line)
-        if id(node) in above or len(self.lines) > _MAX_PLACES:
+        self._num_visits += 1
+        if id(node) in above or self._num_visits > _MAX_PLACES:
             raise YamlError([Problem(line, "an alias that contains itself, or that repeats far too much")])
         above = (*above, id(node))
         if isinstance(node, yaml.SequenceNode):

@@ -20,6 +20,11 @@ from typing import NamedTuple
 
 from vidcnn.sources.keys import SegmentKey, VideoKey
 
+MAX_SEGMENTS = 2**24
+"""Segments of a video: each has a clip at least, and no video is planned with more clips than this."""
+_MAX_BYTES = 2**32
+"""Size of a ledger as earlier versions stored it, when it is decompressed: that of tens of millions of videos."""
+
 
 class Entry(NamedTuple):
     """What a table contains of one version of a video.
@@ -117,14 +122,14 @@ def decode(text: str | bytes, *, file: str) -> Ledger:
         ValueError: The text is not a ledger.
     """
     try:
-        columns = json.loads(zlib.decompress(base64.b64decode(text)))
+        columns = json.loads(_decompressed(base64.b64decode(text)))
         files = (file,)
         rows = zip(*(columns[field] for field in ("video", *Entry._fields[:5])), strict=True)
         return {
-            name: Entry(size, mtime, count, (1 << count) - 1 if held is None else bits_of(held), num_rows, files)
+            name: Entry(size, mtime, count, held_bits(count, held), num_rows, files)
             for name, size, mtime, count, held, num_rows in rows
         }
-    except (KeyError, TypeError, zlib.error) as error:
+    except (KeyError, TypeError, RecursionError, zlib.error) as error:
         raise ValueError(f"not a ledger of segments: {error}") from error
 
 
@@ -138,12 +143,40 @@ def intervals_of(segments: int) -> list[tuple[int, int]]:
     return [run.span() for run in re.finditer("1+", format(segments, "b")[::-1])]
 
 
+def held_bits(num_segments: int, intervals: Iterable[tuple[int, int]] | None) -> int:
+    """Return which segments of a plan a table contains, as bits.
+
+    Args:
+        num_segments: Segments of the plan.
+        intervals: Those that are there, as `intervals_of` returns them; None for all.
+
+    Raises:
+        ValueError: There are more segments than any plan has, or some are not of the plan.
+    """
+    if not 0 < num_segments <= MAX_SEGMENTS:
+        raise ValueError(f"a plan of {num_segments} segments, which must be in [1, {MAX_SEGMENTS}]")
+    if intervals is None:
+        return (1 << num_segments) - 1
+    kept = list(intervals)
+    if any(not 0 <= start < end <= num_segments for start, end in kept):
+        raise ValueError(f"segments that are not among the {num_segments} of their plan")
+    return bits_of(kept)
+
+
 def bits_of(intervals: Iterable[tuple[int, int]]) -> int:
     """Undo `intervals_of`."""
     bits = 0
     for start, end in intervals:
         bits |= (1 << end) - (1 << start)
     return bits
+
+
+def _decompressed(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    content = inflater.decompress(data, _MAX_BYTES)
+    if not inflater.eof:
+        raise ValueError("not a ledger of segments: it is cut off, or too large")
+    return content
 
 
 def _json(value: object) -> str:

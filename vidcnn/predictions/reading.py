@@ -36,7 +36,7 @@ HINT_ASIDE = (
 
 _Result = TypeVar("_Result")
 
-_FAILURES = (pa.ArrowException, OSError, ValueError, KeyError)
+_FAILURES = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, RecursionError, MemoryError)
 _MAX_FOOTER_STRING = 2**31 - 1
 """Arrow's own limit keeps tables of some millions of videos, as earlier versions wrote them, from being opened."""
 _NUM_FAILURES = 2
@@ -165,7 +165,8 @@ class TableFile:
                     opened = file, section.open_ledger(self._source, _place(file))
                 within = opened[1]
                 number = within.num_row_groups
-                return (within.read_row_group(group) if group < number else section.table_of([])), number
+                table = within.read_row_group(group) if group < number else section.table_of([])
+                return section.checked(table), number
 
             while group < num_groups:
                 table, num_groups = self.attempt(read)
@@ -198,7 +199,7 @@ class TableFile:
             num_videos = len(self._old_ledger)
         return Footer(
             schema=file.schema_arrow.remove_metadata(),
-            settings=json.loads(values[b"vidcnn.settings"]),
+            settings=_settings(values[b"vidcnn.settings"]),
             run_id=values.get(b"vidcnn.run_id", b"").decode(),
             generation=int(values.get(b"vidcnn.generation", b"0")),
             num_rows=file.metadata.num_rows,
@@ -241,6 +242,13 @@ class TableFile:
             if source.size() >= len(_MAGIC) and source.read_at(len(_MAGIC), 0) != _MAGIC:
                 return _foreign(self.path)
         return OutputError(f"{self.path} is damaged, or vidcnn did not write it: {reason}", HINT_ASIDE)
+
+
+def _settings(text: bytes) -> dict[str, Any]:
+    settings = json.loads(text)
+    if not isinstance(settings, dict):
+        raise ValueError("its settings are none")
+    return settings
 
 
 def _place(file: pq.ParquetFile) -> section.LedgerLocation:

@@ -21,9 +21,11 @@ from itertools import islice
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vidcnn.predictions.ledger import Entry, bits_of, intervals_of
+from vidcnn.predictions import ledger as ledgers
+from vidcnn.predictions.ledger import Entry, intervals_of
 
 SCHEMA = pa.schema(
     [
@@ -69,9 +71,12 @@ class LedgerLocation(NamedTuple):
             ValueError: It is something else.
         """
         try:
-            return cls(**{name: int(value) for name, value in json.loads(text).items()})
-        except (TypeError, AttributeError, ValueError) as error:
+            place = cls(**{name: int(value) for name, value in json.loads(text).items()})
+        except (TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"not the place of a ledger: {error}") from error
+        if not all(0 <= number < 2**63 for number in place):
+            raise ValueError(f"not the place of a ledger: {place}")
+        return place
 
 
 class LedgerWriter:
@@ -148,8 +153,30 @@ def loaded(entry: StoredEntry, file: str) -> Entry:
 
 
 def held_bits(num_segments: int, held: str | None) -> int:
-    """Return the segments of a stored entry as bits."""
-    return (1 << num_segments) - 1 if held is None else bits_of(json.loads(held))
+    """Return the segments of a stored entry as bits.
+
+    Raises:
+        ValueError: They are no segments of such a plan.
+    """
+    try:
+        return ledgers.held_bits(num_segments, None if held is None else json.loads(held))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not the segments of a plan: {error}") from error
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """Return a piece of a ledger, whose entries `loaded` takes.
+
+    Raises:
+        ValueError: It has one that nothing can have written.
+    """
+    counts = pc.min_max(table["num_segments"]).as_py()
+    if table.num_rows and not 0 < counts["min"] <= counts["max"] <= ledgers.MAX_SEGMENTS:
+        raise ValueError(f"its ledger has plans of {counts['min']} to {counts['max']} segments")
+    partial = table.filter(pc.is_valid(table["segments"]))
+    for count, held in zip(partial["num_segments"].to_pylist(), partial["segments"].to_pylist(), strict=True):
+        held_bits(count, held)
+    return table
 
 
 def table_of(entries: list[StoredEntry]) -> pa.Table:

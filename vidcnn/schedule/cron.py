@@ -47,7 +47,7 @@ _FIELDS = (
     _Field("month", 1, 12, _MONTHS),
     _Field("weekday", 0, 7, _WEEKDAYS),
 )
-_TERM = re.compile(r"(?P<first>\*|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>[0-9]+))?")
+_TERM = re.compile(r"(?P<first>\*|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>[0-9]{1,4}))?")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import io
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import IO
 
@@ -65,7 +65,8 @@ def read_list(location: str, note_unused: NoteColumns = lambda columns: None) ->
             else:
                 folder = None if is_remote(location) else os.path.dirname(path)
                 entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder, note_unused)
-            yield from _stripped(entries)
+            with damage_as_value_error():
+                yield from _stripped(entries)
     except (OSError, ValueError, csv.Error) as failure:
         what = f"the list '{shown_name(public_location(location))}' {failure_text(failure)}"
         raise SourceError(what, f"check that it is a .{kind} file with a column 'path'") from failure
@@ -105,6 +106,21 @@ def list_lines(file: IO[bytes]) -> Iterator[str]:
             if "\0" in line:
                 raise ValueError("it is not text in UTF-8")
             yield line
+
+
+@contextmanager
+def damage_as_value_error() -> Iterator[None]:
+    """Let what Arrow raises of a damaged Parquet file be a ValueError, as in most cases it is.
+
+    Raises:
+        ValueError: The file is damaged, or has what Arrow cannot read.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError | ValueError) or type(error).__module__ != "pyarrow.lib":
+            raise
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _text_entries(file: IO[bytes]) -> Iterator[str]:

@@ -88,7 +88,7 @@ class Journal:
 
 
 def read_journal(directory: Path) -> list[dict[str, Any]]:
-    """Return what a run noted, in order; a line that was cut off by the end of a process is left out."""
+    """Return what a run noted, in order; a line that is none of its notes, or is cut off, is left out."""
     notes: list[dict[str, Any]] = []
     try:
         path = directory / "metrics.jsonl"
@@ -97,9 +97,11 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
         return notes
     for line in lines:
         try:
-            notes.append(json.loads(line))
+            note = json.loads(line)
         except (ValueError, RecursionError):
             continue
+        if isinstance(note, dict) and type(note.get("step")) is int:
+            notes.append(note)
     return notes
 
 
@@ -114,5 +116,5 @@ def _append(path: Path, line: str) -> None:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    kept = [note for note in read_journal(path.parent) if note.get("step", 0) <= step]
+    kept = [note for note in read_journal(path.parent) if note["step"] <= step]
     write_whole(path, "".join(json_text(note) + "\n" for note in kept).encode())

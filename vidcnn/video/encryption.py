@@ -100,10 +100,10 @@ def _has_entry(index: bytes, entry: bytes) -> bool:
     """Return whether a 'stsd' box lists a sample entry."""
     position = index.find(b"stsd")
     while position >= 0:
-        size = int.from_bytes(index[position - 4 : position], "big")
-        if entry in index[position : position - 4 + size]:
+        end = max(position - 4 + int.from_bytes(index[position - 4 : position], "big"), position + 4)
+        if index.find(entry, position, end) >= 0:
             return True
-        position = index.find(b"stsd", position + 4)
+        position = index.find(b"stsd", end)  # no byte is searched twice, however many boxes claim it
     return False
 
 

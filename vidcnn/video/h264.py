@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 _SLICE, _IDR_SLICE, _PARAMETERS = 1, 5, 7  # nal_unit_type, table 7-1
 _HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
+_MAX_FRAME_NUMBER_BITS = 16  # log2_max_frame_num_minus4 is at most 12, 7.4.2.1.1
 _HEAD_BYTES = 4096
 """Of a packet, what is looked through for its first slice."""
 
@@ -127,7 +128,7 @@ def _parse_parameters(bits: _Bits) -> _Parameters | None:
         bits.read(1)
         if bits.read(1):
             _skip_scaling_lists(bits, 8 if chroma != 3 else 12)
-    frame_number_bits = bits.read_unsigned() + 4
+    frame_number_bits = min(bits.read_unsigned(), _MAX_FRAME_NUMBER_BITS - 4) + 4
     order_type = bits.read_unsigned()
     if order_type == 0:
         bits.read_unsigned()

@@ -6,7 +6,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
 
+from tests.fuzzing import damaged
+from tests.limits import within
 from vidcnn.storage.locks.holder import Holder, decode, this_process
 
 
@@ -63,3 +66,10 @@ def test_where_machines_cannot_be_told_apart_their_names_do() -> None:
     own = replace(this_process("held"), machine=None)
     assert own.is_here
     assert not replace(own, host="other").is_here
+
+
+@pytest.mark.fuzz
+@given(damaged(this_process("running").encode(), b"[" * 100_000))
+def test_any_content_of_a_lock_is_a_holder_or_nobody(content: bytes) -> None:
+    with within(20):
+        assert isinstance(decode(content), Holder | None)

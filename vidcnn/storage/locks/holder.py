@@ -95,7 +95,7 @@ def decode(content: bytes) -> Holder | None:
     """Read what `Holder.encode` wrote; None if it is something else."""
     try:
         return Holder(**json.loads(content))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -57,7 +57,7 @@ class InferenceJob:
         Raises:
             SourceError: There is no such source.
         """
-        return Listing(self.spec.source)
+        return Listing(self.spec.source, where=self.spec.where)
 
     def decode_settings(self, *, exact: bool, batch_size: int) -> DecodeSettings:
         """Return what decoding depends on.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tracemalloc
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.sources.listing import make, names_of, write_list
+from tests.sources.listing import make, names_of, write_list, write_scan
 from vidcnn.errors import SourceError, UsageError
 from vidcnn.sources import Listing
 
@@ -149,14 +148,6 @@ def test_listing_a_folder_loads_no_heavy_package(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "list.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def write_scan(path: Path, root: Path | None, names: list[str]) -> Path:
-    """Write what matters of a scan: names, a column, and the folder that the names are relative to."""
-    settings = json.dumps({"table": "scan", "source_root": None if root is None else str(root)})
-    table = pa.table({"video": names, "seconds": pa.array(range(len(names)), pa.float64())})
-    pq.write_table(table.replace_schema_metadata({"vidcnn.settings": settings}), path)
-    return path
 
 
 def test_names_of_a_scan_are_relative_to_the_root_of_its_source_wherever_it_is(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
     # Whatever the data does not split stays together, unless the user asks for a part of it.
     fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
-    annotations = read_annotations(spec.data, root=spec.root, splits=splits, for_training=False)
+    annotations = read_annotations(spec.data, root=spec.root, splits=splits, for_training=False, where=spec.where)
     split, found = _choose(annotations, spec.split)
     shown = public_location(spec.data)
     if not found:

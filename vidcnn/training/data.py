@@ -24,7 +24,7 @@ def read_data(spec: TrainSpec) -> Annotations:
     if spec.out is None:
         raise UsageError("there is no --out for the run", "give --out RUN_DIR")
     splits = split_settings(spec.val_fraction, spec.split_by, spec.val_where, spec.seed)
-    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits)
+    return read_annotations(spec.data, root=spec.root, labels=spec.labels, splits=splits, where=spec.where)
 
 
 def split_settings(val_fraction: float, split_by: str | None, val_where: str | None, seed: int) -> SplitSettings:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.annotations.data import NO_VAL, each, make, problems_of, written
+from tests.sources.listing import write_scan
 from vidcnn.annotations import SplitSettings, read_annotations
 from vidcnn.errors import DataError, SourceError, UsageError
 from vidcnn.sources.names import HIDDEN_FOLDERS
@@ -148,3 +149,24 @@ def test_links_out_of_the_data_are_problems_unless_they_are_wanted(tmp_path: Pat
     assert caught.value.hint == "--follow-links reads what such links lead to"
     found = read_annotations(str(tmp_path / "data"), splits=NO_VAL, follow_links=True)
     assert [name for name, _ in written(found)["train"]] == ["fall/b.mp4", "run/a.mp4", "run/c.mp4", "walk/d.mp4"]
+
+
+def test_a_scan_of_class_folders_has_the_samples_of_the_folders_that_are_meant(tmp_path: Path) -> None:
+    names = ["fall/c.avi", "fall/d.avi", "run/b.mp4", "run/day/a.mp4"]
+    make(tmp_path / "videos", *names, "empty/notes.txt")
+    scan = write_scan(tmp_path / "scan.parquet", tmp_path / "videos", names)
+    whole = read_annotations(str(scan), splits=NO_VAL)
+    assert written(whole) == {"train": [*each(names[:2], "fall"), *each(names[2:], "run")]}
+    assert whole.splits["train"][0].video.location == str(tmp_path / "videos/fall/c.avi")
+    part = read_annotations(str(scan), splits=NO_VAL, where="seconds >= 1 and seconds < 3")
+    assert written(part) == {"train": [*each(names[1:2], "fall"), *each(names[2:3], "run")]}
+    for data in (tmp_path / "videos", _table(tmp_path / "videos/t.csv", "path,label\nrun/b.mp4,run\n")):
+        with pytest.raises(UsageError, match="--where is for"):
+            read_annotations(str(data), where="seconds >= 1")
+    with pytest.raises(UsageError, match="no other root"):
+        read_annotations(str(scan), root=str(tmp_path))
+
+
+def _table(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

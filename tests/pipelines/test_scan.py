@@ -14,8 +14,9 @@ import pytest
 
 from tests.commands import command, environment, wait_until
 from tests.scans import write_scenes
-from vidcnn.config import ScanSpec
+from vidcnn.config import InferSpec, ScanSpec
 from vidcnn.errors import OutputBusyError, SettingsDifferError, VideoError
+from vidcnn.pipelines.infer import run_inference
 from vidcnn.pipelines.scan import run_scan
 from vidcnn.predictions.output_storage import open_storage
 from vidcnn.reporting.scan_text import ScanReport
@@ -115,6 +116,29 @@ def test_errors_are_done_again_when_that_is_wanted(videos: Path, tmp_path: Path)
     assert scan(videos, out, quick=True, redo_errors="timeout").num_videos_done == 0
     assert scan(videos, out, quick=True, redo_errors="unreadable").num_videos_done == 1
     assert len(rows(out)) == 6
+
+
+def test_predictions_are_made_of_those_videos_of_a_scan_that_are_meant(
+    videos: Path, tmp_path: Path, bundle: Path
+) -> None:
+    table, out = tmp_path / "scan.parquet", tmp_path / "preds.parquet"
+    scan(videos, table)
+
+    def infer(**values: Any) -> set[str]:
+        out.unlink(missing_ok=True)
+        spec = InferSpec(source=(str(table),), out=str(out), model=str(bundle), num_clips=1, **values)
+        run_inference(spec, show_progress=False)
+        return set(pq.read_table(out)["video"].to_pylist())
+
+    unlike = {"b.mp4", "unlike.mp4"}
+    assert infer() == {video.name for video in Listing([str(videos)])}
+    assert infer(where="readable and duplicate_of is null and near_duplicate_of is null") == unlike
+    assert infer(where="container == 'mp4' and error is null and duplicate_of is null") == unlike
+    assert infer(where="not readable") == {"text.mp4"}
+    with pytest.raises(SettingsDifferError, match=r"preds\.parquet is a table of predictions, not a scan"):
+        scan(videos, out)
+    with pytest.raises(SettingsDifferError, match=r"scan\.parquet is a scan, not a table of predictions"):
+        run_inference(InferSpec(source=(str(videos),), out=str(table), model=str(bundle)), show_progress=False)
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from tests.sources.listing import make, names_of, write_list
+from tests.sources.listing import make, names_of, write_list, write_scan
+from vidcnn.errors import SourceError, UsageError
 from vidcnn.sources import Listing
 
 
@@ -146,3 +148,42 @@ def test_listing_a_folder_loads_no_heavy_package(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "list.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_links_that_a_scan_names_stay_in_the_source_that_was_scanned(tmp_path: Path) -> None:
+    make(tmp_path, "videos/a.mp4", "elsewhere/b.mp4")
+    (tmp_path / "videos/b.mp4").symlink_to(tmp_path / "elsewhere/b.mp4")
+    (tmp_path / "videos/c.mp4").symlink_to("a.mp4")
+    scan = str(write_scan(tmp_path / "scan.parquet", tmp_path / "videos", ["a.mp4", "b.mp4", "c.mp4"]))
+    kinds = {video.name: (video.error_kind, video.root) for video in Listing([scan])}
+    root = str(tmp_path / "videos")
+    assert kinds == {"a.mp4": (None, root), "b.mp4": ("unsafe", None), "c.mp4": (None, root)}
+    assert all(video.error is None for video in Listing([scan], follow_links=True))
+
+
+def test_names_of_a_scan_are_relative_to_the_root_of_its_source_wherever_it_is(tmp_path: Path) -> None:
+    make(tmp_path, "videos/a.mp4", "videos/sub/b.mp4", "videos/c.mp4", "videos/caf\udce9.mp4", "else/x")
+    names = [video.name for video in Listing([str(tmp_path / "videos")])]
+    scan = write_scan(tmp_path / "else/scan.parquet", tmp_path / "videos", [*names, "gone.mp4"])
+    found = {video.name: video for video in Listing([str(scan)])}
+    assert set(found) == {*names, "gone.mp4"}
+    assert found["sub/b.mp4"].location == str(tmp_path / "videos/sub/b.mp4")
+    assert [video.name for video in found.values() if video.error] == ["gone.mp4"]
+    listing = Listing([str(scan)], where="seconds >= 1 and seconds < 3")
+    assert [video.name for video in listing] == names[1:3]
+    assert listing.unused_columns == {}
+
+
+def test_a_condition_applies_to_any_list_in_parquet_and_to_nothing_else(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", "b.mp4")
+    pq.write_table(pa.table({"path": ["a.mp4", "b.mp4"], "good": [True, False], "x": [1, 2]}), tmp_path / "l.parquet")
+    listing = Listing([str(tmp_path / "l.parquet")], where="good")
+    assert [video.name for video in listing] == ["a.mp4"]
+    assert list(listing.unused_columns.values()) == [("x",)]
+    with pytest.raises(UsageError, match="no source is one"):
+        Listing([str(tmp_path)], where="good")
+    entries = write_list(tmp_path / "l.csv", "path,good", "a.mp4,1")
+    with pytest.raises(UsageError, match="another"):
+        list(Listing([str(entries)], where="good"))
+    with pytest.raises(SourceError, match=r"no row of the list .* meets --where 'x > 5'"):
+        list(Listing([str(tmp_path / "l.parquet")], where="x > 5"))

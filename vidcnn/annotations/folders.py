@@ -22,12 +22,13 @@ from vidcnn.sources.walk import is_visible
 
 
 def read_class_folders(
-    source: Source, problems: Problems, *, follow_links: bool = False
+    source: Source, problems: Problems, *, where: str | None = None, follow_links: bool = False
 ) -> tuple[list[Entry], Counter[str]]:
     """Read class folders.
 
     Args:
-        source: The folder of them.
+        source: The folder of them, or the table of a scan of it, with the videos that count.
+        where: Which rows of the scan are meant; None for all.
         problems: Collects videos without a class, classes without a video, and images that are no video.
         follow_links: Whether symbolic links are followed out of the folder.
 
@@ -39,10 +40,11 @@ def read_class_folders(
         SourceError: The folder cannot be listed, or contains no video.
         StorageError: The storage fails.
         DataError: There are classes beside the folders of splits.
+        UsageError: `where` is no condition, or there is no scan.
     """
-    base = source.tree.location(source.path)
-    listing = Listing([base], follow_links=follow_links)
-    inside = name_prefix(base)
+    location = source.tree.location(source.path)
+    listing = Listing([location], where=where, follow_links=follow_links)
+    inside = name_prefix(source.root or location)
     found = [(video, video.name.removeprefix(inside).split("/")) for video in listing]
     check_storage(video for video, _ in found)
     ignored = Counter(listing.ignored)
@@ -62,7 +64,8 @@ def read_class_folders(
             split = split_named(parts[0]) if has_splits else None
             entries.append(Entry(Row("", video.name, (parts[depth],), split=split), video))
     used = {tuple(parts[: depth + 1]) for _, parts in found}
-    for folder in _class_folders(source, tops if has_splits else None):
+    # What a scan, or a part of it, has no video of is left out on purpose.
+    for folder in _class_folders(source, tops if has_splits else None) if source.root is None else ():
         if folder not in used:
             problems.add(EMPTY_CLASS, "/".join(folder))
     return entries, ignored

@@ -34,14 +34,15 @@ def read_annotations(
     labels: str | None = None,
     splits: SplitSettings | None = None,
     for_training: bool = True,
+    where: str | None = None,
     follow_links: bool = False,
 ) -> Annotations:
     """Read labelled videos, and divide them into splits where the data does not.
 
-    The formats: a folder of class folders, with or without folders of splits above them; a file of one of the
-    formats of `vidcnn.annotations.files`; a folder with such files, called ``train`` and perhaps ``val`` and
-    ``test``, which give the splits. Where there are training samples but no validation samples, these are taken
-    from the training samples; where there are some, they stay as they are.
+    The formats: a folder of class folders, with or without folders of splits above them, or a scan of one; a file
+    of one of the formats of `vidcnn.annotations.files`; a folder with such files, called ``train`` and perhaps
+    ``val`` and ``test``, which give the splits. Where there are training samples but no validation samples, these
+    are taken from the training samples; where there are some, they stay as they are.
 
     Args:
         data: Folder or file, as a path or URI.
@@ -50,6 +51,7 @@ def read_annotations(
             occur, sorted.
         splits: How to make splits.
         for_training: Whether there must be something to learn of every class.
+        where: Which rows of a scan are meant; None for all.
         follow_links: Whether symbolic links in folders are followed also where they lead out of the data; what a file
             of annotations names is read in any case.
 
@@ -57,13 +59,16 @@ def read_annotations(
         DataError: The samples cannot be used; the message lists all problems.
         SourceError: The data does not exist, cannot be listed, or contains no video.
         ModelError: The labels file cannot be read.
-        UsageError: `data` is neither a folder nor a file of annotations, or `root` was given for class folders.
+        UsageError: `data` is neither a folder nor a file of annotations, or `root` was given for class folders, or
+            `where` for something else than a scan.
     """
     settings = splits or SplitSettings()
     source = look_up(data)
     problems = Problems(source.shown)
     names = None if labels is None else read_class_names(labels)
-    files = _list_files(source, for_training=for_training)
+    files = _list_files(source, for_training=for_training) if source.root is None else []
+    if files and where is not None:
+        raise UsageError(f"--where is for a table of `vidcnn scan`, and '{source.shown}' is none", "leave it out")
     ignored: Counter[str] = Counter()
     if files:
         rows = [row for file in files for row in read_file(file, settings, problems)]
@@ -72,7 +77,7 @@ def read_annotations(
         raise UsageError(f"'{source.shown}' is a folder of class folders, which has no other root", "leave --root out")
     else:
         check_no_columns_needed(source.shown, settings)
-        entries, ignored = read_class_folders(source, problems, follow_links=follow_links)
+        entries, ignored = read_class_folders(source, problems, where=where, follow_links=follow_links)
     classes, samples = _samples(entries, names, problems)
     _check_given_splits(samples, settings, problems)
     samples = _divide(samples, settings, name_prefix(_base(source, root)), problems)
@@ -123,6 +128,8 @@ def _list_files(source: Source, *, for_training: bool) -> list[ListFile]:
 def _base(source: Source, root: str | None) -> str:
     if root is not None:
         return resolve(root, os.getcwd())
+    if source.root is not None:
+        return source.root
     if source.kind == "folder":
         return source.tree.location(source.path)
     return source.tree.location(posixpath.dirname(source.path))

@@ -106,6 +106,14 @@ class InferSpec(Spec):
         None, "Class names for --weights FILE: one per line, or JSON.", panel="Main", metavar="FILE"
     )
 
+    where: str | None = option(
+        None,
+        "Which rows of a source in Parquet are meant, such as the table of `vidcnn scan`: a condition on its columns, "
+        "such as 'duration_seconds > 5 and not is_encrypted'.",
+        panel="Main",
+        metavar="CONDITION",
+    )
+
     num_frames: Frames | None = option(None, "Frames in a clip.  \\[default: the model's]", panel="Clips")
     stride: Stride | None = option(
         None, "Step between a clip's frames, in frames of the video.  \\[default: the model's]", panel="Clips"

@@ -70,7 +70,8 @@ class TrainSpec(Spec):
 
     data: str | None = option(
         None,
-        "Labelled videos: a folder of class folders, or a table or list (.csv, .tsv, .parquet, .txt).",
+        "Labelled videos: a folder of class folders, the table of a scan of it, or a table or list with labels (.csv, "
+        ".tsv, .parquet, .txt).",
         panel="Main",
         metavar="DIR|FILE",
     )
@@ -116,6 +117,12 @@ class TrainSpec(Spec):
 
     root: str | None = option(
         None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"
+    )
+    where: str | None = option(
+        None,
+        "Which rows of a scan are meant, such as 'readable and duplicate_of is null'.",
+        panel="Data",
+        metavar="CONDITION",
     )
     labels: str | None = option(
         None, "Class names in the order of their indexes: one per line, or JSON.", panel="Data", metavar="FILE"
@@ -280,6 +287,7 @@ class EvaluateSpec(Spec):
     root: str | None = option(
         None, "Folder that paths in a table are relative to.  \\[default: the table's]", panel="Data", metavar="DIR"
     )
+    where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="CONDITION")
     val_fraction: Fraction = option(0.2, "As in `vidcnn train`.", panel="Data")
     split_by: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN")
     val_where: str | None = option(None, "As in `vidcnn train`.", panel="Data", metavar="COLUMN=VALUE[,VALUE]")

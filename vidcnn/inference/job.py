@@ -57,7 +57,7 @@ class InferenceJob:
         Raises:
             SourceError: There is no such source.
         """
-        return Listing(self.spec.source, follow_links=self.spec.follow_links)
+        return Listing(self.spec.source, where=self.spec.where, follow_links=self.spec.follow_links)
 
     def decode_settings(self, *, exact: bool, batch_size: int) -> DecodeSettings:
         """Return what decoding depends on.

@@ -107,7 +107,7 @@ def scan_videos(
             ScanStage(settings),
             num_tasks=resources.num_decoders,
             num_cpus=resources.decoder_cpus,
-            retries=_no_retries,
+            retries=_task_retries,  # what it hands on is the same each time
         )
         for block in _blocks(scanned):
             yield from unpack_news(block, None)

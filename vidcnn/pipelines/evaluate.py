@@ -167,7 +167,12 @@ def _samples(spec: EvaluateSpec, bundle: Bundle) -> tuple[str, tuple[LabelledVid
     fraction = spec.val_fraction if spec.split in ("train", "val") else 0.0
     splits = split_settings(fraction, spec.split_by, spec.val_where, spec.split_seed)
     annotations = read_annotations(
-        spec.data, root=spec.root, splits=splits, for_training=False, follow_links=spec.follow_links
+        spec.data,
+        root=spec.root,
+        splits=splits,
+        for_training=False,
+        where=spec.where,
+        follow_links=spec.follow_links,
     )
     split, found = _choose(annotations, spec.split)
     shown = public_location(spec.data)

@@ -30,6 +30,7 @@ from vidcnn.pipelines.hardware import ask_there, uses_gpus
 from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.output_storage import OutputStorage
+from vidcnn.scans.columns import check_kind
 from vidcnn.sources import Listing
 from vidcnn.storage.uris import is_remote, local_path
 from vidcnn.streams import STDIN
@@ -230,6 +231,7 @@ def _open_output(job: InferenceJob, storage: OutputStorage, run_id: str | None) 
     """Read what is committed in the storage of the output; errors that are done again count as not done."""
     output = Output.in_storage(storage, schema=job.schema, run_id=run_id)
     try:
+        check_kind(output.recorded_settings, job.spec.out, is_scan=False)
         if job.spec.redo_errors is not None:
             output.redo_errors(job.spec.redo_kinds)
     except BaseException:
@@ -245,7 +247,7 @@ def _needs_ray(spec: InferSpec) -> bool:
         SourceError: A source on this machine does not exist, or has no video.
         UsageError: The job is that of a cluster, and is to run in a process.
     """
-    listing = Listing(spec.source, follow_links=spec.follow_links)
+    listing = Listing(spec.source, where=spec.where, follow_links=spec.follow_links)
     if spec.in_process == "on" and is_attached():
         raise UsageError("--in-process on is for this machine, not for a cluster", "leave it out, or --cluster")
     wants_pool = spec.in_process == "auto" and (spec.actors is not None or spec.decoders is not None)

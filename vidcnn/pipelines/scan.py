@@ -29,10 +29,12 @@ from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.reporting.progress import RunProgress
 from vidcnn.reporting.scan_text import ScanReport, describe_scan
 from vidcnn.scans import scan_schema
+from vidcnn.scans.columns import check_kind
 from vidcnn.scans.duplicates import Repeated, find_repeated, with_repeated
 from vidcnn.scans.summary import COLUMNS, summarize_scan
 from vidcnn.sources import Listing
 from vidcnn.sources.keys import video_text
+from vidcnn.sources.lists import SCAN
 from vidcnn.sources.names import utf8_name
 from vidcnn.streams import STDIN
 from vidcnn.video.scanning import ScanSettings
@@ -97,7 +99,7 @@ def recorded_settings(spec: ScanSpec, root: str | None) -> dict[str, Any]:
         root: The folder that names are relative to; with it, who reads the table finds the videos.
     """
     return {
-        "table": "scan",
+        "table": SCAN,
         "source_root": None if root is None else utf8_name(root),
         "quick": spec.quick,
         "sample_seconds": None if spec.quick else spec.sample_seconds,
@@ -122,9 +124,10 @@ class _Repeats:
 
 def _open_output(spec: ScanSpec, listing: Listing) -> Output:
     storage = open_storage(spec.out)
-    settings = recorded_settings(spec, listing.root)
-    output = Output.in_storage(storage, schema=scan_schema(), settings=settings)
+    output = Output.in_storage(storage, schema=scan_schema())
     try:
+        check_kind(output.recorded_settings, spec.out, is_scan=True)
+        output.use_settings(recorded_settings(spec, listing.root))
         if spec.redo_errors is not None:
             output.redo_errors(spec.redo_kinds)
     except BaseException:

@@ -6,14 +6,17 @@ Takes what was found out about a video, or what is wrong with it; returns an Arr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from vidcnn.errors import VideoError
+from vidcnn.errors import SettingsDifferError, VideoError
 from vidcnn.predictions.rows import ERROR_KIND_TYPE
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import video_text
+from vidcnn.sources.lists import SCAN
+from vidcnn.storage.uris import public_location
 from vidcnn.video.encryption import is_reason
 from vidcnn.video.likeness import PRINT_BYTES
 
@@ -62,6 +65,24 @@ _SCHEMA = pa.schema(
 def scan_schema() -> pa.Schema:
     """Return the columns of the table."""
     return _SCHEMA
+
+
+def check_kind(recorded: Mapping[str, Any] | None, out: str, *, is_scan: bool) -> None:
+    """Check that an output is a scan, or that it is none.
+
+    Args:
+        recorded: The settings that it was written with; None for a new one.
+        out: The output.
+        is_scan: What it is to be.
+
+    Raises:
+        SettingsDifferError: It is the other one.
+    """
+    if recorded is not None and (recorded.get("table") == SCAN) is not is_scan:
+        kinds = ["a table of predictions", "a scan"]
+        raise SettingsDifferError(
+            f"{public_location(out)} is {kinds[not is_scan]}, not {kinds[is_scan]}", "choose another --out"
+        )
 
 
 def scan_row(video: SourceVideo, facts: dict[str, Any], error: VideoError | None) -> pa.Table:

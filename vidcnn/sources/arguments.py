@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vidcnn.errors import SourceError
-from vidcnn.sources.lists import is_list
+from vidcnn.sources.lists import is_list, read_scan_root
 from vidcnn.sources.names import shown_name
 from vidcnn.sources.patterns import Pattern, has_magic, split_glob
 from vidcnn.sources.trees import LocalTree, Tree, open_tree
@@ -31,6 +31,7 @@ class Source:
             input, that which it would have in the current folder.
         shown: The source as messages name it.
         pattern: Only for a glob.
+        root: Only for a list that is a scan: the folder that its entries are relative to.
     """
 
     kind: Literal["file", "list", "stdin", "glob", "folder"]
@@ -38,6 +39,7 @@ class Source:
     path: str
     shown: str
     pattern: Pattern | None = None
+    root: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -47,7 +49,7 @@ class Source:
     @property
     def base(self) -> str:
         """The folder that names are relative to, where this is the only source."""
-        return self.path if self.kind in ("folder", "glob") else os.path.dirname(self.path)
+        return self.root or (self.path if self.kind in ("folder", "glob") else os.path.dirname(self.path))
 
 
 def look_up(text: str) -> Source:
@@ -69,7 +71,9 @@ def look_up(text: str) -> Source:
         _check_listable(tree, path, shown)
         return Source("folder", tree, path, shown)
     if status.error is None:
-        return Source("list" if is_list(path) else "file", tree, path, shown)
+        if is_list(path):
+            return Source("list", tree, path, shown, root=read_scan_root(tree.location(path)) or None)
+        return Source("file", tree, path, shown)
     if isinstance(tree, LocalTree) and os.path.lexists(path):
         return Source("file", tree, path, shown)  # a broken link or the like is one bad video
     written = split_uri(text).path if is_remote(text) else local_path(text)

@@ -15,14 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
-from vidcnn.errors import ErrorKind, SourceError, StorageError
+from vidcnn.errors import ErrorKind, SourceError, StorageError, UsageError
 from vidcnn.sources.arguments import Source, list_on_stdin, look_up, resolve
 from vidcnn.sources.fence import Fence
+from vidcnn.sources.filters import Filter
 from vidcnn.sources.lists import read_list, read_stdin
 from vidcnn.sources.names import left_out_text, shown_name, utf8_name
 from vidcnn.sources.seen import Seen
 from vidcnn.sources.trees import LocalTree, Status, Tree, join, open_tree
-from vidcnn.sources.walk import Found, expand, walk
+from vidcnn.sources.walk import Found, expand, keep_inside, walk
 from vidcnn.storage.uris import failure_text, is_remote, public_location
 from vidcnn.streams import STDIN
 
@@ -76,6 +77,7 @@ class Listing:
     Args:
         sources: Folders, files, globs, lists and URIs, as a user writes them; ``-`` is a list on standard input, which
             is read once. What exists under its literal name is not taken for a glob.
+        where: Which rows of lists in Parquet are meant (`vidcnn.sources.filters`); None for all.
         follow_links: Whether symbolic links in folders, and those that a glob matches, are followed out of these
             folders, and out of that from which the glob goes down. Files and folders that are named are read in any
             case, also those that a list names.
@@ -90,19 +92,23 @@ class Listing:
         ValueError: There are no sources.
         SourceError: A source does not exist, cannot be listed, or is a glob that matches nothing. From
             iterating: a list is malformed or empty, or there is no video at all.
-        UsageError: From iterating: standard input is a terminal.
+        UsageError: `where` is no condition, or there is no list to which it applies. From iterating: standard input is
+            a terminal.
         StorageError: From iterating: the storage fails again and again.
     """
 
-    def __init__(self, sources: Sequence[str], *, follow_links: bool = False) -> None:
+    def __init__(self, sources: Sequence[str], *, where: str | None = None, follow_links: bool = False) -> None:
         if not sources:
             raise ValueError("sources is empty")
+        self._where = None if where is None else Filter(where)
         looked_up = (list_on_stdin() if source == STDIN else look_up(source) for source in sources)
         found = {source.key: source for source in looked_up}
         self._sources = [found[key] for key in sorted(found)]
+        if where is not None and not any(source.kind == "list" for source in self._sources):
+            raise UsageError("--where is for lists in Parquet, and no source is one", "name a table of `vidcnn scan`")
         self._named = [source for source in self._sources if source.kind != "folder"]
         self._folders = [source for source in self._sources if source.kind == "folder"]
-        bases = [source.base for source in self._sources if isinstance(source.tree, LocalTree)]
+        bases = [source.base for source in self._sources if isinstance(source.tree, LocalTree) or source.root]
         self._root = os.path.commonpath(bases) if bases else None
         self._below_root = None if self._root is None else join(self._root, "")
         self.ignored: Counter[str] = Counter()
@@ -160,14 +166,15 @@ class Listing:
 
     def _find_in_list(self, source: Source) -> Iterator[tuple[Tree, Found]]:
         location = source.tree.location(source.path)
-        folder = source.tree.location(posixpath.dirname(source.path))
+        folder = source.root or source.tree.location(posixpath.dirname(source.path))
 
         def note_unused(columns: Sequence[str]) -> None:
             if columns:
                 self.unused_columns[source.shown] = tuple(map(shown_name, columns))
 
-        written = read_stdin() if source.kind == "stdin" else read_list(location, note_unused)
+        written = read_stdin() if source.kind == "stdin" else read_list(location, note_unused, self._where)
         entries = (resolve(entry, folder) for entry in written)
+        fence = self._fence(source.tree, [source.root]) if source.root else None
         is_empty = True
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):
@@ -175,7 +182,10 @@ class Listing:
                 apply = pool.map if any(map(is_remote, batch)) else map
                 for tree, path, status in apply(_entry_status, batch):
                     if not status.is_folder:
-                        yield tree, Found(path, status)
+                        found = Found(path, status)
+                        if fence is not None and isinstance(tree, LocalTree):
+                            found = keep_inside(fence, found)
+                        yield tree, found
                         continue
                     holds_video = False
                     for found in walk(tree, [path], self.ignored, self._fence(tree, [path])):
@@ -185,6 +195,8 @@ class Listing:
                         yield tree, Found(path, _NO_VIDEO)
         if is_empty:
             name = f"'{source.shown}'" if source.kind == "list" else "on standard input"
+            if self._where is not None:
+                raise SourceError(f"no row of the list {name} meets --where '{self._where.text}'", "widen it")
             raise SourceError(f"the list {name} has no entries", "it takes one path or URI a line")
 
     def _find_in_folders(self) -> Iterator[tuple[Tree, Found]]:

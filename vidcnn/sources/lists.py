@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from typing import IO
 
-from vidcnn.errors import SourceError
+from vidcnn.errors import SourceError, UsageError
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
-from vidcnn.sources.names import extension, media_kind, shown_name
+from vidcnn.sources.filters import Filter
+from vidcnn.sources.names import extension, file_name, media_kind, shown_name, utf8_name
 from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location, split_uri
 from vidcnn.streams import open_stdin
 
@@ -26,6 +28,9 @@ LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 
 COLUMNS = ("path", "video")
 """Columns of a table that may contain the entries, the likelier first; without any it is the first column."""
+
+SCAN = "scan"
+"""The setting ``table`` in the metadata of what `vidcnn scan` writes."""
 
 NoteColumns = Callable[[Sequence[str]], None]
 
@@ -37,7 +42,9 @@ def is_list(path: str) -> bool:
     return extension(posixpath.basename(path)) in LIST_EXTENSIONS
 
 
-def read_list(location: str, note_unused: NoteColumns = lambda columns: None) -> Iterator[str]:
+def read_list(
+    location: str, note_unused: NoteColumns = lambda columns: None, where: Filter | None = None
+) -> Iterator[str]:
     """Read the entries of a list.
 
     Text is UTF-8; other bytes are kept, as surrogates, because names of files may contain them. Blank entries
@@ -47,19 +54,26 @@ def read_list(location: str, note_unused: NoteColumns = lambda columns: None) ->
     Args:
         location: Path or URI of the list; its extension names the format.
         note_unused: Collects the other columns of a table, before its first entry.
+        where: Which rows of a ``.parquet`` are meant; None for all.
 
     Yields:
         The entries in their order, without blanks around them.
 
     Raises:
         SourceError: The list cannot be read, is not of its format, or has no column of paths.
+        UsageError: `where` is not for this list.
     """
     path = split_uri(location).path if is_remote(location) else local_path(location)
     kind = extension(posixpath.basename(path))
+    if where is not None and kind != "parquet":
+        raise UsageError(
+            f"--where is for lists in Parquet, and '{utf8_name(public_location(location))}' is another",
+            "leave it out, or name the table of `vidcnn scan`",
+        )
     try:
         with closing(open_list(location)) as file:
             if kind == "parquet":
-                entries = _parquet_entries(file, note_unused)
+                entries = _parquet_entries(file, note_unused, where)
             elif kind == "txt":
                 entries = _text_entries(file)
             else:
@@ -174,7 +188,7 @@ def _is_entry(cell: str, folder: str | None) -> bool:
     return folder is not None and bool(cell) and os.path.lexists(os.path.join(folder, cell))
 
 
-def _parquet_entries(file: IO[bytes], note_unused: NoteColumns) -> Iterator[str]:
+def _parquet_entries(file: IO[bytes], note_unused: NoteColumns, where: Filter | None) -> Iterator[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -187,6 +201,45 @@ def _parquet_entries(file: IO[bytes], note_unused: NoteColumns) -> Iterator[str]
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise ValueError(f"its column '{column}' contains {kind}, not paths")
-    note_unused([name for name in schema.names if name != column])
-    for batch in table.iter_batches(columns=[column]):
-        yield from (entry for entry in batch.column(0).to_pylist() if entry is not None)
+    is_scan = scan_root(schema.metadata) is not None
+    used = where.columns if where is not None else ()
+    note_unused([] if is_scan else [name for name in schema.names if name not in (column, *used)])
+    condition = None if where is None else where.expression(schema.remove_metadata())
+    for batch in table.iter_batches(columns=list(dict.fromkeys([column, *used]))):
+        rows = pa.Table.from_batches([batch])
+        rows = rows if condition is None else rows.filter(condition)
+        entries = (entry for entry in rows[column].to_pylist() if entry is not None)
+        yield from map(file_name, entries) if is_scan else entries
+
+
+def read_scan_root(location: str) -> str | None:
+    """Return the folder that the names in a scan are relative to.
+
+    Args:
+        location: Path or URI of a list.
+
+    Returns:
+        The folder; empty where all names are URIs; None where the file is no scan, or cannot be read.
+    """
+    path = split_uri(location).path if is_remote(location) else local_path(location)
+    if extension(posixpath.basename(path)) != "parquet":
+        return None
+    import pyarrow.parquet as pq
+
+    try:
+        with closing(open_list(location)) as file:
+            return scan_root(pq.read_metadata(file).metadata)
+    except (OSError, ValueError):
+        return None  # to read its entries shows what is wrong with it
+
+
+def scan_root(metadata: Mapping[bytes, bytes] | None) -> str | None:
+    """Return the same from the key-value metadata of a Parquet file."""
+    try:
+        settings = json.loads((metadata or {}).get(b"vidcnn.settings", b"null"))
+    except ValueError:
+        return None
+    if not isinstance(settings, dict) or settings.get("table") != SCAN:
+        return None
+    root = settings.get("source_root")
+    return file_name(root) if isinstance(root, str) else ""

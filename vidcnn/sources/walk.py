@@ -123,6 +123,12 @@ def expand(tree: Tree, base: str, pattern: Pattern, fence: Fence | None = None) 
             levels.append(_matching_folders(folder, states, folders, links, pattern))
 
 
+def keep_inside(fence: Fence, found: Found) -> Found:
+    """Return a file of this machine with the root that its links must not lead out of, or with an error if they do."""
+    root = fence.root_of(os.path.realpath(found.path))
+    return Found(found.path, _OUTSIDE) if root is None else found._replace(root=root)
+
+
 def list_frames(location: str) -> list[str]:
     """Return the locations of the images of a frame folder, in the order of their numbers.
 

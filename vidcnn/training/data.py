@@ -25,7 +25,12 @@ def read_data(spec: TrainSpec) -> Annotations:
         raise UsageError("there is no --out for the run", "give --out RUN_DIR")
     splits = split_settings(spec.val_fraction, spec.split_by, spec.val_where, spec.seed)
     return read_annotations(
-        spec.data, root=spec.root, labels=spec.labels, splits=splits, follow_links=spec.follow_links
+        spec.data,
+        root=spec.root,
+        labels=spec.labels,
+        splits=splits,
+        where=spec.where,
+        follow_links=spec.follow_links,
     )
 
 

@@ -42,6 +42,7 @@ _NOT_RECORDED = frozenset(
         # Their content is recorded, not their place.
         "data",
         "root",
+        "where",
         "labels",
         "model",
         "weights",

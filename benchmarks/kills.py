@@ -6,7 +6,7 @@ that of an undisturbed run: all columns, in any order. Between a kill and the ne
 held against it too. Moments are found by looking at files, requests, titles and processor times, never by waiting a
 while; a kill that met nobody, or a run that had nothing or everything done, is counted as missed and drawn again.
 
-    python benchmarks/faults.py [--kills 50] [--seed 1] [--only VICTIM/PHASE] [--storage local,s3] [--out FILE]
+    python benchmarks/kills.py [--kills 50] [--seed 1] [--only VICTIM/PHASE] [--storage local,s3] [--out FILE]
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ from killing.victims import VICTIMS
 PLANNED: dict[tuple[str, str], tuple[str, ...]] = {
     ("driver", "plan"): ("begun", "started", "planning", "loading"),
     ("driver", "decode"): ("decoding",),
-    ("driver", "commit"): ("writing", "written"),
+    ("driver", "commit"): ("writing", "aside", "written"),
     ("driver", "publish"): ("merging", "merged", "clearing"),
     ("raylet", "plan"): ("started", "planning", "loading"),
     ("raylet", "decode"): ("decoding",),
     ("raylet", "commit"): ("writing", "written"),
     ("raylet", "publish"): ("merging", "merged", "clearing"),
+    ("gcs", "plan"): ("started", "planning", "loading"),
+    ("gcs", "decode"): ("decoding",),
+    ("gcs", "commit"): ("writing", "written"),
     ("planner", "plan"): ("planning",),
     ("decoder", "decode"): ("decoding",),
     ("decoder", "commit"): ("held",),
@@ -114,7 +117,10 @@ class Trial:
             raise
 
     def _strike(self, run: Run, planned: Kill) -> int | None:
-        moment = self._rng.choice(PLANNED[planned.victim, planned.phase])
+        moments = PLANNED[planned.victim, planned.phase]
+        if self._place.storage != "local":
+            moments = tuple(moment for moment in moments if moment != "aside")  # nothing is renamed there
+        moment = self._rng.choice(moments)
         record = Record(planned.seed, planned.victim, planned.phase, moment, self._table)
         times = (self._num_strikes or self._rng.choice((1, 2))) if planned.victim in ("decoder", "task") else 1
         while record.num_struck < times and run.strike(planned, record, self._rng):

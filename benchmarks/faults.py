@@ -1,12 +1,12 @@
-"""What is lost when processes of a run are killed: rows lost, double and changed, which should be 0, 0 and 0.
+"""What is lost when something fails: rows lost, double and changed, which should be 0, 0 and 0, for each fault.
 
-Runs `vidcnn infer` over videos of many batches per segment, kills one of its processes at a moment of one of its
-phases, runs the same command again, perhaps kills it again, until it ends with exit code 0, and holds the table against
-that of an undisturbed run: all columns, in any order. Between a kill and the next run, the rows that are committed are
-held against it too. Moments are found by looking at files, requests, titles and processor times, never by waiting a
-while; a kill that met nobody, or a run that had nothing or everything done, is counted as missed and drawn again.
+A fault comes over a run of `vidcnn` at a moment that is drawn. When the run has ended, however it did, what is
+committed is compared with the rows of an undisturbed run; then the same command is given until it ends with exit code
+0, and the whole table is compared. A fault that came too late is drawn again, and one that this machine cannot have is
+skipped, with the reason.
 
-    python benchmarks/faults.py [--kills 50] [--seed 1] [--only VICTIM/PHASE] [--storage local,s3] [--out FILE]
+    python benchmarks/faults.py [--fault NAME ...] [--times 3] [--seed 1] [--quick] [--json FILE]
+    python benchmarks/faults.py --list
 """
 
 from __future__ import annotations
@@ -14,237 +14,241 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
-import signal
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from killing.places import Place
-from killing.run import RUN_SECONDS, Kill, Record, Run, Stage
+from failing import disks, machine, nodes, objects, training, videos
+from failing.stage import MissedError, Stage, StallError, Trial, UnfitError
+from killing.run import Kill
+from killing.run import Stage as KillingStage
 from killing.server import running_server
-from killing.table import Difference, by_clip, compare
+from killing.table import Difference
 from killing.victims import VICTIMS
+from kills import PLANNED, TABLES
+from kills import Trial as KillingTrial
 
-PLANNED: dict[tuple[str, str], tuple[str, ...]] = {
-    ("driver", "plan"): ("begun", "started", "planning", "loading"),
-    ("driver", "decode"): ("decoding",),
-    ("driver", "commit"): ("writing", "written"),
-    ("driver", "publish"): ("merging", "merged", "clearing"),
-    ("raylet", "plan"): ("started", "planning", "loading"),
-    ("raylet", "decode"): ("decoding",),
-    ("raylet", "commit"): ("writing", "written"),
-    ("raylet", "publish"): ("merging", "merged", "clearing"),
-    ("planner", "plan"): ("planning",),
-    ("decoder", "decode"): ("decoding",),
-    ("decoder", "commit"): ("held",),
-    ("task", "decode"): ("decoding",),
-    ("task", "commit"): ("held",),
-    ("actor", "plan"): ("loading",),
-    ("actor", "decode"): ("decoding",),
-    ("actor", "commit"): ("writing", "written"),
+Act = Callable[[Stage, random.Random], None]
+MAX_MISSED = 6
+RESULTS = Path(__file__).parent / "results" / "faults.json"
+
+ACTS: dict[str, tuple[Act, str]] = {
+    "kill-ddp-rank": (training.killed_rank, "one of two workers that train together is killed"),
+    "node-silent": (nodes.silent_node, "a node of a cluster answers nothing any more"),
+    "paused": (machine.paused, "all processes of a run stand still for two minutes, and another run comes"),
+    "clock-jumps": (machine.clock_jumps, "the clock jumps forwards or backwards by up to 400 days"),
+    "disk-full": (disks.full, "the disk of the output becomes full"),
+    "disk-no-inodes": (disks.no_inodes, "the disk of the output has room for no more names"),
+    "disk-read-only": (disks.read_only, "the kernel makes the disk of the output read-only"),
+    "disk-slow": (disks.slow, "whatever writes to the disk waits, for up to three seconds, again and again"),
+    "scratch-full": (disks.scratch_full, "the disk of the temporary files becomes full"),
+    "power-cut": (disks.power_cut, "the power fails: what was not synchronised is thrown away"),
+    "shm-small": (machine.small_shared_memory, "/dev/shm has 64 KB to 90 MB"),
+    "shm-full": (machine.full_shared_memory, "/dev/shm becomes full"),
+    "open-files": (machine.few_open_files, "no process can open more than three more files"),
+    "storage-500": (objects.errors, "object storage answers 500, to some requests or to all"),
+    "storage-503": (objects.busy, "object storage answers 503, to some requests or to all"),
+    "storage-slow": (objects.slow, "object storage answers late"),
+    "storage-cut": (objects.cut_off, "object storage breaks off in the middle of what it sends"),
+    "storage-truncated": (objects.truncated, "object storage sends half of an object, as if that were all"),
+    "storage-stale": (objects.stale_lists, "lists of object storage do not show what was written in the last 4 s"),
+    "video-changed": (videos.changed, "a video is replaced by another"),
+    "video-truncated": (videos.truncated, "a video is cut in two"),
+    "video-grown": (videos.grown, "a video grows"),
+    "video-deleted": (videos.deleted, "a video is deleted"),
+    "video-directory": (videos.replaced_by_directory, "a directory takes the place of a video"),
+    "ten-on-one": (videos.ten_on_one_output, "ten runs at once on one output"),
+    "ten-on-ten": (videos.ten_on_ten_outputs, "ten runs at once on ten outputs"),
 }
-"""The moments at which each victim is killed in each phase: see `killing.places` for those that files tell. A decoder
-is ``held`` in the middle of its work until something is committed without it."""
-SHORT = (
-    ("driver", "publish"),
-    ("driver", "commit"),
-    ("raylet", "decode"),
-    ("decoder", "decode"),
-    ("task", "commit"),
-    ("actor", "plan"),
-)
-"""A few kills with which each victim and each phase is met."""
-TABLES = [(storage, is_file) for storage in ("local", "s3") for is_file in (True, False)]
-MAX_RUNS = 12
-"""Runs of one command until it should have come to its end."""
+"""Each fault by name: what brings it about, and what it is in words."""
+WHEN = {"plan": "while videos are planned", "decode": "while they are decoded", "commit": "around a commit",
+        "publish": "while the table is put together"}  # fmt: skip
+KILLS = {f"kill-{victim}-{phase}": (victim, phase) for victim, phase in PLANNED}
+FAULTS = {
+    **{name: f"{VICTIMS[victim]} is killed {WHEN[phase]}" for name, (victim, phase) in KILLS.items()},
+    **{name: about for name, (_, about) in ACTS.items()},
+}
+"""All faults by name, in words."""
 
 
-class Trial:
-    """One output: runs of the command until it ends well, with kills on the way.
+@dataclass
+class Tally:
+    """What all trials of a fault came to: one line of the table."""
 
-    Args:
-        stage: Where the runs happen.
-        place: The output.
-        rng: Draws all that is drawn.
-        num_strikes: How often decoders are killed in a row, so that work that was given to others is lost once more.
-    """
-
-    def __init__(self, stage: Stage, place: Place, rng: random.Random, num_strikes: int | None) -> None:
-        self._stage = stage
-        self._num_strikes = num_strikes
-        self._place = place
-        self._rng = rng
-        self._table = f"{place.storage} {'file' if place.is_file else 'folder'}"
-        self.records: list[Record] = []
-        self.missed: list[Kill] = []
-        self.difference = Difference()
-        self.num_runs = 0
-
-    def go(self, first: Kill, planned: deque[Kill]) -> None:
-        """Kill as planned, and perhaps again in the next run, until a run ends with exit code 0."""
-        next_kill: Kill | None = first
-        code: int | None = None
-        while self.num_runs < MAX_RUNS:
-            code = self._run(next_kill)
-            if code in (0, None):
-                break
-            self._compare(is_whole=False)
-            next_kill = None
-            if code == 75:
-                time.sleep(5)  # object storage holds a dead run for alive for a while
-            elif self.records and self._rng.random() < 0.5 and planned and self._suits(planned[0]):
-                next_kill = planned.popleft()
-        self._compare(is_whole=True)
-
-    def _run(self, planned: Kill | None) -> int | None:
-        self.num_runs += 1
-        run = Run(self._stage, self._place)
-        try:
-            return self._strike(run, planned) if planned is not None else run.end()[0]
-        except BaseException:
-            run.abandon()
-            raise
-
-    def _strike(self, run: Run, planned: Kill) -> int | None:
-        moment = self._rng.choice(PLANNED[planned.victim, planned.phase])
-        record = Record(planned.seed, planned.victim, planned.phase, moment, self._table)
-        times = (self._num_strikes or self._rng.choice((1, 2))) if planned.victim in ("decoder", "task") else 1
-        while record.num_struck < times and run.strike(planned, record, self._rng):
-            record.num_struck += 1
-        record.exit_code, record.said = run.end()
-        if record.exit_code is None:
-            record.said = f"stalled for {RUN_SECONDS:.0f} s"
-        if record.num_struck:
-            self.records.append(record)
-        else:
-            self.missed.append(planned)
-        return record.exit_code
-
-    def _suits(self, planned: Kill) -> bool:
-        return self.records[-1].phase != "publish" and (self._place.is_file or planned.phase != "publish")
-
-    def _compare(self, *, is_whole: bool) -> None:
-        difference = compare(by_clip(self._place.read()), self._stage.expected, is_whole=is_whole)
-        self.difference = self.difference.plus(difference)
-        if self.records:
-            self.records[-1].difference = self.records[-1].difference.plus(difference)
-
-
-class Account:
-    """What all trials come to."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.difference = Difference()
-        self.num_runs = 0
-        self.num_missed = 0
-
-    def add(self, trial: Trial) -> None:
-        """Count a trial that has ended."""
-        self.records += trial.records
-        self.difference = self.difference.plus(trial.difference)
-        self.num_runs += trial.num_runs
-        self.num_missed += len(trial.missed)
+    fault: str
+    about: str
+    tried: int = 0
+    runs: int = 0
+    lost: int = 0
+    double: int = 0
+    changed: int = 0
+    stalled: int = 0
+    missed: int = 0
+    skipped: str = ""
+    seed: int = 0
+    date: str = ""
 
     @property
-    def num_silent(self) -> int:
-        """Runs that were not killed themselves, and ended with an error and no word about it."""
-        return sum(
-            record.exit_code not in (0, None) and record.victim != "driver" and not record.said
-            for record in self.records
-        )
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.double or self.changed or self.stalled)
 
-    def summary(self) -> str:
-        """Return all of it in a line."""
-        return (
-            f"{len(self.records)} kills in {self.num_runs} runs, {self.num_missed} missed; rows: {self.difference}; "
-            f"{self.num_silent} runs ended without a word"
-        )
+    def add(self, num_runs: int, difference: Difference) -> None:
+        """Count a trial."""
+        self.tried += 1
+        self.runs += num_runs
+        self.lost += difference.lost
+        self.double += difference.double
+        self.changed += difference.changed
 
-    def report(self, seed: int, seconds: float) -> dict[str, Any]:
-        """Return all of it for a file."""
-        return {
-            "date": datetime.now(UTC).date().isoformat(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load_average": round(os.getloadavg()[0], 1),
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("ray", "pyarrow", "av", "torch")},
-            "seed": seed,
-            "kills": len(self.records),
-            "missed": self.num_missed,
-            "runs": self.num_runs,
-            "seconds": round(seconds),
-            "rows": asdict(self.difference),
-            "silent": self.num_silent,
-            "records": [asdict(record) for record in self.records],
-        }
+    def line(self) -> str:
+        """Return the line."""
+        if self.skipped:
+            return f"{self.fault:22} skipped: {self.skipped}"
+        wrong = f"; {self.stalled} stalled" if self.stalled else ""
+        numbers = f"{self.lost} lost, {self.double} double, {self.changed} changed"
+        return f"{self.fault:22} tried {self.tried} in {self.runs} runs: {numbers}{wrong}"
 
 
-def draw(number: int, seed: int, only: str, *, short: bool = False) -> deque[Kill]:
-    """Plan kills, spread evenly over victims and phases."""
-    rng = random.Random(seed)
-    if short:
-        return deque(Kill(rng.randrange(10**6), *SHORT[index % len(SHORT)]) for index in range(number))
-    victim, _, phase = only.partition("/")
-    cells = [cell for cell in PLANNED if victim in ("", cell[0]) and phase in ("", cell[1])]
-    if not cells:
-        known = ", ".join("/".join(cell) for cell in PLANNED)
-        raise SystemExit(f"--only {only} is none of {known}")
-    planned: deque[Kill] = deque()
-    while len(planned) < number:
-        rng.shuffle(cells)
-        planned.extend(Kill(rng.randrange(10**6), *cell) for cell in cells[: number - len(planned)])
-    return planned
+class Theatre:
+    """The stages, each made when it is first needed."""
+
+    def __init__(self, stack: ExitStack, *, quick: bool) -> None:
+        self._stack = stack
+        self._scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        self._quick = quick
+        self._stage: Stage | None = None
+        self._killing: KillingStage | None = None
+        self._tables = deque(TABLES)
+
+    def try_act(self, act: Act, rng: random.Random) -> Trial:
+        """Try a fault of a short run."""
+        if self._stage is None:
+            (self._scratch / "short").mkdir()
+            self._stage = Stage(self._scratch / "short", quick=self._quick)
+        self._stage.trial = Trial()
+        try:
+            act(self._stage, rng)
+        finally:
+            self._stage.abandon()
+        return self._stage.trial
+
+    def try_kill(self, victim: str, phase: str, rng: random.Random) -> Trial:
+        """Try a kill in a run of many batches."""
+        if self._killing is None:
+            (self._scratch / "long").mkdir()
+            self._killing = KillingStage(self._scratch / "long", self._stack.enter_context(running_server()))
+        storage, is_file = self._tables[0]
+        self._tables.rotate(-1)
+        place = self._killing.new_place(storage, is_file=is_file or phase == "publish")
+        trial = KillingTrial(self._killing, place, rng, None)
+        trial.go(Kill(rng.randrange(10**6), victim, phase), deque())
+        place.close()
+        if not trial.records:
+            raise MissedError
+        return Trial(trial.num_runs, difference=trial.difference)
+
+
+def try_fault(name: str, times: int, seed: int, theatre: Theatre) -> Tally:
+    """Try a fault so many times, each with a seed of its own."""
+    tally = Tally(name, FAULTS[name], seed=seed, date=datetime.now(UTC).date().isoformat())
+    number = 0
+    while tally.tried + tally.stalled < times and tally.missed < times * MAX_MISSED:
+        rng = random.Random(f"{name} {seed} {number}")
+        number += 1
+        try:
+            trial = theatre.try_kill(*KILLS[name], rng) if name in KILLS else theatre.try_act(ACTS[name][0], rng)
+        except MissedError:
+            tally.missed += 1
+        except UnfitError as error:
+            tally.skipped = str(error)
+            break
+        except StallError as error:
+            tally.stalled += 1
+            print(f"{name} {seed} {number - 1}: {error}", flush=True)
+        else:
+            tally.add(trial.num_runs, trial.difference)
+            said = f": {trial.said[0]}" if trial.said else ""
+            print(f"    {name} {number - 1}: exit codes {trial.codes}{said}", flush=True)
+            if trial.difference:
+                print(f"    {name} {seed} {number - 1}: {trial.difference}", flush=True)
+    return tally
+
+
+def write(tallies: list[Tally], path: Path) -> None:
+    """Write the results; of faults that were not tried now, those that are there stay."""
+    before: dict[str, Any] = json.loads(path.read_text())["faults"] if path.exists() else {}
+    found = before | {tally.fault: asdict(tally) for tally in tallies}
+    report = {
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": {name: version(name) for name in ("ray", "pyarrow", "av", "torch")},
+        "faults": {name: found[name] for name in FAULTS if name in found},
+    }
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def table(path: Path = RESULTS) -> str:
+    """Return the results as the table of docs/reliability.md."""
+    found = json.loads(path.read_text())["faults"] if path.exists() else {}
+    lines = ["| fault | what happens | tried | lost | double | changed |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, about in FAULTS.items():
+        one = found.get(name, {"tried": 0})
+        numbers = [one["lost"], one["double"], one["changed"]] if one["tried"] else ["-", "-", "-"]
+        lines.append(f"| `{name}` | {about} | {' | '.join(map(str, [one['tried'], *numbers]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def enter_private_mounts() -> None:
+    """Begin again where what is mounted is seen by this program alone, if that is allowed."""
+    if "FAULTS_PRIVATE" in os.environ:
+        return
+    os.environ["FAULTS_PRIVATE"] = "no"
+    for options in (["-m"], ["-U", "-r", "-m"]):
+        probe = ["unshare", *options, "sh", "-c", "mount -t tmpfs probe /mnt"]
+        if shutil.which("unshare") and subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            os.environ["FAULTS_PRIVATE"] = "yes"
+            os.execvp("unshare", ["unshare", *options, sys.executable, *sys.argv])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--fault", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="NAME")
+    parser.add_argument("--times", type=int, default=3, help="how often to try each")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help=f"VICTIM/PHASE, or VICTIM: {', '.join(VICTIMS)}")
-    parser.add_argument("--strikes", type=int, help="kill decoders so often in a row; drawn where it is not given")
-    parser.add_argument("--storage", default="local,s3", help="local, s3, or both, divided by a comma")
-    parser.add_argument("--short", action="store_true", help="few kinds of kills, with each victim and each phase")
-    parser.add_argument("--out", type=Path, help="write the report as JSON too")
+    parser.add_argument("--quick", action="store_true", help="without Ray where it need not be, and with short pauses")
+    parser.add_argument("--json", type=Path, help="write the results; those of other faults there stay")
+    parser.add_argument("--list", action="store_true", help="name the faults")
+    parser.add_argument("--table", action="store_true", help="print the table of docs/reliability.md")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    planned = draw(arguments.kills, arguments.seed, arguments.only, short=arguments.short)
-    tables = deque(table for table in TABLES if table[0] in arguments.storage.split(","))
-    account = Account()
+    if arguments.list:
+        print("\n".join(f"{name:22} {about}" for name, about in FAULTS.items()))
+        return
+    if arguments.table:
+        print(table(), end="")
+        return
+    enter_private_mounts()
+    tallies = []
     began = time.monotonic()
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
-        stage = Stage(scratch, stack.enter_context(running_server()))
-        while planned and account.num_missed <= 2 * arguments.kills:
-            first = planned.popleft()
-            rng = random.Random(first.seed)
-            storage, is_file = tables[0]
-            tables.rotate(-1)
-            place = stage.new_place(storage, is_file=is_file or first.phase == "publish")
-            trial = Trial(stage, place, rng, arguments.strikes)
-            trial.go(first, planned)
-            place.close()
-            for record in trial.records:
-                print(record, flush=True)
-            for missed in trial.missed:
-                print(f"seed {missed.seed:<6} {missed.victim:10} {missed.phase:8} missed", flush=True)
-                planned.append(Kill(rng.randrange(10**6), missed.victim, missed.phase))
-            account.add(trial)
-            print(f"    so far {account.summary()}", flush=True)
-            if arguments.out:
-                report = account.report(arguments.seed, time.monotonic() - began)
-                arguments.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"{account.summary()} in {time.monotonic() - began:.0f} s")
-    if account.difference or account.num_silent or len(account.records) < arguments.kills:
+        theatre = Theatre(stack, quick=arguments.quick)
+        for name in arguments.fault:
+            tallies.append(try_fault(name, arguments.times, arguments.seed, theatre))
+            print(tallies[-1].line(), flush=True)
+            if arguments.json:
+                write(tallies, arguments.json)
+    print(f"{sum(tally.tried for tally in tallies)} trials in {time.monotonic() - began:.0f} s")
+    if not all(tally.is_good and (tally.tried == arguments.times or tally.skipped) for tally in tallies):
         raise SystemExit(1)
 
 

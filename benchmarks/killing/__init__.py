@@ -1,1 +1,1 @@
-"""What `benchmarks/faults.py` is made of: a source, places for the table, moments, victims, and the comparison."""
+"""What `benchmarks/kills.py` is made of: a source, places for the table, moments, victims, and the comparison."""

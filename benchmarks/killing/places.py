@@ -5,6 +5,7 @@ has to be stopped at once; a server of object storage can let its client wait. `
 
     event           a file output               a folder output
     writing         a part is being written     the same
+    aside           it is written, not renamed  the same (on a disk)
     written         a part is there             the same
     merging         the file is being written   -
     merged          the file is there           -
@@ -27,7 +28,7 @@ from pyarrow import fs
 
 from killing.server import BUCKET, Server
 
-_IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x40, 0x80, 0x100, 0x200
+_IN_CLOSE_WRITE, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
 _EVENT = struct.Struct("iIII")
 
 
@@ -139,7 +140,7 @@ class _Disk(Place):
         with suppress(OSError):
             inode = self._hidden.stat().st_ino
             if inode != self._watched:
-                mask = _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
+                mask = _IN_CLOSE_WRITE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_CREATE | _IN_DELETE
                 self._libc.inotify_add_watch(self._inotify, os.fsencode(self._hidden), mask)
                 self._watched = inode
 
@@ -149,6 +150,8 @@ class _Disk(Place):
         if name.startswith("tmp-") and (is_final or "part-" in name):
             if mask & _IN_CREATE:
                 return "merging" if is_final else "writing"
+            if mask & _IN_CLOSE_WRITE:
+                return None if is_final else "aside"
             if mask & _IN_MOVED_FROM:
                 return "merged" if is_final else "written"
         if name.startswith("part-") and mask & _IN_DELETE:

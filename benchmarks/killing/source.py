@@ -26,9 +26,9 @@ def make_source(folder: Path) -> None:
     """Write the videos: 60 to 100 seconds long, a few seconds long, cut off in the middle, and none at all."""
     folder.mkdir()
     for index, num_frames in enumerate(LONG_FRAMES):
-        _write(folder / f"long_{index}.mp4", num_frames, seed=index)
+        write_walk(folder / f"long_{index}.mp4", num_frames, seed=index)
     for index, num_frames in enumerate(SMALL_FRAMES):
-        _write(folder / f"small_{index}.mp4", num_frames, seed=100 + index)
+        write_walk(folder / f"small_{index}.mp4", num_frames, seed=100 + index)
     whole = (folder / "small_4.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "broken.mp4").write_bytes(b"no video")
@@ -41,7 +41,7 @@ def make_model(folder: Path) -> None:
     make_bundle("simple3d", weights="random", labels=str(labels), arguments={"width": 0.25}, seed=1).save(folder)
 
 
-def _write(path: Path, num_frames: int, *, seed: int) -> None:
+def write_walk(path: Path, num_frames: int, *, seed: int) -> None:
     """Write a square that walks over a still picture: no two clips are the same."""
     rng = np.random.default_rng(seed)
     still = np.kron(rng.integers(0, 256, (SIZE[0] // 20, SIZE[1] // 20), np.uint8), np.ones((20, 20), np.uint8))

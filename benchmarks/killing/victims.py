@@ -18,6 +18,7 @@ VICTIMS = {
     "task": "the process that hands their clips on",
     "actor": "a process that runs the model",
     "raylet": "Ray's own process on this machine",
+    "gcs": "Ray's process that knows of all others",
 }
 
 _PLANNER = re.compile(r"^ray::.*(PlanStage|count_clips)")
@@ -25,6 +26,7 @@ _TASK = re.compile(r"^ray::.*DecodeStage")
 _CELL = re.compile(r"^\S*python\S* .*-m vidcnn\.video\.cell")
 _ACTOR = re.compile(r"^ray::MapWorker.*ScoreStage")
 _RAYLET = re.compile(r"^\S*/raylet ")
+_GCS = re.compile(r"^\S*/gcs_server ")
 _WITNESS = re.compile(r"^\S*python\S* .*-m vidcnn\.cluster\.witness")
 _WITNESS_SECONDS = 5.0
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
@@ -53,7 +55,7 @@ class Processes:
             return [pid for pid in cells if _parent(pid) in tasks] if cells else tasks  # older versions had no cells
         if victim == "task":
             return tasks
-        wanted = {"planner": _PLANNER, "actor": _ACTOR, "raylet": _RAYLET}[victim]
+        wanted = {"planner": _PLANNER, "actor": _ACTOR, "raylet": _RAYLET, "gcs": _GCS}[victim]
         return [pid for pid, title in titles.items() if wanted.search(title)]
 
     def decoding_seconds(self) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""Processes are killed in every phase of a run, and the table has every row once: `benchmarks/faults.py` in short."""
+"""Whatever fails, the table has every row once: `benchmarks/faults.py` and `benchmarks/kills.py` in short."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SCHEMA = pa.schema({"video": pa.string(), "clip": pa.int64(), "score": pa.float6
 @pytest.mark.nightly
 def test_kills_of_each_process_in_each_phase_cost_no_row_and_double_and_change_none(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    program = PROJECT / "benchmarks" / "faults.py"
+    program = PROJECT / "benchmarks" / "kills.py"
     line = [sys.executable, program, "--kills", NUM_KILLS, "--seed", 8, "--short", "--out", out]
     done = subprocess.run(
         list(map(str, line)), env=environment(), capture_output=True, text=True, timeout=3600, check=False
@@ -65,3 +65,39 @@ def test_kills_of_each_process_in_each_phase_cost_no_row_and_double_and_change_n
     assert {phase for _, phase in met} == {"plan", "decode", "commit", "publish"}
     storages = {record["table"] for record in report["records"]}
     assert len(storages) >= 3, "files and folders, on a disk and in object storage"
+
+
+PAGE = PROJECT / "docs" / "reliability.md"
+SHARE = (
+    "clock-jumps", "disk-full", "disk-no-inodes", "disk-read-only", "open-files", "paused", "power-cut",
+    "storage-stale", "ten-on-one", "video-deleted", "video-truncated",
+)  # fmt: skip
+"""Faults that are tried for every change; those of disks are skipped where nothing may be mounted."""
+
+
+def faults(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, PROJECT / "benchmarks" / "faults.py", *arguments]
+    return subprocess.run(
+        list(map(str, line)), env=environment(), capture_output=True, text=True, timeout=3600, check=False
+    )
+
+
+def test_the_page_has_the_table_of_what_was_tried_with_each_fault_and_no_row_lost() -> None:
+    table = faults("--table").stdout
+    assert table.count("| `") == len(faults("--list").stdout.splitlines()) > 30
+    assert table in PAGE.read_text(), "put the output of `benchmarks/faults.py --table` there"
+    for line in table.splitlines()[2:]:
+        _, _, _, tried, *rows, _ = (cell.strip() for cell in line.split("|"))
+        assert rows == (["0", "0", "0"] if int(tried) else ["-"] * 3), line
+
+
+@pytest.mark.slow
+def test_a_share_of_all_faults_costs_no_row_and_doubles_and_changes_none(tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    done = faults("--quick", "--times", "1", "--json", out, "--fault", *SHARE)
+    found = json.loads(out.read_text())["faults"]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(found) == set(SHARE)
+    for name, one in found.items():
+        assert (one["lost"], one["double"], one["changed"], one["stalled"]) == (0, 0, 0, 0), done.stdout
+        assert one["tried"] == 1 or (one["skipped"] and name.startswith(("disk", "power"))), done.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from tests.pipelines import crashing
 from tests.video.decoding import WHOLE_FRAME
 from tests.videos import number_of, write_video
-from vidcnn.errors import InternalError, ModelError
+from vidcnn.errors import InternalError, ModelError, StorageError
 from vidcnn.inference.scoring import RowFormat, SegmentRows, Undone
 from vidcnn.pipelines import stages
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips, pack_video, video_table
@@ -23,6 +25,7 @@ from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.keys import VideoKey
 from vidcnn.video.batching import DecodeSettings
+from vidcnn.video.cell import this_cell
 from vidcnn.video.planning import PlanSettings
 from vidcnn.video.stopwatch import StageTimes
 
@@ -77,6 +80,25 @@ def test_a_fault_of_the_program_is_told_and_nothing_else_of_the_block(tmp_path: 
     assert {planned.video.name for planned in segments} <= {"a.mp4"}
     assert isinstance(failure, InternalError)
     assert "unexpected TypeError while planning: an integer is required" in failure.message
+
+
+def test_a_limit_of_the_machine_is_told_as_one_and_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    videos = table_of(*write(tmp_path, "a"))
+    plan(videos)  # what is imported late is imported
+    this_cell(yields=False).close()  # another child is to be started
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        segments, (failure,) = plan(videos)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert segments == []
+    assert isinstance(failure, StorageError)
+    assert failure.message == "this machine is at a limit while planning: Too many open files"
+    assert "ulimit -n" in failure.hint
+    assert "the same command continues" in failure.hint
 
 
 def test_counts_are_those_of_the_plans(tmp_path: Path) -> None:

@@ -237,3 +237,39 @@ def test_rows_are_taken_out_of_a_part_only_once_the_rest_was_read_back(
         with pytest.raises(OutputError, match="should contain 3 rows, but 1 are there"):
             output.commit()
     assert visible_rows(out) == before
+
+
+def test_a_part_that_lists_do_not_show_yet_is_in_the_table(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in object storage whose lists show what was written after a while only."""
+    write(out, [segment("a")])
+    listed = LocalStorage.list_parts
+    with open_output(out) as output, monkeypatch.context() as patch:
+        before = listed(output._storage)  # type: ignore[arg-type]
+        patch.setattr(LocalStorage, "list_parts", lambda storage: before)
+        output.add(segment("b"), rows_of(segment("b")))
+        output.publish()
+        assert output.summary().num_videos == 2
+    assert cases.in_order(visible_rows(out)) == cases.expected_rows([segment("a"), segment("b")])
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_part_that_appears_while_a_run_works_is_an_error_and_costs_no_row(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [segment("a", index, 2) for index in (0, 1)]
+    write(out, keys, publish=False)
+    listed = LocalStorage.list_parts
+    monkeypatch.setattr(LocalStorage, "list_parts", lambda storage: [])
+    with open_output(out) as output:
+        output.add(keys[0], rows_of(keys[0]))
+        output.commit()
+        monkeypatch.setattr(LocalStorage, "list_parts", listed)
+        output.add(keys[1], rows_of(keys[1]))
+        with pytest.raises(OutputError, match=r"part-\w+\.parquet has appeared, .* lists late") as raised:
+            output.publish()
+    assert "the same command continues" in raised.value.hint
+    with open_output(out) as output:
+        for key in keys:
+            output.add(key, rows_of(key))
+        output.publish()
+    assert cases.in_order(visible_rows(out)) == cases.expected_rows(keys)

@@ -28,7 +28,7 @@ SYSTEM = {
     "loginctl": "changes the machine",
     "crontab": "changes the machine; tests/schedule/test_real_cron.py runs such lines",
     "mkdocs": "tests/test_docs_site.py builds the site",
-    "python3": "makes an environment",
+    "python3": "makes an environment, or runs a benchmark",
     ".": "enters it",
     "pytest": "runs these tests",
     **dict.fromkeys(("cat", "cp", "echo", "export", "install", "mkdir"), "test_pages runs it"),

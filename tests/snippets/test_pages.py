@@ -39,6 +39,7 @@ LEFT_OUT = {
     "systemctl": "it changes the machine; tests/schedule/test_systemd.py checks units",
     "loginctl": "it changes the machine",
     "kubectl": "there is no cluster; tests/schedule checks what it is given",
+    "benchmarks/faults.py": "it takes hours; tests/pipelines/test_faults.py does a share of it",
     "vidcnn quantize": "it takes minutes; tests/pipelines/test_quantize.py does it",
     "--model run/int8": "it is what that would make",
 }

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vidcnn.errors import CONTINUES, OutputError
 from vidcnn.predictions import ledger as ledgers
 from vidcnn.predictions import section
 from vidcnn.predictions.index import Held, Index, hashes
@@ -53,6 +54,7 @@ class Committed:
         self.conflicts: set[str] = set()
         self.recorded: list[dict[str, Any]] = []
         self._covered: frozenset[str] = frozenset()
+        self._known: set[str] = set()
 
     def read(self) -> None:
         """Read the files; parts that a run left which was killed after they were published are deleted.
@@ -82,6 +84,7 @@ class Committed:
         covered = [one.file for one, is_one in zip(held, is_covered, strict=True) if is_one]
         held = [one for one, is_one in zip(held, is_covered, strict=True) if not is_one]
         self.parts, self.conflicts = Index.of(held, self._named)
+        self._known = set(parts).difference(covered)
         if self._storage.is_view:
             self._covered = frozenset(covered)
             return
@@ -102,7 +105,29 @@ class Committed:
         self.published, _ = Index.of([held.pop().held], self._named)
         self.parts = Index()
         for path in parts:
-            self._storage.delete(path)
+            self.delete_part(path)
+
+    def add_part(self, path: str) -> None:
+        """Note a part that was written: lists of some object storage show it after a while only."""
+        self._known.add(path)
+
+    def delete_part(self, path: str) -> None:
+        """Delete a part."""
+        self._storage.delete(path)
+        self._known.discard(path)
+
+    def check_parts(self) -> None:
+        """Check that all parts are known.
+
+        Raises:
+            OutputError: One has appeared, whose rows may be in others, too.
+        """
+        if strange := set(self._storage.list_parts()) - self._known - self._covered:
+            raise OutputError(
+                f"{min(strange)} has appeared, which was not there when this run began: another run wrote it, or the "
+                "storage lists late",
+                CONTINUES,
+            )
 
     def find(self, name: str, size_bytes: int, mtime_ns: int) -> Entry | None:
         """Return what is committed of a video, as `Index.find` does."""
@@ -135,7 +160,8 @@ class Committed:
         return [*old, *(Source(path, 1) for path in self._part_paths())]
 
     def _part_paths(self) -> list[str]:
-        return [path for path in self._storage.list_parts() if path not in self._covered]
+        listed = set(self._storage.list_parts()) - self._covered
+        return sorted(listed if self._storage.is_view else listed | self._known)
 
     def _both(self) -> Iterator[tuple[str, Entry, Entry]]:
         """Yield what parts contain of videos that are in the single file too, after what that contains."""

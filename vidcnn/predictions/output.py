@@ -272,6 +272,7 @@ class Output:
         path = self._storage.part_path(f"part-{ledgers.digest(pending)}.parquet")
         with LedgerWriter.of(pending) as ledger:
             self._write(path, ledger, [sort_rows(self._buffer.rows())])
+        self._committed.add_part(path)
         with self._changing:
             for name, entry in pending.items():
                 self._committed.parts.put(name, entry._replace(files=(path,)))
@@ -292,6 +293,7 @@ class Output:
             OutputError: It cannot be written.
         """
         self.commit()
+        self._committed.check_parts()
         final = self._storage.final_path
         if final is None and change is not None:
             self._change_parts(change)
@@ -386,7 +388,7 @@ class Output:
                 with LedgerWriter.of(kept) as ledger:
                     self._write(path, ledger, [read_rows(self._storage.open, path, without=dropped)], replaces=True)
             elif not kept:
-                self._storage.delete(path)
+                self._committed.delete_part(path)
             for name in dropped:  # one by one: the next file may not be to be written
                 before = left[name]
                 rest = tuple(file for file in before.files if file != path)

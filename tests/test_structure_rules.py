@@ -37,7 +37,7 @@ FLOORS = (
     {"inference", "demo", "__main__"},
     {"video", "predictions", "annotations", "cli"},
     {"models", "sources", "config"},
-    {"sampling", "storage", "interrupts", "streams"},
+    {"sampling", "storage", "sandbox", "interrupts", "streams"},
     {"errors", "choices"},
     {"logins", "processes", "version", "__init__"},
 )

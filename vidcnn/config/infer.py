@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
-from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
+from vidcnn.choices import AutoSwitch, Device, PrecisionOption, Sandbox, ShortClips
 from vidcnn.config.base import Fraction, FrameRate, Spec, Written, as_text, exclusive, option, override_sampling
 from vidcnn.errors import ALL_KINDS, ERROR_KINDS
 
@@ -115,6 +115,12 @@ class InferSpec(Spec):
         panel="Run",
         metavar="SECONDS",
         gt=0,
+    )
+
+    sandbox: Sandbox = option(
+        "auto",
+        "How processes that decode are confined: with require, a machine that cannot do it fully is an error.",
+        panel="Run",
     )
 
     precision: PrecisionOption = option(

@@ -27,6 +27,9 @@ from vidcnn.storage.retrying import USUAL, RetryPolicy, retrying
 from vidcnn.storage.uris import is_remote
 from vidcnn.video.batching import ClipBatch, ClipRef, DecodeSettings, timed_batches
 from vidcnn.video.cell import Cell, CellError
+from vidcnn.video.cell_checks import are_plans, is_batch
+from vidcnn.video.golden import decoding_with
+from vidcnn.video.grants import Grant
 from vidcnn.video.planning import Plan, PlannedSegment, PlanSettings, plan_each
 from vidcnn.video.stopwatch import StageTimes
 
@@ -72,9 +75,18 @@ def plan_in_cell(
         tries.begin_round()
         failure: CellError | None = None
         try:
+            asked_for = [videos[index] for index in asked]
             for plans in cell.run(
-                work, [videos[index] for index in asked], settings, num_at_once, seconds=settings.allowed_seconds
+                work,
+                asked_for,
+                settings,
+                num_at_once,
+                seconds=settings.allowed_seconds,
+                grant=Grant.of(asked_for),
+                sandbox=settings.sandbox,
             ):
+                if not are_plans(plans, asked_for[num_told:]):
+                    raise cell.nonsense("plans of other videos")
                 for index, plan in zip(asked[num_told : num_told + len(plans)], plans, strict=True):
                     if isinstance(plan, tuple) or tries.is_last(index, plan, videos[index].location):
                         yield index, plan
@@ -131,12 +143,20 @@ def decode_in_cell(
         tries.begin_round()
         failure: CellError | None = None
         try:
-            for batch, times in cell.run(
+            asked_for = [unit[number] for number in asked]
+            for value in cell.run(
                 work,
-                [unit[number] for number in asked],
+                asked_for,
                 settings,
                 seconds=lambda planned: planned.allowed_seconds(settings.timeout_seconds),
+                grant=Grant.of(asked_for),
+                sandbox=settings.sandbox,
+                preparation=decoding_with(settings.preprocessing, exact=settings.exact),
             ):
+                if not is_batch(value, asked_for, settings):
+                    raise cell.nonsense("clips that were not asked for")
+                batch, times = value
+                batch = replace(batch, segments=tuple(unit[number_of[planned.key]] for planned in batch.segments))
                 numbers = [number_of[planned.key] for planned in batch.segments]
                 kept = []
                 for ref, error in batch.failures:

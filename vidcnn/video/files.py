@@ -18,6 +18,7 @@ from vidcnn.errors import StorageError, VideoError
 from vidcnn.storage.faults import is_own_fault, video_fault
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem
+from vidcnn.video import file_client
 from vidcnn.video.cell_status import reading
 from vidcnn.video.structure import ReadAt
 
@@ -159,8 +160,10 @@ class VideoFile:
     def _reopen(self) -> None:
         """Make another connection for the next try, where there can be one."""
         if is_remote(self._location):
-            with suppress(OSError, ValueError):
-                self._stream = self._open_stream()
+            with suppress(OSError, ValueError, StorageError):
+                stream = self._open_stream()
+                self.close()
+                self._stream = stream
 
 
 def open_file(location: str) -> VideoFile:
@@ -171,7 +174,9 @@ def open_file(location: str) -> VideoFile:
             does not exist.
         StorageError: It cannot be opened now.
     """
-    if is_remote(location):
+    if (opener := file_client.client()) is not None:
+        file = VideoFile(location, lambda: opener.open(location))
+    elif is_remote(location):
         filesystem, path = _filesystem(location)
         file = VideoFile(location, lambda: filesystem.open_input_file(path))
     else:
@@ -184,6 +189,37 @@ def open_file(location: str) -> VideoFile:
     return file
 
 
+def open_descriptor(location: str) -> int:
+    """Open a local file for another process, and return its descriptor.
+
+    Raises:
+        VideoError: It is no regular file, or its owner allows nobody to read it; or it does not exist.
+        StorageError: It cannot be opened now.
+    """
+    path = local_path(location)
+    _check_regular(location, path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise video_fault(error, location) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced just now
+        os.close(descriptor)
+        raise VideoError("unreadable", "it is not a regular file")
+    return descriptor
+
+
+def open_stream(location: str) -> Any:
+    """Open an object in object storage for another process, and return its binary stream.
+
+    Raises:
+        VideoError: Its location means nothing.
+        StorageError: The storage cannot be reached.
+        OSError: The storage refuses it.
+    """
+    filesystem, path = _filesystem(location)
+    return filesystem.open_input_file(path)
+
+
 def file_version(location: str) -> tuple[int, int]:
     """Return the size in bytes and the modification time in nanoseconds of a file.
 
@@ -191,14 +227,20 @@ def file_version(location: str) -> tuple[int, int]:
         VideoError: `changed`: it does not exist; `unreadable`: it cannot be reached through its own fault.
         StorageError: The storage does not answer.
     """
+    opener = file_client.client()
     try:
         if not is_remote(location):
             status = os.stat(local_path(location))
             return status.st_size, status.st_mtime_ns
+        if opener is not None:
+            with reading():
+                return opener.version(location)
         filesystem, path = _filesystem(location)
         with reading():
             info = filesystem.get_file_info(path)
     except (OSError, ValueError) as error:
+        if opener is not None and not is_remote(location):
+            return opener.version(location)  # why, only who may look around can tell
         raise video_fault(error, location) from error
     from pyarrow.fs import FileType
 

@@ -37,7 +37,7 @@ FLOORS = (
     {"inference", "scans", "demo", "__main__"},
     {"video", "predictions", "annotations", "cli"},
     {"models", "sources", "config"},
-    {"sampling", "storage", "interrupts", "streams"},
+    {"sampling", "storage", "sandbox", "interrupts", "streams"},
     {"errors", "choices", "bounds"},
     {"logins", "processes", "safe_text", "version", "__init__"},
 )

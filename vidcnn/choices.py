@@ -7,6 +7,9 @@ from typing import Literal
 Switch = Literal["on", "off"]
 AutoSwitch = Literal["auto", Switch]
 
+Sandbox = Literal["auto", "require", "off"]
+"""How decoding processes are confined: as far as the kernel can, fully or not at all."""
+
 Device = Literal["auto", "cpu", "cuda"]
 
 TrainingPrecision = Literal["bf16", "fp32"]

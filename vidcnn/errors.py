@@ -14,6 +14,7 @@
         SettingsDifferError       the output was written with another model or other settings
         OutputBusyError           exit 75: another run holds this output
       StorageError                the storage, the network or this machine fails, through no fault of the file
+      SandboxError                a machine that cannot confine decoding processes as is required
       DecoderError                libav or OpenCV of this machine gives wrong pixels
       InternalError               a fault of the program itself, with the traceback of the process where it happened
       RunInterruptedError         exit 130: Ctrl-C, SIGTERM or SIGHUP; what was committed stays
@@ -133,6 +134,10 @@ class OutputBusyError(OutputError):
 
 class StorageError(VidcnnError):
     """The storage, the network or this machine fails, through no fault of what is read or written."""
+
+
+class SandboxError(VidcnnError):
+    """A machine that cannot confine decoding processes as `--sandbox require` wants."""
 
 
 class DecoderError(VidcnnError):

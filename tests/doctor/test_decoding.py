@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from vidcnn.doctor.decoding import check_child, check_codecs
+from vidcnn.sandbox import seccomp
 from vidcnn.video import abilities
 
 
@@ -31,7 +32,9 @@ def test_hardware_decoders_are_a_note(there: bool, value: str, monkeypatch: pyte
 
 
 def test_a_decoding_process_starts_and_decodes() -> None:
-    (found,) = check_child()
+    found, confined = check_child()
+    assert confined.name == "confinement"
+    assert confined.facts["sandbox"]["seccomp"] == seccomp.is_there()
     assert (found.level, found.problem) == ("good", "")
     assert found.facts["seconds"] > 0
 

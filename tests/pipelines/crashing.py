@@ -5,6 +5,7 @@ What goes wrong once leaves a mark in the folder `MARKS` names, by which it is k
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import re
@@ -19,6 +20,7 @@ import pyarrow as pa
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage, count_clips
 from vidcnn.sources import SourceVideo
 from vidcnn.training.samples import Sample, SampleOrder
+from vidcnn.video import cell
 from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
 from vidcnn.video.cell_status import at
 from vidcnn.video.planning import Plan, PlannedSegment, PlanSettings, plan_each
@@ -27,13 +29,49 @@ from vidcnn.video.stopwatch import StageTimes
 MARKS = "VIDCNN_TEST_MARKS"
 
 
+_LOG = "marks"
+_LOG_FILE = "VIDCNN_TEST_MARKS_FILE"
+
+
+def _open_log() -> int:
+    return os.open(Path(os.environ[MARKS]) / _LOG, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def _start_with_log(command: list[str], variables: dict[str, str], files: tuple[int, ...]) -> Any:
+    """Start a decoding process, which can open no file itself, with the file of marks."""
+    if MARKS not in os.environ:
+        return _start(command, variables, files)
+    log = _open_log()
+    try:
+        return _start(command, variables | {_LOG_FILE: str(log)}, (*files, log))
+    finally:
+        os.close(log)
+
+
+_start = cell._start
+cell._start = _start_with_log
+
+
 def first_time(name: str) -> bool:
     """Tell whether something happens for the first time, and note that it did."""
+    given = os.environ.get(_LOG_FILE)
+    log = _open_log() if given is None else int(given)
+    fcntl.lockf(log, fcntl.LOCK_EX)
     try:
-        (Path(os.environ[MARKS]) / name).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
+        if name in os.pread(log, 1 << 20, 0).decode().splitlines():
+            return False
+        os.write(log, f"{name}\n".encode())
+        return True
+    finally:
+        fcntl.lockf(log, fcntl.LOCK_UN)
+        if given is None:
+            os.close(log)
+
+
+def marks_in(folder: Path) -> list[str]:
+    """Return what has happened."""
+    log = folder / _LOG
+    return log.read_text().splitlines() if log.exists() else []
 
 
 def die() -> None:

@@ -88,7 +88,7 @@ def test_whatever_dies_or_hangs_at_whatever_batch_each_clip_has_one_row(
 
     fault(monkeypatch)
     table = classify(videos, bundle, tmp_path / "preds.parquet", in_process)
-    assert len(list(marks.iterdir())) == len(dying)  # each of them did die
+    assert len(crashing.marks_in(marks)) == len(dying)  # each of them did die
     bad = ("decode_kills", "decode_hangs", "plan_kills", "plan_hangs")
     assert rows_of(table, "decode_kills") == [(0, "decoder_crash"), (1, "decoder_crash")]
     assert rows_of(table, "decode_hangs") == [(0, "timeout"), (1, "timeout")]
@@ -137,7 +137,7 @@ def test_a_model_actor_that_dies_is_replaced(
         write_long(videos, name)
     monkeypatch.setattr(dataset, "ScoreStage", crashing.OnceDyingScore)
     table = classify(videos, bundle, tmp_path / "preds.parquet")
-    assert [mark.name for mark in marks.iterdir()] == ["score"]
+    assert crashing.marks_in(marks) == ["score"]
     assert [rows_of(table, name) for name in "abc"] == [[(clip, None) for clip in range(NUM_CLIPS)]] * 3
 
 

@@ -25,11 +25,12 @@ from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.video.attempts import attempt, decode_in_cell, plan_in_cell
 from vidcnn.video.batching import ClipBatch, ClipRef, DecodeSettings
 from vidcnn.video.cell import CellError
+from vidcnn.video.grants import Grant
 from vidcnn.video.planning import Plan, PlannedSegment, PlanSettings
 from vidcnn.video.stopwatch import StageTimes
 
 SETTINGS = PlanSettings(ClipSpec(Sampling(2, stride=1)), image_fps=10, max_pixels=10**6)
-DECODE = DecodeSettings(WHOLE_FRAME, exact=False, batch_size=4, max_pixels=10**6)
+DECODE = DecodeSettings(replace(WHOLE_FRAME, resize=4, crop=(4, 4)), exact=False, batch_size=4, max_pixels=10**6)
 SCHEMA = prediction_schema(num_classes_for_probabilities=None, embedding_size=None)
 FORMAT = RowFormat(SCHEMA, ("run", "jump", "fall"), top_k=2)
 FAULT = StorageError("it cannot be read: input/output error")
@@ -54,9 +55,15 @@ class FakeCell:
         self.tries[name] = self.tries.get(name, 0) + 1
         return self.fate(item, self.tries[name])
 
-    def run(self, work: Any, items: Sequence[Any], *arguments: Any, seconds: Callable[[Any], float]) -> Iterator[Any]:
+    def run(
+        self, work: Any, items: Sequence[Any], *arguments: Any, seconds: Callable[[Any], float], **options: Any
+    ) -> Iterator[Any]:
+        assert options["grant"] == Grant.of(items)
         assert all(seconds(item) > 0 for item in items)
         yield from work(self, items)
+
+    def nonsense(self, what: str) -> CellError:
+        return CellError(0, "crash", f"it sent {what}")
 
 
 def video(name: str, *, remote: bool = False) -> SourceVideo:
@@ -68,12 +75,12 @@ def plans_for(cell: FakeCell, videos: Sequence[SourceVideo]) -> Iterator[list[Pl
         deed = cell.happens(one)
         if isinstance(deed, str):
             raise CellError(position, deed, "told to")  # type: ignore[arg-type]
-        yield [deed if isinstance(deed, Exception) else (segment(one.name, 6),)]
+        yield [deed if isinstance(deed, Exception) else (segment(one.name, 6, one.location),)]
 
 
-def segment(name: str, num_clips: int) -> PlannedSegment:
+def segment(name: str, num_clips: int, location: str | None = None) -> PlannedSegment:
     (planned,) = plan_segments(constant_rate(2 * num_clips), SETTINGS.clips)
-    return PlannedSegment(VideoKey(name, 10, 1), f"/{name}", False, "pts", planned)
+    return PlannedSegment(VideoKey(name, 10, 1), location or f"/{name}", False, "pts", planned)
 
 
 def planned(names: str, fate: Fate, *, remote: bool = False) -> tuple[dict[str, Any], list[float], FakeCell]:

@@ -117,7 +117,7 @@ def test_frames_that_are_missing_are_seen(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_decoder_that_reads_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(golden, "_FILE", "AAAA")
+    monkeypatch.setattr(golden, "FILE", "AAAA")
     with pytest.raises(DecoderError, match="it cannot read a video that is known to be good"):
         check_decoder("bilinear", exact=False)
 
@@ -136,6 +136,7 @@ def break_opencv() -> None:
     if right.__module__ == __name__:
         return
     cv2.transform = lambda *arguments: right(*arguments)[..., ::-1]
+    check_decoder.cache_clear()
 
 
 def swapping_batches(unit: Any, settings: DecodeSettings) -> Any:

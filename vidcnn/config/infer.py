@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from vidcnn.bounds import MAX_PROCESSES, MAX_SECONDS
-from vidcnn.choices import AutoSwitch, Device, PrecisionOption, ShortClips
+from vidcnn.choices import AutoSwitch, Device, PrecisionOption, Sandbox, ShortClips
 from vidcnn.config.base import (
     FOLLOW_LINKS,
     BatchSize,
@@ -174,6 +174,12 @@ class InferSpec(Spec):
         metavar="SECONDS",
         gt=0,
         le=MAX_SECONDS,
+    )
+
+    sandbox: Sandbox = option(
+        "auto",
+        "How processes that decode are confined: with require, a machine that cannot do it fully is an error.",
+        panel="Run",
     )
 
     precision: PrecisionOption = option(

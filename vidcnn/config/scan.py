@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, field_validator
 
 from vidcnn.bounds import MAX_SECONDS
-from vidcnn.choices import AutoSwitch
+from vidcnn.choices import AutoSwitch, Sandbox
 from vidcnn.config.base import FOLLOW_LINKS, Count, Fraction, FrameRate, Pixels, Processes, Spec, option
 from vidcnn.config.infer import check_kinds, check_table, joined_kinds, kinds_of
 
@@ -71,6 +71,7 @@ class ScanSpec(Spec):
         gt=0,
         le=MAX_SECONDS,
     )
+    sandbox: Sandbox = option("auto", "As in `vidcnn infer`.", panel="Run")
     decoders: Processes | None = option(None, "Videos scanned at once.  \\[default: one for each CPU]", panel="Run")
     in_process: AutoSwitch = option(
         "auto", "Run without Ray. auto does it on this machine, and not on a cluster.", panel="Run"

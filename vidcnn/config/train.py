@@ -15,6 +15,7 @@ from vidcnn.choices import (
     Interpolation,
     Optimizer,
     PrecisionOption,
+    Sandbox,
     Schedule,
     ShortClips,
     Split,
@@ -162,6 +163,7 @@ class TrainSpec(Spec):
     )
     image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Clips")
     max_pixels: Pixels = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Clips")
+    sandbox: Sandbox = option("auto", "As in `vidcnn infer`.", panel="Clips")
 
     crop_scale: Written[str] | None = option(
         None,
@@ -302,6 +304,7 @@ class EvaluateSpec(Spec):
     )
     image_fps: FrameRate = option(25.0, "Frames per second of a folder of numbered images.", panel="Views")
     max_pixels: Pixels = option(8192 * 8192, "Largest frame that is decoded, in pixels.", panel="Views")
+    sandbox: Sandbox = option("auto", "As in `vidcnn infer`.", panel="Views")
     out: str | None = option(None, "Write all figures as JSON, with the confusion matrix.", panel="Run", metavar="FILE")
     precision: PrecisionOption = option("auto", "As in `vidcnn infer`.", panel="Speed")
     device: Device = option("auto", "Where the model runs.", panel="Speed")

@@ -6,6 +6,7 @@ import time
 
 from vidcnn.errors import VidcnnError
 from vidcnn.reporting.findings import Finding, plain
+from vidcnn.sandbox.confinement import Strength
 
 TOPIC = "decoding"
 _SECONDS = 60.0
@@ -47,10 +48,12 @@ def check_child() -> list[Finding]:
         with Cell() as cell:
             for _ in cell.run(decode_known, [None], seconds=lambda _: _SECONDS):
                 pass
+            strength = cell.strength or Strength()
     except (VidcnnError, CellError) as error:
         message = error.message if isinstance(error, VidcnnError) else f"a process for decoding failed: {error.message}"
         hint = error.hint if isinstance(error, VidcnnError) and error.hint else _REINSTALL
         return [Finding(TOPIC, "child process", "fails", "failure", plain(message), plain(hint))]
     seconds = time.monotonic() - began
     value = f"starts and decodes rightly, in {seconds:.1f} s"
-    return [Finding(TOPIC, "child process", value, facts={"seconds": round(seconds, 3)})]
+    confined = Finding(TOPIC, "confinement", strength.text, facts={"sandbox": strength._asdict()})
+    return [Finding(TOPIC, "child process", value, facts={"seconds": round(seconds, 3)}), confined]

@@ -43,7 +43,7 @@ class InferenceJob:
         self.spec = spec
         self.clips = choose_clips(bundle, spec)
         self.bundle = replace(bundle, sampling=self.clips.sampling)
-        self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels, spec.decode_timeout)
+        self.plan = PlanSettings(self.clips, spec.image_fps, spec.max_pixels, spec.decode_timeout, spec.sandbox)
         self.schema = prediction_schema(
             num_classes_for_probabilities=len(self.bundle.labels) if spec.probabilities else None,
             embedding_size=self.bundle.embedding_size if spec.embedding else None,
@@ -73,6 +73,7 @@ class InferenceJob:
             clips_per_task(batch_size, clip_bytes),
             self.spec.max_pixels,
             self.spec.decode_timeout,
+            self.spec.sandbox,
         )
 
     def settings(self, runtime: Runtime) -> dict[str, Any]:

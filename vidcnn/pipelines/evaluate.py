@@ -215,6 +215,7 @@ def _view_settings(spec: EvaluateSpec, bundle: Bundle) -> ViewSettings:
             ClipSpec(bundle.sampling, num_clips=spec.clips, short_clips=spec.short_clips),
             spec.image_fps,
             spec.max_pixels,
+            sandbox=spec.sandbox,
         ),
         preprocessing=bundle.preprocessing,
         num_crops=3 if spec.crops == "3" else 1,

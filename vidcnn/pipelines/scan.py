@@ -88,6 +88,7 @@ def scan_settings(spec: ScanSpec) -> ScanSettings:
         image_fps=spec.image_fps,
         max_pixels=spec.max_pixels,
         timeout_seconds=spec.decode_timeout,
+        sandbox=spec.sandbox,
     )
 
 

@@ -61,7 +61,10 @@ class ScanStage:
     def _scan(self, videos: Sequence[SourceVideo], settings: ScanSettings) -> Iterator[tuple[int, Found]]:
         cell = self._given_cell or this_cell(yields=False)
         work, arguments = cast(PlanWork, type(self).work), cast(Any, settings)
-        for index, found in plan_in_cell(videos, arguments, cell, work=work):
+        found_by_index = plan_in_cell(
+            videos, arguments, cell, work=work, check=_are_scans, preparation=settings.preparation
+        )
+        for index, found in found_by_index:
             yield index, cast(Found, found)
 
     def _news(self, video: SourceVideo, found: Found) -> News:
@@ -84,6 +87,24 @@ class ScanStage:
             yield replace(self._settings, sample_seconds=None)
         if self._settings.hashes:
             yield replace(self._settings, sample_seconds=None, probes=False)
+
+
+def _are_scans(scans: Any, videos: Sequence[SourceVideo]) -> bool:
+    """Return whether what a process sent, which may have been taken over, can be about the first of some videos."""
+    return (
+        type(scans) is list
+        and len(scans) <= len(videos)
+        and all(_is_scan(scan, video) for scan, video in zip(scans, videos, strict=False))
+    )
+
+
+def _is_scan(scan: Any, video: SourceVideo) -> bool:
+    if isinstance(scan, VideoError | StorageError):
+        return True
+    try:
+        return type(scan) is VideoScan and scan_row(video, scan.facts, scan.error).num_rows == 1
+    except (pa.ArrowException, TypeError, ValueError, KeyError, OverflowError):
+        return False  # a fact of a kind that the table does not have
 
 
 def _row(video: SourceVideo, facts: dict[str, Any], error: VideoError | None) -> News:

@@ -208,6 +208,18 @@ def augment_clip(frames: Pixels, settings: Augmentation, seed: int) -> Augmented
     return AugmentedClip(pixels, is_flipped)
 
 
+def prepare_augmenting(settings: Augmentation) -> None:
+    """Use once all that augmenting may, so that it is loaded; of torch, much is only loaded then."""
+    frames = np.zeros((1, *settings.crop, 3), np.uint8)
+    if settings.rand_augment:
+        import torch
+
+        for operation in OPERATIONS:
+            apply_operation(torch.from_numpy(frames).permute(0, 3, 1, 2), operation, 0.5, settings.interpolation)
+    if settings.rand_augment or settings.colour_jitter:
+        _change_picture(frames, settings, np.random.default_rng(0))
+
+
 def apply_operation(frames: Tensor, operation: Operation, level: float, interpolation: Interpolation) -> Tensor:
     """Apply one of RandAugment's operations to all frames of a clip.
 

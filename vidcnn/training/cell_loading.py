@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
+from vidcnn.choices import Interpolation, Sandbox
 from vidcnn.errors import DataError, VideoError
 from vidcnn.storage.retrying import RetryPolicy, retrying
+from vidcnn.training.augment import Augmentation, prepare_augmenting
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import DirectLoader, TrainingData
 from vidcnn.training.first_samples import find_no_sample
@@ -21,11 +23,16 @@ from vidcnn.training.views import LoadedViews, ViewSettings, load_views
 from vidcnn.video.attempts import attempt
 from vidcnn.video.cell import Cell, CellError
 from vidcnn.video.cell_status import at
+from vidcnn.video.cell_values import register
+from vidcnn.video.cell_worker import Preparation
 from vidcnn.video.golden import check_decoder
+from vidcnn.video.grants import Grant
 from vidcnn.video.planning import DEFAULT_TIMEOUT_SECONDS
 
 STORAGE_TRIES = RetryPolicy(num_tries=7, first_wait_seconds=1.0, growth=3.0, max_wait_seconds=60.0)
 """About three minutes: a run of days should not end over a storage that is restarted."""
+
+register(LoadedClips, LoadedViews)
 
 _SECONDS_PER_CLIP = 120.0
 _LOOK_SECONDS = 300.0
@@ -55,7 +62,15 @@ def load_views_in_cell(video: LabelledVideo, settings: ViewSettings, cell: Cell)
         return settings.plan.allowed_seconds(video.video) + _SECONDS_PER_CLIP * (settings.plan.clips.num_clips or 1)
 
     def load() -> LoadedViews:
-        (views,) = cell.run(_load_views_each, [video], settings, seconds=allowed_seconds)
+        (views,) = cell.run(
+            _load_views_each,
+            [video],
+            settings,
+            seconds=allowed_seconds,
+            grant=Grant.of([video.video]),
+            sandbox=settings.plan.sandbox,
+            preparation=(_prepare, (settings.preprocessing.interpolation, settings.exact, None)),
+        )
         found: LoadedViews = views
         return found
 
@@ -80,7 +95,14 @@ def find_no_sample_in_cell(data: TrainingData, cell: Cell) -> DataError | None:
     """
 
     def look() -> tuple[DataError | None]:
-        (failure,) = cell.run(_find_no_sample_each, [data], seconds=lambda _: _LOOK_SECONDS)
+        (failure,) = cell.run(
+            _find_no_sample_each,
+            [data],
+            seconds=lambda _: _LOOK_SECONDS,
+            grant=_grant_of(data),
+            sandbox=_sandbox_of(data),
+            preparation=_preparation(data),
+        )
         return (failure,)
 
     found = attempt(look, STORAGE_TRIES)
@@ -128,6 +150,7 @@ class CellLoader:
         self._cell = cell
         self._policy = policy
         self._known_to = -1  # the child that has the data
+        self._grant = _grant_of(data)
 
     def start_samples(self, samples: range) -> LoadedClips:
         """Load samples of the training videos, by their numbers.
@@ -159,11 +182,22 @@ class CellLoader:
         return self._failed(loaded) if isinstance(loaded, VideoError) else loaded
 
     def _load_once(self, request: LoadRequest) -> LoadedClips:
-        generation = self._cell.generation
+        sandbox, preparation = _sandbox_of(self._data), _preparation(self._data)
+        generation = self._cell.ready(sandbox, preparation)
         data = None if generation == self._known_to else self._data
         arguments: tuple[Any, ...] = (data,)
-        values = list(self._cell.run(load_each, [request], *arguments, seconds=self._allowed_seconds))
-        self._known_to = generation
+        values = list(
+            self._cell.run(
+                load_each,
+                [request],
+                *arguments,
+                seconds=self._allowed_seconds,
+                grant=self._grant,
+                sandbox=sandbox,
+                preparation=preparation,
+            )
+        )
+        self._known_to = self._cell.generation
         loaded: LoadedClips = values[0]
         return loaded
 
@@ -176,6 +210,27 @@ class CellLoader:
         shape = (1, clips.sampling.num_frames, *clips.preprocessing.crop, 3)
         nothing = np.zeros(1, np.bool_)
         return LoadedClips(np.zeros(shape, np.uint8), nothing, ((0, error),), nothing)
+
+
+def _grant_of(data: TrainingData) -> Grant:
+    return Grant.of(labelled.video for labelled in (*data.train, *data.val))
+
+
+def _sandbox_of(data: TrainingData) -> Sandbox:
+    """Return how to confine a process; one that keeps frames on a disk opens files of its own."""
+    return data.clips.sandbox if data.cache is None else "off"
+
+
+def _preparation(data: TrainingData) -> Preparation:
+    return _prepare, (data.clips.preprocessing.interpolation, False, data.augmentation)
+
+
+def _prepare(interpolation: Interpolation, exact: bool, augmentation: Augmentation | None) -> None:
+    """Load what decoding and augmenting need, and use it once: much of it is only loaded then."""
+    check_decoder(interpolation, exact=exact)
+    np.random.default_rng(0).permutation(2)
+    if augmentation is not None:
+        prepare_augmenting(augmentation)
 
 
 def _joined(parts: list[LoadedClips]) -> LoadedClips:

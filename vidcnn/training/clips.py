@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.choices import ShortClips
+from vidcnn.choices import Sandbox, ShortClips
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.sampling.grid import Grid
 from vidcnn.sampling.preprocessing import Preprocessing
@@ -55,6 +55,7 @@ class ClipSettings:
         short_clips: What becomes of a clip that reaches past the end of its video.
         image_fps: Images per second of a folder of numbered images.
         max_pixels: Largest frame, width times height, that is decoded.
+        sandbox: How the process that decodes is confined.
     """
 
     sampling: Sampling
@@ -62,6 +63,7 @@ class ClipSettings:
     short_clips: ShortClips
     image_fps: float
     max_pixels: int
+    sandbox: Sandbox = "auto"
 
     @property
     def clip_bytes(self) -> int:

@@ -53,6 +53,7 @@ _NOT_RECORDED = frozenset(
         "keep_best",
         "workers",
         "decoders",
+        "sandbox",
         "precision",
         "device",
         "cache_gb",
@@ -142,7 +143,12 @@ def plan_training(
             augmentation=_augmentation(spec, bundle.preprocessing),
             flips=flips,
             clips=ClipSettings(
-                bundle.sampling, bundle.preprocessing, spec.short_clips, spec.image_fps, spec.max_pixels
+                bundle.sampling,
+                bundle.preprocessing,
+                spec.short_clips,
+                spec.image_fps,
+                spec.max_pixels,
+                spec.sandbox,
             ),
             num_val_clips=spec.val_clips,
             num_epochs=spec.epochs,
@@ -279,7 +285,7 @@ def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:
 
 
 def _cache(spec: TrainSpec) -> CacheSettings | None:
-    if not spec.cache_gb:
+    if not spec.cache_gb or spec.sandbox == "require":  # a process that is fully confined keeps nothing on a disk
         return None
     directory = Path(os.path.abspath(spec.cache_dir or cache_directory() / "frames"))
     try:

@@ -17,7 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,10 @@ from vidcnn.storage.retrying import USUAL, RetryPolicy, retrying
 from vidcnn.storage.uris import is_remote
 from vidcnn.video.batching import ClipBatch, ClipRef, DecodeSettings, timed_batches
 from vidcnn.video.cell import Cell, CellError
+from vidcnn.video.cell_checks import are_plans, is_batch
+from vidcnn.video.cell_worker import Preparation
+from vidcnn.video.golden import decoding_with
+from vidcnn.video.grants import Grant
 from vidcnn.video.planning import Plan, PlannedSegment, PlanSettings, plan_each
 from vidcnn.video.stopwatch import StageTimes
 
@@ -47,6 +51,8 @@ def plan_in_cell(
     cell: Cell,
     *,
     work: PlanWork = plan_each,
+    check: Callable[[Any, Sequence[SourceVideo]], bool] = are_plans,
+    preparation: Preparation | None = None,
     sleep: Sleep = time.sleep,
 ) -> Iterator[tuple[int, Plan]]:
     """Plan videos.
@@ -56,6 +62,8 @@ def plan_in_cell(
         settings: What the plans depend on.
         cell: Where they are read.
         work: Reads them there.
+        check: Tells whether what came are plans of the first of some videos.
+        preparation: What is called there before the process is confined, to load what the work needs.
         sleep: Waits for some seconds.
 
     Yields:
@@ -72,9 +80,19 @@ def plan_in_cell(
         tries.begin_round()
         failure: CellError | None = None
         try:
+            asked_for = [videos[index] for index in asked]
             for plans in cell.run(
-                work, [videos[index] for index in asked], settings, num_at_once, seconds=settings.allowed_seconds
+                work,
+                asked_for,
+                settings,
+                num_at_once,
+                seconds=settings.allowed_seconds,
+                grant=Grant.of(asked_for),
+                sandbox=settings.sandbox,
+                preparation=preparation,
             ):
+                if not check(plans, asked_for[num_told:]):
+                    raise cell.nonsense("plans of other videos")
                 for index, plan in zip(asked[num_told : num_told + len(plans)], plans, strict=True):
                     if isinstance(plan, tuple) or tries.is_last(index, plan, videos[index].location):
                         yield index, plan
@@ -131,12 +149,20 @@ def decode_in_cell(
         tries.begin_round()
         failure: CellError | None = None
         try:
-            for batch, times in cell.run(
+            asked_for = [unit[number] for number in asked]
+            for value in cell.run(
                 work,
-                [unit[number] for number in asked],
+                asked_for,
                 settings,
                 seconds=lambda planned: planned.allowed_seconds(settings.timeout_seconds),
+                grant=Grant.of(asked_for),
+                sandbox=settings.sandbox,
+                preparation=decoding_with(settings.preprocessing, exact=settings.exact),
             ):
+                if not is_batch(value, asked_for, settings):
+                    raise cell.nonsense("clips that were not asked for")
+                batch, times = value
+                batch = replace(batch, segments=tuple(unit[number_of[planned.key]] for planned in batch.segments))
                 numbers = [number_of[planned.key] for planned in batch.segments]
                 kept = []
                 for ref, error in batch.failures:

@@ -6,17 +6,20 @@ a model that runs on fixed shapes computes little for nothing. Only the last bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vidcnn.choices import Sandbox
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, MAX_TASK_BYTES
 from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
+from vidcnn.video.cell_values import register
 from vidcnn.video.decode import decode_segment
+from vidcnn.video.file_client import NUM_AHEAD, expect
 from vidcnn.video.golden import check_decoder
 from vidcnn.video.limits import NO_MEMORY
 from vidcnn.video.pixels import UInt8Array
@@ -67,6 +70,9 @@ class ClipBatch:
     attempt: str = ""
 
 
+register(ClipRef, ClipBatch, StageTimes)
+
+
 @dataclass(frozen=True)
 class DecodeSettings:
     """What decoding depends on, besides the plan.
@@ -77,6 +83,7 @@ class DecodeSettings:
         batch_size: Clips in a batch, N; see `clips_per_task`.
         max_pixels: Largest frame, width times height, that is decoded.
         timeout_seconds: How long reading may make no headway, besides what a segment's length allows.
+        sandbox: How the process that decodes is confined.
     """
 
     preprocessing: Preprocessing
@@ -84,6 +91,7 @@ class DecodeSettings:
     batch_size: int
     max_pixels: int
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    sandbox: Sandbox = "auto"
 
 
 def clips_per_task(model_batch_size: int, clip_bytes: int) -> int:
@@ -120,7 +128,7 @@ def frames_per_unit(model_batch_size: int, num_clips: int, num_decoders: int) ->
     return MAX_SEGMENT_FRAMES * max(1, min(wanted, shared))
 
 
-def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[ClipBatch]:
+def decode_unit(unit: Sequence[PlannedSegment], settings: DecodeSettings) -> Iterator[ClipBatch]:
     """Decode the clips of some segments into batches.
 
     Yields:
@@ -132,6 +140,7 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
     batch = _OpenBatch(settings.batch_size)
     for number, planned in enumerate(unit):
         at(number)
+        expect(one.location for one in unit[number : number + NUM_AHEAD] if not one.is_frame_folder)
         request = planned.request(settings.preprocessing, max_pixels=settings.max_pixels, exact=settings.exact)
         missing = set(range(planned.segment.num_clips))
         try:
@@ -153,7 +162,7 @@ def decode_unit(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Ite
         yield batch.take()
 
 
-def timed_batches(unit: Iterable[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
+def timed_batches(unit: Sequence[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
     """Decode as `decode_unit` does, and measure what each batch took; nothing is decoded while it is taken.
 
     Raises:

@@ -8,13 +8,16 @@ take. The parent learns over which item that happened, has what came before it, 
     child               items[0], items[1], items[2] x
 
 Time that the child waits for a processor does not count: on a busy machine everything takes longer.
+
+The child is confined before it begins (`vidcnn.sandbox`): it opens no file itself. This process opens for it what it is
+granted (`vidcnn.video.file_server`), and believes nothing that it says (`vidcnn.video.cell_values`).
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
-import pickle
 import select
 import signal
 import socket
@@ -25,12 +28,19 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from vidcnn.errors import InternalError, StorageError
+from vidcnn.choices import Sandbox
+from vidcnn.errors import StorageError
 from vidcnn.processes import cpu_seconds, environment, memory_bytes, queue_seconds, run_module, waits_for_disk
+from vidcnn.sandbox import confinement
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.storage.retrying import RetryPolicy, retrying
-from vidcnn.video.cell_channel import receive, send
+from vidcnn.video.cell_channel import receive_plain, send
 from vidcnn.video.cell_status import STATUS_BYTES, CellStatus
-from vidcnn.video.cell_worker import END, ERROR, NEXT, READY
+from vidcnn.video.cell_values import BadValueError
+from vidcnn.video.cell_worker import CONFINED, END, ERROR, NEXT, READY, STRANGE, VALUE, Preparation
+from vidcnn.video.file_server import FileServer
+from vidcnn.video.golden import USUAL
+from vidcnn.video.grants import NOTHING, Grant
 
 Item = TypeVar("Item")
 FailureKind = Literal["crash", "timeout", "storage"]
@@ -87,48 +97,82 @@ class Cell:
         """How long the child has computed so far, or waited for a processor; 0 where there is none."""
         return self._child.busy_seconds if self._child is not None else 0.0
 
+    @property
+    def strength(self) -> Strength | None:
+        """What confines the child; None where there is none, or it has no work yet."""
+        return self._child.strength if self._child is not None else None
+
     def run(
         self,
         work: Callable[..., Any],
         items: Sequence[Item],
         *arguments: Any,
         seconds: Callable[[Item], float],
+        grant: Grant = NOTHING,
+        sandbox: Sandbox = "auto",
+        preparation: Preparation | None = None,
     ) -> Iterator[Any]:
         """Call ``work(items, *arguments)`` in the child, and yield what it yields; it works only when it is asked.
 
         Args:
             work: A function of a module, which returns an iterable. It calls `vidcnn.video.cell_status.at` with the
                 index of each item that it begins.
-            items: What it works on; anything that can be pickled, as the other arguments and what it yields.
+            items: What it works on; anything that can be pickled, as the other arguments. What it yields are plain
+                values (`vidcnn.video.cell_values`).
             *arguments: Its other arguments.
             seconds: How long it may take over an item without continuing to the next one or yielding a value.
+            grant: The files that it may read.
+            sandbox: How the child is confined.
+            preparation: What is called in the child before it is confined, to load what the work needs.
 
         Raises:
             CellError: The child died or was killed.
             StorageError: No child can be started on this machine.
+            SandboxError: It cannot be confined as is required.
             Exception: What `work` raised.
         """
-        if self._run is not None or (self._child is not None and self._child.environment != _environment()):
-            self.close()  # nobody takes the values of the other run any more; and logins may have changed
-        child = self._started(work.__module__)
+        if self._run is not None or (self._child is not None and not self._child.fits(sandbox, preparation)):
+            self.close()  # nobody takes the values of the other run any more; or another child is needed
+        child = self._started(work.__module__, sandbox)
         this_run = self._run = object()
         is_over = False
+        message = (work, items, arguments, preparation)
         try:
-            child.send((work, items, arguments))
-            while True:
+            child.send(message, grant)
+            kind, value = child.ask(items, seconds)
+            if kind == STRANGE:
+                self.close()
+                child = self._started(work.__module__, sandbox)
+                child.send(message, grant)
                 kind, value = child.ask(items, seconds)
+            while True:
                 if kind == END:
                     is_over = True
                     return
-                if kind == ERROR:
+                if kind == ERROR and isinstance(value, Exception):
                     is_over = True
                     raise value
+                if kind != VALUE:
+                    raise child.nonsense("a message that is none")
                 yield value
+                kind, value = child.ask(items, seconds)
         finally:
             if self._run is this_run:
                 self._run = None
                 if not is_over or child.is_worn():
                     self.close()
+
+    def ready(self, sandbox: Sandbox, preparation: Preparation | None) -> int:
+        """Return the number of the child that does the next work, if that is run with these arguments of `run`."""
+        if self._child is not None and not self._child.fits(sandbox, preparation):
+            self.close()
+        return self.generation
+
+    def nonsense(self, what: str) -> CellError:
+        """End the child, which sent what it may not send, and return the error."""
+        error = self._child.nonsense(what) if self._child is not None else CellError(0, "crash", f"it sent {what}")
+        self.close()
+        return error
 
     def __enter__(self) -> Self:
         return self
@@ -144,9 +188,10 @@ class Cell:
             self._child.kill()
             self._child = None
 
-    def _started(self, module: str) -> _Child:
+    def _started(self, module: str, sandbox: Sandbox) -> _Child:
         if self._child is None:
-            self._child = retrying(lambda: _Child(self._yields, module), policy=_START_TRIES)
+            confinement.check(sandbox)
+            self._child = retrying(lambda: _Child(self._yields, module, sandbox), policy=_START_TRIES)
             self._num_started += 1
         return self._child
 
@@ -180,37 +225,51 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in environment().items() if name != "TMPDIR"}
 
 
+def _start(command: list[str], variables: dict[str, str], files: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        env={name: value for name, value in variables.items() if name not in _SECRETS},
+        stdin=subprocess.DEVNULL,
+        pass_fds=files,
+    )
+
+
 class _Child:
     """A running child, which has imported a module: on a busy machine that alone may take long."""
 
-    def __init__(self, yields: bool, module: str) -> None:
+    def __init__(self, yields: bool, module: str, sandbox: Sandbox) -> None:
         self.num_runs = 0
-        self.environment = _environment()
+        self.strength: Strength | None = None
+        self._sandbox = sandbox
+        self._preparation: Preparation | None = None
+        self._environment = _environment()
         self._is_killed = False
-        status_file = os.memfd_create("vidcnn-status")
+        status_file = os.memfd_create("vidcnn-status", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         mine, its = socket.socketpair()
+        my_files, its_files = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         try:
             os.ftruncate(status_file, STATUS_BYTES)
+            # To read what it took back would kill this process.
+            fcntl.fcntl(status_file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             self._status = CellStatus(status_file)
-            files = (its.fileno(), lifeline, status_file)
+            files = (its.fileno(), lifeline, status_file, its_files.fileno())
             command, variables = run_module("vidcnn.video.cell_worker")
-            self._process = subprocess.Popen(
-                [*command, *map(str, files), str(int(yields)), module],
-                env={name: value for name, value in variables.items() if name not in _SECRETS},
-                stdin=subprocess.DEVNULL,
-                pass_fds=files,
-            )
+            command += [*map(str, files), str(int(yields)), sandbox, module]
+            self._process = _start(command, variables, files)
         except OSError as error:
             mine.close()
+            my_files.close()
             os.close(self._lifeline)
             reason = error.strerror or str(error)
             raise StorageError(f"no process for decoding can be started on this machine: {reason}") from error
         finally:
             its.close()
+            its_files.close()
             os.close(lifeline)
             os.close(status_file)
         self._channel = mine
+        self._files = FileServer(my_files)
         try:
             kind, _ = self._receive([None], lambda _: _START_SECONDS)
         except CellError as failure:
@@ -221,14 +280,28 @@ class _Child:
             raise
         assert kind == READY
 
-    def send(self, value: Any) -> None:
-        """Give the child some work."""
+    def fits(self, sandbox: Sandbox, preparation: Preparation | None) -> bool:
+        """Return whether it can take some work."""
+        is_prepared = sandbox == "off" or preparation in (None, self._preparation, USUAL)
+        return self._sandbox == sandbox and is_prepared and self._environment == _environment()
+
+    def send(self, message: tuple[Any, ...], grant: Grant) -> None:
+        """Give the child some work, and what it may read for it."""
         self.num_runs += 1
         self._status.reset()
+        self._files.grant = grant
         try:
-            send(self._channel, value)
+            send(self._channel, message)
         except OSError as error:
             raise self._death() from error
+        if self.strength is None:
+            self._preparation = message[-1]
+            kind, value = self._receive([None], lambda _: _START_SECONDS)
+            if kind == ERROR and isinstance(value, Exception):
+                self.kill()
+                raise value
+            assert kind == CONFINED
+            self.strength = Strength(*value)
 
     def ask(self, items: Sequence[Item], seconds: Callable[[Item], float]) -> tuple[str, Any]:
         """Ask for the next value, and return it with its kind."""
@@ -256,7 +329,14 @@ class _Child:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_DYING_SECONDS)
         self._channel.close()
+        self._files.close()
         os.close(self._lifeline)
+
+    def nonsense(self, what: str) -> CellError:
+        """End the child, which sent what it may not send, and return the error."""
+        position = self._status.position
+        self.kill()
+        return CellError(position, "crash", f"it sent {what}")
 
     def _receive(self, items: Sequence[Item], seconds: Callable[[Item], float]) -> tuple[str, Any]:
         position = self._status.position
@@ -272,12 +352,14 @@ class _Child:
                     raise self._timeout(position, allowed)
 
         try:
-            kind, value = receive(self._channel, wait)
+            message = receive_plain(self._channel, wait)
         except (EOFError, OSError) as error:
             raise self._death() from error
-        except (pickle.UnpicklingError, AttributeError, TypeError, ImportError) as error:
-            raise InternalError.of(error, "taking a value from the process for decoding") from error
-        return kind, value
+        except BadValueError as error:
+            raise self.nonsense(f"what is no value ({error})") from error
+        if not (isinstance(message, tuple) and len(message) == 2 and isinstance(message[0], str)):
+            raise self.nonsense("a message that is none")
+        return message
 
     def _clock(self) -> float:
         """Return the seconds that the child had, from any moment on, without those it waited for a processor."""

@@ -28,8 +28,8 @@ class CellStatus:
 
     @property
     def position(self) -> int:
-        """Index of the piece of work that the process is at."""
-        return self._numbers[_POSITION]
+        """Index of the piece of work that the process is at, as it says."""
+        return max(0, self._numbers[_POSITION])
 
     @property
     def is_reading(self) -> bool:

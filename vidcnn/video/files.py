@@ -18,6 +18,7 @@ from vidcnn.sources.fence import open_regular, status_inside
 from vidcnn.storage.faults import video_fault
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem
+from vidcnn.video import file_client
 from vidcnn.video.cell_status import reading
 from vidcnn.video.structure import ReadAt
 
@@ -168,8 +169,10 @@ class VideoFile:
     def _reopen(self) -> None:
         """Make another connection for the next try, where there can be one."""
         if is_remote(self._location):
-            with suppress(OSError, ValueError):
-                self._stream = self._open_stream()
+            with suppress(OSError, ValueError, StorageError):
+                stream = self._open_stream()
+                self.close()
+                self._stream = stream
 
 
 def open_file(location: str, root: str | None = None) -> VideoFile:
@@ -184,21 +187,51 @@ def open_file(location: str, root: str | None = None) -> VideoFile:
             does not exist; `unsafe`: it is out of the root.
         StorageError: It cannot be opened now.
     """
-    if is_remote(location):
+    if (opener := file_client.client()) is not None:
+        file = VideoFile(location, lambda: opener.open(location), root=root)
+    elif is_remote(location):
         filesystem, path = _filesystem(location)
         file = VideoFile(location, lambda: filesystem.open_input_file(path))
     else:
-        path = local_path(location)
-        try:
-            file = VideoFile(location, lambda: FileIO(open_regular(path, root)), root=root)
-        except VideoError as error:
-            if error.kind == "changed" and os.path.islink(path):
-                raise VideoError("unreadable", "it is a broken symbolic link") from error
-            raise
+        file = VideoFile(location, lambda: FileIO(open_descriptor(location, root)), root=root)
     if file.size_bytes == 0:
         file.close()
         raise VideoError("unreadable", "the file is empty")
     return file
+
+
+def open_descriptor(location: str, root: str | None = None) -> int:
+    """Open a local file, for this process or for another one, and return its descriptor.
+
+    Args:
+        location: Absolute path.
+        root: As for `open_file`.
+
+    Raises:
+        VideoError: It is no regular file, or its owner allows nobody to read it; it does not exist; or it is out of the
+            root.
+        StorageError: It cannot be opened now.
+    """
+    path = local_path(location)
+    try:
+        return open_regular(path, root)
+    except (OSError, ValueError) as error:
+        fault = video_fault(error, location)
+        if isinstance(fault, VideoError) and fault.kind == "changed" and os.path.islink(path):
+            raise VideoError("unreadable", "it is a broken symbolic link") from error
+        raise fault from error
+
+
+def open_stream(location: str) -> Any:
+    """Open an object in object storage for another process, and return its binary stream.
+
+    Raises:
+        VideoError: Its location means nothing.
+        StorageError: The storage cannot be reached.
+        OSError: The storage refuses it.
+    """
+    filesystem, path = _filesystem(location)
+    return filesystem.open_input_file(path)
 
 
 def file_version(location: str, root: str | None = None) -> tuple[int, int]:
@@ -213,14 +246,20 @@ def file_version(location: str, root: str | None = None) -> tuple[int, int]:
             is out of the root.
         StorageError: The storage does not answer.
     """
+    opener = file_client.client()
     try:
         if not is_remote(location):
             status = status_inside(local_path(location), root)
             return status.st_size, status.st_mtime_ns
+        if opener is not None:
+            with reading():
+                return opener.version(location)
         filesystem, path = _filesystem(location)
         with reading():
             info = filesystem.get_file_info(path)
     except (OSError, ValueError) as error:
+        if opener is not None and not is_remote(location):
+            return opener.version(location)  # why, only who may look around can tell
         raise video_fault(error, location) from error
     from pyarrow.fs import FileType
 

@@ -19,6 +19,7 @@ from vidcnn.sampling.segments import FrameTimes
 from vidcnn.sources.names import media_kind, numbered_frames
 from vidcnn.storage.faults import video_fault
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem
+from vidcnn.video import file_client
 from vidcnn.video.cell_status import reading
 from vidcnn.video.complaints import tells_of_damage
 from vidcnn.video.container import open_video
@@ -34,7 +35,8 @@ def folder_frames(location: str) -> list[str]:
     """
     try:
         with reading():
-            names = _list_folder(location)
+            opener = file_client.client()
+            names = list_folder(location) if opener is None else opener.list_folder(location)
     except (OSError, ValueError) as error:
         raise video_fault(error, location) from error
     frames = numbered_frames(name for name in names if not name.startswith(".") and media_kind(name) == "image")
@@ -81,7 +83,8 @@ def decode_images(
         max_pixels: Largest frame, width times height, that is decoded.
         root: As for `open_video`.
     """
-    for index in wanted:
+    for number, index in enumerate(wanted):
+        file_client.expect(locations[next_one] for next_one in wanted[number:] if next_one < len(locations))
         try:
             if index >= len(locations):
                 raise VideoError("changed", "images are gone from the folder since it was listed")
@@ -94,7 +97,13 @@ def decode_images(
             yield VideoError(kind, f"frame {index} ({name.decode('utf-8', 'replace')}): {error.message}")
 
 
-def _list_folder(location: str) -> list[str]:
+def list_folder(location: str) -> list[str]:
+    """Return the names of what is in a folder.
+
+    Raises:
+        OSError: It cannot be listed.
+        ValueError: Its location means nothing.
+    """
     if not is_remote(location):
         return os.listdir(local_path(location))
     from pyarrow.fs import FileSelector

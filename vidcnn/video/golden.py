@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import io
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -74,6 +74,24 @@ def check_decoder(interpolation: Interpolation, *, exact: bool) -> None:
             _compare(resizing.convert(frame), _to_rgb(resized, luma_weights), tolerance)
 
 
+def decoding_with(preprocessing: Preprocessing, *, exact: bool) -> tuple[Callable[..., object], tuple[Any, ...]]:
+    """Return what to call in a process before it is confined, so that what such decoding needs is loaded.
+
+    Args:
+        preprocessing: How frames are going to be resized.
+        exact: Whether that is done with torchvision's own arithmetic.
+    """
+    return _check, (preprocessing.interpolation, exact)
+
+
+def _check(interpolation: Interpolation, exact: bool) -> None:
+    check_decoder(interpolation, exact=exact)
+
+
+USUAL = _check, ("bilinear", False)
+"""What every process is prepared for."""
+
+
 def golden_planes(number: int) -> tuple[NDArray[np.uint8], ...]:
     """Return the planes of a frame: Y' of noise in blocks (48, 64); Cb and Cr of soft stripes (24, 32)."""
     rows, columns = np.arange(HEIGHT)[:, None], np.arange(WIDTH)
@@ -92,7 +110,7 @@ def _stripes(place: NDArray[np.int64]) -> NDArray[np.int64]:
 def _decoded() -> Iterator[Any]:
     av.Codec("h264", "r")
     container: Any
-    with av.open(io.BytesIO(base64.b64decode(_FILE)), format="h264") as container:
+    with av.open(io.BytesIO(base64.b64decode(FILE)), format="h264") as container:
         container.streams.video[0].codec_context.thread_count = 1
         yield from container.decode(video=0)
 
@@ -168,7 +186,7 @@ def _cubic(distance: float) -> float:
     return -0.75 * (((distance - 5) * distance + 8) * distance - 4)
 
 
-_FILE = """
+FILE = """
 AAAAAWdkAAqsWERHpqAgICgAAAMACAAAAwGQeJEoIwAAAAFo6EODssiwAAABBgX//23cRem95tlIt5Ys2CDZI+7veDI2NCAtIGNvcmUgMTY1IC0gSC4y
 NjQvTVBFRy00IEFWQyBjb2RlYyAtIENvcHlsZWZ0IDIwMDMtMjAyNSAtIGh0dHA6Ly93d3cudmlkZW9sYW4ub3JnL3gyNjQuaHRtbCAtIG9wdGlvbnM6
 IGNhYmFjPTEgcmVmPTE2IGRlYmxvY2s9MTowOjAgYW5hbHlzZT0weDM6MHgxMzMgbWU9dW1oIHN1Ym1lPTkgcHN5PTEgcHN5X3JkPTEuMDA6MC4wMCBt

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidcnn.choices import Sandbox
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import MAX_SEGMENT_FRAMES, ClipSpec, FrameTimes, Segment, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import SegmentKey, VideoKey, video_text
 from vidcnn.video.cell_status import at
+from vidcnn.video.cell_values import register
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import DecodeRequest
+from vidcnn.video.file_client import NUM_AHEAD, expect
 from vidcnn.video.frame_folders import decode_image, folder_frames, folder_times
 from vidcnn.video.probe import FrameMatching, VideoInfo, probe_video
 
@@ -127,6 +130,8 @@ class PlannedSegment:
         )
 
 
+register(PlannedSegment, VideoKey, Segment)
+
 Plan = tuple[PlannedSegment, ...] | VideoError | StorageError
 """All segments of a video; or why it has none, or cannot be planned now."""
 
@@ -140,12 +145,14 @@ class PlanSettings:
         image_fps: Images per second of a folder of numbered images.
         max_pixels: Largest frame, width times height, that is accepted.
         timeout_seconds: How long reading may make no headway, besides what a video's size allows.
+        sandbox: How the process that reads is confined.
     """
 
     clips: ClipSpec
     image_fps: float
     max_pixels: int
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    sandbox: Sandbox = "auto"
 
     def allowed_seconds(self, video: SourceVideo) -> float:
         """Return how long planning a video may take, with storage as slow as any."""
@@ -256,10 +263,16 @@ def plan_each(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once
         except Exception as error:
             raise InternalError.of(error, f"planning {video_text(video.name)}") from error
 
+    def ahead() -> Iterator[SourceVideo]:
+        for number, video in enumerate(videos):
+            expect(one.location for one in videos[number : number + NUM_AHEAD] if not one.is_frame_folder)
+            yield video
+
     plans: list[Plan] = []
     began = time.monotonic()
     with ThreadPoolExecutor(num_at_once) as pool:
-        for number, plan_of_one in enumerate((pool.map if num_at_once > 1 else map)(plan, videos)):
+        planned = pool.map(plan, videos) if num_at_once > 1 else map(plan, ahead())
+        for number, plan_of_one in enumerate(planned):
             at(number + 1)
             plans.append(plan_of_one)
             if len(plans) == _PLANS_AT_ONCE or time.monotonic() - began > _PLANS_SECONDS:

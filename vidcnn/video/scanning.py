@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vidcnn.choices import Sandbox
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.sampling.pacing import pace_of
 from vidcnn.sampling.preprocessing import Preprocessing
@@ -23,10 +24,13 @@ from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, plan_segmen
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import video_text
 from vidcnn.video.cell_status import at
+from vidcnn.video.cell_values import register
+from vidcnn.video.cell_worker import Preparation
 from vidcnn.video.container import plain_errors
 from vidcnn.video.decode import decode_segment
 from vidcnn.video.files import open_file
 from vidcnn.video.frame_folders import decode_image, folder_frames
+from vidcnn.video.golden import decoding_with
 from vidcnn.video.planning import (
     DEFAULT_TIMEOUT_SECONDS,
     PlannedSegment,
@@ -57,6 +61,7 @@ class ScanSettings:
         sample_seconds: One frame in so many seconds is decoded; None decodes none.
         hashes: Whether all bytes are read for their hash.
         probes: Whether headers and packets are read.
+        sandbox: How the process that examines them is confined.
         image_fps: Images per second of a folder of numbered images.
         max_pixels: Largest frame, width times height, that is accepted.
         timeout_seconds: How long reading may make no headway, besides what a video's size allows.
@@ -68,6 +73,12 @@ class ScanSettings:
     max_pixels: int
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     probes: bool = True
+    sandbox: Sandbox = "auto"
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """What is called in that process before it is confined; None where nothing is decoded."""
+        return None if self.sample_seconds is None else decoding_with(_PICTURE, exact=False)
 
     def allowed_seconds(self, video: SourceVideo) -> float:
         """Return how long it may take to make any headway with a video, with storage as slow as any."""
@@ -85,6 +96,8 @@ class VideoScan(NamedTuple):
     facts: dict[str, Any]
     error: VideoError | None = None
 
+
+register(VideoScan)
 
 Found = VideoScan | VideoError | StorageError
 """What is known of a video; or why it cannot be opened, or cannot be read now."""

@@ -5,7 +5,10 @@ From the system's own counters to differences of seconds.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -67,11 +70,26 @@ class Stopwatch:
         return ThreadTime(wall, cpu, waited)
 
 
+def keep_counter_open() -> None:
+    """Let stopwatches of this thread work on when no file can be opened any more."""
+    with suppress(OSError):
+        _counters[threading.get_ident()] = os.open(_COUNTER, os.O_RDONLY | os.O_CLOEXEC)
+
+
+_COUNTER = "/proc/thread-self/schedstat"
+_counters: dict[int, int] = {}
+
+
 def _queue_seconds() -> float | None:
     """Return how long this thread has waited for a processor so far; None where the system does not count it."""
+    counter = _counters.get(threading.get_ident())
     try:
-        with open("/proc/thread-self/schedstat", "rb") as file:
-            computed, queued, _ = map(int, file.read().split())
+        if counter is not None:
+            content = os.pread(counter, 256, 0)
+        else:
+            with open(_COUNTER, "rb") as file:
+                content = file.read()
+        computed, queued, _ = map(int, content.split())
     except (OSError, ValueError):
         return None
     return queued / 1e9 if computed else None

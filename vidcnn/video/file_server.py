@@ -1,0 +1,201 @@
+"""The parent's side of reading: opens files for a decoding process that may open none.
+
+A thread answers what the process asks for over a socket. It gets the descriptor of a local file, opened for reading.
+Of an object in object storage it gets a socket, over which another thread reads for it. What it asks for is refused
+unless it is granted, for the process may have been taken over by what it read.
+
+    asked                    answered                                    over
+    open, locations          for each, in order: a descriptor, or why    the first socket
+    read, location           a socket                                    the first socket
+    version or list          what it says, or why not                    either
+    open; then offset, size  the size; then bytes                        the socket of an object
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from vidcnn.errors import StorageError, VidcnnError, VideoError
+from vidcnn.storage.uris import is_remote
+from vidcnn.video import files, frame_folders
+from vidcnn.video.file_client import HEADER, LENGTH
+from vidcnn.video.grants import NOTHING, Grant
+
+_MAX_QUESTION_BYTES = 1 << 20
+_MAX_READ_BYTES = 1 << 26
+_MAX_STREAMS = 256
+"""Objects that are read at once."""
+
+
+class FileServer:
+    """Answers a decoding process.
+
+    Args:
+        channel: The parent's end of a socket; it is closed with the server.
+
+    Attributes:
+        grant: What may be read now.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.grant: Grant = NOTHING
+        self._channel = channel
+        self._streams: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._serve, daemon=True, name="files").start()
+
+    def close(self) -> None:
+        """Answer nothing more."""
+        with self._lock:
+            for channel in (self._channel, *self._streams):
+                with suppress(OSError):
+                    channel.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it, which closes it
+
+    def _serve(self) -> None:
+        with self._channel:
+            _answer_all(self._channel, self._answer)
+
+    def _answer(self, question: Any) -> None:
+        kind, where = question
+        if kind == "open":
+            for location in where:
+                self._open(str(location))
+        elif kind == "read":
+            self._read(str(where))
+        else:
+            send_answer(self._channel, _outcome(lambda: self._ask(kind, str(where))))
+
+    def _open(self, location: str) -> None:
+        try:
+            self._check(self.grant.allows(location) and not is_remote(location))
+            descriptor = files.open_descriptor(location, self.grant.root_of(location))
+        except Exception as error:
+            send_answer(self._channel, _plain(error))
+            return
+        try:
+            send_answer(self._channel, location, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, location: str) -> None:
+        mine, its = socket.socketpair()
+        with its:
+            with self._lock:
+                is_granted = len(self._streams) < _MAX_STREAMS
+                self._streams.add(mine)
+            if not is_granted:
+                self._drop(mine)
+            else:
+                arguments = (mine, location, self.grant)
+                threading.Thread(target=self._serve_stream, args=arguments, daemon=True, name="object").start()
+            send_answer(self._channel, location, its.fileno())
+
+    def _serve_stream(self, channel: socket.socket, location: str, grant: Grant) -> None:
+        stream: Any = None
+
+        def answer(question: Any) -> None:
+            nonlocal stream
+            match question:
+                case ["open", None]:
+                    self._check(grant.allows(location) and is_remote(location))
+                    stream = files.open_stream(location)
+                    value: Any = int(stream.seek(0, os.SEEK_END) or stream.tell())
+                case [int(offset), int(size)]:
+                    self._check(stream is not None and offset >= 0 and 0 <= size <= _MAX_READ_BYTES)
+                    stream.seek(offset)
+                    value = bytes(stream.read(size))
+                case [kind, _]:
+                    value = self._ask(kind, location, grant)
+            send_answer(channel, value)
+
+        def answer_or_tell(question: Any) -> None:
+            try:
+                answer(question)
+            except (BrokenPipeError, ConnectionResetError):
+                raise
+            except Exception as error:
+                send_answer(channel, _plain(error))
+
+        try:
+            _answer_all(channel, answer_or_tell)
+        finally:
+            self._drop(channel)
+            with suppress(Exception):
+                if stream is not None:
+                    stream.close()
+
+    def _drop(self, channel: socket.socket) -> None:
+        with self._lock:
+            self._streams.discard(channel)
+        channel.close()
+
+    def _ask(self, kind: Any, location: str, grant: Grant | None = None) -> Any:
+        given = grant or self.grant
+        if kind == "version":
+            self._check(given.allows(location) or given.allows_listing(location))
+            return files.file_version(location, given.root_of(location))
+        self._check(kind == "list" and given.allows_listing(location))
+        return frame_folders.list_folder(location)
+
+    def _check(self, is_granted: bool) -> None:
+        if not is_granted:
+            raise StorageError("the decoding process asked for a file that is not one of its videos")
+
+
+def send_answer(channel: socket.socket, value: Any, descriptor: int | None = None) -> None:
+    """Send an answer to the process.
+
+    Raises:
+        OSError: It has gone.
+    """
+    content = pickle.dumps(value, protocol=5)
+    message = HEADER.pack(len(content), descriptor is not None) + content
+    if descriptor is None:
+        channel.sendall(message)
+        return
+    sent = socket.send_fds(channel, [message], [descriptor])
+    if sent < len(message):
+        channel.sendall(message[sent:])
+
+
+def _answer_all(channel: socket.socket, answer: Callable[[Any], None]) -> None:
+    """Answer questions until the process goes, or asks what it cannot ask."""
+    with suppress(OSError, EOFError, ValueError, TypeError, RecursionError):
+        while True:
+            (size,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
+            if size > _MAX_QUESTION_BYTES:
+                return
+            answer(json.loads(_exactly(channel, size)))
+
+
+def _outcome(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:
+        return _plain(error)
+
+
+def _plain(error: Exception) -> Exception:
+    """Return an error that the process can take without loading anything."""
+    if isinstance(error, VideoError | VidcnnError):
+        return error
+    base = next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
+    plain: Exception = base(*(one if isinstance(one, str | int | None) else str(one) for one in error.args))
+    return plain
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    parts = b""
+    while len(parts) < size:
+        part = channel.recv(size - len(parts))
+        if not part:
+            raise EOFError
+        parts += part
+    return parts

@@ -24,8 +24,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NOT_OURS = {
     *("--logdir", "--user", "--from", "--from-literal", "--now", "--no-cache-dir", "--shm-size"),
     *("--help", "--install-completion"),
+    *("--fault", "--times", "--list"),
 }
-"""Options of other programs, the one that every command has, and one of no command."""
+"""Options of other programs, the one that every command has, one of no command, and those of a benchmark."""
 OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*", re.MULTILINE)
 
 

@@ -173,21 +173,33 @@ def _decoding(job: InferenceJob, num_workers: int) -> tuple[float, float]:
     """Return frames decoded in a second by all workers, and seconds of video for each clip."""
     from vidcnn.video.batching import timed_batches
     from vidcnn.video.cell import Cell, CellError
+    from vidcnn.video.golden import decoding_with
+    from vidcnn.video.grants import Grant
     from vidcnn.video.planning import plan_each
 
     video = next(iter(job.listing))
     settings = job.decode_settings(exact=False, batch_size=1)
+    grant, prepared = Grant.of([video]), decoding_with(settings.preprocessing, exact=False)
 
     def decode(ready: threading.Barrier) -> tuple[int, float, int]:
         """Return how often the video was decoded, in what time, and how many clips it has."""
         try:
             with Cell() as cell:
-                ((plan,),) = cell.run(plan_each, [video], job.plan, 1, seconds=job.plan.allowed_seconds)
+                ((plan,),) = cell.run(
+                    plan_each, [video], job.plan, 1, seconds=job.plan.allowed_seconds, grant=grant, preparation=prepared
+                )
                 if isinstance(plan, VideoError | StorageError):
                     raise plan
 
                 def once() -> None:
-                    for _ in cell.run(timed_batches, plan, settings, seconds=lambda _: _ITEM_SECONDS):
+                    for _ in cell.run(
+                        timed_batches,
+                        plan,
+                        settings,
+                        seconds=lambda _: _ITEM_SECONDS,
+                        grant=grant,
+                        preparation=prepared,
+                    ):
                         pass
 
                 once()

@@ -14,8 +14,6 @@ Ray Data would retry an exception, wrap it or drop it. Pickle is used between th
 
 from __future__ import annotations
 
-import errno
-import os
 import pickle
 import time
 import traceback
@@ -26,27 +24,19 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from vidcnn.errors import CONTINUES, InternalError, ModelError, StorageError, VidcnnError, VideoError, first_line
+from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError, first_line
 from vidcnn.inference.scoring import Model, News, RowFormat, score_rows, video_without_plan
 from vidcnn.models.bundle import Bundle
 from vidcnn.processes import lower_priority
 from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sources import SourceVideo
 from vidcnn.sources.keys import video_text
+from vidcnn.storage.machine_limits import machine_limit
 from vidcnn.video.attempts import DecodeWork, PlanWork, decode_in_cell, plan_in_cell
 from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
 from vidcnn.video.cell import Cell, this_cell
 from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, plan_each, video_key
 from vidcnn.video.stopwatch import StageTimes
-
-_LIMITS = {
-    errno.EAGAIN: "let it have more processes (ulimit -u)",
-    errno.EMFILE: "let it have more open files (ulimit -n)",
-    errno.ENFILE: "let it have more open files (fs.file-max)",
-    errno.ENOMEM: "make room in its memory",
-    errno.ENOSPC: "make room in its temporary folder and in /dev/shm",
-}
-"""Limits of a machine by their error numbers, and what to do about them."""
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
@@ -361,12 +351,9 @@ def _model_failure(error: Exception) -> VidcnnError:
 
 def _as_value(error: Exception, doing: str) -> VidcnnError:
     """Return an exception as a value that the driver raises."""
-    if isinstance(error, OSError) and error.errno in _LIMITS:
-        return StorageError(
-            f"this machine is at a limit while {doing}: {os.strerror(error.errno)}",
-            f"{_LIMITS[error.errno]}; {CONTINUES}",
-        )
-    return error if isinstance(error, VidcnnError) else InternalError.of(error, doing)
+    if isinstance(error, VidcnnError):
+        return error
+    return machine_limit(error, doing) or InternalError.of(error, doing)
 
 
 def _planned_row(unit: bytes | None, news: bytes | None, times: StageTimes) -> pa.Table:

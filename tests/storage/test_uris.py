@@ -20,6 +20,7 @@ from vidcnn.storage.uris import (
     local_path,
     open_filesystem,
     public_location,
+    split_options,
     split_uri,
 )
 
@@ -52,6 +53,12 @@ def test_a_key_is_taken_literally_and_only_known_options_end_it() -> None:
     assert split_uri(f"s3://b/x?page=2{QUERY}") == Uri("s3", "", "b", "x?page=2", QUERY)
     assert split_uri("s3://b/folder//").path == "b/folder"
     assert split_uri(f"gs://b{QUERY}").path == "b"
+
+
+@given(key=keys, query=st.sampled_from(["", "?region=eu-west-1", QUERY]))
+def test_options_are_told_from_a_question_mark_in_a_key(key: str, query: str) -> None:
+    assert split_options(f"s3://bucket/{key}{query}") == (f"s3://bucket/{key}", query)
+    assert split_options(f"/{key}{query}") == (f"/{key}{query}", "")
 
 
 def test_credentials_and_options_are_not_shown() -> None:

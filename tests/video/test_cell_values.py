@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -51,6 +52,12 @@ def test_what_is_written_is_read(value: Any) -> None:
     found = through(value)
     assert found == value
     assert repr(found) == repr(value)  # True is not 1, and a tuple no list
+
+
+@given(st.binary().map(os.fsdecode))
+def test_names_that_are_not_utf8_are_read_as_they_were(name: str) -> None:
+    assert through([name, {name: VideoError("unreadable", name).message}]) == [name, {name: name}]
+    assert through(VideoError("unreadable", name)).args == ("unreadable", name)
 
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f2", "f8"])

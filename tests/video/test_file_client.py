@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,27 @@ def test_a_process_that_opens_nothing_itself_reads_as_any_other(
     for gone in ("/gone", "s3://bucket/gone", "s3://bucket/frames/2.png"):
         with pytest.raises((StorageError, VideoError), match=r"not one of its videos|does not exist"):
             open_file(gone)
+
+
+@pytest.mark.parametrize("name", ["why?", "\udcff\n", "%2e#", "a?b=c&d", "\U0001f469\u202e"])
+def test_a_folder_of_frames_may_have_any_name(
+    name: str, both: tuple[FileServer, FileClient], bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = both
+    monkeypatch.setattr(file_client, "_client", client)
+    (tmp := bucket / name).mkdir()
+    frames = [f"{name}{number}.png" for number in (9, 10)]
+    for frame in reversed(frames):
+        (tmp / frame).write_bytes(os.fsencode(frame))
+    places = [str(tmp)] if "\udcff" in name else [str(tmp), f"s3://bucket/{name}"]  # keys of objects are UTF-8
+    for place in places:
+        server.grant = Grant.of([Video(place, is_frame_folder=True)])
+        found = frame_folders.folder_frames(place)
+        assert found == [f"{place}/{frame}" for frame in frames]
+        client.expect(found)
+        for location, frame in zip(found, frames, strict=True):
+            with closing(open_file(location)) as opened:
+                assert opened.read(999) == os.fsencode(frame)
 
 
 def test_when_the_parent_has_gone_that_is_said(tmp_path: Path) -> None:

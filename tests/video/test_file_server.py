@@ -94,6 +94,18 @@ def test_what_the_storage_raises_is_raised_there_without_its_own_class(
     assert type(info.value) is OSError
 
 
+def test_an_error_that_is_made_of_bytes_is_told_as_well(
+    both: tuple[FileServer, FileClient],  # noqa: F811
+    bucket: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, client = both
+    server.grant = Grant.of([Video("s3://bucket/a")])
+    monkeypatch.setattr(files, "open_stream", lambda location: b"\xff".decode())
+    with pytest.raises(ValueError, match="invalid start byte"):
+        client.open("s3://bucket/a")
+
+
 def test_reads_are_bounded(both: tuple[FileServer, FileClient], bucket: Path) -> None:  # noqa: F811
     server, client = both
     (bucket / "a").write_bytes(b"12345")

@@ -15,7 +15,8 @@ class Video:
 
 
 FILES = (Video("/a/b.mp4"), Video("s3://bucket/c.mp4?region=x"))
-GRANT = Grant.of([*FILES, Video("/frames/", True), Video("s3://bucket/d?region=x", True)])
+QUESTIONS = (Video("s3://bucket/why?/d", True), Video("s3://bucket/e?/f?region=x", True), Video("/g?/h\udcff", True))
+GRANT = Grant.of([*FILES, Video("/frames/", True), Video("s3://bucket/d?region=x", True), *QUESTIONS])
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,14 @@ def test_videos_and_what_is_in_their_folders_may_be_read(location: str) -> None:
 )
 def test_nothing_else_may(location: str) -> None:
     assert not GRANT.allows(location)
+
+
+def test_a_question_mark_in_a_name_is_no_option() -> None:
+    assert all(GRANT.allows_listing(video.location) for video in QUESTIONS)
+    inside = ("s3://bucket/why?/d/1.png", "s3://bucket/e?/f/1.png?region=x", "/g?/h\udcff/1.png")
+    assert [GRANT.allows(place) for place in inside] == [True] * 3
+    outside = ("s3://bucket/why/d/1.png", "s3://bucket/why?/1.png", "s3://bucket/e?/f/1.png", "/g?/1.png")
+    assert [GRANT.allows(place) for place in outside] == [False] * 4
 
 
 def test_only_folders_of_frames_are_listed() -> None:

@@ -103,7 +103,7 @@ def split_uri(location: str) -> Uri:
     if scheme.lower() not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise ValueError(f"{scheme}:// is not one of {known}")
-    query = match.group() if (match := _QUERY.search(rest)) else ""
+    query = split_options(location)[1]
     login, path = cut_login(rest.removesuffix(query))
     bucket, _, key = path.partition("/")
     if not bucket:
@@ -111,6 +111,12 @@ def split_uri(location: str) -> Uri:
     if is_signed(key):
         raise ValueError("no login is read from options: write KEY:SECRET@ before the bucket, or set AWS_ACCESS_KEY_ID")
     return Uri(scheme.lower(), login, bucket, key.rstrip("/"), query)
+
+
+def split_options(location: str) -> tuple[str, str]:
+    """Return a location without the options of its file system, and these with their ``?``, or empty."""
+    match = _QUERY.search(location) if is_remote(location) else None
+    return (location[: match.start()], match.group()) if match else (location, "")
 
 
 def public_location(location: str) -> str:

@@ -186,9 +186,13 @@ def _plain(error: Exception) -> Exception:
     """Return an error that the process can take without loading anything."""
     if isinstance(error, VideoError | VidcnnError):
         return error
-    base = next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
-    plain: Exception = base(*(one if isinstance(one, str | int | None) else str(one) for one in error.args))
-    return plain
+    arguments = [one if isinstance(one, str | int | None) else str(one) for one in error.args]
+    for base in type(error).__mro__:
+        if base.__module__ == "builtins":
+            with suppress(TypeError):  # some take only what they were made of, such as bytes
+                plain: Exception = base(*arguments)
+                return plain
+    return OSError(str(error))
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:

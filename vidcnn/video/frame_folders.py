@@ -18,7 +18,7 @@ from vidcnn.errors import StorageError, VideoError
 from vidcnn.sampling.segments import FrameTimes
 from vidcnn.sources.names import media_kind, numbered_frames
 from vidcnn.storage.faults import video_fault
-from vidcnn.storage.uris import is_remote, local_path, open_filesystem
+from vidcnn.storage.uris import is_remote, local_path, open_filesystem, split_options
 from vidcnn.video import file_client
 from vidcnn.video.cell_status import reading
 from vidcnn.video.complaints import tells_of_damage
@@ -42,8 +42,8 @@ def folder_frames(location: str) -> list[str]:
     frames = numbered_frames(name for name in names if not name.startswith(".") and media_kind(name) == "image")
     if frames is None:
         raise VideoError("unreadable", "the folder does not contain one sequence of numbered images")
-    base, mark, query = location.partition("?") if is_remote(location) else (location, "", "")
-    return [f"{base.rstrip('/')}/{name}{mark}{query}" for name in frames]
+    base, options = split_options(location)
+    return [f"{base.rstrip('/')}/{name}{options}" for name in frames]
 
 
 def folder_times(num_frames: int, fps: float) -> FrameTimes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from vidcnn.storage.uris import is_remote
+from vidcnn.storage.uris import split_options
 
 
 class Readable(Protocol):
@@ -64,7 +64,7 @@ class Grant(NamedTuple):
     @staticmethod
     def _folder_of(location: str) -> str | None:
         """Return the folder of a file, or None where the last part of a location is no name."""
-        base, rest = _split(location)
+        base, rest = split_options(location)
         folder, _, name = base.rpartition("/")
         return None if name in ("", ".", "..") else f"{folder}{rest}"
 
@@ -73,13 +73,5 @@ NOTHING = Grant({}, {})
 
 
 def _plain_folder(location: str) -> str:
-    base, rest = _split(location)
+    base, rest = split_options(location)
     return f"{base.rstrip('/')}{rest}"
-
-
-def _split(location: str) -> tuple[str, str]:
-    """Return a location without the options of object storage, and these."""
-    if not is_remote(location):
-        return location, ""
-    base, mark, query = location.partition("?")
-    return base, mark + query

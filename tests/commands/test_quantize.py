@@ -33,10 +33,10 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_options_reach_the_pipeline_and_its_report_is_printed(
     called: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--clips", "9", "--min-agreement", "0.9", "--epochs", "5"]
+    given = ["--clips", "9", "--min-agreement", "0.9", "--epochs", "5", "--sandbox", "require"]
     app(["quantize", "b", "--data", "d", "--out", "b8", *given], standalone_mode=False)
     options = {"num_clips": 9, "min_agreement": 0.9, "num_epochs": 5, "seed": 0, "follow_links": False}
-    options["show_progress"] = True
+    options |= {"sandbox": "require", "show_progress": True}
     assert called == [(("b", "d", "b8"), options)]
     assert len(capsys.readouterr().out.splitlines()) == 4
     app(["quantize", "b", "--data", "d", "--out", "b8", "--quiet"], standalone_mode=False)

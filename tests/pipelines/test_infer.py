@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,7 @@ def test_a_second_run_does_what_is_new_or_changed_and_nothing_else(videos: Path,
     shutil.copy(videos / "good_4.mp4", source)
     third = json.loads(vidcnn(*arguments).stdout)
     assert third["run"]["videos_done"] == 2
+    assert list(third["run"]["confinement"]) == [socket.gethostname()]
     now = rows(tmp_path / "preds").to_pandas().groupby("video").size().to_dict()
     assert now == {"good_0.mp4": 2, "good_1.mp4": 9, "good_2.mp4": 6, "good_4.mp4": 11}
 

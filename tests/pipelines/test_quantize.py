@@ -14,6 +14,7 @@ import pytest
 
 from tests.commands import vidcnn
 from tests.videos import write_video
+from vidcnn.choices import Sandbox
 from vidcnn.errors import BundleError, DataError, ModelError, SourceError, UsageError
 from vidcnn.inference.calibration import Observed, Observer
 from vidcnn.inference.golden import with_golden
@@ -22,6 +23,8 @@ from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
 from vidcnn.pipelines import quantize as module
 from vidcnn.pipelines.quantize import quantize_bundle
+from vidcnn.sandbox.confinement import Strength
+from vidcnn.video.cell import Cell
 
 pytestmark = pytest.mark.skipif(why_no_int8() is not None, reason=f"no int8 here: {why_no_int8()}")
 
@@ -105,6 +108,27 @@ def test_fine_tuning_that_brings_nothing_leaves_the_weights_and_says_so(
     assert not report.is_tuned
     assert "fine-tuning brought the scores no nearer" in report.notices[-1]
     assert Bundle.load(tmp_path / "b8").weights == Bundle.load(bundle).weights
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "off"])
+def test_the_process_that_decodes_is_confined_as_is_wanted(
+    bundle: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+) -> None:
+    strengths: list[Strength | None] = []
+
+    class NotingCell(Cell):
+        def close(self) -> None:
+            strengths.append(self.strength)
+            super().close()
+
+    def stop(*_: object, **__: object) -> None:
+        raise ModelError("it has the clips")
+
+    monkeypatch.setattr(module, "Cell", NotingCell)
+    monkeypatch.setattr(module, "quantize", stop)
+    with pytest.raises(ModelError, match="it has the clips"):
+        quantize(bundle, videos, tmp_path / "b8", sandbox=sandbox)
+    assert [strength is not None and strength.is_closed for strength in strengths] == [sandbox == "auto"]
 
 
 @pytest.mark.usefixtures("fast")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,9 @@ def test_batches_come_with_their_pixels_and_what_they_took(tmp_path: Path) -> No
     times = [pickle.loads(row["times"]) for row in rows]
     assert all(measured.decode_seconds > 0 for measured in times)
     assert [measured.plan_seconds for measured in times] == [7.0, 0.0]
+    strength = this_cell(yields=False).strength
+    assert strength is not None
+    assert [measured.confined for measured in times] == [((socket.gethostname(), strength),)] * 2
 
 
 def test_a_fault_of_the_program_in_decoding_is_a_value(tmp_path: Path) -> None:

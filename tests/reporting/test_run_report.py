@@ -17,6 +17,7 @@ from vidcnn.errors import OutputBusyError, RunInterruptedError, TooManyErrorsErr
 from vidcnn.predictions import Summary
 from vidcnn.reporting.progress import RunProgress
 from vidcnn.reporting.run_report import RunRecord, report_values, reported, reports_location
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.storage.uris import open_filesystem
 
 SUMMARY = Summary(9, 40, 38, {"truncated": 2}, 1, ())
@@ -45,6 +46,14 @@ def record_of() -> RunRecord:
         8,
         SUMMARY,
     )
+
+
+def test_a_report_says_what_confined_decoding_processes() -> None:
+    record = record_of()
+    record.confinement = {"node": Strength(True, 7, None, True)}
+    values = report_values(spec_of("p"), record, 0, 1, None)
+    strength = {"seccomp": True, "landlock": 7, "memory_bytes": None, "unprivileged": True}
+    assert values["confinement"] == {"node": strength}
 
 
 def only_report(folder: Path) -> dict[str, Any]:

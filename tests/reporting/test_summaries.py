@@ -24,6 +24,7 @@ from vidcnn.reporting.summaries import (
     short_clips_lines,
     table_text,
 )
+from vidcnn.sandbox.confinement import Strength
 
 SPEC = InferSpec(source=("videos",), out="preds.parquet")
 SUMMARY = Summary(
@@ -48,6 +49,13 @@ REPORT = InferReport(
     {"l.csv": ("start", "end")},
     Runtime("bf16", False),
 )
+
+
+def test_decoders_that_are_not_fully_confined_are_told() -> None:
+    line = "confinement of decoding processes on a: not confined"
+    weak = replace(REPORT, confinement={"a": Strength()})
+    assert line in infer_text(SPEC, weak).splitlines()
+    assert infer_json(SPEC, weak)["run"]["confinement"]["a"]["landlock"] == 0
 
 
 def test_the_summary_says_what_there_is_and_what_is_bad() -> None:

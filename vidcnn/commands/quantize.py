@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from vidcnn.bounds import MAX_SEED
+from vidcnn.choices import Sandbox
 from vidcnn.commands import DebugOption, JsonOption, QuietOption
-from vidcnn.config.base import FOLLOW_LINKS
+from vidcnn.config.base import FOLLOW_LINKS, SANDBOX
 from vidcnn.streams import show
 
 
@@ -41,6 +42,7 @@ def quantize(
     ] = 0,
     seed: Annotated[int, typer.Option(help="Which videos are taken.", min=0, max=MAX_SEED)] = 0,
     follow_links: Annotated[bool, typer.Option("--follow-links/--no-follow-links", help=FOLLOW_LINKS)] = False,
+    sandbox: Annotated[Sandbox, typer.Option(help=SANDBOX)] = "auto",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -61,6 +63,7 @@ def quantize(
         num_epochs=epochs,
         seed=seed,
         follow_links=follow_links,
+        sandbox=sandbox,
         show_progress=not quiet,
     )
     text = quantize_text(report)

@@ -86,6 +86,9 @@ def option(
 FOLLOW_LINKS = "Follow symbolic links in folders also where they lead out of the source; without it, they are errors."
 """What the option means, of each spec that names a source."""
 
+SANDBOX = "How processes that decode are confined: with require, a machine that cannot do it fully is an error."
+"""What the option means, of each command that decodes."""
+
 
 def option_name(field: str) -> str:
     """Return the command-line option of a field."""

@@ -11,6 +11,7 @@ from vidcnn.bounds import MAX_PROCESSES, MAX_SECONDS
 from vidcnn.choices import AutoSwitch, Device, PrecisionOption, Sandbox, ShortClips
 from vidcnn.config.base import (
     FOLLOW_LINKS,
+    SANDBOX,
     BatchSize,
     Count,
     Fraction,
@@ -176,11 +177,7 @@ class InferSpec(Spec):
         le=MAX_SECONDS,
     )
 
-    sandbox: Sandbox = option(
-        "auto",
-        "How processes that decode are confined: with require, a machine that cannot do it fully is an error.",
-        panel="Run",
-    )
+    sandbox: Sandbox = option("auto", SANDBOX, panel="Run")
 
     precision: PrecisionOption = option(
         "auto",

@@ -120,6 +120,7 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
             num_short_clips=progress.num_short_clips,
             in_process=record.in_process,
             batch_size=record.batch_size,
+            confinement=record.confinement,
         )
 
 
@@ -179,4 +180,6 @@ def _run(
             if not (isinstance(error, ModeError) and output.is_empty):
                 output.commit()  # what is finished stays, whatever ended the run
             raise
+        finally:
+            record.confinement = dict(meter.times.confined)
     return meter

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vidcnn.annotations import LabelledVideo, SplitSettings, read_annotations
 from vidcnn.annotations.problems import printable
+from vidcnn.choices import Sandbox
 from vidcnn.errors import DataError, ModelError, UsageError, VideoError
 from vidcnn.inference.classifier import Classifier
 from vidcnn.inference.golden import with_golden
@@ -65,6 +66,7 @@ def quantize_bundle(
     num_epochs: int = 0,
     seed: int = 0,
     follow_links: bool = False,
+    sandbox: Sandbox = "auto",
     show_progress: bool = True,
 ) -> QuantizeReport:
     """Make the int8 form of a bundle.
@@ -78,12 +80,14 @@ def quantize_bundle(
         num_epochs: How often the clips that it is calibrated on are seen in fine-tuning; 0 leaves the weights.
         seed: Which videos are taken.
         follow_links: Whether symbolic links in folders are followed out of the data.
+        sandbox: How the process that decodes is confined.
         show_progress: Whether to show on stderr what is being done.
 
     Raises:
         ModelError: The network cannot run in int8, or is no faster or too different then.
         BundleError: The bundle is not whole, or `out` cannot be written.
         DataError: No clip can be decoded.
+        SandboxError: The process that decodes cannot be confined as is required.
         SourceError: There are no videos.
         UsageError: `out` is the bundle itself.
     """
@@ -95,7 +99,7 @@ def quantize_bundle(
         bundle, recorded = _float_bundle(model)
         samples, is_labelled, notices = _samples(data, bundle, follow_links=follow_links)
         random.Random(seed).shuffle(samples)
-        clips = _decode(samples, bundle, num_clips, line.show)
+        clips = _decode(samples, bundle, num_clips, sandbox, line.show)
         calibrating = clips.videos % _CALIBRATION_SHARE == 0
         measuring = ~calibrating
         if not measuring.any():
@@ -186,11 +190,13 @@ def _samples(data: str, bundle: Bundle, *, follow_links: bool) -> tuple[list[Lab
     return samples, not annotations.multi_label, []
 
 
-def _decode(samples: Sequence[LabelledVideo], bundle: Bundle, num_clips: int, tell: Callable[[str], None]) -> _Clips:
+def _decode(
+    samples: Sequence[LabelledVideo], bundle: Bundle, num_clips: int, sandbox: Sandbox, tell: Callable[[str], None]
+) -> _Clips:
     """Decode clips spread over videos, a few of each, until there are enough."""
     per_video = min(_MOST_CLIPS_PER_VIDEO, max(1, ceil(num_clips / max(1, len(samples)))))
     views = ViewSettings(
-        PlanSettings(ClipSpec(bundle.sampling, num_clips=per_video), 25.0, MAX_PIXELS),
+        PlanSettings(ClipSpec(bundle.sampling, num_clips=per_video), 25.0, MAX_PIXELS, sandbox=sandbox),
         bundle.preprocessing,
         num_crops=1,
         exact=False,

@@ -27,6 +27,7 @@ import pyarrow as pa
 from vidcnn.errors import InternalError, ModelError, StorageError, VidcnnError, VideoError, first_line
 from vidcnn.inference.scoring import Model, News, RowFormat, score_rows, video_without_plan
 from vidcnn.models.bundle import Bundle
+from vidcnn.pipelines.measuring import PlanWatch, confined
 from vidcnn.processes import lower_priority
 from vidcnn.reporting.bottleneck import Meter
 from vidcnn.sources import SourceVideo
@@ -110,10 +111,10 @@ class PlanStage:
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         """Plan the videos of a block."""
         news: list[News | VidcnnError] = []
-        watch = _PlanWatch(self._cell)
+        watch = PlanWatch(self._cell)
         for unit in group_segments(self._segments(videos, news), max_frames=self._max_unit_frames):
             yield _planned_row(pickle.dumps(unit), None, watch.read())
-            watch = _PlanWatch(self._cell)
+            watch = PlanWatch(self._cell)
         if news:
             yield _planned_row(None, pickle.dumps(news), watch.read())
 
@@ -139,20 +140,6 @@ class PlanStage:
                 yield from plan
             else:
                 yield from (planned for planned in plan if planned.segment.index not in done[1])
-
-
-class _PlanWatch:
-    """Measures planning from its making on."""
-
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
-        self._began, self._busy = time.perf_counter(), cell.busy_seconds
-
-    def read(self) -> StageTimes:
-        """Return what was spent since the watch was made; a child that was replaced meanwhile has less."""
-        spent = time.perf_counter() - self._began
-        busy = max(0.0, self._cell.busy_seconds - self._busy)
-        return StageTimes(plan_seconds=spent, plan_read_seconds=max(0.0, spent - busy))
 
 
 @dataclass(frozen=True)
@@ -225,6 +212,7 @@ class DecodeStage:
             try:
                 cell = self._cell or this_cell(yields=self._low_priority)
                 for batch, times in decode_in_cell(pickle.loads(unit.as_py()), self._settings, cell, work=self.work):
+                    times = times._replace(confined=confined(cell))
                     yield _decoded_row(batch, None, times.plus(planned))
                     planned = StageTimes()  # it is told once
             except Exception as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from vidcnn.inference.runtime import Runtime
 from vidcnn.predictions import Summary
 from vidcnn.reporting.bottleneck import Bottleneck
 from vidcnn.reporting.estimating import Range
+from vidcnn.sandbox.confinement import Strength
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class InferReport:
         num_short_clips: Those of `num_clips_done` that are longer than their video.
         in_process: Whether it ran in the command's own process, without Ray; None where nothing was left to do.
         batch_size: Clips that went through the model at once; None where nothing was left to do.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     summary: Summary
@@ -52,6 +55,7 @@ class InferReport:
     num_short_clips: int = 0
     in_process: bool | None = None
     batch_size: int | None = None
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

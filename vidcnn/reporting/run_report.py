@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 from vidcnn.config import InferSpec
 from vidcnn.errors import Failure, OutputError, describe_failure
+from vidcnn.reporting.confined import confinement_json
 from vidcnn.reporting.live import say
 from vidcnn.reporting.progress import iso_time
 from vidcnn.safe_text import json_text
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.version import __version__
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class RunRecord:
         bottleneck: What limited the run; None where that is not known.
         notices: Notices to the user on how it runs, in plain words.
         in_process: Whether it ran in the command's own process, without Ray; None before that is known.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -71,6 +74,7 @@ class RunRecord:
     bottleneck: Bottleneck | None = None
     notices: list[str] = field(default_factory=list)
     in_process: bool | None = None
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
     def notice(self, text: str) -> None:
         """Print a notice on how the run works, once."""
@@ -132,6 +136,7 @@ def report_values(
         "compiled": record.settings and record.settings["compiled"],
         "in_process": record.in_process,
         "batch_size": record.batch_size,
+        "confinement": confinement_json(record.confinement),
         "notices": list(record.notices),
         "table": summary
         and {

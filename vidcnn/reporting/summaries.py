@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vidcnn.choices import ShortClips
 from vidcnn.config import InferSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
+from vidcnn.reporting.confined import confinement_json, confinement_lines
 from vidcnn.reporting.progress import duration_text
 from vidcnn.safe_text import one_line
 from vidcnn.sources.names import left_out_text, shown_name
@@ -78,6 +79,7 @@ def infer_text(spec: InferSpec, report: InferReport) -> str:
             lines.append(
                 f"  and {summary.num_bad_videos - len(summary.bad_videos):,} more: rows where error is not null"
             )
+    lines += confinement_lines(report.confinement)
     lines += left_out_lines(report)
     return "\n".join(lines)
 
@@ -113,6 +115,7 @@ def infer_json(spec: InferSpec, report: InferReport) -> dict[str, Any]:
             "compiled": report.runtime and report.runtime.compiled,
             "in_process": report.in_process,
             "batch_size": report.batch_size,
+            "confinement": confinement_json(report.confinement),
             "notices": list(report.notices),
         },
     }

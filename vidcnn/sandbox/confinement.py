@@ -41,6 +41,23 @@ class Strength(NamedTuple):
         return self.seccomp or self.landlock > 0
 
     @property
+    def is_full(self) -> bool:
+        """Whether it is the strongest confinement that there is (see `missing`)."""
+        return self.seccomp and self.landlock > 0 and self.memory_bytes is not None and self.unprivileged
+
+    def weaker(self, other: Strength) -> Strength:
+        """Return what holds for this process and another one."""
+        memory = None
+        if self.memory_bytes is not None and other.memory_bytes is not None:
+            memory = max(self.memory_bytes, other.memory_bytes)
+        return Strength(
+            self.seccomp and other.seccomp,
+            min(self.landlock, other.landlock),
+            memory,
+            self.unprivileged and other.unprivileged,
+        )
+
+    @property
     def text(self) -> str:
         """The same in words."""
         refused = [

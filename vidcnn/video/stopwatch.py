@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
+from vidcnn.sandbox.confinement import Strength
+
 
 class ThreadTime(NamedTuple):
     """Time that a thread has spent.
@@ -38,6 +40,8 @@ class StageTimes(NamedTuple):
         model_wait_seconds: All else that the model's processes do from one batch to the next: above all, waiting.
         plan_seconds: Reading what videos contain, before they are decoded.
         plan_read_seconds: The part of it in which nothing was computed: it was waiting for reads.
+        confined: Names of machines, each with what confined all processes there that read or decoded. Who started them
+            says it, not they themselves.
     """
 
     decode_seconds: float = 0.0
@@ -47,10 +51,12 @@ class StageTimes(NamedTuple):
     model_wait_seconds: float = 0.0
     plan_seconds: float = 0.0
     plan_read_seconds: float = 0.0
+    confined: tuple[tuple[str, Strength], ...] = ()
 
     def plus(self, other: StageTimes) -> StageTimes:
         """Add what was measured elsewhere."""
-        return StageTimes(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        seconds = (mine + theirs for mine, theirs in zip(self[:-1], other[:-1], strict=True))
+        return StageTimes._make((*seconds, _weakest(self.confined, other.confined)))
 
 
 class Stopwatch:
@@ -74,6 +80,16 @@ def keep_counter_open() -> None:
     """Let stopwatches of this thread work on when no file can be opened any more."""
     with suppress(OSError):
         _counters[threading.get_ident()] = os.open(_COUNTER, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _weakest(
+    some: tuple[tuple[str, Strength], ...], others: tuple[tuple[str, Strength], ...]
+) -> tuple[tuple[str, Strength], ...]:
+    """Return what holds for some processes and for others, for each machine."""
+    found = dict(some)
+    for machine, strength in others:
+        found[machine] = strength.weaker(found.get(machine, strength))
+    return tuple(found.items())
 
 
 _COUNTER = "/proc/thread-self/schedstat"

@@ -1,0 +1,34 @@
+"""What stages measure of a cell's work: how long planning took, and what confined the process that reads."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from vidcnn.sandbox.confinement import Strength
+from vidcnn.video.cell import Cell
+from vidcnn.video.stopwatch import StageTimes
+
+
+class PlanWatch:
+    """Measures planning from its making on.
+
+    Args:
+        cell: Where videos are planned.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._began, self._busy = time.perf_counter(), cell.busy_seconds
+
+    def read(self) -> StageTimes:
+        """Return what was spent since the watch was made; a child that was replaced meanwhile has less."""
+        spent = time.perf_counter() - self._began
+        busy = max(0.0, self._cell.busy_seconds - self._busy)
+        times = StageTimes(plan_seconds=spent, plan_read_seconds=max(0.0, spent - busy))
+        return times._replace(confined=confined(self._cell))
+
+
+def confined(cell: Cell) -> tuple[tuple[str, Strength], ...]:
+    """Return this machine's name with what confines the child of a cell; nothing where there is no child."""
+    return () if cell.strength is None else ((socket.gethostname(), cell.strength),)

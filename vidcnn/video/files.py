@@ -249,7 +249,9 @@ def file_version(location: str, root: str | None = None) -> tuple[int, int]:
     opener = file_client.client()
     try:
         if not is_remote(location):
-            status = status_inside(local_path(location), root)
+            path = local_path(location)
+            # A process that is confined may not look for where links lead. Who opens files for it does.
+            status = status_inside(path, root) if opener is None else os.stat(path)
             return status.st_size, status.st_mtime_ns
         if opener is not None:
             with reading():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import vidcnn
 from tests.nasty_names import CANARY, is_harmless, nasty_names
 from tests.videos import write_video
 from vidcnn import cli
@@ -17,15 +21,15 @@ NUM_BAD = 5
 """One in so many of the files is no video."""
 
 
-def put(folder: Path, names: list[bytes]) -> dict[bytes, bool]:
+def put(root: Path, folder: str, names: list[bytes]) -> dict[bytes, bool]:
     """Link videos under some names into a folder, and return the names of the files, and whether each is a video."""
-    folder.mkdir(parents=True, exist_ok=True)
-    good = folder.parent / "good"
+    (root / folder).mkdir(parents=True)
+    good = root / "good.mp4"
     if not good.exists():
-        write_video(folder.parent / "good.mp4", 8).rename(good)
+        write_video(good, 8)
     made = {}
     for number, name in enumerate(names):
-        path = os.path.join(os.fsencode(folder), name + b".mp4")
+        path = os.path.join(os.fsencode(root / folder), name + b".mp4")
         if number % NUM_BAD:
             os.link(good, path)
         else:
@@ -50,11 +54,39 @@ def test_there_are_two_hundred_of_them() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
+@pytest.mark.slow
+def test_inference_has_a_set_of_rows_for_each_and_prints_nothing_raw(bundle: Path, tmp_path: Path) -> None:
+    files = put(tmp_path, "source", NAMES)
+    visible = {name: good for name, good in files.items() if not name.startswith(b".")}
+    options = ["--model", str(bundle), "--in-process", "on", "--num-frames", "4", "--stride", "1"]
+    tried = vidcnn("infer", "source", *options, "--dry-run", "--out", "p.parquet", cwd=tmp_path)
+    assert tried.returncode == 0, tried.stderr
+    check(tried.stdout + tried.stderr, tmp_path)
+
+    done = vidcnn("infer", "source", *options, "--json", "--out", "p.parquet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    check(done.stdout + done.stderr, tmp_path)
+    summary = json.loads(done.stdout)
+    rows = Counter(
+        (raw(row["video"]), row["error"] is None) for row in pq.read_table(tmp_path / "p.parquet").to_pylist()
+    )
+    assert rows == Counter({(name, good): 2 if good else 1 for name, good in visible.items()})
+    assert all(raw(bad["video"]) in visible for bad in summary["first_bad_videos"])
+
+    job = tmp_path / "[red]%s\u202e.yaml"
+    job.write_text(json.dumps({"command": "infer", "source": ["source"], "out": "p.parquet"}))
+    settings = [f"--set={name}" for name in ("in_process=on", "num_frames=4", "stride=1", f"model={bundle}")]
+    again = vidcnn("run", job, *settings, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert f"all of {len(visible)} videos done" in again.stdout
+    check(again.stdout + again.stderr, tmp_path)
+
+
 def test_each_is_read_where_it_is_named_itself(tmp_path: Path) -> None:
     from vidcnn.sources import Listing
     from vidcnn.video.container import open_video
 
-    files = put(tmp_path / "source", NAMES)
+    files = put(tmp_path, "source", NAMES)
     for name, good in files.items():
         (video,) = Listing([os.fsdecode(os.path.join(os.fsencode(tmp_path), b"source", name))])
         assert (raw(video.name), video.error) == (name, None)

@@ -199,13 +199,13 @@ def write(tallies: list[Tally], path: Path) -> None:
 
 
 def table(path: Path = RESULTS) -> str:
-    """Return the results as the table of docs/reliability.md."""
+    """Return the results as the table of docs/reliability.md: a line for each fault that was tried."""
     found = json.loads(path.read_text())["faults"] if path.exists() else {}
     lines = ["| fault | what happens | tried | lost | double | changed |", "| --- | --- | --- | --- | --- | --- |"]
     for name, about in FAULTS.items():
-        one = found.get(name, {"tried": 0})
-        numbers = [one["lost"], one["double"], one["changed"]] if one["tried"] else ["-", "-", "-"]
-        lines.append(f"| `{name}` | {about} | {' | '.join(map(str, [one['tried'], *numbers]))} |")
+        if name in found and found[name]["tried"]:
+            numbers = [found[name][kind] for kind in ("tried", "lost", "double", "changed")]
+            lines.append(f"| `{name}` | {about} | {' | '.join(map(str, numbers))} |")
     return "\n".join(lines) + "\n"
 
 

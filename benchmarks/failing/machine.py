@@ -36,7 +36,7 @@ def small_shared_memory(stage: Stage, rng: random.Random) -> None:
     """Run where /dev/shm has a few megabytes, or becomes full in the middle."""
     if os.environ.get("FAULTS_PRIVATE") != "yes":
         raise UnfitError("mounts of its own are refused to this user")
-    trial = LocalTrial(stage, stage.new_folder(), rng)
+    trial = LocalTrial(stage, stage.new_folder(), rng, with_ray=True)
     size = rng.choice(("64k", "4m", "90m"))
     script = f'mount -t tmpfs -o size={size} faults /dev/shm && exec "$@"'
     code = stage.end(trial.start(prefix=["unshare", "-m", "sh", "-c", script, "sh"]))
@@ -46,7 +46,7 @@ def small_shared_memory(stage: Stage, rng: random.Random) -> None:
 def full_shared_memory(stage: Stage, rng: random.Random) -> None:
     """Fill /dev/shm in the middle of a run."""
     with mounted(stage, "tmpfs", "size=200m") as folder:
-        trial = LocalTrial(stage, stage.new_folder(), rng)
+        trial = LocalTrial(stage, stage.new_folder(), rng, with_ray=True)
         script = f'mount --bind {folder} /dev/shm && exec "$@"'
         run = trial.start(prefix=["unshare", "-m", "sh", "-c", script, "sh"])
         trial.reach(run)

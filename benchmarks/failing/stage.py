@@ -221,12 +221,16 @@ class LocalTrial:
         folder: Where the output is.
         rng: Draws the executor, the kind of output, and the moment.
         source: The videos; None for those of the stage.
+        with_ray: Whether the run has to start Ray: no other uses shared memory.
     """
 
-    def __init__(self, stage: Stage, folder: Path, rng: random.Random, source: Path | None = None) -> None:
+    def __init__(
+        self, stage: Stage, folder: Path, rng: random.Random, source: Path | None = None, *, with_ray: bool = False
+    ) -> None:
         self.stage = stage
         self.place = on_disk(folder, rng.choice(("preds", "preds.parquet")))
-        self.line = stage.command(source or stage.source, self.place.out, stage.executor(rng))
+        executor = "off" if with_ray else stage.executor(rng)
+        self.line = stage.command(source or stage.source, self.place.out, executor)
         self.moment = rng.choice([moment for moment in MOMENTS if self.place.is_file or "merg" not in moment])
         self._rng = rng
 

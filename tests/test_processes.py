@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import PROJECT, make_tiny_bundle
 from tests.videos import write_video
-from vidcnn.processes import ProcessId, descendants, end_processes, is_ending, runs
+from vidcnn.processes import LOW_PRIORITY, ProcessId, descendants, end_processes, is_ending, runs
 
 TRAPS = ("random", "torch", "numpy", "json", "socket")
 """Modules that many import, and whose names a user's file may well have."""
@@ -110,3 +110,14 @@ def test_no_process_of_a_run_imports_what_lies_in_the_folder_where_it_is_started
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert not (tmp_path / "caught").exists()
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, LOW_PRIORITY), (LOW_PRIORITY + 5, LOW_PRIORITY + 5)])
+def test_a_priority_is_lowered_and_never_raised_also_without_rights(before: int, after: int) -> None:
+    code = (
+        "import os; from vidcnn.processes import lower_priority\n"
+        f"os.setpriority(os.PRIO_PROCESS, 0, {before}); os.getuid() or os.setuid(65534)\n"
+        "lower_priority(); lower_priority(); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == after

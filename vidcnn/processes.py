@@ -38,8 +38,12 @@ class ProcessId(NamedTuple):
 
 
 def lower_priority() -> None:
-    """Run after processes of usual priority; this cannot be undone, and a second call does nothing."""
-    os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
+    """Run after processes of usual priority; this cannot be undone, and a second call does nothing.
+
+    A process whose priority is lower already keeps it, as only root could raise it.
+    """
+    if os.getpriority(os.PRIO_PROCESS, 0) < LOW_PRIORITY:
+        os.setpriority(os.PRIO_PROCESS, 0, LOW_PRIORITY)
 
 
 def descendants() -> list[ProcessId]:

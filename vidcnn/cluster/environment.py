@@ -33,10 +33,12 @@ QUIET_ENVIRONMENT = {
 BUSY_ENVIRONMENT = {
     "RAY_DATA_CLUSTER_AUTOSCALER": "V2",
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
+    "RAY_worker_niceness": "0",
 }
 """For a Ray of our own, whose machine is there anyhow. The autoscaler that Ray Data uses by default grants a run what
 it guesses the run to need, which may be two thirds of the machine. And Ray ends processes that have waited for a
-second, each of which takes two seconds of a processor to start again."""
+second, each of which takes two seconds of a processor to start again. Its workers have a priority (15) below that of decoders
+(`vidcnn.processes.lower_priority`), which would come before the model then."""
 
 CLOSED_ENVIRONMENT = {
     "AUTOSCALER_METRIC_PORT": "-1",

@@ -37,8 +37,8 @@ BUSY_ENVIRONMENT = {
 }
 """For a Ray of our own, whose machine is there anyhow. The autoscaler that Ray Data uses by default grants a run what
 it guesses the run to need, which may be two thirds of the machine. And Ray ends processes that have waited for a
-second, each of which takes two seconds of a processor to start again. Its workers have a priority (15) below that of decoders
-(`vidcnn.processes.lower_priority`), which would come before the model then."""
+second, each of which takes two seconds of a processor to start again. Its workers have a priority (15) below that of
+decoders (`vidcnn.processes.lower_priority`), which would come before the model then."""
 
 CLOSED_ENVIRONMENT = {
     "AUTOSCALER_METRIC_PORT": "-1",

@@ -16,7 +16,7 @@ set -euo pipefail
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 RAY_AUTH_TOKEN=$(openssl rand -hex 32)
 # By default, Ray ends processes that have waited for a second; each takes two seconds of a processor to start again.
-export RAY_idle_worker_killing_time_threshold_ms=60000
+export RAY_idle_worker_killing_time_threshold_ms=60000 RAY_worker_niceness=0
 port=$((20000 + SLURM_JOB_ID % 10000))
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 cpus=${SLURM_CPUS_ON_NODE:-$(nproc)}

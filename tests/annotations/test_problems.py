@@ -37,5 +37,5 @@ def test_how_to_put_it_right_is_said_once_for_each_kind_that_has_a_remedy() -> N
 
 
 def test_a_text_of_the_data_stays_on_its_line() -> None:
-    assert printable("a\nb\x1b[31m\x7f") == "a\\x0ab\\x1b[31m\\x7f"
+    assert printable("a\nb\x1b[31m\x7f") == "a\\x0ab\\x1b[31m\\u007f"
     assert printable("größe 視頻") == "größe 視頻"

@@ -66,7 +66,7 @@ def test_bf16_is_for_processors_that_are_faster_in_it(
 
 def test_the_gain_is_measured_and_the_number_of_threads_put_back() -> None:
     before = torch.get_num_threads()
-    assert 0.05 < bf16_gain() < 20
+    assert 0 < bf16_gain() < 20
     assert torch.get_num_threads() == before
     assert bf16_gain() == bf16_gain()
 

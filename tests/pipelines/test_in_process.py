@@ -84,7 +84,7 @@ def test_what_fails_in_a_thread_ends_the_run_and_its_threads(
     monkeypatch.setattr(in_process, "DecodeStage", fail)
     with pytest.raises(StorageError, match="no process for decoding"):
         run_inference(spec(videos, bundle, tmp_path / "p.parquet"), show_progress=False)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run(videos: Path, bundle: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_run_that_ends_early_leaves_no_thread_and_no_process(
     children = set(psutil.Process().children(recursive=True))
     with pytest.raises(ModelError, match="on purpose"):
         run_inference(spec(videos, bundle, tmp_path / "p.parquet"), show_progress=False)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     left = [child for child in psutil.Process().children(recursive=True) if child not in children]
     assert len(left) <= 1  # the one that plans, which serves the next run
 

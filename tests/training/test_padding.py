@@ -64,7 +64,8 @@ def test_gradients_in_bf16_are_those_in_float32_whatever_was_in_memory(
     layer = PaddedConv3d(plain).to(memory_format=layout)
     found = gradients(layer, clips.to(memory_format=layout), upstream.to(memory_format=layout))
     for ours, right in zip(found, expected, strict=True):
-        assert (ours - right).abs().max() < 0.01 * right.abs().max()
+        # Without instructions for bf16, processors round partial sums, too. What this is about is far more.
+        assert (ours - right).abs().max() < 0.03 * right.abs().max()
 
 
 def test_padding_is_written_out_only_where_a_gradient_of_weights_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:

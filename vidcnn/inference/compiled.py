@@ -112,7 +112,7 @@ def load_or_compile(
     def compile_unless(is_good: Callable[[], bool]) -> None:
         _check_compiler()
         try:
-            if not cache.exists():
+            if cache.is_symlink() or not cache.exists():
                 make_private(cache)
             _check_folder(cache)
             with _locked(package.with_suffix(".lock")):

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.commands import PROJECT, environment
+from tests.precisions import skip_where_imitated
 from vidcnn.sampling.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing((128, 171), (112, 112), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -34,6 +35,7 @@ def nvdec(programs: None) -> Any:
 
 
 def test_every_part_runs_on_the_processor_and_finds_pixels_and_scores_right(tmp_path: Path) -> None:
+    skip_where_imitated("bf16")
     out = tmp_path / "gpu.json"
     line = [sys.executable, PROJECT / "benchmarks" / "gpu.py", "--out", out]
     line += ["--device", "cpu", "--short", "--model", "simple3d"]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tests.inference.idle_lanes import IdleLanes
+from tests.precisions import skip_where_imitated
 from vidcnn.choices import Precision
 from vidcnn.errors import ModelError
 from vidcnn.inference.batch_sizes import choose_batch_size, default_batch_size, most_clips
@@ -99,6 +100,7 @@ def test_exact_logits_are_those_of_torchvisions_preset_and_model(
 @pytest.mark.parametrize("name", ["r3d_18", "swin3d_t"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_fast_precisions_stay_close_to_exact(name: str, precision: Precision) -> None:
+    skip_where_imitated(precision)
     bundle = small_bundle(name, 4)
     bundle = replace(bundle, preprocessing=replace(bundle.preprocessing, resize=64, crop=(64, 64)))
     clips = clips_of(bundle, 3)
@@ -109,6 +111,7 @@ def test_fast_precisions_stay_close_to_exact(name: str, precision: Precision) ->
 
 
 def assert_scores_depend_on_the_clip_alone(bundle: Bundle, precision: Precision, num_clips: int) -> None:
+    skip_where_imitated(precision)
     clips = clips_of(bundle, num_clips)
     classifier = Classifier(bundle, precision=precision, batch_size=2)
     expected, embeddings = classifier._run(clips)
@@ -343,6 +346,7 @@ def test_fast_precisions_agree_with_exact_on_a_trained_model(tmp_path: Path) -> 
     fresh = make_bundle("simple3d", weights="random", labels=str(labels), arguments=arguments)
     bundle = train(fresh, num_steps=120)
     clips, directions = moving_squares(400, seed=10**6)
+    skip_where_imitated("bf16")
     top = {
         precision: Classifier(bundle, precision=precision).predict(clips).probabilities.argmax(axis=1)  # type: ignore[arg-type]
         for precision in ("exact", "fp32", "bf16")

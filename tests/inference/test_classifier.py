@@ -110,7 +110,9 @@ def test_fast_precisions_stay_close_to_exact(name: str, precision: Precision) ->
     torch.testing.assert_close(fast, exact, rtol=0, atol=tolerance * float(exact.std()))
 
 
-def assert_scores_depend_on_the_clip_alone(bundle: Bundle, precision: Precision, num_clips: int) -> None:
+def assert_scores_depend_on_the_clip_alone(
+    bundle: Bundle, precision: Precision, num_clips: int, *, threads_may_differ: bool = False
+) -> None:
     skip_where_imitated(precision)
     clips = clips_of(bundle, num_clips)
     classifier = Classifier(bundle, precision=precision, batch_size=2)
@@ -118,6 +120,10 @@ def assert_scores_depend_on_the_clip_alone(bundle: Bundle, precision: Precision,
     assert not torch.equal(embeddings[0], embeddings[1])
     for num_threads in (1, 2, 3):
         torch.set_num_threads(num_threads)
+        if threads_may_differ:
+            found = classifier._run(clips)
+            torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-5 * float(expected.std()))
+            expected, embeddings = found
         # Other companions, another place in the batch, another amount of padding.
         for order in ([*range(num_clips)], [*range(num_clips)][::-1], [1], [0, *range(2, num_clips)]):
             found = classifier._run(clips[order])
@@ -139,7 +145,9 @@ def test_scores_depend_on_nothing_but_the_clip(name: str, num_frames: int, preci
 def test_scores_of_whole_clips_depend_on_nothing_but_the_clip(name: str, precision: Precision) -> None:
     bundle = small_bundle(name, 16)
     frames = torch.from_numpy(clips_of(bundle, 1)).permute(0, 4, 1, 2, 3) / 255 - 0.5
-    assert_scores_depend_on_the_clip_alone(calibrated(bundle, frames), precision, num_clips=3)
+    # Without AVX-512, one thread sums up float32 in another order than several do. A run takes one number of them.
+    is_float32 = precision == "fp32"
+    assert_scores_depend_on_the_clip_alone(calibrated(bundle, frames), precision, 3, threads_may_differ=is_float32)
 
 
 @pytest.mark.nightly

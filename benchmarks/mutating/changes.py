@@ -188,7 +188,9 @@ def _parts(data: bytes) -> list[Part]:
     if len(found) >= 2:
         return found
     step = max(1, len(data) // 50)
-    return [Part(at, min(len(data), at + step), at, -1) for at in range(0, len(data), step)]
+    return [
+        Part(at, min(len(data), at + step), min(len(data), at + step, at + 4), -1) for at in range(0, len(data), step)
+    ]
 
 
 def _two_parts(data: bytes, rng: random.Random) -> tuple[Part, Part]:

@@ -9,7 +9,8 @@ import pytest
 from vidcnn.config import ScanSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.reporting.progress import RunProgress
-from vidcnn.reporting.scan_text import ScanReport, check_scan, describe_scan, scan_json, scan_line, scan_text
+from vidcnn.reporting.scan_text import ScanReport, describe_scan, scan_json, scan_line, scan_text
+from vidcnn.reporting.summaries import check_outcome
 from vidcnn.scans.summary import Group, ScanSummary
 
 SPEC = ScanSpec(source=("videos",), out="scan.parquet", max_error_fraction=0.5)
@@ -78,12 +79,12 @@ def test_a_run_with_nothing_to_do_says_so() -> None:
 
 def test_bad_videos_and_those_left_undone_are_exit_codes() -> None:
     found = summary()
-    check_scan(SPEC, report(found))
+    check_outcome(SPEC, report(found))
     found.errors["unreadable"].num_videos = 2
     with pytest.raises(TooManyErrorsError, match="2 of 3 videos are bad"):
-        check_scan(SPEC, report(found))
+        check_outcome(SPEC, report(found))
     with pytest.raises(StorageError, match=r"a\.mp4 could not be read"):
-        check_scan(SPEC, report(found, undone=(("a.mp4", "it cannot be read"),)))
+        check_outcome(SPEC, report(found, undone=(("a.mp4", "it cannot be read"),)))
 
 
 def test_the_line_of_progress_counts_videos() -> None:

@@ -37,8 +37,9 @@ def run_scan_job(spec: ScanSpec, *, as_json: bool, quiet: bool) -> None:
         check_free(spec.out)
         from vidcnn.pipelines.scan import run_scan
         from vidcnn.reporting import scan_text as text
+        from vidcnn.reporting.summaries import check_outcome
 
         report = run_scan(spec, show_progress=not quiet)
         shown = text.scan_line if quiet else text.scan_text
         show(json.dumps(text.scan_json(spec, report)) if as_json else shown(spec, report))
-        text.check_scan(spec, report)
+        check_outcome(spec, report)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vidcnn.bounds import MAX_PROCESSES, MAX_SECONDS
 from vidcnn.choices import AutoSwitch, Device, PrecisionOption, Sandbox, ShortClips
@@ -23,57 +22,14 @@ from vidcnn.config.base import (
     Spec,
     Stride,
     Written,
-    as_text,
     exclusive,
     option,
     override_sampling,
 )
-from vidcnn.errors import ALL_KINDS, ERROR_KINDS
+from vidcnn.config.tables import RedoErrors, TablePath, kinds_of
 
 if TYPE_CHECKING:
     from vidcnn.sampling.segments import ClipSpec, Sampling
-
-
-_OTHER_TABLES = (
-    *("arrow", "avro", "csv", "db", "duckdb", "feather", "h5", "hdf5", "json", "jsonl", "ndjson", "npy", "npz", "orc"),
-    *("pickle", "pkl", "pq", "sqlite", "tsv", "txt", "xlsx"),
-)
-"""Endings of files that people may expect of a table."""
-
-
-def joined_kinds(value: Any) -> Any:
-    """Return the text of a choice of kinds of errors: for ``true`` that of all, for ``false`` None."""
-    return (ALL_KINDS if value else None) if isinstance(value, bool) else as_text(value)
-
-
-def check_table(out: str) -> str:
-    """Return the name of an output.
-
-    Raises:
-        ValueError: By its name, it is another kind of table.
-    """
-    ending = os.path.splitext(out.partition("?")[0])[1].removeprefix(".").lower()
-    if ending in _OTHER_TABLES and not os.path.isdir(out):
-        raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
-    return out
-
-
-def check_kinds(kinds: str | None) -> str | None:
-    """Return a choice of kinds of errors.
-
-    Raises:
-        ValueError: There is no such kind.
-    """
-    for kind in kinds.split(",") if kinds is not None else ():
-        if kind not in (ALL_KINDS, *ERROR_KINDS):
-            raise ValueError(f"must be {ALL_KINDS}, or some of {', '.join(ERROR_KINDS)}")
-    return kinds
-
-
-def kinds_of(redo_errors: str | None) -> frozenset[str] | None:
-    """Return the kinds that a choice means; None for all."""
-    kinds = frozenset((redo_errors or ALL_KINDS).split(","))
-    return None if ALL_KINDS in kinds else kinds
 
 
 class InferSpec(Spec):
@@ -84,7 +40,7 @@ class InferSpec(Spec):
         description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs; "
         "on the command line, - for a list on standard input.",
     )
-    out: str = option(
+    out: TablePath = option(
         "preds.parquet",
         "Where predictions are written: one file if it ends in .parquet, else a directory that later runs add to.",
         panel="Main",
@@ -155,9 +111,7 @@ class InferSpec(Spec):
         "Write a JSON report of each run beside the output, in NAME.runs/, however it ends.",
         panel="Run",
     )
-    redo_errors: Annotated[
-        str | None, BeforeValidator(joined_kinds, json_schema_input_type=bool | str | list[str] | None)
-    ] = option(
+    redo_errors: RedoErrors = option(
         None,
         "Do again what has error rows: of these kinds, such as timeout changed, or of all. Old rows stay until the new "
         "ones are there.",
@@ -204,16 +158,6 @@ class InferSpec(Spec):
         panel="Speed",
     )
     seed: Seed = option(0, "Seed of --weights random.", panel="Speed")
-
-    @field_validator("out")
-    @classmethod
-    def _is_table(cls, value: str) -> str:
-        return check_table(value)
-
-    @field_validator("redo_errors")
-    @classmethod
-    def _known_kinds(cls, value: str | None) -> str | None:
-        return check_kinds(value)
 
     @field_validator("actors")
     @classmethod

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field
 
 from vidcnn.bounds import MAX_SECONDS
 from vidcnn.choices import AutoSwitch, Sandbox
 from vidcnn.config.base import FOLLOW_LINKS, Count, Fraction, FrameRate, Pixels, Processes, Spec, option
-from vidcnn.config.infer import check_kinds, check_table, joined_kinds, kinds_of
+from vidcnn.config.tables import RedoErrors, TablePath, kinds_of
 
 
 class ScanSpec(Spec):
@@ -20,7 +18,7 @@ class ScanSpec(Spec):
         description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs; "
         "on the command line, - for a list on standard input.",
     )
-    out: str = option(
+    out: TablePath = option(
         "scan.parquet",
         "Where the table is written: one file if it ends in .parquet, else a directory that later runs add to.",
         panel="Main",
@@ -51,9 +49,7 @@ class ScanSpec(Spec):
         ge=0,
         le=MAX_SECONDS,
     )
-    redo_errors: Annotated[
-        str | None, BeforeValidator(joined_kinds, json_schema_input_type=bool | str | list[str] | None)
-    ] = option(
+    redo_errors: RedoErrors = option(
         None,
         "Do again what has an error: of these kinds, such as timeout changed, or of all.",
         panel="Run",
@@ -76,16 +72,6 @@ class ScanSpec(Spec):
     in_process: AutoSwitch = option(
         "auto", "Run without Ray. auto does it on this machine, and not on a cluster.", panel="Run"
     )
-
-    @field_validator("out")
-    @classmethod
-    def _is_table(cls, value: str) -> str:
-        return check_table(value)
-
-    @field_validator("redo_errors")
-    @classmethod
-    def _known_kinds(cls, value: str | None) -> str | None:
-        return check_kinds(value)
 
     @property
     def redo_kinds(self) -> frozenset[str] | None:

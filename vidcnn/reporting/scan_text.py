@@ -10,7 +10,7 @@ from typing import Any
 
 from vidcnn.config import ScanSpec
 from vidcnn.reporting.progress import RunProgress, duration_text
-from vidcnn.reporting.summaries import check_share, check_undone, count, left_out_lines
+from vidcnn.reporting.summaries import count, left_out_lines
 from vidcnn.scans.summary import Group, ScanSummary
 from vidcnn.sources.names import shown_name
 from vidcnn.storage.uris import public_location
@@ -132,17 +132,6 @@ def scan_json(spec: ScanSpec, report: ScanReport) -> dict[str, Any]:
             "unused_columns": {name: list(columns) for name, columns in report.unused_columns.items()},
         },
     }
-
-
-def check_scan(spec: ScanSpec, report: ScanReport) -> None:
-    """Check that a scan did all it was to do, and that the share of bad videos is within the user's limit.
-
-    Raises:
-        StorageError: Videos are left to the next run.
-        TooManyErrorsError: The share is larger.
-    """
-    check_undone(report.undone)
-    check_share(report.summary.num_bad_videos, report.summary.num_videos, spec.max_error_fraction)
 
 
 def _this_run(report: ScanReport) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vidcnn.choices import ShortClips
-from vidcnn.config import InferSpec
+from vidcnn.config import InferSpec, ScanSpec
 from vidcnn.errors import StorageError, TooManyErrorsError
 from vidcnn.reporting.confined import confinement_json, confinement_lines
 from vidcnn.reporting.progress import duration_text
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vidcnn.reporting.results import Estimate, InferReport, SourcePlan
 
 _NUM_SHOWN = 5
+_MAX_REASON = 40
 
 
 class _Listed(Protocol):
@@ -36,7 +37,22 @@ class _Listed(Protocol):
     def unused_columns(self) -> dict[str, tuple[str, ...]]: ...
 
 
-_MAX_REASON = 40
+class _Counted(Protocol):
+    """What a table comes to, as far as its videos are good or bad."""
+
+    @property
+    def num_videos(self) -> int: ...
+    @property
+    def num_bad_videos(self) -> int: ...
+
+
+class _Ended(Protocol):
+    """What a report has of how its run ended."""
+
+    @property
+    def summary(self) -> _Counted: ...
+    @property
+    def undone(self) -> tuple[tuple[str, str], ...]: ...
 
 
 def infer_text(spec: InferSpec, report: InferReport) -> str:
@@ -263,42 +279,25 @@ def rounded(number: float) -> str:
     return f"{round(number, -digits):,.0f}"
 
 
-def check_outcome(spec: InferSpec, report: InferReport) -> None:
+def check_outcome(spec: InferSpec | ScanSpec, report: _Ended) -> None:
     """Check that a run did all it was to do, and that the share of bad videos is within the user's limit.
 
     Raises:
         StorageError: Videos are left to the next run.
         TooManyErrorsError: The share is larger.
     """
-    check_undone(report.undone)
-    check_share(report.summary.num_bad_videos, report.summary.num_videos, spec.max_error_fraction)
-
-
-def check_undone(undone: Sequence[tuple[str, str]]) -> None:
-    """Check that a run did all it was to do.
-
-    Raises:
-        StorageError: Videos are left to the next run.
-    """
-    if undone:
-        name, reason = undone[0]
-        others = f" and {len(undone) - 1:,} more" if len(undone) > 1 else ""
+    if report.undone:
+        name, reason = report.undone[0]
+        others = f" and {len(report.undone) - 1:,} more" if len(report.undone) > 1 else ""
         raise StorageError(
             f"{shown_name(name)}{others} could not be read through no fault of the file: {reason}",
             "what was committed stays; the same command continues with these",
         )
-
-
-def check_share(num_bad_videos: int, num_videos: int, max_error_fraction: float) -> None:
-    """Check that the share of bad videos is within the user's limit.
-
-    Raises:
-        TooManyErrorsError: It is larger.
-    """
-    if num_bad_videos / max(1, num_videos) > max_error_fraction:
+    num_bad, num_videos = report.summary.num_bad_videos, report.summary.num_videos
+    if num_bad / max(1, num_videos) > spec.max_error_fraction:
         raise TooManyErrorsError(
-            f"{num_bad_videos:,} of {num_videos:,} videos are bad, "
-            f"more than --max-error-fraction {max_error_fraction:g} allows",
+            f"{num_bad:,} of {num_videos:,} videos are bad, "
+            f"more than --max-error-fraction {spec.max_error_fraction:g} allows",
             "the table is complete; its column error names what is wrong with each",
         )
 

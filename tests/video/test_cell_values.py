@@ -94,6 +94,14 @@ def test_errors_keep_their_class_words_and_notes() -> None:
     assert "OddError" in strange.message
 
 
+def test_an_error_of_a_private_class_is_one_of_the_public_class_below_it() -> None:
+    class PrivateError(StorageError):
+        pass
+
+    found = through(PrivateError("the storage does not give the bytes", "wait"))
+    assert (type(found), found.message, found.hint) == (StorageError, "the storage does not give the bytes", "wait")
+
+
 @pytest.mark.parametrize("value", [object(), lambda: None, {1, 2}, np.array(["a"]), np.array([None]), Sized, 1j])
 def test_all_else_cannot_be_written(value: Any) -> None:
     with pytest.raises(TypeError):

@@ -19,7 +19,7 @@ from vidcnn.errors import StorageError, VideoError
 from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.video import files
 from vidcnn.video.decode import DecodeRequest, decode_segment
-from vidcnn.video.files import VideoFile, file_version, open_file, read_at
+from vidcnn.video.files import ObjectStream, VideoFile, file_version, open_file, read_at
 
 AT_ONCE = RetryPolicy(num_tries=3, first_wait_seconds=0)
 
@@ -217,3 +217,21 @@ def kind_of(path: Path) -> str | None:
     except VideoError as error:
         return error.kind
     return None
+
+
+def test_bytes_that_an_object_does_not_give_are_others_each_time() -> None:
+    class HalfReading(io.BytesIO):
+        """Gives half of the bytes, and says that all came, as Arrow does of what object storage owes."""
+
+        def readinto(self, buffer: Any) -> int:
+            super().readinto(memoryview(buffer)[: len(buffer) // 2])
+            return len(buffer)
+
+    stream = ObjectStream(HalfReading(bytes(range(64))))
+    found = []
+    for _ in range(2):
+        stream.seek(0)
+        found.append(stream.read(64))
+    assert [len(data) for data in found] == [64, 64]
+    assert found[0][:32] == found[1][:32] == bytes(range(32))
+    assert all(one != other for one, other in zip(found[0][32:], found[1][32:], strict=True))

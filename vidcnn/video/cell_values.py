@@ -116,13 +116,14 @@ def _pack(value: Any, buffers: list[memoryview]) -> Any:
 
 
 def _pack_error(error: Exception, buffers: list[memoryview]) -> Any:
-    if _error_class(type(error).__name__) is not type(error):
+    known: type[Any] = next(cls for cls in type(error).__mro__ if cls is Exception or _error_class(cls.__name__) is cls)
+    if known is not type(error) and not issubclass(known, errors.VidcnnError):
         wrapped = InternalError.of(error, "working on videos")
         wrapped.__notes__ = getattr(error, "__notes__", []) or wrapped.__notes__
-        error = wrapped
+        error, known = wrapped, InternalError
     arguments = [one if isinstance(one, str | int | None) else str(one) for one in error.args]
     notes = [str(note) for note in getattr(error, "__notes__", ())]
-    return ["e", type(error).__name__, arguments, notes]
+    return ["e", known.__name__, arguments, notes]
 
 
 def _bytes_of(array: npt.NDArray[Any]) -> memoryview:

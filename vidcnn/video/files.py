@@ -10,7 +10,9 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from io import FileIO
+from itertools import cycle
 from typing import Any
 
 from vidcnn.errors import StorageError, VideoError
@@ -36,6 +38,38 @@ READ_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.2)
 
 class _BadAnswerError(StorageError):
     """Bytes did not come, and are worth another try at once."""
+
+
+class ObjectStream:
+    """An object in object storage as a binary stream, in which bytes that did not come are others each time.
+
+    Arrow leaves what its memory contained in the place of bytes that the storage owes, which may be those of another
+    object, or even the right ones of a read before.
+
+    Args:
+        stream: Arrow's file.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._fillers = cycle((b"\x55", b"\xaa"))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> Any:
+        """Go to a place, as in any stream."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the current place."""
+        return int(self._stream.tell())
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes."""
+        buffer = bytearray(next(self._fillers) * size)
+        return bytes(memoryview(buffer)[: self._stream.readinto(buffer)])
+
+    def close(self) -> None:
+        """Close it."""
+        self._stream.close()
 
 
 class VideoFile:
@@ -159,8 +193,8 @@ class VideoFile:
     def _ends_right(self, data: bytes) -> bool:
         """Return whether the last bytes of an answer are those that are there.
 
-        Where object storage answers with fewer bytes than it was asked for, Arrow fills up with whatever its memory
-        contains. To ask for the end once more shows that.
+        Where object storage answers with fewer bytes than it was asked for, Arrow says that all came. To ask for the
+        end once more shows that, as `ObjectStream` has other bytes there each time.
         """
         tail = data[-_TAIL_BYTES:]
         self._stream.seek(self._place + len(data) - len(tail))
@@ -190,8 +224,7 @@ def open_file(location: str, root: str | None = None) -> VideoFile:
     if (opener := file_client.client()) is not None:
         file = VideoFile(location, lambda: opener.open(location), root=root)
     elif is_remote(location):
-        filesystem, path = _filesystem(location)
-        file = VideoFile(location, lambda: filesystem.open_input_file(path))
+        file = VideoFile(location, partial(open_stream, location))
     else:
         file = VideoFile(location, lambda: FileIO(open_descriptor(location, root)), root=root)
     if file.size_bytes == 0:
@@ -223,7 +256,7 @@ def open_descriptor(location: str, root: str | None = None) -> int:
 
 
 def open_stream(location: str) -> Any:
-    """Open an object in object storage for another process, and return its binary stream.
+    """Open an object in object storage, for this process or for another one, and return its binary stream.
 
     Raises:
         VideoError: Its location means nothing.
@@ -231,7 +264,7 @@ def open_stream(location: str) -> Any:
         OSError: The storage refuses it.
     """
     filesystem, path = _filesystem(location)
-    return filesystem.open_input_file(path)
+    return ObjectStream(filesystem.open_input_file(path))
 
 
 def file_version(location: str, root: str | None = None) -> tuple[int, int]:

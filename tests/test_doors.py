@@ -87,11 +87,12 @@ def run() -> Iterator[Run]:
             assert driver.wait(60) == 0
 
 
-# Python and its modules may be where another user cannot read them: they are loaded before.
+# Python and its modules may be where another user cannot read them: all are loaded before, those that come late too.
 BECOME = f"""
 import http.client, json, os, socket, sys
-import grpc, ray
+import grpc, ray, ray.dag
 from ray._raylet import GcsClient
+grpc.insecure_channel("127.0.0.1:1").close()
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})

@@ -64,6 +64,7 @@ class _State:
         num_put_off: How often it was.
         hints: What becomes of the work that is done, for each `interruptible` block.
         last_acts: What to do when the last line is written.
+        exit_code: With what a signal ends the process, when all is done and printed; None before.
     """
 
     def __init__(self) -> None:
@@ -78,6 +79,7 @@ class _State:
         self.num_put_off = 0
         self.hints: list[str] = []
         self.last_acts: list[Callable[[], None]] = []
+        self.exit_code: int | None = None
 
 
 _state = _State()
@@ -106,9 +108,7 @@ def finish(exit_code: int) -> None:
     """Note that all is done and printed: a signal now ends the process as it would have ended."""
     _act_last()
     if _state.owns_process:
-        for number in _NUMBERS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, lambda *_: os._exit(exit_code))
+        _state.exit_code = exit_code  # in one step, as a signal may come at any
 
 
 def leave(exit_code: int) -> None:
@@ -261,6 +261,8 @@ def _take_signals() -> dict[int, Any]:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _state.exit_code is not None:
+        os._exit(_state.exit_code)
     if number == signal.SIGTERM and _state.asked is not None:
         error, _state.asked = _state.asked, None
         if sys.exception() is not None:

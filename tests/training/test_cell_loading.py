@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.training import cell_loading
 from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell, load_each, load_views_in_cell
 from vidcnn.training.cell_loading import _load_views_each as cell_loading_views
-from vidcnn.training.feed import DirectLoader
+from vidcnn.training.clips import entry_of
+from vidcnn.training.feed import CacheSettings, DirectLoader
 from vidcnn.training.views import ViewSettings
 from vidcnn.video.cell import Cell
 from vidcnn.video.container import MAX_PIXELS
@@ -49,6 +51,37 @@ def test_clips_are_those_that_this_process_would_load(tmp_path: Path, cell: Cell
             (number, str(error)) for number, error in expected.failures
         ]
     assert np.array_equal(loader.start_views(0).pixels, direct.start_views(0).pixels)
+
+
+def test_a_confined_process_keeps_frames_with_the_help_of_its_parent(
+    tmp_path: Path, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = [film(tmp_path, f"{index}.mp4", 10, label=index % 4) for index in range(4)]
+    cache = CacheSettings(tmp_path / "cache", 10**9, time.time())
+    data = training_data(videos, videos[:1], num_epochs=50, cache=cache)
+    expected = DirectLoader(replace(data, cache=None)).start_samples(range(8))
+    assert np.array_equal(CellLoader(data, cell).start_samples(range(8)).pixels, expected.pixels)
+    assert cell.strength is not None
+    assert cell.strength.is_closed
+    names = {entry_of(video, data.clips) for video in videos}
+    assert {path.stem for path in cache.directory.iterdir()} == names
+    for path in cache.directory.iterdir():  # what is read there is what comes
+        content = bytearray(path.read_bytes())
+        content[40:] = bytes(255 - value for value in content[40:])
+        path.write_bytes(content)
+    with Cell() as other:
+        loader = CellLoader(data, other)
+        assert np.array_equal(loader.start_samples(range(8)).pixels, 255 - expected.pixels)
+        assert other.strength is not None
+        assert other.strength.is_closed
+    for path in cache.directory.iterdir():
+        path.unlink()
+    own = f"{'0' * 40}.frames"
+    (cache.directory / own).write_bytes(b"of another run")
+    monkeypatch.setattr(cell_loading, "entry_of", lambda video, _: {videos[0]: own[:40]}.get(video, ""))
+    with Cell() as third:  # its parent grants it no entry that it asks for
+        assert np.array_equal(CellLoader(data, third).start_samples(range(8)).pixels, expected.pixels)
+    assert [path.name for path in cache.directory.iterdir()] == [own]
 
 
 def test_what_kills_the_process_costs_one_sample(tmp_path: Path, cell: Cell) -> None:

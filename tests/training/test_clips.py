@@ -18,6 +18,7 @@ from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.training import clips as module
 from vidcnn.training.augment import Augmentation, augment_clip
 from vidcnn.training.cache import FrameCache
+from vidcnn.training.cache_folder import CacheFolder
 from vidcnn.training.clips import ClipReader, ClipSettings, LoadedClips
 from vidcnn.training.samples import Sample
 from vidcnn.training.views import ViewSettings
@@ -43,7 +44,7 @@ def load(
 
 
 def cached_reader(directory: Path, settings: ClipSettings, num_uses: int = 50) -> ClipReader:
-    return ClipReader(settings, FrameCache(directory / "cache", 10**9, time.time()), num_uses)
+    return ClipReader(settings, FrameCache(CacheFolder(directory / "cache", 10**9, time.time())), num_uses)
 
 
 @pytest.mark.parametrize("is_cached", [False, True])
@@ -156,7 +157,7 @@ def test_a_video_too_large_to_be_held_in_memory_is_not_cached(tmp_path: Path, mo
 
 def test_where_the_cache_has_no_room_clips_are_decoded_one_by_one(tmp_path: Path) -> None:
     video = film(tmp_path, "a.mp4", 20)
-    reader = ClipReader(clip_settings(), FrameCache(tmp_path / "cache", 1000, time.time()), 50)
+    reader = ClipReader(clip_settings(), FrameCache(CacheFolder(tmp_path / "cache", 1000, time.time())), 50)
     for _ in range(2):
         assert numbers(load(reader, video, 0.0)) == [[0, 2, 4, 6]]
     assert list((tmp_path / "cache").iterdir()) == []

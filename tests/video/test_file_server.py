@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from tests.video.test_file_client import both, bucket  # noqa: F401
 from tests.video.test_grants import Video
 from vidcnn.errors import StorageError
+from vidcnn.training.cache_folder import CacheFolder
 from vidcnn.video import files
-from vidcnn.video.file_client import LENGTH, FileClient, RemoteStream
+from vidcnn.video.file_client import LENGTH, AskedEntries, FileClient, RemoteStream
 from vidcnn.video.file_server import FileServer
 from vidcnn.video.grants import Grant
 
@@ -40,6 +43,102 @@ def test_a_question_that_is_too_long_is_not_waited_for() -> None:
         its.settimeout(20)
         its.sendall(struct.pack("<I", 2**31))
         assert its.recv(1) == b""
+
+
+class Shelf:
+    """Keeps entries in memory, up to a size."""
+
+    def __init__(self, room: int, fails_after: int | None = None) -> None:
+        self.room = room
+        self.fails_after = fails_after
+        self.entries: dict[str, bytes] = {}
+
+    def open(self, name: str) -> int:
+        descriptor = os.memfd_create(name)
+        try:
+            os.write(descriptor, self.entries[name])
+        except KeyError:
+            os.close(descriptor)
+            raise FileNotFoundError(2, "there is none", name) from None
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def has_room(self, num_bytes: int) -> bool:
+        return num_bytes <= self.room
+
+    def keep(self, name: str, num_bytes: int, content: Iterable[bytes | memoryview]) -> bool:
+        kept = b""
+        for part in content:
+            kept += part
+            if self.fails_after is not None and len(kept) > self.fails_after:
+                return False
+        assert len(kept) == num_bytes
+        self.entries[name] = kept
+        return True
+
+
+def test_what_was_made_of_videos_is_kept_and_given_back(
+    both: tuple[FileServer, FileClient],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    server, client = both
+    (tmp_path / "a").write_bytes(b"12345")
+    video = str(tmp_path / "a")
+    shelf = Shelf(room=10**7)
+    server.grant = Grant.of([Video(video)], shelf)
+    asking = AskedEntries(client)
+    client.expect([video])
+    large = bytes(range(256)) * 20_000
+    with pytest.raises(FileNotFoundError):
+        asking.open("x")
+    assert asking.has_room(len(large))
+    assert asking.keep("x", len(large), (large[:40], memoryview(large)[40:]))
+    assert shelf.entries == {"x": large}
+    with client.open(video) as stream:  # which was asked for before
+        assert stream.read() == b"12345"
+    with open(asking.open("x"), "rb") as file:
+        assert file.read() == large
+    assert not asking.has_room(10**8)
+    shelf.fails_after = 100
+    assert not asking.keep("y", len(large), [large])
+    assert client.version(video)[0] == 5  # the answer to this, not a part of what was not kept
+    assert set(shelf.entries) == {"x"}
+
+
+def test_who_is_granted_no_entries_gets_none(both: tuple[FileServer, FileClient]) -> None:  # noqa: F811
+    asking = AskedEntries(both[1])
+    for act in (lambda: asking.open("x"), lambda: asking.has_room(5), lambda: asking.keep("x", 5, [b"12345"])):
+        with pytest.raises(StorageError, match="asked for"):
+            act()
+
+
+def test_a_process_that_goes_while_it_gives_what_to_keep_leaves_nothing(tmp_path: Path) -> None:
+    mine, its = socket.socketpair()
+    server = FileServer(mine)
+    server.grant = Grant.of([], CacheFolder(tmp_path, 10**6, 0.0))
+    question = b'["keep", ["%s", 500]]' % (b"a" * 40)
+    with its:
+        its.settimeout(20)
+        its.sendall(LENGTH.pack(len(question)) + question + b"x" * 499)
+        its.shutdown(socket.SHUT_WR)
+        assert its.recv(1) == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "question", [b'["keep", ["a", -1]]', b'["keep", "a"]', b'["keep", [[], {}]]', b'["room", null]']
+)
+def test_what_cannot_be_kept_is_not(question: bytes, tmp_path: Path) -> None:
+    mine, its = socket.socketpair()
+    server = FileServer(mine)
+    server.grant = Grant.of([], CacheFolder(tmp_path, 10**6, 0.0))
+    with its:
+        its.settimeout(20)
+        its.sendall(LENGTH.pack(len(question)) + question)
+        its.shutdown(socket.SHUT_WR)
+        while its.recv(1 << 16):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_objects_are_read_at_the_same_time(

@@ -12,11 +12,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vidcnn.annotations import LabelledVideo
-from vidcnn.choices import Interpolation, Sandbox
+from vidcnn.choices import Interpolation
 from vidcnn.errors import DataError, VideoError
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.training.augment import Augmentation, prepare_augmenting
-from vidcnn.training.clips import LoadedClips
+from vidcnn.training.cache_folder import OwnEntries
+from vidcnn.training.clips import LoadedClips, entry_of
 from vidcnn.training.feed import DirectLoader, TrainingData
 from vidcnn.training.first_samples import find_no_sample
 from vidcnn.training.views import LoadedViews, ViewSettings, load_views
@@ -100,7 +101,7 @@ def find_no_sample_in_cell(data: TrainingData, cell: Cell) -> DataError | None:
             [data],
             seconds=lambda _: _LOOK_SECONDS,
             grant=_grant_of(data),
-            sandbox=_sandbox_of(data),
+            sandbox=data.clips.sandbox,
             preparation=_preparation(data),
         )
         return (failure,)
@@ -182,7 +183,7 @@ class CellLoader:
         return self._failed(loaded) if isinstance(loaded, VideoError) else loaded
 
     def _load_once(self, request: LoadRequest) -> LoadedClips:
-        sandbox, preparation = _sandbox_of(self._data), _preparation(self._data)
+        sandbox, preparation = self._data.clips.sandbox, _preparation(self._data)
         generation = self._cell.ready(sandbox, preparation)
         data = None if generation == self._known_to else self._data
         arguments: tuple[Any, ...] = (data,)
@@ -213,12 +214,11 @@ class CellLoader:
 
 
 def _grant_of(data: TrainingData) -> Grant:
-    return Grant.of(labelled.video for labelled in (*data.train, *data.val))
-
-
-def _sandbox_of(data: TrainingData) -> Sandbox:
-    """Return how to confine a process; one that keeps frames on a disk opens files of its own."""
-    return data.clips.sandbox if data.cache is None else "off"
+    videos = (*data.train, *data.val)
+    entries = None
+    if data.cache is not None:
+        entries = OwnEntries(data.cache.folder(), lambda: frozenset(entry_of(video, data.clips) for video in videos))
+    return Grant.of((labelled.video for labelled in videos), entries)
 
 
 def _preparation(data: TrainingData) -> Preparation:

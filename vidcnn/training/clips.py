@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import ClipSpec, FrameTimes, Sampling, Segment, plan_clips_at, plan_segments
 from vidcnn.sources import SourceVideo
 from vidcnn.training.augment import Augmentation, augment_clip
-from vidcnn.training.cache import FrameCache
+from vidcnn.training.cache import FrameCache, entry_name
 from vidcnn.training.samples import Sample
 from vidcnn.version import __version__
 from vidcnn.video.container import plain_errors
@@ -214,30 +215,24 @@ class ClipReader:
         if self._cache is None or video.video in self._not_kept:
             return None
         known = self._entries.get(video)
-        frames = self._cache.get(known.key) if known is not None else None
+        frames = self._cache.get(known.name) if known is not None else None
         if known is None or frames is None:
             # The clip that is as long as the video's part: all its frames, or those at the ticks of the grid.
             whole = self._whole(times, video)
             if whole is None:
                 return None
-            known = _Entry(self._key(video), np.unique(whole.frames))
+            known = _Entry(entry_of(video, self._settings), np.unique(whole.frames))
             self._entries.put(video, known, len(known.numbers))
-            frames = self._cache.get(known.key)
+            frames = self._cache.get(known.name)
             if frames is None:
                 (clip,) = self._decode_file(video.video, whole, timing)
                 if isinstance(clip, VideoError):
                     self._not_kept.add(video.video)
                     return None
                 frames = clip[np.searchsorted(whole.frames[0], known.numbers)]
-                if not self._cache.put(known.key, frames):
+                if not self._cache.put(known.name, frames):
                     self._not_kept.add(video.video)
         return (known.numbers, frames) if len(frames) == len(known.numbers) else None
-
-    def _key(self, video: LabelledVideo) -> str:
-        """Return the name of all that the kept frames of a video depend on."""
-        settings = self._settings
-        resizing = replace(settings.preprocessing, crop=(1, 1), mean=(0, 0, 0), std=(1, 1, 1))
-        return repr((__version__, video.video, _interval(video), settings.sampling.fps, resizing, settings.image_fps))
 
     def _whole(self, times: FrameTimes, video: LabelledVideo) -> Segment | None:
         """Plan all frames that clips of a video can take; None where that is too much."""
@@ -260,10 +255,21 @@ class ClipReader:
         return known
 
 
-class _Entry(NamedTuple):
-    """A video's entry in the cache: its key, and the numbers of its F frames, int64 (F,)."""
+def entry_of(video: LabelledVideo, settings: ClipSettings) -> str:
+    """Return the name of the entry that contains a video's frames, which stands for all that they depend on."""
+    return entry_name(repr((__version__, video.video, _interval(video))) + _settings_of_entries(settings))
 
-    key: str
+
+@lru_cache(maxsize=4)
+def _settings_of_entries(settings: ClipSettings) -> str:
+    resizing = replace(settings.preprocessing, crop=(1, 1), mean=(0, 0, 0), std=(1, 1, 1))
+    return repr((settings.sampling.fps, resizing, settings.image_fps))
+
+
+class _Entry(NamedTuple):
+    """A video's entry in the cache: its name, and the numbers of its F frames, int64 (F,)."""
+
+    name: str
     numbers: npt.NDArray[np.int64]
 
 

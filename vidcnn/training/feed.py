@@ -24,8 +24,11 @@ from vidcnn.errors import ErrorKind
 from vidcnn.training.augment import Augmentation, FlipRule
 from vidcnn.training.batch import Batch, Worker
 from vidcnn.training.cache import FrameCache
+from vidcnn.training.cache_folder import CacheFolder
 from vidcnn.training.clips import ClipReader, ClipSettings, LoadedClips
 from vidcnn.training.samples import SampleOrder
+from vidcnn.video import file_client
+from vidcnn.video.grants import EntryStore
 
 _SAMPLES_PER_PIECE = 4
 """Samples that are loaded in one go: a piece of work that takes some tens of milliseconds."""
@@ -51,6 +54,10 @@ class CacheSettings:
     directory: Path
     max_bytes: int
     began: float
+
+    def folder(self) -> CacheFolder:
+        """Return the folder, on this machine."""
+        return CacheFolder(self.directory, self.max_bytes, self.began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +134,8 @@ class DirectLoader:
 
     def __init__(self, data: TrainingData) -> None:
         self._data = data
-        cache = data.cache and FrameCache(data.cache.directory, data.cache.max_bytes, data.cache.began)
-        self._reader = ClipReader(data.clips, cache or None, data.num_epochs * data.order.repeats)
+        cache = FrameCache(_entries(data.cache)) if data.cache is not None else None
+        self._reader = ClipReader(data.clips, cache, data.num_epochs * data.order.repeats)
 
     def start_samples(self, samples: range) -> LoadedClips:
         """Load samples of the training videos, by their numbers."""
@@ -143,6 +150,12 @@ class DirectLoader:
     def finish(self, started: LoadedClips) -> LoadedClips:
         """Return what was loaded."""
         return started
+
+
+def _entries(settings: CacheSettings) -> EntryStore:
+    """Return where entries are: a process that is confined asks its parent for them."""
+    asking = file_client.client()
+    return settings.folder() if asking is None else file_client.AskedEntries(asking)
 
 
 class Feed:

@@ -285,7 +285,7 @@ def _classes(samples: tuple[LabelledVideo, ...]) -> list[int]:
 
 
 def _cache(spec: TrainSpec) -> CacheSettings | None:
-    if not spec.cache_gb or spec.sandbox == "require":  # a process that is fully confined keeps nothing on a disk
+    if not spec.cache_gb:
         return None
     directory = Path(os.path.abspath(spec.cache_dir or cache_directory() / "frames"))
     try:

@@ -106,21 +106,33 @@ class FileClient:
         names: list[str] = self._ask("list", location)
         return names
 
+    def open_entry(self, name: str) -> int:
+        """Open an entry, as `vidcnn.video.grants.EntryStore.open` does."""
+        with self._lock:
+            descriptor: int = _raised(self._ask_here(["entry", name]))
+        return descriptor
+
+    def has_room(self, num_bytes: int) -> bool:
+        """Return whether an entry can be kept, as `vidcnn.video.grants.EntryStore.has_room` does."""
+        with self._lock:
+            return bool(_raised(self._ask_here(["room", num_bytes])))
+
+    def keep_entry(self, name: str, num_bytes: int, content: Iterable[bytes | memoryview]) -> bool:
+        """Keep an entry, as `vidcnn.video.grants.EntryStore.keep` does."""
+        with self._lock:
+            return bool(_raised(self._ask_here(["keep", [name, num_bytes]], content)))
+
     def _ask(self, kind: str, location: str) -> Any:
         if is_remote(location):
             with self._stream(location) as channel:
                 _send_question(channel, [kind, location])
                 return _raised(_take_answer(channel)[0])
         with self._lock:
-            _send_question(self._channel, [kind, location])
-            self._asked.append(location)
-            return _raised(self._answer_to_last())
+            return _raised(self._ask_here([kind, location]))
 
     def _stream(self, location: str) -> socket.socket:
         with self._lock:
-            _send_question(self._channel, ["read", location])
-            self._asked.append(location)
-            descriptor = self._answer_to_last()
+            descriptor = self._ask_here(["read", location])
         assert isinstance(descriptor, int)
         return socket.socket(fileno=descriptor)
 
@@ -137,11 +149,13 @@ class FileClient:
         _send_question(self._channel, ["open", locations])
         self._asked.extend(locations)
 
-    def _answer_to_last(self) -> Any:
-        """Return the answer to the last question, and keep those before it."""
-        while len(self._asked) > 1:
+    def _ask_here(self, question: list[Any], content: Iterable[bytes | memoryview] = ()) -> Any:
+        """Ask over the first socket, and return the answer; those to earlier questions are kept."""
+        _send_question(self._channel, question)
+        for part in content:
+            self._channel.sendall(part)
+        while self._asked:
             self._take()
-        self._asked.popleft()
         value, descriptor = _take_answer(self._channel)
         return value if descriptor is None else descriptor
 
@@ -158,6 +172,33 @@ class FileClient:
         if self._kept is not None:
             os.close(self._kept[1])
             self._kept = None
+
+
+class AskedEntries:
+    """Entries that the parent reads and keeps for this process.
+
+    Args:
+        asking: Asks it.
+    """
+
+    def __init__(self, asking: FileClient) -> None:
+        self._asking = asking
+
+    def open(self, name: str) -> int:
+        """Open an entry for reading, and return a descriptor, to be closed.
+
+        Raises:
+            OSError: There is none.
+        """
+        return self._asking.open_entry(name)
+
+    def has_room(self, num_bytes: int) -> bool:
+        """Return whether an entry of a size can be kept."""
+        return self._asking.has_room(num_bytes)
+
+    def keep(self, name: str, num_bytes: int, content: Iterable[bytes | memoryview]) -> bool:
+        """Keep an entry of `num_bytes`, and return whether the parent could."""
+        return self._asking.keep_entry(name, num_bytes, content)
 
 
 class RemoteStream:

@@ -2,12 +2,15 @@
 
 A thread answers what the process asks for over a socket. It gets the descriptor of a local file, opened for reading.
 Of an object in object storage it gets a socket, over which another thread reads for it. What it asks for is refused
-unless it is granted, for the process may have been taken over by what it read.
+unless it is granted, for the process may have been taken over by what it read. What it made of videos it may let keep.
 
     asked                    answered                                    over
     open, locations          for each, in order: a descriptor, or why    the first socket
     read, location           a socket                                    the first socket
     version or list          what it says, or why not                    either
+    entry, name              a descriptor, or why not                    the first socket
+    room, size               whether an entry of it can be kept          the first socket
+    keep, name, size; bytes  whether it was kept                         the first socket
     open; then offset, size  the size; then bytes                        the socket of an object
 """
 
@@ -18,18 +21,20 @@ import os
 import pickle
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from vidcnn.errors import StorageError, VidcnnError, VideoError
 from vidcnn.storage.uris import is_remote
 from vidcnn.video import files, frame_folders
 from vidcnn.video.file_client import HEADER, LENGTH
-from vidcnn.video.grants import NOTHING, Grant
+from vidcnn.video.grants import NOTHING, EntryStore, Grant
 
 _MAX_QUESTION_BYTES = 1 << 20
 _MAX_READ_BYTES = 1 << 26
+_PART_BYTES = 1 << 20
 _MAX_STREAMS = 256
 """Objects that are read at once."""
 
@@ -65,24 +70,46 @@ class FileServer:
     def _answer(self, question: Any) -> None:
         kind, where = question
         if kind == "open":
-            for location in where:
-                self._open(str(location))
+            for location in map(str, where):
+                self._hand_over(partial(self._open, location))
         elif kind == "read":
             self._read(str(where))
+        elif kind == "entry":
+            self._hand_over(lambda: self._entries().open(str(where)))
+        elif kind == "room":
+            send_answer(self._channel, _outcome(lambda: self._entries().has_room(int(where))))
+        elif kind == "keep":
+            name, size = where
+            self._keep(str(name), int(size))
         else:
             send_answer(self._channel, _outcome(lambda: self._ask(kind, str(where))))
 
-    def _open(self, location: str) -> None:
+    def _open(self, location: str) -> int:
+        self._check(self.grant.allows(location) and not is_remote(location))
+        return files.open_descriptor(location, self.grant.root_of(location))
+
+    def _hand_over(self, opened: Callable[[], int]) -> None:
         try:
-            self._check(self.grant.allows(location) and not is_remote(location))
-            descriptor = files.open_descriptor(location, self.grant.root_of(location))
+            descriptor = opened()
         except Exception as error:
             send_answer(self._channel, _plain(error))
             return
         try:
-            send_answer(self._channel, location, descriptor)
+            send_answer(self._channel, None, descriptor)
         finally:
             os.close(descriptor)
+
+    def _keep(self, name: str, num_bytes: int) -> None:
+        content = _parts(self._channel, num_bytes)
+        is_kept = _outcome(lambda: self._entries().keep(name, num_bytes, content))
+        for _ in content:
+            pass  # what was not kept comes all the same
+        send_answer(self._channel, is_kept)
+
+    def _entries(self) -> EntryStore:
+        self._check(self.grant.entries is not None)
+        assert self.grant.entries is not None
+        return self.grant.entries
 
     def _read(self, location: str) -> None:
         mine, its = socket.socketpair()
@@ -193,6 +220,20 @@ def _plain(error: Exception) -> Exception:
                 plain: Exception = base(*arguments)
                 return plain
     return OSError(str(error))
+
+
+def _parts(channel: socket.socket, size: int) -> Iterator[bytes]:
+    """Yield the next bytes, as they come.
+
+    Raises:
+        EOFError: The process has gone.
+    """
+    while size > 0:
+        part = channel.recv(min(size, _PART_BYTES))
+        if not part:
+            raise EOFError
+        size -= len(part)
+        yield part
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:

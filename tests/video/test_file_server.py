@@ -121,7 +121,8 @@ def test_a_process_that_goes_while_it_gives_what_to_keep_leaves_nothing(tmp_path
         its.settimeout(20)
         its.sendall(LENGTH.pack(len(question)) + question + b"x" * 499)
         its.shutdown(socket.SHUT_WR)
-        assert its.recv(1) == b""
+        while its.recv(1 << 16):
+            pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidcnn.video import cell_channel
 from vidcnn.video.cell_channel import receive, send
 
 
@@ -48,6 +50,26 @@ def test_a_large_array_lies_in_memory_that_nobody_writes_to(pair: tuple[socket.s
     found = receive(pair[1])
     assert not found.flags.writeable
     assert np.array_equal(found, array)
+
+
+def test_memory_that_the_kernel_holds_is_sealed_later_or_written_anew(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, held = os.pipe(), []
+    write = cell_channel._write_all
+
+    def write_and_hold(memory: int, buffers: list[memoryview | bytes]) -> None:
+        write(memory, buffers)
+        if len(held) < 3:  # a pipe that contains its pages holds them
+            held.append(os.splice(memory, pipe[1], 4096, offset_src=0))
+
+    monkeypatch.setattr(cell_channel, "_write_all", write_and_hold)
+    array = np.arange(1 << 20, dtype=np.uint8)
+    cell_channel.send_plain(pair[0], array)
+    assert np.array_equal(cell_channel.receive_plain(pair[1]), array)
+    assert len(held) == 3
+    for end in pipe:
+        os.close(end)
 
 
 def test_values_follow_each_other(pair: tuple[socket.socket, socket.socket]) -> None:

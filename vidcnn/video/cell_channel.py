@@ -12,6 +12,7 @@ memory goes along with the header.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -21,6 +22,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.video import cell_values
 from vidcnn.video.cell_values import BadValueError
 
@@ -34,6 +36,9 @@ _MAX_PARTS = 1000
 """Buffers that are written in one go; Linux takes 1024."""
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_SEAL_TRIES = RetryPolicy(num_tries=30, first_wait_seconds=0.001, growth=1.5, max_wait_seconds=0.5)
+"""How often memory is written for a batch: the kernel seals none that it is just moving or looking through itself. Each
+time it has waited a sixth of a second before it says so."""
 
 Wait = Callable[[socket.socket], object]
 """Returns when a socket can be read; may raise instead."""
@@ -155,14 +160,28 @@ def _check_sealed(memory: int, size: int) -> None:
 
 
 def _send_shared(channel: socket.socket, head: bytes, buffers: Sequence[memoryview | bytes]) -> None:
+    memory = retrying(lambda: _sealed(buffers), policy=_SEAL_TRIES, is_passing=_is_busy)
+    try:
+        socket.send_fds(channel, [head], [memory])
+    finally:
+        os.close(memory)
+
+
+def _sealed(buffers: Sequence[memoryview | bytes]) -> int:
+    """Write buffers into memory that nobody can change from then on, and return its descriptor."""
     memory = os.memfd_create("vidcnn-clips", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         for start in range(0, len(buffers), _MAX_PARTS):
             _write_all(memory, list(buffers[start : start + _MAX_PARTS]))
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
-        socket.send_fds(channel, [head], [memory])
-    finally:
+    except BaseException:
         os.close(memory)
+        raise
+    return memory
+
+
+def _is_busy(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EBUSY
 
 
 def _write_all(memory: int, buffers: list[memoryview | bytes]) -> None:

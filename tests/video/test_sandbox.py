@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 
 from tests.video import cell_work, hostile_work
+from tests.video.hostile import fragmented_mp4
 from tests.videos import write_video
+from vidcnn.errors import VideoError
+from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.sandbox import confinement
 from vidcnn.sources import SourceVideo
+from vidcnn.video.attempts import plan_in_cell
 from vidcnn.video.cell import Cell, CellError
+from vidcnn.video.container import MAX_PIXELS
 from vidcnn.video.grants import NOTHING, Grant
+from vidcnn.video.planning import PlanSettings
 
 pytestmark = pytest.mark.skipif(bool(confinement.missing()), reason="this kernel cannot confine")
 
@@ -145,3 +151,18 @@ def test_what_confines_it_is_known(cell: Cell) -> None:
     assert cell.strength.landlock > 0
     list(cell.run(cell_work.double, [4], seconds=patient, sandbox="off"))
     assert not cell.strength.is_closed
+
+
+def test_a_file_that_takes_all_memory_gets_no_more_than_the_limit_and_costs_no_other(
+    cell: Cell, tmp_path: Path
+) -> None:
+    """Fragments of 175 million frames each: libav's list of them alone is larger than the limit."""
+    (tmp_path / "a.mp4").write_bytes(fragmented_mp4(175_000_000))
+    write_video(tmp_path / "b.mp4", 20)
+    videos = [source_video(tmp_path / name) for name in ("a.mp4", "b.mp4")]
+    settings = PlanSettings(ClipSpec(Sampling(4, stride=1)), 25.0, MAX_PIXELS, sandbox="require")
+    (_, bomb), (_, good) = plan_in_cell(videos, settings, cell)
+    assert isinstance(bomb, VideoError)
+    assert (bomb.kind, bomb.message) == ("too_large", "decoding it takes more memory than there is")
+    assert isinstance(good, tuple)
+    assert good[0].segment.num_clips > 0

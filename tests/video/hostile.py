@@ -71,26 +71,28 @@ def mp4(
     return _HEAD + content + box(b"moov", _movie(total), *[track] * num_tracks)
 
 
-def fragmented_mp4(num_frames: int) -> bytes:
-    """Return an MP4 with one fragment that claims to contain frames of one byte each, and lists none of them."""
+def fragmented_mp4(num_frames: int, num_tracks: int = 1) -> bytes:
+    """Return an MP4 with a fragment for each track that claims to contain frames of one byte, and lists none."""
     tables = (
         box(b"stsd", struct.pack(">II", 0, 1), box(b"jpeg", _ENTRY)),
         *(full_box(kind, 0) for kind in (b"stts", b"stsc", b"stco")),
         full_box(b"stsz", 0, 0),
     )
-    movie = box(b"moov", _movie(0), _track(0, b"", tables), box(b"mvex", full_box(b"trex", 1, 1, 40, 1, 0)))
-    run = box(b"traf", full_box(b"tfhd", 1, flags=0x20000), full_box(b"trun", num_frames))
-    return _HEAD + movie + box(b"moof", full_box(b"mfhd", 1), run) + box(b"mdat", bytes(4000))
+    numbers = range(1, num_tracks + 1)
+    extended = box(b"mvex", *(full_box(b"trex", number, 1, 40, 1, 0) for number in numbers))
+    movie = box(b"moov", _movie(0), *(_track(0, b"", tables, number) for number in numbers), extended)
+    runs = [box(b"traf", full_box(b"tfhd", n, flags=0x20000), full_box(b"trun", num_frames)) for n in numbers]
+    return _HEAD + movie + box(b"moof", full_box(b"mfhd", 1), *runs) + box(b"mdat", bytes(4000))
 
 
 def _movie(duration: int) -> bytes:
     return full_box(b"mvhd", 0, 0, 1000, duration, 0x10000, 0x1000000, 0, 0, *_MATRIX, 0, 0, 0, 0, 0, 0, 2)
 
 
-def _track(duration: int, edits: bytes, tables: Sequence[bytes]) -> bytes:
+def _track(duration: int, edits: bytes, tables: Sequence[bytes], number: int = 1) -> bytes:
     return box(
         b"trak",
-        full_box(b"tkhd", 0, 0, 1, 0, duration, 0, 0, 0, 0, *_MATRIX, 64 << 16, 64 << 16, flags=3),
+        full_box(b"tkhd", 0, 0, number, 0, duration, 0, 0, 0, 0, *_MATRIX, 64 << 16, 64 << 16, flags=3),
         edits,
         box(
             b"mdia",

@@ -153,11 +153,12 @@ def test_what_confines_it_is_known(cell: Cell) -> None:
     assert not cell.strength.is_closed
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_all_memory_gets_no_more_than_the_limit_and_costs_no_other(
     cell: Cell, tmp_path: Path
 ) -> None:
-    """Fragments of 175 million frames each: libav's list of them alone is larger than the limit."""
-    (tmp_path / "a.mp4").write_bytes(fragmented_mp4(175_000_000))
+    """Four tracks of eighty million frames each: libav's lists of two of them are larger than the limit."""
+    (tmp_path / "a.mp4").write_bytes(fragmented_mp4(80_000_000, num_tracks=4))
     write_video(tmp_path / "b.mp4", 20)
     videos = [source_video(tmp_path / name) for name in ("a.mp4", "b.mp4")]
     settings = PlanSettings(ClipSpec(Sampling(4, stride=1)), 25.0, MAX_PIXELS, sandbox="require")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import command, environment, vidcnn, wait_until
 from tests.scans import write_scenes
+from vidcnn.sandbox import seccomp
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,8 @@ def test_a_job_spec_does_the_same(videos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert (values["videos"], values["readable"], values["run"]["videos_done"]) == (2, 1, 2)
+    (strength,) = values["run"]["confinement"].values()
+    assert strength["seccomp"] is seccomp.is_there()
     done = vidcnn("scan", videos, "--out", tmp_path / "scan.parquet", "--quick", "--json")
     assert json.loads(done.stdout)["run"]["videos_done"] == 0
     assert vidcnn("run", job, "--dry-run").returncode == 2

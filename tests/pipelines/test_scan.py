@@ -21,6 +21,7 @@ from vidcnn.pipelines.scan import run_scan
 from vidcnn.predictions.output_storage import open_storage
 from vidcnn.reporting.scan_text import ScanReport
 from vidcnn.sampling.segments import ClipSpec, Sampling
+from vidcnn.sandbox import seccomp
 from vidcnn.sources import Listing
 from vidcnn.video.attempts import plan_in_cell
 from vidcnn.video.cell import Cell
@@ -164,8 +165,10 @@ def test_a_scan_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 @pytest.mark.ray
 def test_rows_are_the_same_on_ray(videos: Path, tmp_path: Path) -> None:
     scan(videos, tmp_path / "here.parquet")
-    scan(videos, tmp_path / "ray.parquet", in_process="off")
+    report = scan(videos, tmp_path / "ray.parquet", in_process="off")
     assert pq.read_table(tmp_path / "here.parquet").equals(pq.read_table(tmp_path / "ray.parquet"))
+    ((_, strength),) = report.confinement.items()
+    assert strength.seccomp is seccomp.is_there()
 
 
 @pytest.mark.real

@@ -98,7 +98,7 @@ def count_plans(
 
 
 def scan_videos(
-    videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan
+    videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan, meter: Meter
 ) -> Generator[list[News], None, None]:
     """Scan videos (see `vidcnn.pipelines.executors.Executor`)."""
     with _settings_for(resources):
@@ -110,7 +110,7 @@ def scan_videos(
             retries=_task_retries,  # what it hands on is the same each time
         )
         for block in _blocks(scanned):
-            yield from unpack_news(block, None)
+            yield from unpack_news(block, meter)
 
 
 def _settings_for(resources: ResourcePlan) -> AbstractContextManager[None]:

@@ -71,7 +71,7 @@ class Executor(Protocol):
         """
 
     def scan_videos(
-        self, videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan
+        self, videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan, meter: Meter
     ) -> Generator[list[News], None, None]:
         """Scan videos, as many at once as there are decoders.
 
@@ -79,6 +79,7 @@ class Executor(Protocol):
             videos: As for `score_videos`.
             settings: What is found out.
             resources: As for `score_videos`.
+            meter: Learns what confined the processes that read videos.
 
         Yields:
             The rows of some videos, and what cannot be done.

@@ -80,7 +80,7 @@ def score_videos(
 
 
 def scan_videos(
-    videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan
+    videos: Iterable[pa.Table], settings: ScanSettings, resources: ResourcePlan, meter: Meter
 ) -> Generator[list[News], None, None]:
     """Scan videos (see `vidcnn.pipelines.executors.Executor`)."""
     num_scanners = resources.num_decoders
@@ -98,7 +98,7 @@ def scan_videos(
 
     with Writers([(list_tables, tables), *[(scan, scanned)] * num_scanners], ending_seconds=_ENDING_SECONDS):
         for table in scanned:
-            yield from unpack_news(table, None)
+            yield from unpack_news(table, meter)
 
 
 def plan_videos(

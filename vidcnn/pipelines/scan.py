@@ -25,6 +25,7 @@ from vidcnn.pipelines.executors import Executor
 from vidcnn.pipelines.pending import Pending, list_pending
 from vidcnn.predictions.output import Output
 from vidcnn.predictions.output_storage import open_storage
+from vidcnn.reporting.bottleneck import Meter
 from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.reporting.progress import RunProgress
 from vidcnn.reporting.scan_text import ScanReport, describe_scan
@@ -61,10 +62,11 @@ def run_scan(spec: ScanSpec, *, show_progress: bool = True) -> ScanReport:
         line.begin("starting: listing the source")
         pending = stack.enter_context(list_pending(listing, output, spec.limit, spec.settle))
         progress = RunProgress(pending.num_videos, pending.size_bytes)
+        meter = Meter()
         undone: dict[str, str] = {}
         if pending.num_videos:
             executor, resources = _choose_executor(spec, stack, progress)
-            run = partial(executor.scan_videos, settings=scan_settings(spec), resources=resources)
+            run = partial(executor.scan_videos, settings=scan_settings(spec), resources=resources, meter=meter)
             undone = _run(run, output, pending, progress, show_progress=show_progress)
         output.publish(None if spec.quick else _Repeats(output))
         return ScanReport(
@@ -77,6 +79,7 @@ def run_scan(spec: ScanSpec, *, show_progress: bool = True) -> ScanReport:
             ignored=dict(listing.ignored),
             empty_sources=tuple(listing.empty_sources),
             unused_columns=dict(listing.unused_columns),
+            confinement=dict(meter.times.confined),
         )
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vidcnn.errors import InternalError, StorageError, VidcnnError, VideoError
 from vidcnn.inference.scoring import News, SegmentRows, Undone
+from vidcnn.pipelines.measuring import confined
 from vidcnn.pipelines.stages import unpack_videos
 from vidcnn.scans import scan_row
 from vidcnn.sources import SourceVideo
@@ -23,6 +24,7 @@ from vidcnn.video.attempts import PlanWork, plan_in_cell
 from vidcnn.video.cell import Cell, this_cell
 from vidcnn.video.planning import video_key
 from vidcnn.video.scanning import Found, ScanSettings, VideoScan, scan_each
+from vidcnn.video.stopwatch import StageTimes
 
 _DECODER_FAULTS = ("decoder_crash", "timeout")
 _NUM_TOGETHER = 64
@@ -46,20 +48,20 @@ class ScanStage:
     def __call__(self, videos: pa.Table) -> Iterator[pa.Table]:
         """Scan the videos of a block."""
         listed = list(unpack_videos(videos))
+        cell = self._given_cell or this_cell(yields=False)
         news: list[News | VidcnnError] = []
         try:
-            for index, found in self._scan(listed, self._settings):
-                news.append(self._news(listed[index], found))
+            for index, found in self._scan(listed, self._settings, cell):
+                news.append(self._news(listed[index], found, cell))
                 if self._settings.sample_seconds is not None or len(news) == _NUM_TOGETHER:
-                    yield _packed(news)
+                    yield _packed(news, cell)
                     news = []
         except Exception as error:
             news.append(error if isinstance(error, VidcnnError) else InternalError.of(error, "scanning"))
         if news:
-            yield _packed(news)
+            yield _packed(news, cell)
 
-    def _scan(self, videos: Sequence[SourceVideo], settings: ScanSettings) -> Iterator[tuple[int, Found]]:
-        cell = self._given_cell or this_cell(yields=False)
+    def _scan(self, videos: Sequence[SourceVideo], settings: ScanSettings, cell: Cell) -> Iterator[tuple[int, Found]]:
         work, arguments = cast(PlanWork, type(self).work), cast(Any, settings)
         found_by_index = plan_in_cell(
             videos, arguments, cell, work=work, check=_are_scans, preparation=settings.preparation
@@ -67,14 +69,14 @@ class ScanStage:
         for index, found in found_by_index:
             yield index, cast(Found, found)
 
-    def _news(self, video: SourceVideo, found: Found) -> News:
+    def _news(self, video: SourceVideo, found: Found, cell: Cell) -> News:
         """Return the row of a video, or that it cannot be read now."""
         if isinstance(found, StorageError):
             return Undone(video_key(video), found.message)
         if isinstance(found, VideoScan):
             return _row(video, found.facts, found.error)
         for settings in self._settings_without_decoder(found):
-            ((_, rest),) = self._scan([video], settings)
+            ((_, rest),) = self._scan([video], settings, cell)
             if isinstance(rest, VideoScan):
                 return _row(video, rest.facts | {"readable": False}, found)
         return _row(video, {}, found)
@@ -114,5 +116,7 @@ def _row(video: SourceVideo, facts: dict[str, Any], error: VideoError | None) ->
     return SegmentRows(SegmentKey(key, 0, 1), 0, 1, "", scan_row(video, facts, error))
 
 
-def _packed(news: list[News | VidcnnError]) -> pa.Table:
-    return pa.table({"news": pa.array([pickle.dumps(news)], pa.large_binary()), "times": pa.array([None], pa.binary())})
+def _packed(news: list[News | VidcnnError], cell: Cell) -> pa.Table:
+    times = StageTimes(confined=confined(cell))
+    columns = {"news": (news, pa.large_binary()), "times": (times, pa.binary())}
+    return pa.table({name: pa.array([pickle.dumps(value)], kind) for name, (value, kind) in columns.items()})

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from textwrap import wrap
 from typing import Any
 
 from vidcnn.config import ScanSpec
+from vidcnn.reporting.confined import confinement_json, confinement_lines
 from vidcnn.reporting.progress import RunProgress, duration_text
 from vidcnn.reporting.summaries import count, left_out_lines
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.scans.summary import Group, ScanSummary
 from vidcnn.sources.names import shown_name
 from vidcnn.storage.uris import public_location
@@ -37,6 +39,7 @@ class ScanReport:
         ignored: Files that were left out of folders, by extension.
         empty_sources: Folders of the source, among several, that contain no video.
         unused_columns: Columns of lists of the source that are not used.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     summary: ScanSummary
@@ -48,6 +51,7 @@ class ScanReport:
     ignored: dict[str, int]
     empty_sources: tuple[str, ...]
     unused_columns: dict[str, tuple[str, ...]]
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
 
 def describe_scan(progress: RunProgress) -> tuple[float, str]:
@@ -89,7 +93,7 @@ def scan_text(spec: ScanSpec, report: ScanReport) -> str:
     if report.undone:
         lines += ["", f"{count(len(report.undone), 'video')} could not be read now, left to the next run:"]
         lines += [_cut(f"  {name}: {reason}") for name, reason in report.undone[:_NUM_SHOWN]]
-    rest = left_out_lines(report)
+    rest = [*confinement_lines(report.confinement), *left_out_lines(report)]
     return "\n".join([*lines, *([""] if rest else []), *rest])
 
 
@@ -127,6 +131,7 @@ def scan_json(spec: ScanSpec, report: ScanReport) -> dict[str, Any]:
             "videos_undone": len(report.undone),
             "first_videos_undone": [{"video": name, "reason": reason} for name, reason in report.undone[:_NUM_SHOWN]],
             "elapsed_seconds": round(report.elapsed_seconds, 3),
+            "confinement": confinement_json(report.confinement),
             "ignored_files": report.ignored,
             "empty_sources": list(report.empty_sources),
             "unused_columns": {name: list(columns) for name, columns in report.unused_columns.items()},

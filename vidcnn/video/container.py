@@ -18,6 +18,7 @@ import av.logging
 
 from vidcnn.errors import VidcnnError, VideoError, first_line
 from vidcnn.storage.uris import is_remote
+from vidcnn.video.codecs import VIDEO_DECODERS, WHITELIST
 from vidcnn.video.complaints import LogLine, tells_of_damage, tells_of_loss
 from vidcnn.video.encryption import find_encryption, reason_of
 from vidcnn.video.files import VideoFile, open_file, read_at
@@ -143,7 +144,7 @@ def open_video(
                 if other is not stream:
                     other.discard = av.stream.Discard.all  # so that libav does not read what is thrown away
             largest = frame_limit(codec.width, codec.height, max_pixels)
-            codec.options = {"max_pixels": str(largest), "err_detect": "crccheck"}
+            codec.options = {"max_pixels": str(largest), "err_detect": "crccheck", "codec_whitelist": WHITELIST}
             codec.thread_count = 1
             yield OpenVideo(container, stream, file, max_pixels, PixelBudget(file.size_bytes))
 
@@ -246,6 +247,7 @@ def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_in
     options = {"max_pixels": str(max_pixels)} | ({} if looks_into_frames else {"skip_frame": "all"})
     limits = {
         "format_whitelist": _FORMATS,
+        "codec_whitelist": WHITELIST,
         "protocol_whitelist": "file",
         "max_streams": str(MAX_STREAMS),
         "probesize": str(PROBE_BYTES),
@@ -277,6 +279,12 @@ def _open_container(location: str, file: VideoFile, max_pixels: int, *, looks_in
         raise VideoError("unreadable", f"not a video that libav can read ({_plain(error)})") from error
 
 
+def _check_decoder(name: str) -> None:
+    """Check that a decoder may be used; libav itself uses no other."""
+    if name not in VIDEO_DECODERS:
+        raise VideoError("unreadable", f"its video codec ({name}) is none that is decoded")
+
+
 def _video_stream(container: Any, location: str, file: VideoFile) -> Any:
     """Return the first video stream that is not a picture attached to something else."""
     disposition = av.stream.Disposition
@@ -285,6 +293,7 @@ def _video_stream(container: Any, location: str, file: VideoFile) -> Any:
     whole = [stream for stream in candidates if not stream.disposition & disposition.dependent]
     for stream in whole or candidates:
         if stream.codec_context is not None:
+            _check_decoder(stream.codec_context.codec.name)
             return stream
     if scheme := find_encryption(read_at(location, file.root), file.size_bytes):
         raise VideoError("unreadable", reason_of(scheme))

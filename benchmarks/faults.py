@@ -62,7 +62,19 @@ ACTS: dict[str, tuple[Act, str]] = {
     "storage-slow": (objects.slow, "object storage answers late"),
     "storage-cut": (objects.cut_off, "object storage breaks off in the middle of what it sends"),
     "storage-truncated": (objects.truncated, "object storage sends half of an object, as if that were all"),
+    "storage-500-later": (objects.errors_later, "object storage answers 500 in the middle of a run"),
+    "storage-503-later": (objects.busy_later, "object storage answers 503 in the middle of a run"),
+    "storage-slow-later": (objects.slow_later, "object storage answers late in the middle of a run"),
+    "storage-cut-later": (objects.cut_off_later, "object storage breaks off what it sends in the middle of a run"),
+    "storage-truncated-later": (
+        objects.truncated_later,
+        "object storage sends halves of objects in the middle of a run",
+    ),
     "storage-stale": (objects.stale_lists, "lists of object storage do not show what was written in the last 4 s"),
+    "storage-stale-deleted": (
+        objects.lingering_lists,
+        "lists of object storage still show what was deleted in the last 4 s",
+    ),
     "video-changed": (videos.changed, "a video is replaced by another"),
     "video-truncated": (videos.truncated, "a video is cut in two"),
     "video-grown": (videos.grown, "a video grows"),
@@ -157,7 +169,8 @@ class Theatre:
         place.close()
         if not trial.records:
             raise MissedError
-        return Trial(trial.num_runs, difference=trial.difference)
+        codes, said = [record.exit_code or 0 for record in trial.records], [record.said for record in trial.records]
+        return Trial(trial.num_runs, codes, trial.difference, said)
 
 
 def try_fault(name: str, times: int, seed: int, theatre: Theatre) -> Tally:

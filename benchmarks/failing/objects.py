@@ -5,78 +5,27 @@ Both the source and the output are in it.
 
 from __future__ import annotations
 
+import math
 import random
-import re
-import threading
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 from killing.places import Place, in_bucket
 from killing.server import BUCKET, Server, running_server
+from killing.source import write_walk
 from pyarrow import fs
 
-from failing.stage import MissedError, Stage
+from failing.stage import FRAMES, MissedError, Stage
+from failing.weather import LAG_SECONDS, Weather
 
 SHARES = (0.1, 0.5, 1.0)
 """Of requests that meet a fault."""
-LAG_SECONDS = 4.0
-_OBJECT = re.compile(rb"<Contents>.*?</Contents>", re.S)
-_KEY = re.compile(rb"<Key>(.*?)</Key>", re.S)
-
-
-class Weather:
-    """What goes wrong with requests: a `killing.server.Weather`.
-
-    Args:
-        kind: ``500``, ``503``, ``slow``, ``cut``, ``short`` or ``stale``.
-        share: Of requests that meet it.
-        rng: Draws which.
-    """
-
-    def __init__(self, kind: str, share: float, rng: random.Random) -> None:
-        self._kind = kind
-        self.is_quiet = kind == "short"
-        self._share = share
-        self._rng = rng
-        self._lock = threading.Lock()
-        self._written: dict[str, float] = {}
-        self.num_met = 0
-
-    def refusal(self, method: str, path: str, query: str) -> str | None:
-        """Return the status of a refusal; it may wait, too."""
-        if method == "PUT":
-            self._written[path.strip("/").removeprefix(f"{BUCKET}/")] = time.monotonic()
-        statuses = {"500": "500 Internal Server Error", "503": "503 Slow Down"}
-        if self._kind in statuses and self._is_met():
-            return statuses[self._kind]
-        if self._kind == "slow" and self._is_met():
-            time.sleep(self._rng.uniform(0.1, 1.5))
-        return None
-
-    def spoil(self, method: str, path: str, query: str, body: bytes) -> bytes:
-        """Return what is sent of an answer."""
-        is_list = "list-type" in query
-        if self._kind in ("cut", "short") and method == "GET" and not is_list and len(body) > 1 and self._is_met():
-            return body[: len(body) // 2]
-        if self._kind == "stale" and is_list:
-            return _OBJECT.sub(self._if_known, body)
-        return body
-
-    def _if_known(self, found: re.Match[bytes]) -> bytes:
-        key = _KEY.search(found[0])
-        name = key[1].decode() if key else ""
-        if "/lock" in name or time.monotonic() - self._written.get(name, -LAG_SECONDS) >= LAG_SECONDS:
-            return found[0]
-        self.num_met += 1
-        return b""
-
-    def _is_met(self) -> bool:
-        with self._lock:
-            is_met = self._rng.random() < self._share
-            self.num_met += is_met
-            return is_met
+SPELLS = (3.0, 15.0, math.inf)
+"""Seconds after which a fault that came in the middle of a run is over; the longest is never."""
 
 
 def errors(stage: Stage, rng: random.Random) -> None:
@@ -104,6 +53,31 @@ def truncated(stage: Stage, rng: random.Random) -> None:
     _disturb(stage, rng, "short")
 
 
+def errors_later(stage: Stage, rng: random.Random) -> None:
+    """Answer with status 500 from some request on."""
+    _disturb(stage, rng, "500", is_late=True)
+
+
+def busy_later(stage: Stage, rng: random.Random) -> None:
+    """Answer with status 503 from some request on."""
+    _disturb(stage, rng, "503", is_late=True)
+
+
+def slow_later(stage: Stage, rng: random.Random) -> None:
+    """Answer after a while from some request on."""
+    _disturb(stage, rng, "slow", is_late=True)
+
+
+def cut_off_later(stage: Stage, rng: random.Random) -> None:
+    """Break off in the middle of bodies from some request on."""
+    _disturb(stage, rng, "cut", is_late=True)
+
+
+def truncated_later(stage: Stage, rng: random.Random) -> None:
+    """Send half of bodies from some request on, as if that were all."""
+    _disturb(stage, rng, "short", is_late=True)
+
+
 def stale_lists(stage: Stage, rng: random.Random) -> None:
     """Kill a run, and start the next one while lists do not yet show what the first one wrote."""
     with _places(stage, rng) as (server, source, place):
@@ -127,11 +101,44 @@ def stale_lists(stage: Stage, rng: random.Random) -> None:
         stage.compare(_read(place), is_whole=True)
 
 
-def _disturb(stage: Stage, rng: random.Random, kind: str) -> None:
+def lingering_lists(stage: Stage, rng: random.Random) -> None:
+    """Change a video after a run that may be killed, and run again while lists show what was deleted before."""
     with _places(stage, rng) as (server, source, place):
-        line = stage.command(source, place.out, stage.executor(rng))
+        storage, _ = fs.FileSystem.from_uri(source)
+        moment = rng.choice(("written", "merged", "clearing", "ended") if place.is_file else ("written", "ended"))
+        server.weather = weather = Weather("lingering", 1.0, rng, storage=storage)
+        line = stage.command(source, place.out)
+        run = stage.start(line)
+        while not run.is_over and moment not in place.events(0.01):
+            place.let_on()
+        run.kill()
+        place.let_on()
+        stage.end(run)
         server.watch(None)
-        server.weather = weather = Weather(kind, rng.choice(SHARES[:2] if kind == "slow" else SHARES), rng)
+        changed = stage.new_folder() / "videos"
+        shutil.copytree(stage.source, changed)
+        victim = changed / f"video_{rng.randrange(len(FRAMES))}.mp4"
+        write_walk(victim, 60, seed=99)
+        _put(storage, victim)
+        stage.again(line)
+        if not weather.num_met:
+            raise MissedError
+        stage.compare(_read(place), is_whole=True, expected=stage.undisturbed(changed))
+
+
+def _disturb(stage: Stage, rng: random.Random, kind: str, *, is_late: bool = False) -> None:
+    """Run in a weather, which may come in the middle of the run and pass, and then run without it."""
+    with _places(stage, rng) as (server, source, place):
+        executor = stage.executor(rng)
+        line = stage.command(source, place.out, executor)
+        server.watch(None)
+        share = rng.choice(SHARES[:2] if kind == "slow" else SHARES)
+        after, seconds = None, math.inf
+        if is_late:
+            server.weather = fine = Weather("fine", 0.0, rng)
+            stage.again(stage.command(source, place.out.replace("/preds", "/counted"), executor))
+            after, seconds = rng.randrange(fine.num_seen), rng.choice(SPELLS)
+        server.weather = weather = Weather(kind, share, rng, after=after, seconds=seconds)
         code = stage.end(stage.start(line))
         server.weather = None
         if not weather.num_met:
@@ -147,11 +154,15 @@ def _places(stage: Stage, rng: random.Random) -> Iterator[tuple[Server, str, Pla
         location = f"s3://{BUCKET}/videos?endpoint_override={server.host}&scheme=http&region=us-east-1"
         storage, _ = fs.FileSystem.from_uri(location)
         for path in stage.source.iterdir():
-            with storage.open_output_stream(f"{BUCKET}/videos/{path.name}") as sink:
-                sink.write(path.read_bytes())
+            _put(storage, path)
         place = in_bucket(server, rng.choice(("preds", "preds.parquet")))
         yield server, location, place
         place.close()
+
+
+def _put(storage: fs.FileSystem, path: Path) -> None:
+    with storage.open_output_stream(f"{BUCKET}/videos/{path.name}") as sink:
+        sink.write(path.read_bytes())
 
 
 def _read(place: Place) -> pa.Table:

@@ -25,6 +25,17 @@ def test_without_a_gpu_all_stages_fit_at_once(num_cpus: float, num_decoders: int
     assert shares.decoders_yield
 
 
+@given(st.integers(2, 64), st.integers(1, 64), st.integers(1, 16), st.one_of(st.none(), st.integers(0, 10_000)))
+def test_a_machine_that_is_lost_leaves_room_for_the_tasks_beside_all_actors(
+    num_nodes: int, node_cpus: int, node_gib: int, num_clips: int | None
+) -> None:
+    cluster = Machine(num_nodes * node_cpus, 0, num_nodes * node_gib * GIB, node_cpus=node_cpus)
+    shares = plan_resources(cluster, use_gpus=False, num_clips=num_clips)
+    left = cluster.num_cpus - node_cpus - shares.max_actors * shares.actor_cpus
+    assert left >= shares.decoder_cpus + shares.planner_cpus
+    assert left >= (cluster.num_cpus - node_cpus) / 2 - 1e-9
+
+
 def test_each_processor_has_a_model_of_its_own_as_far_as_memory_goes() -> None:
     def actors(num_cpus: float, gigabytes: float) -> tuple[int, int | None]:
         shares = plan_resources(Machine(num_cpus, 0, gigabytes * 1e9), use_gpus=False)

@@ -70,7 +70,7 @@ def test_kills_of_each_process_in_each_phase_cost_no_row_and_double_and_change_n
 PAGE = PROJECT / "docs" / "reliability.md"
 SHARE = (
     "clock-jumps", "disk-full", "disk-no-inodes", "disk-read-only", "open-files", "paused", "power-cut",
-    "storage-stale", "ten-on-one", "video-deleted", "video-truncated",
+    "storage-stale", "storage-stale-deleted", "ten-on-one", "video-deleted", "video-truncated",
 )  # fmt: skip
 """Faults that are tried for every change; those of disks are skipped where nothing may be mounted."""
 

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.predictions.cases import SCHEMA, SETTINGS, segment, video, write
+from vidcnn.errors import OutputError
 from vidcnn.predictions.committed import Committed, column_settings
+from vidcnn.predictions.local_output import LocalFiles
 from vidcnn.predictions.output_storage import look_at, open_storage
 
 
@@ -71,6 +75,29 @@ def test_parts_that_were_published_are_deleted_but_by_one_who_only_looks(tmp_pat
     with committed(out) as found:
         assert (found.count_videos(), found.files()) == (1, [str(out)])
         assert not list(hidden.glob("part-*"))
+
+
+def test_a_part_that_is_listed_and_not_there_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "preds"
+    write(out, [segment("a")])
+    before = set(out.iterdir())
+    write(out, [segment("b")])
+    (part,) = set(out.iterdir()) - before
+    listed = sorted(map(str, out.iterdir()))
+    part.unlink()
+    monkeypatch.setattr(LocalFiles, "list_parts", lambda storage: listed)
+    storage = look_at(str(out))
+    seen = Committed(storage)
+    seen.read()
+    storage.close()
+    assert (seen.count_videos(), seen.files()) == (1, [str(path) for path in before])
+    with committed(out) as found:
+        assert (find(found, "a"), find(found, "b")) == ({0}, None)
+        found.check_parts()
+        assert found.files() == [str(path) for path in before]
+        part.touch()  # it is there, and nobody knows what is in it
+        with pytest.raises(OutputError, match="has appeared"):
+            found.check_parts()
 
 
 def test_a_video_of_which_two_parts_hold_different_versions_is_not_found(tmp_path: Path) -> None:

@@ -273,3 +273,27 @@ def test_a_part_that_appears_while_a_run_works_is_an_error_and_costs_no_row(
             output.add(key, rows_of(key))
         output.publish()
     assert cases.in_order(visible_rows(out)) == cases.expected_rows(keys)
+
+
+def test_a_part_that_lists_still_show_and_that_is_deleted_is_not_missed(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in object storage whose lists show what was deleted for a while yet."""
+    listed = LocalStorage.list_parts
+    ever: set[str] = set()
+
+    def list_parts(storage: LocalStorage) -> list[str]:
+        ever.update(listed(storage))
+        return sorted(ever)
+
+    monkeypatch.setattr(LocalStorage, "list_parts", list_parts)
+    write(out, [segment("a")])
+    newer = [segment("a", version=1), segment("b")]
+    for keys in (newer, []):
+        with open_output(out) as output:
+            for key in keys:
+                output.add(key, rows_of(key))
+            output.publish(lambda rows: rows)
+            assert output.summary().num_videos == 2
+    assert any(not Path(path).exists() for path in ever)
+    assert cases.in_order(visible_rows(out)) == cases.expected_rows(newer)

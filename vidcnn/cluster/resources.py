@@ -91,7 +91,9 @@ def plan_resources(
     of them needs more is not known before the run. So as many decoders as processors may run, at low priority, beside
     actors that use all of them: the operating system then gives the model all it can use, and the decoders the rest.
     Actors of one thread each do not wait for each other, as the threads of one actor do whenever one is interrupted:
-    that makes them faster together, so there are as many as memory allows. What each reserves fits on any machine.
+    that makes them faster together, so there are as many as memory allows. What each reserves fits on any machine. When
+    a machine is lost, its actors begin again on the others, before any task of theirs gets a processor: so all actors
+    reserve half of what is left then, and not all of it.
 
     Args:
         machine: What the cluster offers.
@@ -126,6 +128,8 @@ def plan_resources(
         low, high = actors or (2 * (_worthwhile_actors(_cpu_actors(machine), num_clips),))
         node_cpus = min(cpus, machine.node_cpus or cpus)  # what is reserved at once must fit on a machine
         reserved = min(cpus / high, node_cpus) / 2
+        if machine.num_nodes > 1:
+            reserved *= 1 - 1 / machine.num_nodes
         decoders = num_decoders or max(1, int(cpus))
         decoder_cpus = 0.4 * min(cpus / decoders, node_cpus)
         threads = max(1, int(min(cpus // high, node_cpus)))

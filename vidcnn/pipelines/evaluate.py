@@ -237,7 +237,12 @@ def _score(
     load = ray.remote(_load).options(
         num_cpus=resources.decoder_cpus, memory=resources.decoder_memory_bytes, max_retries=1
     )
-    options = {"num_cpus": resources.actor_cpus, "num_gpus": resources.actor_gpus or None, "max_restarts": 2}
+    options = {
+        "num_cpus": resources.actor_cpus,
+        "num_gpus": resources.actor_gpus or None,
+        "max_restarts": 2,
+        "scheduling_strategy": "SPREAD",  # of themselves, those that reserve little come all to one machine
+    }
     reference = ray.put(bundle)
     actors = [
         _Scorer.options(**options, max_task_retries=2).remote(reference, _classifier(spec, device, resources))  # type: ignore[attr-defined]

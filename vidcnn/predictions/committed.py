@@ -3,6 +3,9 @@
 Each file carries the ledger of the segments whose rows it contains, so there is no second record that could disagree.
 What part files contain takes precedence over the single file, unless that was made from them: it counts how often it
 was published (its generation), and a part records after which time it was begun.
+
+Lists of some object storage are late: they do not show yet what was written, and show still what was deleted. So a part
+that this run wrote is there, listed or not, and one that is listed counts if it can be opened.
 """
 
 from __future__ import annotations
@@ -22,9 +25,13 @@ from vidcnn.predictions.index import Held, Index, hashes
 from vidcnn.predictions.ledger import Entry, Ledger
 from vidcnn.predictions.merging import Source
 from vidcnn.predictions.output_storage import OutputStorage
-from vidcnn.predictions.reading import Footer, TableFile
+from vidcnn.predictions.reading import Footer, Opener, TableFile
 
 _NUM_READERS = 8
+
+
+class _GoneError(Exception):
+    """A file that is listed is not there."""
 
 
 class _Loaded(NamedTuple):
@@ -65,7 +72,10 @@ class Committed:
         parts = self._storage.list_parts()
         final = [self._storage.final_path] if self._storage.final_path and self._storage.has_final() else []
         with ThreadPoolExecutor(_NUM_READERS) as pool:
-            loaded = list(pool.map(self._load, [*parts, *final]))
+            found = list(pool.map(self._load_part, parts))
+            loaded = [one for one in found if one is not None] + list(pool.map(self._load, final))
+        parts = [path for path, one in zip(parts, found, strict=True) if one is not None]
+        del found
         footers = [one.footer for one in loaded]
         held = [one.held for one in loaded]
         del loaded
@@ -122,7 +132,7 @@ class Committed:
         Raises:
             OutputError: One has appeared, whose rows may be in others, too.
         """
-        if strange := set(self._storage.list_parts()) - self._known - self._covered:
+        if strange := self._listed_parts() - self._known:
             raise OutputError(
                 f"{min(strange)} has appeared, which was not there when this run began: another run wrote it, or the "
                 "storage lists late",
@@ -157,15 +167,30 @@ class Committed:
         """Return all files as what the single file is merged from."""
         final = self._storage.final_path
         old = [Source(final, 0)] if final and len(self.published) else []
-        return [*old, *(Source(path, 1) for path in self._part_paths())]
+        return [*old, *(Source(path, 1) for path in self.part_paths())]
 
-    def _part_paths(self) -> list[str]:
-        listed = set(self._storage.list_parts()) - self._covered
+    def part_paths(self) -> list[str]:
+        """Return the paths of the part files."""
+        listed = self._listed_parts()
         return sorted(listed if self._storage.is_view else listed | self._known)
+
+    def _listed_parts(self) -> set[str]:
+        """Return the parts that are listed, but for those that are deleted."""
+        listed = set(self._storage.list_parts()) - self._covered
+        return {path for path in listed if path in self._known or self._is_there(path)}
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._storage.open(path).close()
+        except FileNotFoundError:
+            return False
+        except OSError:  # to be told by who reads it
+            return True
+        return True
 
     def _both(self) -> Iterator[tuple[str, Entry, Entry]]:
         """Yield what parts contain of videos that are in the single file too, after what that contains."""
-        for path in self._part_paths():
+        for path in self.part_paths():
             with TableFile(self._storage.open, path) as file:
                 for table in file.ledger():
                     for entry in section.entries_of(table):
@@ -173,8 +198,22 @@ class Committed:
                         if held is not None:
                             yield entry[0], held, section.loaded(entry, path)
 
-    def _load(self, path: str) -> _Loaded:
-        with TableFile(self._storage.open, path) as file:
+    def _load_part(self, path: str) -> _Loaded | None:
+        """Read a part; None where it is listed and not there."""
+
+        def open_it(path: str) -> Any:
+            try:
+                return self._storage.open(path)
+            except FileNotFoundError as error:
+                raise _GoneError from error
+
+        try:
+            return self._load(path, open_it)
+        except _GoneError:
+            return None
+
+    def _load(self, path: str, open_it: Opener | None = None) -> _Loaded:
+        with TableFile(open_it or self._storage.open, path) as file:
             footer = file.footer()
             return _Loaded(footer, Held.of(path, file.ledger(), footer.num_videos))
 

@@ -363,7 +363,7 @@ class Output:
 
     def _change_parts(self, change: Change) -> None:
         """Write those part files again of which `change` makes other rows."""
-        for path in self._storage.list_parts():
+        for path in self._committed.part_paths():
             rows = read_rows(self._storage.open, path, without=[])
             changed = change(rows)
             if not changed.equals(rows):

@@ -24,6 +24,7 @@ from tests.commands import command, environment, vidcnn
 from tests.s3 import Server
 from tests.videos import write_video
 from vidcnn.demo import make_motion_videos
+from vidcnn.models.resolve import make_bundle
 from vidcnn.training.mirror import Mirror
 
 pytestmark = pytest.mark.ray
@@ -112,6 +113,11 @@ def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found
+
+
+def both(found: list[psutil.Process]) -> list[psutil.Process]:
+    """Return two processes, once there are two."""
+    return found if len(found) == 2 else []
 
 
 def kill(found: list[psutil.Process]) -> bool:
@@ -238,6 +244,42 @@ def test_a_cluster_that_loses_a_node_an_actor_and_a_decoder_gives_the_same_table
         assert process.returncode == 0, stderr
         assert re.search(r"^machine \S+ was lost: what it was doing is done again elsewhere$", stderr, re.MULTILINE)
         assert rows(out) == expected
+
+
+@pytest.mark.slow
+def test_of_two_machines_one_may_be_lost_for_good(
+    source: Path, bundle: Path, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The copies of the model that were on it begin again on the other, and leave room for its tasks."""
+    out = tmp_path / "preds.parquet"
+    with open_nodes(num_cpus=[1, 1]) as nodes:
+        process = start(nodes, infer(source, bundle, out))
+        wait_until(lambda: both(nodes.processes("ray::MapWorker(MapBatches(ScoreStage))")))
+        nodes.remove_node()
+        assert process.poll() is None, "all was done before it was lost"
+        try:
+            _, stderr = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    assert process.returncode == 0, stderr
+    assert rows(out) == expected
+
+
+@pytest.mark.slow
+def test_each_machine_has_a_copy_of_the_model_that_is_evaluated(tmp_path: Path) -> None:
+    make_motion_videos(tmp_path / "videos", videos_per_class=3)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(sorted(path.name for path in (tmp_path / "videos").iterdir() if path.is_dir())))
+    make_bundle("simple3d", weights="random", labels=str(labels), arguments={"width": 0.25}).save(tmp_path / "bundle")
+    with open_nodes(num_cpus=[1, 1]) as nodes:
+        line = ["evaluate", tmp_path / "videos", "--model", tmp_path / "bundle", "--split=all", "--device=cpu"]
+        process = start(nodes, list(map(str, line)))
+        try:
+            scorers = wait_until(lambda: both(nodes.processes("ray::_Scorer")))
+            assert len({scorer.ppid() for scorer in scorers}) == 2, "each is a child of its machine's raylet"
+        finally:
+            process.kill()
+            process.communicate()
 
 
 @pytest.mark.nightly

@@ -265,7 +265,7 @@ def test_of_two_machines_one_may_be_lost_for_good(
     assert rows(out) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_machine_has_a_copy_of_the_model_that_is_evaluated(tmp_path: Path) -> None:
     make_motion_videos(tmp_path / "videos", videos_per_class=3)
     labels = tmp_path / "labels.txt"

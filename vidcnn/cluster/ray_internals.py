@@ -100,6 +100,31 @@ def internals_put_back(context: Any) -> Iterator[None]:
             context.remove_config(key)
 
 
+@contextmanager
+def blocks_of(dataset: Any) -> Iterator[Iterable[Any]]:
+    """Give the blocks of a `ray.data.Dataset` as Arrow tables, as they are finished.
+
+    Of itself Ray Data leaves a thread in this process for each dataset of which nothing is fetched ahead.
+    """
+    iterator = dataset.iterator()
+    make = getattr(iterator, "_create_batch_iterator", None)
+    made: list[Any] = []
+
+    def make_and_note(*arguments: Any, **options: Any) -> Any:
+        assert make is not None
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    if make is not None:
+        iterator._create_batch_iterator = make_and_note
+    try:
+        yield iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    finally:
+        for batches in made:
+            with suppress(AttributeError):  # a version that fetches in another way
+                batches._prefetcher.stop()
+
+
 def without_idle_callbacks(trainer: type[Any]) -> type[Any]:
     """Return a trainer of Ray Train without those of its processes that have nothing to do here.
 

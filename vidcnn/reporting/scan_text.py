@@ -11,6 +11,7 @@ from typing import Any
 from vidcnn.config import ScanSpec
 from vidcnn.reporting.progress import RunProgress, duration_text
 from vidcnn.reporting.summaries import count, left_out_lines
+from vidcnn.safe_text import one_line
 from vidcnn.scans.summary import Group, ScanSummary
 from vidcnn.sources.names import shown_name
 from vidcnn.storage.uris import public_location
@@ -70,8 +71,8 @@ def scan_text(spec: ScanSpec, report: ScanReport) -> str:
     """Return the final summary of a scan."""
     summary = report.summary
     lines = [
-        f"{public_location(spec.out)}: {count(summary.num_videos, 'video')}, {duration_text(summary.seconds)} of "
-        f"video, {_bytes_text(summary.size_bytes)}",
+        f"{one_line(public_location(spec.out))}: {count(summary.num_videos, 'video')}, {duration_text(summary.seconds)}"
+        f" of video, {_bytes_text(summary.size_bytes)}",
         _this_run(report),
         "",
         _row("readable", f"{summary.num_readable:,} of {summary.num_videos:,}"),

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from vidcnn.logins import hide_logins
+from vidcnn.safe_text import one_line
+
 _IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 """Clips do not come from Ray Data here, and what workers reserve is free again when their job has ended."""
 
@@ -246,6 +249,24 @@ def on_loopback() -> Iterator[None]:
             delattr(constants, _REACHABLE)
         else:
             setattr(constants, _REACHABLE, is_reachable)
+
+
+@contextmanager
+def written_command() -> Iterator[None]:
+    """Let a Ray that is started or joined in the block note this process's command so that it can be written down.
+
+    Of itself Ray does not start where an argument is the name of a file that is not UTF-8, and notes logins, too.
+    """
+    utils: Any = importlib.import_module("ray._private.utils")
+    usual = getattr(utils, "get_entrypoint_name", None)
+    if usual is None:
+        yield
+        return
+    utils.get_entrypoint_name = lambda: one_line(hide_logins(usual()))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = usual
 
 
 def same_search_path() -> Any:

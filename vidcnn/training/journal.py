@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidcnn.errors import OutputError, StorageError
-from vidcnn.safe_text import is_utf8, json_text
+from vidcnn.safe_text import json_text
 from vidcnn.storage.atomic import write_whole
 from vidcnn.storage.patience import is_passing, patiently
 
@@ -35,7 +35,6 @@ class Journal:
         self._directory = directory
         self._first_step = first_step
         self._board: Any = None  # loading it takes a second, for which the first step need not wait
-        self._folder: int | None = None
         self._path = directory / "metrics.jsonl"
         try:
             patiently(lambda: _drop_after(self._path, first_step))
@@ -49,9 +48,6 @@ class Journal:
         with suppress(OSError):  # reported already, when it was noted
             if self._board is not None:
                 self._board.close()
-        if self._folder is not None:
-            os.close(self._folder)
-            self._folder = None
 
     def note(self, kind: str, step: int, **values: Any) -> None:
         """Write down some numbers of a step.
@@ -81,10 +77,6 @@ class Journal:
             from torch.utils.tensorboard import SummaryWriter
 
             path = self._directory / "tensorboard"
-            if not is_utf8(str(path)):  # which TensorBoard cannot take
-                path.mkdir(exist_ok=True)
-                self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                path = Path(f"/proc/self/fd/{self._folder}")
             self._board = SummaryWriter(str(path), purge_step=self._first_step + 1)
         return self._board
 

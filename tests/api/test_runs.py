@@ -108,9 +108,10 @@ def settled(earlier):
     return found
 
 videos, bundle, out = sys.argv[1:]
+options = {"model": bundle, "in_process": "off", "num_clips": 1, "max_error_fraction": 1}
 before, found = names_in_shared_memory(), []
 for number in range(3):
-    vidcnn.infer(videos, out=f"{out}/{number}.parquet", model=bundle, num_clips=1, max_error_fraction=1)
+    vidcnn.infer(videos, out=f"{out}/{number}.parquet", **options)
     found.append(settled(found[-1] if found else None))
 print(json.dumps(found))
 """

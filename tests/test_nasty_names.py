@@ -49,6 +49,49 @@ def raw(written: str) -> bytes:
     return os.fsencode(file_name(written))
 
 
+COVERED = {
+    "infer": "test_nasty_names.py",
+    "train": "test_nasty_labels.py",
+    "evaluate": "test_nasty_labels.py",
+    "quantize": "test_nasty_labels.py",
+    "scan": "test_nasty_names.py",
+    "models": "test_nasty_names.py",
+    "run": "test_nasty_names.py",
+    "runs": "test_nasty_names.py",
+    "schedule": "test_nasty_names.py",
+    "jobs": "test_nasty_names.py",
+    "bundle": "test_nasty_names.py",
+    "doctor": "test_nasty_names.py",
+}
+"""Each command to which names are given, and the tests that do so."""
+NAMELESS = {"schema", "demo"}
+"""Commands that write what they name themselves."""
+
+
+def test_each_command_gets_them() -> None:
+    assert set(COVERED) | NAMELESS == set(cli.COMMANDS)
+    for command, file in COVERED.items():
+        assert f'"{command}"' in (Path(__file__).parent / file).read_text(), command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_each_command_refuses_them_as_options_and_too_many_arguments(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in map(os.fsdecode, NAMES[::2]):
+        if name.startswith("-") or name == "help":
+            continue
+        for arguments in ([command, f"--{name}"], [command, "x", name, f"--=={name}"]):
+            exit_code = cli._run(arguments)
+            printed = capsys.readouterr()
+            text = (printed.out + printed.err).encode("utf-8", "backslashreplace").decode()
+            assert exit_code in (1, 2), (name, text)
+            assert "vidcnn: unexpected" not in text
+            check(text, tmp_path)
+
+
 def test_there_are_two_hundred_of_them() -> None:
     assert len(NAMES) >= 200
     assert len(set(NAMES)) == len(NAMES)
@@ -113,6 +156,12 @@ def test_each_is_read_where_it_is_named_itself(tmp_path: Path) -> None:
         ["schedule", "job.yaml", "--cron={}", "--target=crontab"],
         ["jobs", "status", "job", "--cluster={}"],
         ["models", "{}"],
+        ["bundle", "{}", "--out=b"],
+        ["bundle", "simple3d", "--weights={}", "--out=b"],
+        ["bundle", "simple3d", "--weights=random", "--labels={}", "--out=b"],
+        ["quantize", "{}", "--data=x", "--out=b"],
+        ["scan", "{}", "--out=x"],
+        ["doctor", "--cluster={}"],
         ["--{}"],
     ],
     ids=" ".join,

@@ -14,6 +14,7 @@ from vidcnn.annotations.index_lists import index_rows, is_index_line
 from vidcnn.annotations.problems import Problems
 from vidcnn.annotations.rows import ListFile
 from vidcnn.errors import DataError
+from vidcnn.sources.lists import BLANKS
 
 
 @pytest.mark.parametrize("separator", [" ", "\t", ",", ", ", "  "])
@@ -101,14 +102,15 @@ def test_a_list_has_no_columns(tmp_path: Path) -> None:
         read_annotations(write(tmp_path / "l.txt", "a.mp4 0"), splits=SplitSettings(val_where=("fold=1",)))
 
 
-BY_TABS = re.compile(r"(.+?)((?:\s*\t\s*\d+)+)")
-BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:\s*,\s*\d+)+|(?: +\d+)+)")
+BY_TABS = re.compile(r"(.+?)((?:[ \t\r\n]*\t[ \t\r\n]*\d+)+)")
+BY_COMMAS_OR_BLANKS = re.compile(r"(.+?)((?:[ \t\r\n]*,[ \t\r\n]*\d+)+|(?: +\d+)+)")
 """What a line is, in a form that takes the third power of its length."""
 
 
 @given(st.text('ab12 ,\t"\xa0٣', max_size=14))
 def test_a_line_is_taken_apart_as_the_expressions_say(line: str) -> None:
-    expected = (BY_TABS if "\t" in line.strip() else BY_COMMAS_OR_BLANKS).fullmatch(line.strip())
+    text = line.strip(BLANKS)
+    expected = (BY_TABS if "\t" in text else BY_COMMAS_OR_BLANKS).fullmatch(text)
     assert is_index_line(line) == (expected is not None)
     found = list(index_rows([(1, line)], ListFile("/l.txt", "l.txt"), Problems("l.txt")))
     if expected is None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -55,3 +56,77 @@ def test_options_that_there_are_not_are_usage_errors(videos: Path, tmp_path: Pat
     with pytest.raises(UsageError):
         vidcnn.evaluate(videos, model=tmp_path, clips=0)
     assert list(tmp_path.iterdir()) == []
+
+
+MANY_RUNS = """
+import gc, json, os, socket, stat, sys, threading, time
+from pathlib import Path
+import psutil
+import vidcnn
+
+def descriptors():
+    # Ray keeps the connection to the head of each Ray that it has ended, which is TCP, and nothing of vidcnn's is.
+    kinds = {"tcp": 0, "other": 0}
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
+            copy = socket.socket(fileno=os.dup(number)) if is_socket else None
+        except OSError:
+            continue
+        kinds["tcp" if copy is not None and copy.family != socket.AF_UNIX else "other"] += 1
+        if copy is not None:
+            copy.close()
+    return kinds
+
+def names_in_shared_memory():
+    others = {process.pid for process in psutil.process_iter()} - {os.getpid()}
+    used = set()
+    for pid in others:
+        try:
+            lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+        used |= {os.path.basename(line.rpartition("/dev/shm/")[2]) for line in lines if "/dev/shm/" in line}
+    return set(os.listdir("/dev/shm")) - used
+
+def left():
+    gc.collect()
+    return {
+        "descriptors": descriptors(),
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "processes": sorted(child.name() for child in psutil.Process().children(recursive=True)),
+        "shared memory": sorted(names_in_shared_memory() - before),
+        "files": sorted(os.listdir(os.environ["TMPDIR"])),
+    }
+
+def settled(earlier):
+    deadline = time.monotonic() + 60
+    while (found := left()) != earlier and time.monotonic() < deadline and earlier is not None:
+        if len(found["processes"]) <= len(earlier["processes"]):
+            break
+        time.sleep(0.5)
+    return found
+
+videos, bundle, out = sys.argv[1:]
+options = {"model": bundle, "in_process": "off", "num_clips": 1, "max_error_fraction": 1}
+before, found = names_in_shared_memory(), []
+for number in range(3):
+    vidcnn.infer(videos, out=f"{out}/{number}.parquet", **options)
+    found.append(settled(found[-1] if found else None))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_runs_in_one_process_leave_nothing_of_theirs_in_it(videos: Path, bundle: Path, tmp_path: Path) -> None:
+    with TemporaryDirectory(prefix="v-", dir="/tmp") as short:  # the names of Ray's sockets must stay short
+        done = subprocess.run(
+            [sys.executable, "-c", MANY_RUNS, videos, bundle, tmp_path],
+            env=environment() | {"TMPDIR": short, "RAY_TMPDIR": short},
+            capture_output=True, text=True, cwd=PROJECT, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    _, second, third = json.loads(done.stdout)
+    ray_own = third["descriptors"].pop("tcp") - second["descriptors"].pop("tcp")
+    assert third == second
+    assert ray_own <= 1

@@ -62,6 +62,38 @@ def test_the_state_and_the_store_of_a_cluster_can_be_read() -> None:
     )
 
 
+def test_the_command_is_noted_so_that_it_can_be_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private import utils
+
+    def usual() -> str:
+        return "vidcnn infer caf\udce9.mp4 s3://KEY:SECRET@videos"
+
+    monkeypatch.setattr(utils, "get_entrypoint_name", usual)
+    with ray_internals.written_command():
+        assert utils.get_entrypoint_name() == r"vidcnn infer caf\xe9.mp4 s3://videos"
+    assert utils.get_entrypoint_name is usual
+
+
+def test_no_thread_is_left_of_a_dataset_whose_blocks_were_read() -> None:
+    code = """
+import threading
+import ray.data
+from vidcnn.cluster import ray_internals as internals
+
+ray.init(num_cpus=1, object_store_memory=100 * 2**20, log_to_driver=False, logging_level="CRITICAL")
+ray.data.DataContext.get_current().enable_progress_bars = False
+with internals.blocks_of(ray.data.range(3)) as blocks:
+    print(sum(block.num_rows for block in blocks))
+with internals.blocks_of(ray.data.range(3)) as blocks:
+    print(next(iter(blocks)).num_rows > 0)
+for thread in threading.enumerate():
+    if thread.name == "Prefetcher":
+        thread.join(20)
+print([thread.name for thread in threading.enumerate() if thread.name == "Prefetcher"])
+"""
+    assert printed_by(code) == "3\nTrue\n[]\n"
+
+
 def test_ray_data_can_be_kept_from_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.data._internal.execution.operators import map_operator
 

@@ -6,14 +6,15 @@ from pydantic import TypeAdapter, ValidationError
 from vidcnn.config.tables import RedoErrors, TablePath, kinds_of
 
 
-@pytest.mark.parametrize("out", ["t.parquet", "folder", "s3://bucket/t.parquet?region=x", "a.b/c"])
+@pytest.mark.parametrize("out", ["t.parquet", "folder", "s3://bucket/t.parquet?region=x", "a.b/c", "t.csv?x"])
 def test_a_table_is_a_parquet_file_or_a_folder(out: str) -> None:
     assert TypeAdapter(TablePath).validate_python(out) == out
 
 
-def test_other_kinds_of_tables_are_refused() -> None:
+@pytest.mark.parametrize("out", ["t.csv", "t?x.csv", "s3://bucket/t.csv?region=x"])
+def test_other_kinds_of_tables_are_refused(out: str) -> None:
     with pytest.raises(ValidationError, match=r"must be a \.parquet file or a folder"):
-        TypeAdapter(TablePath).validate_python("t.csv")
+        TypeAdapter(TablePath).validate_python(out)
 
 
 def test_kinds_are_told_by_their_names_or_all_of_them() -> None:

@@ -22,6 +22,12 @@ def test_two_names_of_a_run_directory_meet_in_one_lock(tmp_path: Path) -> None:
             pass
 
 
+def test_a_run_directory_whose_path_is_not_utf8_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="not UTF-8"), hold_run(f"{tmp_path}/run\udce9/x"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lock_in_a_run_directory_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     run, precious = tmp_path / "run", tmp_path / "precious"
     run.mkdir()

@@ -19,7 +19,7 @@ from vidcnn.annotations.problems import Problems, printable
 from vidcnn.annotations.rows import ListFile, Row
 from vidcnn.annotations.tables import is_heading, is_misspelt_heading, table_rows, understand
 from vidcnn.errors import DataError, StorageError
-from vidcnn.sources.lists import damage_as_value_error, list_lines, open_list
+from vidcnn.sources.lists import BLANKS, damage_as_value_error, list_lines, open_list
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.patience import is_passing, patiently
 from vidcnn.storage.uris import failure_text
@@ -86,8 +86,8 @@ def check_no_columns_needed(shown: str, settings: SplitSettings) -> None:
 def _text_rows(opened: IO[bytes], file: ListFile, settings: SplitSettings, problems: Problems) -> Iterator[Row]:
     lines: Iterator[tuple[int, str]] = enumerate(list_lines(opened), 1)
     if file.kind == "txt":
-        lines = (line for line in lines if not line[1].lstrip().startswith("#"))
-    number, first = next((line for line in lines if line[1].strip()), (0, ""))
+        lines = (line for line in lines if not line[1].lstrip(BLANKS).startswith("#"))
+    number, first = next((line for line in lines if line[1].strip(BLANKS)), (0, ""))
     if not first:
         return
     for delimiter in (",", "\t", ";"):

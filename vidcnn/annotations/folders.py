@@ -16,7 +16,7 @@ from vidcnn.annotations.videos import check_storage, name_prefix
 from vidcnn.errors import DataError
 from vidcnn.sources import Listing, SourceVideo
 from vidcnn.sources.arguments import Source
-from vidcnn.sources.names import extension, media_kind, utf8_name
+from vidcnn.sources.names import extension, file_name, media_kind, utf8_name
 from vidcnn.sources.trees import join, merged
 from vidcnn.sources.walk import is_visible
 
@@ -44,8 +44,8 @@ def read_class_folders(
     """
     location = source.tree.location(source.path)
     listing = Listing([location], where=where, follow_links=follow_links)
-    inside = name_prefix(source.root or location)
-    found = [(video, video.name.removeprefix(inside).split("/")) for video in listing]
+    inside = file_name(name_prefix(source.root or location))
+    found = [(video, _parts(file_name(video.name).removeprefix(inside))) for video in listing]
     check_storage(video for video, _ in found)
     ignored = Counter(listing.ignored)
     videos = _without_lone_images(found, ignored, problems)
@@ -69,6 +69,11 @@ def read_class_folders(
         if folder not in used:
             problems.add(EMPTY_CLASS, "/".join(folder))
     return entries, ignored
+
+
+def _parts(path: str) -> list[str]:
+    """Return the folders and the name of a file, each written down for itself: a class has one name in all paths."""
+    return [utf8_name(part) for part in path.split("/")]
 
 
 def _without_lone_images(

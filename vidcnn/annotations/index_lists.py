@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from vidcnn.annotations.problems import NO_INDEX, Problems
 from vidcnn.annotations.rows import ListFile, Row
+from vidcnn.sources.lists import BLANKS
 
 
 def is_index_line(line: str) -> bool:
@@ -34,12 +35,12 @@ def index_rows(lines: Iterable[tuple[int, str]], file: ListFile, problems: Probl
         problems: Collects lines without an index.
     """
     for number, line in lines:
-        if not line.strip():
+        if not line.strip(BLANKS):
             continue
         place = f"{file.prefix}line {number}"
         fields = _split(line)
         if fields is None:
-            problems.add(NO_INDEX, f"{place}: {line.strip()}")
+            problems.add(NO_INDEX, f"{place}: {line.strip(BLANKS)}")
             continue
         path, labels = fields
         yield Row(place, path, labels, is_indexed=True, split=file.split)
@@ -51,7 +52,7 @@ def class_fields(row: Row, *, is_folder: bool) -> tuple[str, ...]:
 
 
 def _split(line: str) -> tuple[str, tuple[str, ...]] | None:
-    line = line.strip()
+    line = line.strip(BLANKS)
     for separator in "\t" if "\t" in line else ", ":
         end, numbers = _numbers_at_end(line, separator)
         if numbers:
@@ -71,10 +72,10 @@ def _numbers_at_end(line: str, separator: str) -> tuple[int, list[str]]:
     end = len(line)
     while True:
         start = _skip_back(line, end, str.isdecimal)
-        before = _skip_back(line, start, " ".__eq__ if separator == " " else str.isspace)
+        before = _skip_back(line, start, " ".__eq__ if separator == " " else BLANKS.__contains__)
         if separator == ",":
             found = line[before - 1 : before] == ","
-            before = _skip_back(line, before - 1, str.isspace) if found else before
+            before = _skip_back(line, before - 1, BLANKS.__contains__) if found else before
         else:
             found = separator in line[before:start]
         if start == end or not found or before <= 0:

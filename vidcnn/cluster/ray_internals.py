@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from vidcnn.logins import hide_logins
+from vidcnn.safe_text import one_line
+
 _IDLE_CALLBACKS = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 """Clips do not come from Ray Data here, and what workers reserve is free again when their job has ended."""
 
@@ -98,6 +101,31 @@ def internals_put_back(context: Any) -> Iterator[None]:
             context.set_config(key, enabled)
         elif key:
             context.remove_config(key)
+
+
+@contextmanager
+def blocks_of(dataset: Any) -> Iterator[Iterable[Any]]:
+    """Give the blocks of a `ray.data.Dataset` as Arrow tables, as they are finished.
+
+    Of itself Ray Data leaves a thread in this process for each dataset of which nothing is fetched ahead.
+    """
+    iterator = dataset.iterator()
+    make = getattr(iterator, "_create_batch_iterator", None)
+    made: list[Any] = []
+
+    def make_and_note(*arguments: Any, **options: Any) -> Any:
+        assert make is not None
+        made.append(make(*arguments, **options))
+        return made[-1]
+
+    if make is not None:
+        iterator._create_batch_iterator = make_and_note
+    try:
+        yield iterator.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    finally:
+        for batches in made:
+            with suppress(AttributeError):  # a version that fetches in another way
+                batches._prefetcher.stop()
 
 
 def without_idle_callbacks(trainer: type[Any]) -> type[Any]:
@@ -221,6 +249,24 @@ def on_loopback() -> Iterator[None]:
             delattr(constants, _REACHABLE)
         else:
             setattr(constants, _REACHABLE, is_reachable)
+
+
+@contextmanager
+def written_command() -> Iterator[None]:
+    """Let a Ray that is started or joined in the block note this process's command so that it can be written down.
+
+    Of itself Ray does not start where an argument is the name of a file that is not UTF-8, and notes logins, too.
+    """
+    utils: Any = importlib.import_module("ray._private.utils")
+    usual = getattr(utils, "get_entrypoint_name", None)
+    if usual is None:
+        yield
+        return
+    utils.get_entrypoint_name = lambda: one_line(hide_logins(usual()))
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = usual
 
 
 def same_search_path() -> Any:

@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import Any
 
+from vidcnn.cluster.ray_internals import written_command
 from vidcnn.errors import first_line
 
 
@@ -28,7 +29,8 @@ def init_ray(**options: Any) -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+        with written_command():
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
     except Exception as error:  # a plain Exception, too, is what Ray raises where it starts too slowly
         raise RayStartError(first_line(error)) from error
     if threading.current_thread() is threading.main_thread():

@@ -11,6 +11,7 @@ from vidcnn.bounds import MAX_SEED
 from vidcnn.commands import DebugOption, JsonOption
 from vidcnn.commands.options import complete_model
 from vidcnn.errors import UsageError
+from vidcnn.safe_text import one_line
 from vidcnn.streams import show
 
 
@@ -62,7 +63,7 @@ def bundle(
     if as_json:
         show(json.dumps({"bundle": out, "classes": len(made.labels), "weights_sha256": made.weights_sha256}))
         return
-    show(f"{out}: {made.architecture}, {len(made.labels):,} classes, weights {made.provenance.weights}")
+    show(f"{one_line(out)}: {made.architecture}, {len(made.labels):,} classes, weights {made.provenance.weights}")
 
 
 def _parse_argument(text: str) -> tuple[str, object]:

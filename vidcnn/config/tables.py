@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from vidcnn.config.base import as_text
 from vidcnn.errors import ALL_KINDS, ERROR_KINDS
+from vidcnn.storage.uris import split_options
 
 _OTHER_TABLES = (
     *("arrow", "avro", "csv", "db", "duckdb", "feather", "h5", "hdf5", "json", "jsonl", "ndjson", "npy", "npz", "orc"),
@@ -28,7 +29,7 @@ def _check_table(out: str) -> str:
     Raises:
         ValueError: By its name, it is another kind of table.
     """
-    ending = os.path.splitext(out.partition("?")[0])[1].removeprefix(".").lower()
+    ending = os.path.splitext(split_options(out)[0])[1].removeprefix(".").lower()
     if ending in _OTHER_TABLES and not os.path.isdir(out):
         raise ValueError("must be a .parquet file or a folder: other kinds of tables are not written")
     return out

@@ -32,6 +32,7 @@ from vidcnn.models.pickles import MalformedError
 from vidcnn.models.quantization import Quantization
 from vidcnn.models.registry import architecture
 from vidcnn.models.safetensors_header import PREFIX_BYTES, HeaderEntry, header_length, parse_header
+from vidcnn.safe_text import json_text
 from vidcnn.sampling.preprocessing import Preprocessing
 from vidcnn.sampling.segments import Sampling
 from vidcnn.storage.atomic import make_directories, sync_directory
@@ -158,7 +159,7 @@ class Bundle:
                 new, old = Path(aside, "new"), Path(aside, "old")
                 new.mkdir()
                 _write(new / WEIGHTS_FILE, self.weights)
-                _write(new / CARD_FILE, json.dumps(self._card(), indent=2, ensure_ascii=False).encode() + b"\n")
+                _write(new / CARD_FILE, json_text(self._card(), indent=2).encode() + b"\n")
                 sync_directory(new)
                 if target.exists():
                     target.rename(old)

@@ -43,6 +43,8 @@ _NESTED = (
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
 """What wrappers (data parallel, trainers, torch.compile) put before each name."""
 
+_BLANKS = " \t\r\n"
+"""What is left out around a class name. Other white space may be part of it."""
 _HINT = "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')"
 
 
@@ -116,7 +118,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
                 'give a JSON list of names, or an object {"0": "first", "1": "second"}',
             ) from error
     else:
-        labels = tuple(line.strip() for line in text.strip().splitlines())
+        labels = tuple(line.strip(_BLANKS) for line in text.strip(_BLANKS).split("\n"))
     blank = next((index for index, label in enumerate(labels) if not label), None)
     if not labels or blank is not None:
         what = "are empty" if not labels else f"have no name for class {blank}"
@@ -171,4 +173,4 @@ def _labels_of_json(content: Any) -> tuple[str, ...]:
         content = [content[str(index)] for index in range(len(content))]
     if not all(isinstance(label, str) for label in content):
         raise ValueError("a name is not a string")
-    return tuple(label.strip().strip('"') for label in content)
+    return tuple(label.strip(_BLANKS).strip('"') for label in content)

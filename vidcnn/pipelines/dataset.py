@@ -24,7 +24,7 @@ from ray.util.annotations import RayDeprecationWarning
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vidcnn.cluster import ResourcePlan
-from vidcnn.cluster.ray_internals import internals_put_back, keep_no_block_statistics, keep_queues_short
+from vidcnn.cluster.ray_internals import blocks_of, internals_put_back, keep_no_block_statistics, keep_queues_short
 from vidcnn.errors import CONTINUES, VidcnnError, first_line, is_debugging
 from vidcnn.inference.scoring import Model, News
 from vidcnn.pipelines.executors import StageSettings
@@ -213,9 +213,10 @@ def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the blocks of a dataset as they are finished."""
     block: Any
     try:
-        for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            if block.num_rows:
-                yield block
+        with blocks_of(dataset) as blocks:
+            for block in blocks:
+                if block.num_rows:
+                    yield block
     except RayError as error:
         raise VidcnnError(f"Ray gave up: {type(error).__name__}: {first_line(error)}", CONTINUES) from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidcnn.reporting.summaries import count
+from vidcnn.safe_text import one_line
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def quantize_text(report: QuantizeReport) -> str:
     measured = report.measured
     num_bytes = report.num_convolutions - len(report.kept)
     lines = [
-        f"{report.out}: {report.architecture}, {num_bytes} of {count(report.num_convolutions, 'convolution')} in int8 "
-        f"(ranges by {report.observer}, from {count(report.num_calibrated, 'clip')})",
+        f"{one_line(report.out)}: {report.architecture}, {num_bytes} of {count(report.num_convolutions, 'convolution')}"
+        f" in int8 (ranges by {report.observer}, from {count(report.num_calibrated, 'clip')})",
         f"agreement: {measured['agreement']:.1%} of {measured['clips']:,.0f} other clips have the same class first as "
         f"in float32",
         f"drift: {measured['drift']:.2%} of the probability goes to other classes on average, "

@@ -12,6 +12,7 @@ from vidcnn.config import ScanSpec
 from vidcnn.reporting.confined import confinement_json, confinement_lines
 from vidcnn.reporting.progress import RunProgress, duration_text
 from vidcnn.reporting.summaries import count, left_out_lines
+from vidcnn.safe_text import one_line
 from vidcnn.sandbox.confinement import Strength
 from vidcnn.scans.summary import Group, ScanSummary
 from vidcnn.sources.names import shown_name
@@ -74,8 +75,8 @@ def scan_text(spec: ScanSpec, report: ScanReport) -> str:
     """Return the final summary of a scan."""
     summary = report.summary
     lines = [
-        f"{public_location(spec.out)}: {count(summary.num_videos, 'video')}, {duration_text(summary.seconds)} of "
-        f"video, {_bytes_text(summary.size_bytes)}",
+        f"{one_line(public_location(spec.out))}: {count(summary.num_videos, 'video')}, {duration_text(summary.seconds)}"
+        f" of video, {_bytes_text(summary.size_bytes)}",
         _this_run(report),
         "",
         _row("readable", f"{summary.num_readable:,} of {summary.num_videos:,}"),

@@ -58,7 +58,7 @@ class _Ended(Protocol):
 def infer_text(spec: InferSpec, report: InferReport) -> str:
     """Return the final summary of an inference run."""
     summary = report.summary
-    out = public_location(spec.out)
+    out = one_line(public_location(spec.out))
     lines = [
         f"{out}: {count(summary.num_videos, 'video')}, {count(summary.num_predictions, 'prediction')}"
         + (f", {count(sum(summary.num_errors.values()), 'error row')}" if summary.num_errors else ""),

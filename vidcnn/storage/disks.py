@@ -56,9 +56,9 @@ def nearest_folder(path: str) -> str:
 def file_system(folder: str) -> str:
     """Return the type of the file system of a folder, as the kernel names it; empty where that is not known."""
     folder, best, kind = os.path.realpath(folder), "", ""
-    for line in _read(_MOUNTS).splitlines():
+    for line in filter(None, _read(_MOUNTS).split("\n")):
         before, _, after = line.partition(" - ")
-        mounted = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
+        mounted = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split(" ")[4])
         is_above = mounted == "/" or folder == mounted or folder.startswith(mounted + "/")
         if is_above and len(mounted) >= len(best):  # a later mount hides an earlier one
             best, kind = mounted, after.split()[0]

@@ -100,7 +100,7 @@ def plan_text(plan: TrainingPlan) -> str:
     """Return what is going to be trained, on what."""
     data, recipe = plan.data, plan.recipe
     counts = ", ".join(
-        f"{label} {number}"
+        f"{one_line(label)} {number}"
         for label, number in list(zip(data.labels, plan.annotations.counts("train"), strict=True))[:_NUM_CLASSES_SHOWN]
     )
     more = f", and {len(data.labels) - _NUM_CLASSES_SHOWN} more" if len(data.labels) > _NUM_CLASSES_SHOWN else ""
@@ -118,7 +118,7 @@ def plan_text(plan: TrainingPlan) -> str:
 
 def notice_lines(notices: Sequence[str]) -> list[str]:
     """Return what a user should know of the data, a line each."""
-    return [f"note: {notice}" for notice in notices]
+    return [f"note: {one_line(notice)}" for notice in notices]
 
 
 def train_text(report: TrainReport) -> str:
@@ -139,14 +139,14 @@ def train_text(report: TrainReport) -> str:
     epoch = report.best_step / plan.steps_per_epoch
     if reached:
         lines.append(f"best after epoch {epoch:.1f}: {reached} (validation, over videos)")
-    lines.append("no bundle is written" if report.failure else f"bundle: {report.bundle}")
-    lines.append(f"curves: tensorboard --logdir {report.directory}/tensorboard")
+    lines.append("no bundle is written" if report.failure else f"bundle: {one_line(report.bundle)}")
+    lines.append(f"curves: tensorboard --logdir {one_line(report.directory)}/tensorboard")
     return "\n".join(lines)
 
 
 def train_line(report: TrainReport) -> str:
     """Return the final summary of a training run in one line."""
-    where = report.directory if report.failure else report.bundle
+    where = one_line(report.directory if report.failure else report.bundle)
     return "; ".join([f"{where}: {train_text(report).splitlines()[0]}", *_reached(report.validation)])
 
 
@@ -172,7 +172,7 @@ def evaluate_text(report: EvaluateReport) -> str:
     """Return what an evaluation found."""
     videos, clips = report.reached.videos, report.reached.clips
     views = f"{count(report.num_clips, 'clip')} x {count(report.num_crops, 'crop')}"
-    lines = [f"{report.model} on {count(videos.num_samples, 'video')} ({report.split}), {views} of each"]
+    lines = [f"{one_line(report.model)} on {count(videos.num_samples, 'video')} ({report.split}), {views} of each"]
     rows = []
     for field, name in _NAMES.items():
         values = getattr(videos, field), getattr(clips, field)
@@ -193,7 +193,7 @@ def evaluate_text(report: EvaluateReport) -> str:
 def evaluate_line(report: EvaluateReport) -> str:
     """Return what an evaluation found over videos in one line."""
     videos = report.reached.videos
-    parts = [f"{report.model} on {count(videos.num_samples, 'video')} ({report.split})"]
+    parts = [f"{one_line(report.model)} on {count(videos.num_samples, 'video')} ({report.split})"]
     values = {field: getattr(videos, field) for field in _NAMES}
     parts += _reached({field: value for field, value in values.items() if value is not None})
     if report.bad_videos:

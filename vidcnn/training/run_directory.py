@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidcnn.errors import OutputError
+from vidcnn.safe_text import is_utf8
 from vidcnn.storage.locks.file_lock import FileLock
 from vidcnn.storage.locks.lease import Lease
 from vidcnn.storage.scratch import scratch_directory
@@ -84,13 +85,18 @@ def hold_run(out: str) -> Iterator[RunDirectory]:
 
     Raises:
         OutputBusyError: Another run uses it.
-        OutputError: It cannot be made.
+        OutputError: It cannot be made, or its path is not UTF-8.
     """
     if is_remote(out):
         with _hold_remote(out) as place:
             yield place
         return
     directory = Path(os.path.realpath(local_path(out)))
+    if not is_utf8(str(directory)):
+        raise OutputError(
+            f"the run directory '{directory}' has a name that is not UTF-8, which Ray and TensorBoard cannot take",
+            "choose another --out",
+        )
     try:
         lock = FileLock.acquire(str(directory), str(directory))
     except OSError as error:

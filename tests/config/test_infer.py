@@ -52,12 +52,12 @@ def test_other_pools_are_refused(text: str) -> None:
         parse_pool(text)
 
 
-@pytest.mark.parametrize("out", ["json", "results/db", "a.json/", "s3://bucket/csv", "preds.v2", "p.parquet?x=a.csv"])
+@pytest.mark.parametrize("out", ["json", "results/db", "a.json/", "s3://bucket/csv", "preds.v2", "s3://bucket/p.parquet?endpoint_override=a.csv"])
 def test_a_folder_may_have_the_name_of_a_kind_of_file(out: str) -> None:
     assert InferSpec(source=("v",), out=out).out == out
 
 
-@pytest.mark.parametrize("out", ["p.csv", "a/p.JSON", "s3://bucket/p.jsonl?endpoint_override=x"])
+@pytest.mark.parametrize("out", ["p.csv", "p.parquet?x=a.csv", "a/p.JSON", "s3://bucket/p.jsonl?endpoint_override=x"])
 def test_a_table_of_another_kind_is_refused(out: str) -> None:
     with pytest.raises(UsageError, match=r"must be a \.parquet file or a folder"):
         read_spec(InferSpec, {"source": ("v",), "out": out})

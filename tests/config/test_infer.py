@@ -52,7 +52,10 @@ def test_other_pools_are_refused(text: str) -> None:
         parse_pool(text)
 
 
-@pytest.mark.parametrize("out", ["json", "results/db", "a.json/", "s3://bucket/csv", "preds.v2", "s3://bucket/p.parquet?endpoint_override=a.csv"])
+@pytest.mark.parametrize(
+    "out",
+    ["json", "results/db", "a.json/", "s3://bucket/csv", "preds.v2", "s3://bucket/p.parquet?endpoint_override=a.csv"],
+)
 def test_a_folder_may_have_the_name_of_a_kind_of_file(out: str) -> None:
     assert InferSpec(source=("v",), out=out).out == out
 

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.models import read_weights
 from vidcnn.errors import ModelError
-from vidcnn.models.checkpoints import read_labels, read_weights
+from vidcnn.models.checkpoints import read_labels
 
 STATE = {"fc.weight": torch.arange(6.0).view(3, 2), "fc.bias": torch.tensor([1.0, 2.0, 3.0])}
 

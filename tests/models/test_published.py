@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from tests.models import read_weights
 from vidcnn.errors import ModelError
 from vidcnn.models import published
-from vidcnn.models.checkpoints import read_weights
 from vidcnn.models.published import class_names, published_file
 from vidcnn.models.registry import ARCHITECTURES
 

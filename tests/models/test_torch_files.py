@@ -203,12 +203,13 @@ def test_the_file_that_asks_for_much_memory_is_refused_in_little(tmp_path: Path)
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from vidcnn.models.checkpoints import read_weights\n"
+        "from vidcnn.models.checkpoints import open_weights, read_stored\n"
         "from vidcnn.errors import ModelError\n"
         "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))\n"
         "try:\n"
-        "    read_weights(sys.argv[1])\n"
+        "    with open_weights(sys.argv[1]) as state:\n"
+        "        print([read_stored(tensor).shape for tensor in state.values()])\n"
         "except ModelError as error:\n"
         "    print(error)\n"
     )

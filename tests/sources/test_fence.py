@@ -12,7 +12,7 @@ import pytest
 
 from vidcnn.errors import StorageError, VideoError
 from vidcnn.sources import Listing, SourceVideo
-from vidcnn.sources.fence import Fence, open_regular, status_inside
+from vidcnn.sources.fence import Fence, open_inside, status_inside
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def rows(source: str | Path, *, follow_links: bool = False) -> dict[str, str | N
 
 
 def content(video: SourceVideo) -> bytes:
-    with open(open_regular(video.location, video.root), "rb") as file:
+    with open(open_inside(video.location, video.root), "rb") as file:
         return file.read()
 
 
@@ -157,7 +157,7 @@ def test_a_file_that_became_a_link_after_it_was_listed_is_not_opened(source: Pat
     else:
         (source / "below").rename(source / "before")
         (source / "below").symlink_to(outside / "below")
-    for read in (open_regular, status_inside):
+    for read in (open_inside, status_inside):
         with pytest.raises(VideoError, match=r"leads out of the source: --follow-links") as caught:
             read(video.location, video.root)
         assert caught.value.kind == "unsafe"
@@ -180,10 +180,10 @@ def test_pipes_sockets_and_devices_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "tty.mp4").symlink_to("/dev/tty")
     for name in ("fifo.mp4", "socket.mp4", "null.mp4", "tty.mp4"):
         with pytest.raises(VideoError, match="not a regular file") as caught:
-            open_regular(str(tmp_path / name))  # a pipe would wait for a writer here
+            open_inside(str(tmp_path / name))  # a pipe would wait for a writer here
         assert caught.value.kind == "unreadable"
     with pytest.raises(VideoError, match="it is a folder"):
-        open_regular(str(tmp_path))
+        open_inside(str(tmp_path))
     assert rows(tmp_path) == {
         "fifo.mp4": "unreadable", "socket.mp4": "unreadable", "null.mp4": "unsafe", "tty.mp4": "unsafe"
     }  # fmt: skip
@@ -192,11 +192,11 @@ def test_pipes_sockets_and_devices_are_not_opened(tmp_path: Path) -> None:
 def test_a_file_is_read_without_waiting_and_no_descriptor_stays_open(source: Path, outside: Path) -> None:
     (source / "v.mp4").symlink_to(outside / "secret.mp4")
     before = os.listdir("/proc/self/fd")
-    os.close(open_regular(str(source / "own.mp4"), str(source)))
+    os.close(open_inside(str(source / "own.mp4"), str(source)))
     with pytest.raises(VideoError):
-        open_regular(str(source / "v.mp4"), str(source))
+        open_inside(str(source / "v.mp4"), str(source))
     with pytest.raises(FileNotFoundError):
-        open_regular(str(source / "gone.mp4"), str(source))
+        open_inside(str(source / "gone.mp4"), str(source))
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -205,7 +205,7 @@ def test_where_it_cannot_be_told_where_links_lead_nothing_is_read(
 ) -> None:
     monkeypatch.setattr("vidcnn.sources.fence._own_link", lambda descriptor: "/nowhere")
     with pytest.raises(StorageError, match="mount /proc"):
-        open_regular(str(source / "own.mp4"), str(source))
+        open_inside(str(source / "own.mp4"), str(source))
 
 
 def test_the_nearest_root_is_the_one(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.models import read_weights
 from tests.training.footage import broken, film, run_settings, short_recipe, small_bundle, training_data
 from vidcnn.errors import DataError, ModelError, OutputError
-from vidcnn.models.checkpoints import read_weights
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.training import feed as feed_module
 from vidcnn.training.batch import Worker

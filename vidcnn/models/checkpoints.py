@@ -87,12 +87,6 @@ def read_stored(tensor: StoredTensor) -> Tensor:
     return (found.float() if found.is_floating_point() else found).contiguous()
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read all tensors of a file that is known to be of a network, as `open_weights` and `read_stored` do."""
-    with open_weights(path) as state:
-        return {name: read_stored(tensor) for name, tensor in state.items()}
-
-
 def read_labels(path: str | Path) -> tuple[str, ...]:
     """Read class names: one per line, or JSON as a list, as ``{"0": name}`` or as ``{name: 0}``.
 
@@ -118,7 +112,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
                 'give a JSON list of names, or an object {"0": "first", "1": "second"}',
             ) from error
     else:
-        labels = tuple(line.strip(_BLANKS) for line in text.strip(_BLANKS).split("\n"))
+        stripped = text.strip(_BLANKS)
+        labels = tuple(line.strip(_BLANKS) for line in stripped.split("\n")) if stripped else ()
     blank = next((index for index, label in enumerate(labels) if not label), None)
     if not labels or blank is not None:
         what = "are empty" if not labels else f"have no name for class {blank}"

@@ -40,7 +40,7 @@ class Fence:
         return self._roots[above]
 
 
-def open_regular(path: str, root: str | None = None) -> int:
+def open_inside(path: str, root: str | None = None) -> int:
     """Open a regular file for reading; anything else is not opened, for to open a pipe or a device may take forever.
 
     Args:
@@ -69,7 +69,7 @@ def status_inside(path: str, root: str | None = None) -> os.stat_result:
 
     Args:
         path: Where it is.
-        root: As for `open_regular`.
+        root: As for `open_inside`.
 
     Raises:
         VideoError: `unsafe`: it is out of the root.

@@ -16,7 +16,7 @@ from itertools import cycle
 from typing import Any
 
 from vidcnn.errors import StorageError, VideoError
-from vidcnn.sources.fence import open_regular, status_inside
+from vidcnn.sources.fence import open_inside, status_inside
 from vidcnn.storage.faults import video_fault
 from vidcnn.storage.retrying import RetryPolicy, retrying
 from vidcnn.storage.uris import is_remote, local_path, open_filesystem
@@ -247,7 +247,7 @@ def open_descriptor(location: str, root: str | None = None) -> int:
     """
     path = local_path(location)
     try:
-        return open_regular(path, root)
+        return open_inside(path, root)
     except (OSError, ValueError) as error:
         fault = video_fault(error, location)
         if isinstance(fault, VideoError) and fault.kind == "changed" and os.path.islink(path):

@@ -187,7 +187,7 @@ def test_a_command_that_is_interrupted_at_any_moment_says_so_and_nothing_else(ar
     subprocess.run(command(*arguments), env=environment(), capture_output=True, check=False)
     span = time.monotonic() - began
     num_interrupted = 0
-    for _ in range(12):
+    for _ in range(6):
         process = subprocess.Popen(
             command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -23,8 +23,13 @@ def kinds(out: Path) -> dict[str, set[str | None]]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["error", "denied", "short", "cut"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("error", "denied")),
+        *(pytest.param(fault, marks=pytest.mark.nightly) for fault in ("short", "cut")),
+    ],
+)
 def test_object_storage_that_lists_well_and_fails_to_read_leaves_videos_to_the_next_run(
     s3: Server, bundle: Path, tmp_path: Path, fault: Fault
 ) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidcnn.errors import OutputError
 from vidcnn.predictions import index as indexes
 from vidcnn.predictions import section
 from vidcnn.predictions.index import Held, Index, hashes
@@ -126,3 +129,13 @@ def test_a_video_takes_some_forty_bytes() -> None:
     (run,) = index._runs
     size = sum(array.nbytes for array in (run.keys, *run.columns, run.where)) + run._starts.nbytes
     assert size / number < 48
+
+
+def test_nothing_is_made_for_what_a_ledger_claims_and_is_not() -> None:
+    def damaged() -> Iterator[pa.Table]:
+        raise OutputError("its ledger has 1 videos and should have more")
+        yield
+
+    with pytest.raises(OutputError, match="should have more"):
+        Held.of("a", damaged(), 10**15)
+    assert len(Held.of("a", section.in_tables([]), 0).keys) == 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,13 @@ class Held:
             tables: Its ledger, as `TableFile.ledger` yields it.
             num_videos: Entries of the ledger.
         """
+        tables = iter(tables)
+        first = next(tables, section.table_of([]))  # by now it is known that the ledger is as long as the file says
         keys = np.empty(num_videos, np.uint64)
         columns = tuple(np.empty(num_videos, type_) for type_ in _TYPES)
         partial: Ledger = {}
         end = 0
-        for table in tables:
+        for table in chain([first], tables):
             if table["segments"].null_count < table.num_rows:
                 whole = table["segments"].is_null()
                 for entry in section.entries_of(table.filter(table["segments"].is_valid())):

@@ -1,7 +1,7 @@
 """How evenly the frames of a video follow each other, from their times alone.
 
-From `FrameTimes` to counts and seconds, in exact arithmetic where it matters. A distance between two frames is *usual*,
-*odd*, or a *gap*, by the median of all of them::
+From `FrameTimes` to counts and seconds, in exact arithmetic, so that the unit of time does not count. A distance
+between two frames is *usual*, *odd*, or a *gap*, by the median of all of them::
 
     frame      0   1   2   3       4   5                     6   7
     distance     1   1   1     2     1            6            1        median 1: one is odd, one is a gap
@@ -9,22 +9,24 @@ From `FrameTimes` to counts and seconds, in exact arithmetic where it matters. A
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import floor
 from typing import NamedTuple
 
 import numpy as np
 
-from vidcnn.sampling.grid import FloatArray, FrameTimes
+from vidcnn.sampling.grid import FrameTimes, IntArray
 
 _GAP_DISTANCES = 4
-_GAP_SECONDS = 0.5
+_GAP_SECONDS = Fraction(1, 2)
 """A gap is longer than this, and than so many usual distances."""
 
-_ODD_SHARE = 0.1
-_ODD_SECONDS = 0.0015
+_ODD_SHARE = Fraction(1, 10)
+_ODD_SECONDS = Fraction(15, 10_000)
 """A distance is odd where it differs from the usual one by more than this share of it, and by more than containers that
 count milliseconds round."""
 
-_VARIABLE_SHARE = 0.01
+_VARIABLE_SHARE = Fraction(1, 100)
 """Of the distances that are no gaps, more are odd where the rate is variable: a few dropped frames do not count."""
 
 
@@ -56,8 +58,7 @@ def pace_of(times: FrameTimes) -> Pace:
     """Return how the frames of a video follow each other."""
     unit = times.time_base
     duration = (times.end - int(times.pts[0])) * unit
-    distances = np.diff(times.pts) * float(unit)
-    gaps, is_variable = _judge(distances)
+    gaps, is_variable = _judge(np.diff(times.pts), unit)
     keyframes = times.pts[np.union1d(times.keyframes, [0])]
     between = np.diff(np.append(keyframes, times.end))
     return Pace(
@@ -66,18 +67,19 @@ def pace_of(times: FrameTimes) -> Pace:
         frame_rate=float(times.num_frames / duration),
         is_variable_rate=is_variable,
         num_gaps=len(gaps),
-        longest_gap_seconds=float(gaps.max(initial=0.0)),
+        longest_gap_seconds=float(int(gaps.max(initial=0)) * unit),
         num_keyframes=len(keyframes),
         longest_keyframe_seconds=float(int(between.max()) * unit),
     )
 
 
-def _judge(distances: FloatArray) -> tuple[FloatArray, bool]:
-    """Return the gaps among distances in seconds, and whether the others differ."""
+def _judge(distances: IntArray, unit: Fraction) -> tuple[IntArray, bool]:
+    """Return the gaps among distances, and whether the others differ."""
     if len(distances) == 0:
         return distances, False
-    usual = float(np.median(distances))
-    is_gap = distances > max(_GAP_DISTANCES * usual, _GAP_SECONDS)
-    is_odd = np.abs(distances - usual) > max(_ODD_SHARE * usual, _ODD_SECONDS)
+    usual = Fraction(float(np.median(distances)))  # a whole number or a half one
+    is_gap = distances > floor(max(_GAP_DISTANCES * usual, _GAP_SECONDS / unit))
+    from_usual = np.abs(2 * distances - int(2 * usual))
+    is_odd = from_usual > floor(2 * max(_ODD_SHARE * usual, _ODD_SECONDS / unit))
     num_odd, num_judged = int((is_odd & ~is_gap).sum()), int((~is_gap).sum())
     return distances[is_gap], num_odd > _VARIABLE_SHARE * num_judged

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from pathlib import Path
+
+from vidcnn.sources.names import file_name
 
 CANARY = "executed-canary"
 """A file that appears where a name is executed."""
+_NUM_BAD = 5
 
 _TERMINAL = [
     "\x1b[31mred", "\x1b[2J\x1b[H", "\x1b[?1049h", "\x1b]0;title\x07", "\x1b]8;;http:x\x1b\\here\x1b]8;;\x1b\\",
@@ -74,3 +79,27 @@ def is_harmless(text: str) -> bool:
         letter == "\n" or (unicodedata.category(letter) not in {"Cc", "Cs", "Zl", "Zp"} and letter not in turning)
         for letter in text
     )
+
+
+def check(text: str, folder: Path) -> None:
+    """Check that a text of vidcnn's is harmless, tells of no defect, and that nothing in a folder was executed."""
+    bad = [line for line in text.split("\n") if not is_harmless(line)]
+    assert not bad, bad
+    assert "Traceback" not in text
+    assert not [path for path in folder.rglob(CANARY + "*") if path.name.rstrip("\n") == CANARY]
+    assert not Path(CANARY).exists()
+    assert "vidcnn: all is well" not in text.split("\n")  # the end of a name after the end of a line in it
+
+
+def raw(written: str) -> bytes:
+    """Return the name of a file that vidcnn has written down."""
+    return os.fsencode(file_name(written))
+
+
+def put_file(path: bytes, good: Path, number: int) -> bool:
+    """Link a video there, or write one in five times what is none; return whether it is one."""
+    if number % _NUM_BAD:
+        os.link(good, path)
+        return True
+    Path(os.fsdecode(path)).write_bytes(b"no video")
+    return False

@@ -13,36 +13,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import vidcnn
-from tests.nasty_names import CANARY, is_harmless, nasty_names
+from tests.nasty_names import check, is_harmless, nasty_names, put_file, raw
 from tests.videos import write_video
 from vidcnn.annotations import read_annotations
 from vidcnn.models.bundle import CARD_FILE, Bundle
 from vidcnn.models.checkpoints import read_labels
 from vidcnn.safe_text import is_utf8
-from vidcnn.sources.names import file_name, utf8_name
+from vidcnn.sources.names import utf8_name
 from vidcnn.training.journal import Journal, read_journal
 
 NAMES = nasty_names()
 VISIBLE = [name for name in NAMES if not name.startswith(b".")]
-NUM_BAD = 5
-"""One in so many of the files is no video."""
 BLANKS = b" \t\r\n"
 """Cells of a table are read without these at their ends."""
 
 Write = Callable[[Path, list[tuple[str, str]]], Path]
-
-
-def check(text: str, folder: Path) -> None:
-    bad = [line for line in text.split("\n") if not is_harmless(line)]
-    assert not bad, bad
-    assert "Traceback" not in text
-    assert not [path for path in folder.rglob(CANARY + "*") if path.name.rstrip("\n") == CANARY]
-    assert not Path(CANARY).exists()
-    assert "vidcnn: all is well" not in text.split("\n")  # the end of a name after the end of a line in it
-
-
-def raw(written: str) -> bytes:
-    return os.fsencode(file_name(written))
 
 
 def written(name: bytes) -> str:
@@ -61,11 +46,7 @@ def put(root: Path) -> dict[bytes, bool]:
         folder = os.path.join(os.fsencode(root), b"labelled", VISIBLE[number - 1])
         os.makedirs(folder)
         path = os.path.join(folder, name + b".mp4")
-        if number % NUM_BAD:
-            os.link(good, path)
-        else:
-            Path(os.fsdecode(path)).write_bytes(b"no video")
-        made[VISIBLE[number - 1] + b"/" + name + b".mp4"] = bool(number % NUM_BAD)
+        made[VISIBLE[number - 1] + b"/" + name + b".mp4"] = put_file(path, good, number)
     return made
 
 

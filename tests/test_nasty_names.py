@@ -11,14 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.commands import vidcnn
-from tests.nasty_names import CANARY, is_harmless, nasty_names
+from tests.nasty_names import check, nasty_names, put_file, raw
 from tests.videos import write_video
 from vidcnn import cli
-from vidcnn.sources.names import file_name
 
 NAMES = nasty_names()
-NUM_BAD = 5
-"""One in so many of the files is no video."""
 
 
 def put(root: Path, folder: str, names: list[bytes]) -> dict[bytes, bool]:
@@ -30,23 +27,8 @@ def put(root: Path, folder: str, names: list[bytes]) -> dict[bytes, bool]:
     made = {}
     for number, name in enumerate(names):
         path = os.path.join(os.fsencode(root / folder), name + b".mp4")
-        if number % NUM_BAD:
-            os.link(good, path)
-        else:
-            Path(os.fsdecode(path)).write_bytes(b"no video")
-        made[name + b".mp4"] = bool(number % NUM_BAD)
+        made[name + b".mp4"] = put_file(path, good, number)
     return made
-
-
-def check(text: str, folder: Path) -> None:
-    bad = [line for line in text.split("\n") if not is_harmless(line)]
-    assert not bad, bad
-    assert not [path for path in folder.rglob(CANARY + "*") if path.name.rstrip("\n") == CANARY]
-    assert not Path(CANARY).exists()
-
-
-def raw(written: str) -> bytes:
-    return os.fsencode(file_name(written))
 
 
 COVERED = {

@@ -27,6 +27,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_MARKS = 8
 
+BLANKS = " \t\r\n"
+"""What is left out around the names in a list. Other white space may be part of a name."""
+
 
 def one_line(text: str) -> str:
     """Return a text on one line, without anything that changes more than the place where it is shown."""

@@ -14,7 +14,7 @@ from vidcnn.annotations.index_lists import index_rows, is_index_line
 from vidcnn.annotations.problems import Problems
 from vidcnn.annotations.rows import ListFile
 from vidcnn.errors import DataError
-from vidcnn.sources.lists import BLANKS
+from vidcnn.safe_text import BLANKS
 
 
 @pytest.mark.parametrize("separator", [" ", "\t", ",", ", ", "  "])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.foreign import given_away, linked, written_by_all
 from vidcnn.errors import CompileError
 from vidcnn.inference import compiled
 from vidcnn.inference.classifier import Classifier, compiling_pays
@@ -365,21 +366,6 @@ def test_packages_that_threads_load_at_once_leave_the_settings_of_the_process(
     assert len({unpacked for _, unpacked in loaded}) == 3
     assert os.environ["TMPDIR"] == str(tmp_path)
     assert logging.root.manager.disable == 0
-
-
-def written_by_all(package: Path) -> None:
-    package.chmod(0o666)
-
-
-def given_away(package: Path) -> None:
-    if os.geteuid():
-        pytest.skip("only root can give a file to another user")
-    os.chown(package, 54321, 54321)
-
-
-def linked(package: Path) -> None:
-    package.rename(package.with_name("elsewhere"))
-    package.symlink_to("elsewhere")
 
 
 @pytest.mark.parametrize("change", [written_by_all, given_away, linked])

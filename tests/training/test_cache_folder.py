@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.foreign import given_away, linked, piped, written_by_all
 from vidcnn.training import cache_folder as module
 from vidcnn.training.cache import entry_name
 from vidcnn.training.cache_folder import CacheFolder, OwnEntries
@@ -119,27 +120,7 @@ def test_a_full_disk_or_a_folder_that_cannot_be_is_no_failure(tmp_path: Path, mo
     assert not keep(folder, A, 1)
 
 
-def foreign_mode(entry: Path) -> None:
-    entry.chmod(0o666)
-
-
-def foreign_owner(entry: Path) -> None:
-    if os.geteuid():
-        pytest.skip("only root can give a file to another user")
-    os.chown(entry, 54321, 54321)
-
-
-def behind_a_link(entry: Path) -> None:
-    entry.rename(entry.with_name("elsewhere"))
-    entry.symlink_to("elsewhere")
-
-
-def a_pipe(entry: Path) -> None:
-    entry.unlink()
-    os.mkfifo(entry)
-
-
-@pytest.mark.parametrize("change", [foreign_mode, foreign_owner, behind_a_link, a_pipe])
+@pytest.mark.parametrize("change", [written_by_all, given_away, linked, piped])
 def test_an_entry_that_others_could_have_made_is_not_used_but_replaced(
     change: Callable[[Path], None], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import pytest
 import torch
 
+from tests.foreign import linked, piped
 from tests.training.disk import files_no_larger_than
 from vidcnn.errors import OutputError
 from vidcnn.training.checkpoints import CheckpointStore, load_state
@@ -159,16 +160,6 @@ def compressed(path: Path) -> None:
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-
-
-def linked(path: Path) -> None:
-    path.rename(path.with_name("elsewhere"))
-    path.symlink_to("elsewhere")
-
-
-def piped(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
 
 
 @pytest.mark.parametrize("attack", [expanded, shared, compressed, linked, piped])

@@ -17,7 +17,21 @@ from vidcnn.training.cache_folder import CacheFolder
 from vidcnn.video import files
 from vidcnn.video.file_client import LENGTH, AskedEntries, FileClient, RemoteStream
 from vidcnn.video.file_server import FileServer
-from vidcnn.video.grants import Grant
+from vidcnn.video.grants import NOTHING, Grant
+
+
+def drain(question: bytes, grant: Grant = NOTHING, after: bytes = b"") -> None:
+    """Ask a server, go, and read what it answers until it ends."""
+    mine, its = socket.socketpair()
+    server = FileServer(mine)
+    server.grant = grant
+    with its:
+        its.settimeout(20)
+        its.sendall(LENGTH.pack(len(question)) + question + after)
+        its.shutdown(socket.SHUT_WR)
+        while its.recv(1 << 16):
+            pass
+    server.close()
 
 
 @pytest.mark.parametrize(
@@ -25,15 +39,7 @@ from vidcnn.video.grants import Grant
     [b"", b"[", b"5", b'["open"]', b'["open", 5]', b'["x", "/a"]', b'{"a": 1}', b"[" * 5000, b'["open", "\\ud800"]'],
 )
 def test_questions_that_are_none_end_the_server_or_are_refused(question: bytes) -> None:
-    mine, its = socket.socketpair()
-    with its:
-        server = FileServer(mine)
-        its.settimeout(20)
-        its.sendall(LENGTH.pack(len(question)) + question)
-        its.shutdown(socket.SHUT_WR)
-        while its.recv(1 << 16):
-            pass
-        server.close()
+    drain(question)
 
 
 def test_a_question_that_is_too_long_is_not_waited_for() -> None:
@@ -113,16 +119,8 @@ def test_who_is_granted_no_entries_gets_none(both: tuple[FileServer, FileClient]
 
 
 def test_a_process_that_goes_while_it_gives_what_to_keep_leaves_nothing(tmp_path: Path) -> None:
-    mine, its = socket.socketpair()
-    server = FileServer(mine)
-    server.grant = Grant.of([], CacheFolder(tmp_path, 10**6, 0.0))
     question = b'["keep", ["%s", 500]]' % (b"a" * 40)
-    with its:
-        its.settimeout(20)
-        its.sendall(LENGTH.pack(len(question)) + question + b"x" * 499)
-        its.shutdown(socket.SHUT_WR)
-        while its.recv(1 << 16):
-            pass
+    drain(question, Grant.of([], CacheFolder(tmp_path, 10**6, 0.0)), after=b"x" * 499)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,15 +128,7 @@ def test_a_process_that_goes_while_it_gives_what_to_keep_leaves_nothing(tmp_path
     "question", [b'["keep", ["a", -1]]', b'["keep", "a"]', b'["keep", [[], {}]]', b'["room", null]']
 )
 def test_what_cannot_be_kept_is_not(question: bytes, tmp_path: Path) -> None:
-    mine, its = socket.socketpair()
-    server = FileServer(mine)
-    server.grant = Grant.of([], CacheFolder(tmp_path, 10**6, 0.0))
-    with its:
-        its.settimeout(20)
-        its.sendall(LENGTH.pack(len(question)) + question)
-        its.shutdown(socket.SHUT_WR)
-        while its.recv(1 << 16):
-            pass
+    drain(question, Grant.of([], CacheFolder(tmp_path, 10**6, 0.0)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,7 +19,8 @@ from vidcnn.annotations.problems import Problems, printable
 from vidcnn.annotations.rows import ListFile, Row
 from vidcnn.annotations.tables import is_heading, is_misspelt_heading, table_rows, understand
 from vidcnn.errors import DataError, StorageError
-from vidcnn.sources.lists import BLANKS, damage_as_value_error, list_lines, open_list
+from vidcnn.safe_text import BLANKS
+from vidcnn.sources.lists import damage_as_value_error, list_lines, open_list
 from vidcnn.storage.faults import is_own_fault
 from vidcnn.storage.patience import is_passing, patiently
 from vidcnn.storage.uris import failure_text

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from vidcnn.annotations.problems import NO_INDEX, Problems
 from vidcnn.annotations.rows import ListFile, Row
-from vidcnn.sources.lists import BLANKS
+from vidcnn.safe_text import BLANKS
 
 
 def is_index_line(line: str) -> bool:

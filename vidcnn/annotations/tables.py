@@ -27,8 +27,9 @@ from vidcnn.annotations.problems import (
 from vidcnn.annotations.rows import ListFile, Row, split_named
 from vidcnn.choices import Split
 from vidcnn.errors import DataError
+from vidcnn.safe_text import BLANKS
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
-from vidcnn.sources.lists import BLANKS, COLUMNS
+from vidcnn.sources.lists import COLUMNS
 from vidcnn.sources.names import utf8_name
 
 _KINETICS = ("youtube_id", "time_start", "time_end")

@@ -20,7 +20,7 @@ from vidcnn.errors import ModelError
 from vidcnn.models.pickles import ForbiddenError, MalformedError
 from vidcnn.models.safetensors_files import open_safetensors
 from vidcnn.models.torch_files import StoredTensor, open_checkpoint
-from vidcnn.safe_text import is_utf8
+from vidcnn.safe_text import BLANKS, is_utf8
 from vidcnn.storage.ownership import open_regular
 from vidcnn.storage.uris import is_remote, local_path, public_location
 
@@ -43,8 +43,6 @@ _NESTED = (
 _PREFIXES = ("module.", "model.", "_orig_mod.", "network.")
 """What wrappers (data parallel, trainers, torch.compile) put before each name."""
 
-_BLANKS = " \t\r\n"
-"""What is left out around a class name. Other white space may be part of it."""
 _HINT = "where it was made, save only the weights: torch.save(model.state_dict(), 'weights.pth')"
 
 
@@ -112,8 +110,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
                 'give a JSON list of names, or an object {"0": "first", "1": "second"}',
             ) from error
     else:
-        stripped = text.strip(_BLANKS)
-        labels = tuple(line.strip(_BLANKS) for line in stripped.split("\n")) if stripped else ()
+        stripped = text.strip(BLANKS)
+        labels = tuple(line.strip(BLANKS) for line in stripped.split("\n")) if stripped else ()
     blank = next((index for index, label in enumerate(labels) if not label), None)
     if not labels or blank is not None:
         what = "are empty" if not labels else f"have no name for class {blank}"
@@ -168,4 +166,4 @@ def _labels_of_json(content: Any) -> tuple[str, ...]:
         content = [content[str(index)] for index in range(len(content))]
     if not all(isinstance(label, str) for label in content):
         raise ValueError("a name is not a string")
-    return tuple(label.strip(_BLANKS).strip('"') for label in content)
+    return tuple(label.strip(BLANKS).strip('"') for label in content)

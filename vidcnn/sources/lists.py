@@ -17,6 +17,7 @@ from itertools import chain
 from typing import IO
 
 from vidcnn.errors import SourceError, UsageError
+from vidcnn.safe_text import BLANKS
 from vidcnn.sources.columns import column_name, meant_columns, renaming_hint
 from vidcnn.sources.filters import Filter
 from vidcnn.sources.names import extension, file_name, media_kind, shown_name, utf8_name
@@ -33,8 +34,6 @@ SCAN = "scan"
 """The setting ``table`` in the metadata of what `vidcnn scan` writes."""
 
 NoteColumns = Callable[[Sequence[str]], None]
-
-BLANKS = " \t\r\n"
 
 
 def is_list(path: str) -> bool:

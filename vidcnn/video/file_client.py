@@ -106,33 +106,34 @@ class FileClient:
         names: list[str] = self._ask("list", location)
         return names
 
-    def open_entry(self, name: str) -> int:
-        """Open an entry, as `vidcnn.video.grants.EntryStore.open` does."""
-        with self._lock:
-            descriptor: int = _raised(self._ask_here(["entry", name]))
-        return descriptor
+    def ask(self, question: list[Any], content: Iterable[bytes | memoryview] = ()) -> Any:
+        """Ask over the first socket, and return the answer; those to earlier questions are kept.
 
-    def has_room(self, num_bytes: int) -> bool:
-        """Return whether an entry can be kept, as `vidcnn.video.grants.EntryStore.has_room` does."""
-        with self._lock:
-            return bool(_raised(self._ask_here(["room", num_bytes])))
+        Args:
+            question: Any question but ``open``, with what it is about.
+            content: What is sent after it.
 
-    def keep_entry(self, name: str, num_bytes: int, content: Iterable[bytes | memoryview]) -> bool:
-        """Keep an entry, as `vidcnn.video.grants.EntryStore.keep` does."""
+        Raises:
+            Exception: What the parent answered.
+        """
         with self._lock:
-            return bool(_raised(self._ask_here(["keep", [name, num_bytes]], content)))
+            _send_question(self._channel, question)
+            for part in content:
+                self._channel.sendall(part)
+            while self._asked:
+                self._take()
+            value, descriptor = _take_answer(self._channel)
+        return _raised(value) if descriptor is None else descriptor
 
     def _ask(self, kind: str, location: str) -> Any:
         if is_remote(location):
             with self._stream(location) as channel:
                 _send_question(channel, [kind, location])
                 return _raised(_take_answer(channel)[0])
-        with self._lock:
-            return _raised(self._ask_here([kind, location]))
+        return self.ask([kind, location])
 
     def _stream(self, location: str) -> socket.socket:
-        with self._lock:
-            descriptor = self._ask_here(["read", location])
+        descriptor = self.ask(["read", location])
         assert isinstance(descriptor, int)
         return socket.socket(fileno=descriptor)
 
@@ -148,16 +149,6 @@ class FileClient:
     def _ask_to_open(self, locations: list[str]) -> None:
         _send_question(self._channel, ["open", locations])
         self._asked.extend(locations)
-
-    def _ask_here(self, question: list[Any], content: Iterable[bytes | memoryview] = ()) -> Any:
-        """Ask over the first socket, and return the answer; those to earlier questions are kept."""
-        _send_question(self._channel, question)
-        for part in content:
-            self._channel.sendall(part)
-        while self._asked:
-            self._take()
-        value, descriptor = _take_answer(self._channel)
-        return value if descriptor is None else descriptor
 
     def _take(self) -> None:
         """Take the next answer to a question for a file."""
@@ -190,15 +181,16 @@ class AskedEntries:
         Raises:
             OSError: There is none.
         """
-        return self._asking.open_entry(name)
+        descriptor: int = self._asking.ask(["entry", name])
+        return descriptor
 
     def has_room(self, num_bytes: int) -> bool:
         """Return whether an entry of a size can be kept."""
-        return self._asking.has_room(num_bytes)
+        return bool(self._asking.ask(["room", num_bytes]))
 
     def keep(self, name: str, num_bytes: int, content: Iterable[bytes | memoryview]) -> bool:
         """Keep an entry of `num_bytes`, and return whether the parent could."""
-        return self._asking.keep_entry(name, num_bytes, content)
+        return bool(self._asking.ask(["keep", [name, num_bytes]], content))
 
 
 class RemoteStream:

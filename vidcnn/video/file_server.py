@@ -237,10 +237,4 @@ def _parts(channel: socket.socket, size: int) -> Iterator[bytes]:
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:
-    parts = b""
-    while len(parts) < size:
-        part = channel.recv(size - len(parts))
-        if not part:
-            raise EOFError
-        parts += part
-    return parts
+    return b"".join(_parts(channel, size))

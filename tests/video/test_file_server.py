@@ -4,7 +4,10 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,57 @@ def test_a_question_that_is_too_long_is_not_waited_for() -> None:
         its.settimeout(20)
         its.sendall(struct.pack("<I", 2**31))
         assert its.recv(1) == b""
+
+
+def names_of_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_a_server_that_is_closed_has_closed_all(bucket: Path) -> None:  # noqa: F811
+    (bucket / "a.bin").write_bytes(b"x")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        mine, its = socket.socketpair()
+        server, client = FileServer(mine), FileClient(its)
+        server.grant = Grant.of([Video("s3://bucket/a.bin")])
+        streams = [client.open("s3://bucket/a.bin") for _ in range(3)]
+        assert [stream.read(1) for stream in streams] == [b"x"] * 3
+        server.close()
+        assert names_of_threads().isdisjoint({"files", "object"})
+        for stream in streams:
+            stream.close()
+        client.begin()
+        its.close()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_server_does_not_wait_for_storage_that_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, asked = threading.Event(), threading.Event()
+
+    def open_stream(location: str) -> BytesIO:
+        asked.set()
+        answers.wait(60)
+        return BytesIO(b"x")
+
+    monkeypatch.setattr(files, "open_stream", open_stream)
+    mine, its = socket.socketpair()
+    server, client = FileServer(mine), FileClient(its)
+    server.grant = Grant.of([Video("s3://bucket/a.bin")])
+
+    def open_it() -> None:
+        with suppress(OSError, EOFError, StorageError):
+            client.open("s3://bucket/a.bin")
+
+    opening = threading.Thread(target=open_it)
+    opening.start()
+    assert asked.wait(20)
+    began = time.monotonic()
+    server.close()
+    assert time.monotonic() - began < 10
+    its.close()
+    answers.set()
+    opening.join(20)
+    assert not opening.is_alive()
 
 
 class Shelf:

@@ -21,6 +21,7 @@ import os
 import pickle
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -37,6 +38,8 @@ _MAX_READ_BYTES = 1 << 26
 _PART_BYTES = 1 << 20
 _MAX_STREAMS = 256
 """Objects that are read at once."""
+_ENDING_SECONDS = 2.0
+"""How long to wait for threads: one that reads from storage which does not answer ends only when that does."""
 
 
 class FileServer:
@@ -52,16 +55,22 @@ class FileServer:
     def __init__(self, channel: socket.socket) -> None:
         self.grant: Grant = NOTHING
         self._channel = channel
-        self._streams: set[socket.socket] = set()
+        self._streams: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        threading.Thread(target=self._serve, daemon=True, name="files").start()
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="files")
+        self._thread.start()
 
     def close(self) -> None:
-        """Answer nothing more."""
+        """Answer nothing more, and wait until what was open for the process is closed."""
+        deadline = time.monotonic() + _ENDING_SECONDS
+        _wake(self._channel)
+        self._thread.join(deadline - time.monotonic())  # from here on no stream is added
         with self._lock:
-            for channel in (self._channel, *self._streams):
-                with suppress(OSError):
-                    channel.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it, which closes it
+            streams = dict(self._streams)
+            for channel in streams:
+                _wake(channel)
+        for thread in streams.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _serve(self) -> None:
         with self._channel:
@@ -114,14 +123,14 @@ class FileServer:
     def _read(self, location: str) -> None:
         mine, its = socket.socketpair()
         with its:
+            arguments = (mine, location, self.grant)
+            thread = threading.Thread(target=self._serve_stream, args=arguments, daemon=True, name="object")
             with self._lock:
-                is_granted = len(self._streams) < _MAX_STREAMS
-                self._streams.add(mine)
+                if is_granted := len(self._streams) < _MAX_STREAMS:
+                    thread.start()  # it cannot end before the lock is free
+                    self._streams[mine] = thread
             if not is_granted:
-                self._drop(mine)
-            else:
-                arguments = (mine, location, self.grant)
-                threading.Thread(target=self._serve_stream, args=arguments, daemon=True, name="object").start()
+                mine.close()
             send_answer(self._channel, location, its.fileno())
 
     def _serve_stream(self, channel: socket.socket, location: str, grant: Grant) -> None:
@@ -153,14 +162,14 @@ class FileServer:
         try:
             _answer_all(channel, answer_or_tell)
         finally:
-            self._drop(channel)
             with suppress(Exception):
                 if stream is not None:
                     stream.close()
+            self._drop(channel)
 
     def _drop(self, channel: socket.socket) -> None:
         with self._lock:
-            self._streams.discard(channel)
+            self._streams.pop(channel, None)
         channel.close()
 
     def _ask(self, kind: Any, location: str, grant: Grant | None = None) -> Any:
@@ -174,6 +183,12 @@ class FileServer:
     def _check(self, is_granted: bool) -> None:
         if not is_granted:
             raise StorageError("the decoding process asked for a file that is not one of its videos")
+
+
+def _wake(channel: socket.socket) -> None:
+    """End a connection, so that the thread which waits for the next question closes it."""
+    with suppress(OSError):
+        channel.shutdown(socket.SHUT_RDWR)
 
 
 def send_answer(channel: socket.socket, value: Any, descriptor: int | None = None) -> None:

@@ -23,7 +23,7 @@ from vidcnn.errors import DataError, ModelError, OutputError
 from vidcnn.models.resolve import starting_bundle
 from vidcnn.training import feed as feed_module
 from vidcnn.training.batch import Worker
-from vidcnn.training.checkpoints import CheckpointStore
+from vidcnn.training.checkpoints import CheckpointStore, load_state
 from vidcnn.training.feed import DirectLoader, TrainingData
 from vidcnn.training.journal import read_journal
 from vidcnn.training.recipe import Recipe
@@ -248,6 +248,29 @@ def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
     assert states[0].first_step == newest.step - 1
     assert noted(tmp_path) == ALL_NOTES
     assert_equal(end(tmp_path), end(undisturbed))
+
+
+@pytest.mark.parametrize("change", ["network", "name", "counts"])
+def test_a_checkpoint_of_another_run_is_refused_by_its_name(change: str, data: TrainingData, tmp_path: Path) -> None:
+    def stop(state: RunState) -> None:
+        if state.step == 4:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(tmp_path, data, watch=stop, checkpoint_seconds=0.0)
+    newest = CheckpointStore(tmp_path / "checkpoints").list()[-1]
+    path, state = newest.path, load_state(newest.path)
+    if change == "network":
+        state["network"] = {f"{name}.0": weight for name, weight in state["network"].items()}
+    elif change == "name":
+        path = path.with_name("step_00000011.pt")
+    else:
+        state["counts"] = {"num_good": 1}
+    torch.save(state, path)
+    with pytest.raises(OutputError) as caught:
+        run(tmp_path, data)
+    assert caught.value.message.startswith(f"the checkpoint {path} is not of this run: it")
+    assert "another --out" in caught.value.hint
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_from_which_the_run_goes_on(

@@ -31,6 +31,7 @@ from vidcnn.models.build import build_model
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.training.batch import Batch, Worker
+from vidcnn.training.continuing import check_state
 from vidcnn.training.diagnosis import Findings
 from vidcnn.training.dropout import SampleDropout, bind_dropout
 from vidcnn.training.mixing import mix
@@ -208,7 +209,12 @@ class Trainer:
         return copied
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Continue from what `state_dict` returned.
+
+        Raises:
+            ValueError: It is the state of another training; the message says what differs.
+        """
+        check_state(state, self._network, self._optimizer, self._average)
         self.step = state["step"]
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from typing import Any
 
 from vidcnn.errors import DataError, OutputError, StorageError, VidcnnError
 from vidcnn.models.bundle import Bundle
 from vidcnn.training.advice import other_settings_hint
 from vidcnn.training.batch import Batch, Worker
-from vidcnn.training.checkpoints import CheckpointStore
+from vidcnn.training.checkpoints import Checkpoint, CheckpointStore
 from vidcnn.training.diagnosis import explain
 from vidcnn.training.feed import BadSample, Feed, Loader, TrainingData
 from vidcnn.training.journal import Journal
@@ -81,6 +82,8 @@ class _Run:
         self._failure: VidcnnError | None = None
         self._is_first = worker.rank == 0
         self._journal: Journal | None = None
+        self._num_good = self._num_bad = self._num_short = 0
+        self._unnoted = Tally()
         newest = None
         with self._own_failures():
             newest = self._store.load_newest()
@@ -89,7 +92,7 @@ class _Run:
         self._trainer = Trainer(bundle, recipe, worker)
         with self._own_failures():
             if newest is not None:
-                self._trainer.load_state_dict(newest[1])
+                self._continue(*newest)
             if self._is_first:
                 self._journal = stack.enter_context(Journal(settings.directory, step))
         self._check_start()
@@ -98,10 +101,6 @@ class _Run:
         self._next_meeting = self._first_step + 1
         self._is_stopping = False
         self._began = self._saved = self._met = time.monotonic()
-        counts = {} if newest is None else newest[1].get("counts", {})
-        self._num_good, self._num_bad = counts.get("num_good", 0), counts.get("num_bad", 0)
-        self._num_short = counts.get("num_short", 0)
-        self._unnoted = Tally.from_values(counts["unnoted"]) if counts else Tally()
         self._recent = Tally()
         self._loss: float | None = None
         self._accuracy: float | None = None
@@ -146,6 +145,28 @@ class _Run:
             yield
         except (OutputError, StorageError) as error:
             self._failure = self._failure or error
+
+    def _continue(self, checkpoint: Checkpoint, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            OutputError: It is not of this run.
+        """
+        try:
+            self._trainer.load_state_dict(state)
+            if self._trainer.step != checkpoint.step:
+                raise ValueError(f"it says that {self._trainer.step} steps are done")
+            counts = state["counts"]
+            self._num_good, self._num_bad, self._num_short = (
+                int(counts[name]) for name in ("num_good", "num_bad", "num_short")
+            )
+            self._unnoted = Tally.from_values(counts["unnoted"])
+        except (ValueError, KeyError, TypeError) as error:
+            reason = error if isinstance(error, ValueError) else "it does not say what was counted"
+            raise OutputError(
+                f"the checkpoint {checkpoint.path} is not of this run: {reason}",
+                "bring back the run's own, or choose another --out to begin again",
+            ) from error
 
     def _check_start(self) -> None:
         """Make sure that all workers continue from the same step."""

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged, refusing
+from tests.limits import within
 from vidcnn.errors import BundleError
 from vidcnn.inference.golden import with_golden
 from vidcnn.models.bundle import Bundle
@@ -120,3 +122,18 @@ def test_a_record_of_a_later_formula_is_loaded(golden: Bundle, tmp_path: Path) -
     later = replace(golden, golden=replace(golden.golden, formula=99))
     later.save(tmp_path / "b")
     assert Bundle.load(tmp_path / "b") == later
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_change_of_a_bundles_card_is_a_bundle_or_one_error(
+    golden: Bundle, tmp_path: Path, data: st.DataObject
+) -> None:
+    place = tmp_path / "bundle"
+    if not place.exists():
+        golden.save(place)
+        (tmp_path / "card").write_bytes((place / "model.json").read_bytes())
+    (place / "model.json").write_bytes(data.draw(damaged((tmp_path / "card").read_bytes())))
+    with within(20), refusing(BundleError):
+        Bundle.load(place)

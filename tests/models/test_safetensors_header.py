@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged, refusing
 from vidcnn.bounds import MAX_HEADER_BYTES
 from vidcnn.models.pickles import MalformedError
 from vidcnn.models.safetensors_header import header_length, parse_header
@@ -68,3 +69,15 @@ def test_json_that_is_no_header_is_refused(header: bytes) -> None:
 def test_any_bytes_are_a_header_or_one_error(content: bytes, size_bytes: int) -> None:
     with suppress(MalformedError):
         parse_header(content, size_bytes)
+
+
+WHOLE = json.dumps({"__metadata__": {"a": "b"}, "x": entry([2, 3], 4, 28), "y": entry([], 0, 4)}).encode()
+
+
+@pytest.mark.fuzz
+@given(damaged(WHOLE), st.integers(-3, 3))
+def test_any_change_of_a_header_is_a_header_or_one_error(content: bytes, num_more: int) -> None:
+    size_bytes = 8 + len(content) + 28 + num_more
+    with refusing(MalformedError):
+        for found in parse_header(content, size_bytes).values():
+            assert 8 + len(content) <= found.start <= found.end <= size_bytes

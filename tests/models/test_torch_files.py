@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import pickletools
 import resource
 import subprocess
 import sys
@@ -11,8 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
 
+from tests.fuzzing import damaged, refusing
+from tests.limits import within
 from vidcnn.models.pickles import ForbiddenError, MalformedError, Opaque
 from vidcnn.models.torch_files import StoredTensor, open_checkpoint, read_all
 
@@ -262,3 +267,33 @@ def test_what_is_deep_or_opaque_is_not_read_as_a_whole() -> None:
     for _ in range(15):
         doubled = [doubled] * 100
     assert read_all(doubled, 0) is not None  # 100 to the power of 15, if each were read for itself
+
+
+@pytest.mark.parametrize("names", [[1, "0"], [None], [[]], {"0"}, ["0", "0"], [10**500], "0"])
+def test_a_list_of_storages_that_is_none_is_refused(names: Any, tmp_path: Path) -> None:
+    whole = saved(zipped=False)
+    file = io.BytesIO(whole)
+    ends = []
+    for _ in range(5):
+        list(pickletools.genops(file))
+        ends.append(file.tell())
+    (tmp_path / "w.pth").write_bytes(whole[: ends[3]] + pickle.dumps(names, protocol=2) + whole[ends[4] :])
+    with pytest.raises(MalformedError, match="not those that it names"), open_checkpoint(tmp_path / "w.pth"):
+        pass
+
+
+def saved(*, zipped: bool) -> bytes:
+    content = {"network": {"a.weight": torch.arange(24.0).view(2, 3, 4), "b": torch.tensor(7)}, "step": 3, "kinds": {1}}
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damaged(saved(zipped=True), saved(zipped=False)))
+def test_any_file_is_a_checkpoint_or_one_of_two_errors(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with within(20), refusing(ForbiddenError, MalformedError), open_checkpoint(path) as found:
+        read_all(found, len(content))

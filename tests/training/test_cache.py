@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from tests.fuzzing import damaged
 from vidcnn.training import cache as module
 from vidcnn.training.cache import FrameCache, entry_name
 from vidcnn.training.cache_folder import CacheFolder
@@ -100,3 +102,16 @@ def test_few_entries_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         cache.put(name, frames(1))
         assert cache.get(name) is not None
     assert Path("/proc/self/maps").read_text().count(str(tmp_path)) - before == 2
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damaged(HEADER.pack(MAGIC, 2, 3, 4) + bytes(72)))
+def test_any_entry_is_frames_or_none(tmp_path: Path, content: bytes) -> None:
+    place = folder(tmp_path)
+    place.path_of(A).write_bytes(content)
+    found = FrameCache(place).get(A)
+    if found is not None:
+        assert (found.dtype, found.shape[3]) == (np.uint8, 3)
+        assert HEADER.size + found.nbytes == len(content)
+        assert found.sum() >= 0

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import damaged, refusing
+from tests.limits import within
 from vidcnn.errors import InternalError, StorageError, VideoError
 from vidcnn.video import cell_values
 from vidcnn.video.cell_values import BadValueError, read, write
@@ -166,3 +168,22 @@ JSON = st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda 
 def test_whatever_comes_is_a_value_or_refused(text: bytes) -> None:
     with suppress(BadValueError):
         read(text, [])
+
+
+MESSAGE = write(
+    (
+        "value",
+        [Sized(3, "small", np.zeros((2, 3), np.uint8), VideoError("unreadable", "no")), Pair([(1, 0.5)], None)],
+        {"a": frozenset({1}), "b": b"xyz"},
+        StorageError("gone", "wait"),
+        np.ones(4, np.float32),
+    )
+)
+
+
+@pytest.mark.fuzz
+@given(damaged(MESSAGE[0]))
+def test_any_change_of_a_message_is_plain_values_or_one_error(text: bytes) -> None:
+    buffers = [memoryview(bytes(buffer)) for buffer in MESSAGE[1]]
+    with within(20), refusing(BadValueError):
+        write(read(text, buffers))

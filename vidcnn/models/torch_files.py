@@ -268,7 +268,7 @@ def _read_legacy(file: BinaryIO) -> Any:
 
     content = read(storage)
     names = read()
-    if not isinstance(names, list) or sorted(names) != sorted(claimed):
+    if not isinstance(names, list) or not _are_names(names) or sorted(names) != sorted(claimed):
         raise MalformedError("its storages are not those that it names")
     position = file.tell()
     for name in names:
@@ -277,6 +277,10 @@ def _read_legacy(file: BinaryIO) -> Any:
     if position > file.seek(0, os.SEEK_END):
         raise MalformedError("it ends before its numbers do")
     return content
+
+
+def _are_names(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _no_storage(key: Any) -> Any:

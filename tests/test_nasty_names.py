@@ -7,8 +7,10 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.commands import vidcnn
 from tests.nasty_names import check, nasty_names, put_file, raw
@@ -105,6 +107,27 @@ def test_inference_has_a_set_of_rows_for_each_and_prints_nothing_raw(bundle: Pat
     assert again.returncode == 0, again.stderr
     assert f"all of {len(visible)} videos done" in again.stdout
     check(again.stdout + again.stderr, tmp_path)
+
+
+@pytest.mark.slow
+def test_folders_of_frames_and_their_frames_may_be_called_so(bundle: Path, tmp_path: Path) -> None:
+    frame = tmp_path / "frame.png"
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(frame)
+    source = os.path.join(os.fsencode(tmp_path), b"source")
+    pairs = list(zip(NAMES, reversed(NAMES), strict=True))
+    for name, other in pairs:
+        os.makedirs(folder := os.path.join(source, name))
+        for number in range(1, 3):
+            os.link(frame, os.path.join(folder, other[:240] + b"_%d.png" % number))
+    options = ["--model", str(bundle), "--in-process", "on", "--num-frames", "2", "--stride", "1"]
+    done = vidcnn("infer", "source", *options, "--json", "--out", "p.parquet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    check(done.stdout + done.stderr, tmp_path)
+    rows = Counter(
+        (raw(row["video"]), row["error"] is None) for row in pq.read_table(tmp_path / "p.parquet").to_pylist()
+    )
+    visible = [name for name, other in pairs if not name.startswith(b".") and not other.startswith(b".")]
+    assert rows == Counter({(name, True): 1 for name in visible})
 
 
 def test_each_is_read_where_it_is_named_itself(tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ from pathlib import Path
 import av
 from mutating.bases import real_files, written_files
 from mutating.changes import mutate
-from mutating.trial import Outcome, Trial, leftovers
+from mutating.trial import TIMEOUT_SECONDS, Outcome, Trial, leftovers
 
-MAX_CPU_SECONDS = 120.0
-"""What a file of at most 3 MB may cost a processor, all tries together."""
+MAX_CPU_SECONDS = 2 * TIMEOUT_SECONDS + 20
+"""What a file of at most 3 MB may cost a processor: two tries of one step, each up to its end, and the rest."""
 MAX_CHILD_BYTES = 2 * 2**30
 MAX_GROWTH_BYTES = 300 * 2**20
 """How much the process that hands out the work may grow after the first hundred files."""

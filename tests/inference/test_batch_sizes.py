@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.inference.test_classifier import small_bundle
+from tests.inference.cases import small_bundle
 from vidcnn.inference.batch_sizes import choose_batch_size, smaller_batches
 
 

@@ -20,6 +20,7 @@ from vidcnn.training.checkpoints import CheckpointStore
 from vidcnn.training.feed import DirectLoader, Feed, TrainingData
 from vidcnn.training.loop import Trainer
 from vidcnn.training.run import run_worker
+from vidcnn.training.tally import Tally
 from vidcnn.training.validation import Validation, summarise_scores, validate, validation_numbers
 
 NUM_STEPS = 4
@@ -64,7 +65,9 @@ def work(rank: int, rendezvous: str, directory: Path) -> None:
         found[name] = reach(data, trainer, worker), trainer.state_dict()
     (own / "alone").mkdir()
     with CheckpointStore(own / "alone" / "checkpoints") as store:
-        store.save(2 * rank, Trainer(small_bundle(own), short_recipe(), Worker()).state_dict() | {"step": 2 * rank})
+        counts = {"num_good": 0, "num_bad": 0, "num_short": 0, "unnoted": Tally().values()}
+        state = Trainer(small_bundle(own), short_recipe(), Worker()).state_dict()
+        store.save(2 * rank, state | {"step": 2 * rank, "counts": counts})
     found["apart"] = failure(data, own, own / "alone", worker)
     found["full disk"] = failure(data, own, directory / "no checkpoints", worker)
     found["no notes"] = failure(data, own, directory / "no notes", worker)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.precisions import skip_where_imitated
 from vidcnn.errors import ModelError
 from vidcnn.inference.devices import bf16_gain, cpu_features, fastest_precision, ieee_float32, resolve_device
 
@@ -65,6 +66,7 @@ def test_bf16_is_for_processors_that_are_faster_in_it(
 
 
 def test_the_gain_is_measured_and_the_number_of_threads_put_back() -> None:
+    skip_where_imitated("bf16")
     before = torch.get_num_threads()
     assert 0 < bf16_gain() < 20
     assert torch.get_num_threads() == before

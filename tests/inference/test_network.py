@@ -74,7 +74,7 @@ def test_bf16_keeps_half_the_bytes_of_the_layers_that_multiply(name: str) -> Non
 @pytest.mark.parametrize("precision", ["exact", "fp32", "bf16"])
 def test_outputs_are_float32_and_the_head_maps_embeddings_to_logits(precision: Any) -> None:
     network = InferenceNetwork(make_bundle("simple3d", weights="random", num_classes=5), precision, CPU)
-    clips = torch.randint(0, 256, (2, 16, 64, 64, 3), dtype=torch.uint8)
+    clips = torch.randint(0, 256, (2, 8, 24, 24, 3), dtype=torch.uint8)
     with torch.inference_mode():
         logits, embeddings = network(clips)
         assert (logits.dtype, embeddings.dtype) == (torch.float32, torch.float32)

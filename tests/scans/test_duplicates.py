@@ -7,14 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.scans.duplicates import (
-    Repeated,
-    find_repeated,
-    first_of_near,
-    first_of_same,
-    num_differing_bits,
-    with_repeated,
-)
+from vidcnn.scans.duplicates import Repeats, first_of_near, first_of_same, num_differing_bits
 
 RANDOM = np.random.default_rng(7)
 
@@ -38,6 +31,8 @@ def rows(*videos: tuple[str, str | None, np.ndarray | None, float | None]) -> li
             "content_hash": content,
             "perceptual_hash": None if one is None else one.tobytes(),
             "duration_seconds": length,
+            "duplicate_of": None,
+            "near_duplicate_of": "z",
         }
         for name, content, one, length in videos
     ]
@@ -47,9 +42,19 @@ def rows(*videos: tuple[str, str | None, np.ndarray | None, float | None]) -> li
             ("content_hash", pa.string()),
             ("perceptual_hash", pa.binary(64)),
             ("duration_seconds", pa.float64()),
+            ("duplicate_of", pa.string()),
+            ("near_duplicate_of", pa.string()),
         ]
     )
     return [pa.Table.from_pylist(found[start : start + 2], schema) for start in range(0, len(found), 2)]
+
+
+def repeated(tables: list[pa.Table]) -> dict[str, tuple[str | None, str | None]]:
+    """Return what each video repeats, by name, of those that repeat any."""
+    repeats = Repeats(lambda: tables)
+    found = [row for table in tables for row in repeats(table).to_pylist()]
+    pairs = {row["video"]: (row["duplicate_of"], row["near_duplicate_of"]) for row in found}
+    return {name: pair for name, pair in pairs.items() if any(pair)}
 
 
 def digest(number: int) -> str:
@@ -69,21 +74,24 @@ def test_copies_repeat_the_first_and_others_of_its_looks_repeat_it_too() -> None
         ("h", digest(5), None, 3.0),
         ("i", digest(5), None, 3.0),
     )
-    assert find_repeated(lambda: tables) == {
-        "c": Repeated("a", None),
-        "d": Repeated(None, "a"),
-        "i": Repeated("h", None),
-    }
+    assert repeated(tables) == {"c": ("a", None), "d": (None, "a"), "i": ("h", None)}
 
 
-def test_columns_are_filled_in_by_name() -> None:
-    table = pa.table({"video": ["a", "b"], "duplicate_of": pa.nulls(2, pa.string()), "near_duplicate_of": ["x", "y"]})
-    filled = with_repeated(table, {"b": Repeated("a", None)})
-    assert filled.to_pylist() == [
-        {"video": "a", "duplicate_of": None, "near_duplicate_of": None},
-        {"video": "b", "duplicate_of": "a", "near_duplicate_of": None},
-    ]
-    assert filled.schema.equals(table.schema)
+def test_rows_are_found_by_name_in_whatever_pieces_they_come() -> None:
+    one, other = random_prints(2)
+    tables = rows(("a", digest(1), one, 1.0), ("b", digest(2), other, 1.0), ("c", digest(2), other, 1.0))
+    repeats = Repeats(lambda: tables)
+    assert (repeats.num_same, repeats.num_near) == (1, 0)
+    whole = pa.concat_tables([tables[1], rows(("d", digest(1), one, 1.0))[0], *tables])
+    assert repeats(whole)["duplicate_of"].to_pylist() == ["b", None, None, None, "b"]
+    assert repeats(whole).schema.equals(whole.schema)
+    assert repeats(whole.slice(0, 0)).equals(whole.slice(0, 0))
+
+
+def test_where_nothing_repeats_all_is_null() -> None:
+    tables = rows(("a", digest(1), random_prints(1)[0], 1.0), ("b", None, None, None))
+    assert repeated(tables) == {}
+    assert repeated([]) == {}
 
 
 def test_nearly_the_same_ends_at_the_bound_of_bits() -> None:
@@ -134,3 +142,33 @@ def test_clusters_lead_to_a_first_that_leads_to_itself(kinds: list[int], lengths
     assert (found <= np.arange(len(kinds))).all()
     assert (found[found] == found).all()
     assert all(kinds[index] == kinds[first] for index, first in enumerate(found.tolist()))
+
+
+def test_among_thousands_that_agree_in_all_groups_the_next_in_length_is_found() -> None:
+    """A camera that does not move: each recording is there twice, and its length alone tells it from the others."""
+    lengths = 100 * 1.03 ** np.arange(300)
+    both = np.concatenate([lengths, lengths * 1.001])
+    prints = np.stack([random_prints(1)[0]] * 600)
+    assert first_of_near(prints, both).tolist() == [*range(300), *range(300)]
+
+
+def test_very_many_that_are_all_alike_are_one_cluster() -> None:
+    (one,) = random_prints(1)
+    prints = np.stack([one] * 70_000)
+    assert not first_of_near(prints, np.full(len(prints), 60.0)).any()
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 12), st.integers(0, 3)), max_size=60))
+def test_clusters_are_those_of_all_pairs(videos: list[tuple[int, int, int]]) -> None:
+    """Some prints, in which up to three times 20 bits are turned, of some lengths: compared each with each."""
+    base = np.random.default_rng(1).integers(0, 256, (6, 64), np.uint8)
+    prints = np.stack([with_turned(base[kind], range(20 * turned)) for kind, _, turned in videos] or [base[0]])
+    lengths = np.array([0.3 * length for _, length, _ in videos] or [0.0])
+    first = list(range(len(prints)))
+    for other in range(len(prints)):
+        for one in range(other):
+            is_near = abs(lengths[one] - lengths[other]) <= max(0.02 * lengths[[one, other]].max(), 0.5)
+            if is_near and num_differing_bits(prints[[one]], prints[[other]])[0] <= 51:
+                low, high = sorted((first[one], first[other]))
+                first = [low if index == high else index for index in first]
+    assert first_of_near(prints, lengths).tolist() == first

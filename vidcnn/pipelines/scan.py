@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ from vidcnn.reporting.progress import RunProgress
 from vidcnn.reporting.scan_text import ScanReport, describe_scan
 from vidcnn.scans import scan_schema
 from vidcnn.scans.columns import check_kind
-from vidcnn.scans.duplicates import Repeated, find_repeated, with_repeated
+from vidcnn.scans.duplicates import Repeats
 from vidcnn.scans.summary import COLUMNS, summarize_scan
 from vidcnn.sources import Listing
 from vidcnn.sources.keys import video_text
@@ -68,7 +68,7 @@ def run_scan(spec: ScanSpec, *, show_progress: bool = True) -> ScanReport:
             executor, resources = _choose_executor(spec, stack, progress)
             run = partial(executor.scan_videos, settings=scan_settings(spec), resources=resources, meter=meter)
             undone = _run(run, output, pending, progress, show_progress=show_progress)
-        output.publish(None if spec.quick else _Repeats(output))
+        output.publish(None if spec.quick else Repeats(output.read_in_order))
         return ScanReport(
             summary=summarize_scan(output.read(COLUMNS)),
             num_videos=pending.num_listed,
@@ -110,20 +110,6 @@ def recorded_settings(spec: ScanSpec, root: str | None) -> dict[str, Any]:
         "image_fps": spec.image_fps,
         "max_pixels": spec.max_pixels,
     }
-
-
-class _Repeats:
-    """Puts into rows what they repeat; all rows are compared when the first one is asked for."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        return with_repeated(rows, self._repeated)
-
-    @cached_property
-    def _repeated(self) -> dict[str, Repeated]:
-        return find_repeated(self._output.read_in_order)
 
 
 def _open_output(spec: ScanSpec, listing: Listing) -> Output:

@@ -111,10 +111,14 @@ def summarize_scan(tables: Iterable[pa.Table]) -> ScanSummary:
         found.num_readable += pc.sum(rows["readable"]).as_py() or 0
         found.size_bytes += pc.sum(rows["size_bytes"]).as_py() or 0
         seconds.append(pc.sum(rows["duration_seconds"]).as_py() or 0.0)
-        found.codecs.update(rows["video_codec"].drop_null().to_pylist())
-        found.containers.update(rows["container"].drop_null().to_pylist())
-        sizes = zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True)
-        found.sizes.update(f"{width}x{height}" for width, height in sizes if width is not None)
+        for counts, columns in (
+            (found.codecs, ["video_codec"]),
+            (found.containers, ["container"]),
+            (found.sizes, ["width", "height"]),
+        ):
+            groups = rows.select(columns).drop_null().group_by(columns).aggregate([(columns[0], "count")])
+            for *values, number in zip(*(column.to_pylist() for column in groups.columns), strict=True):
+                counts["x".join(map(str, values))] += number
         for kind in pc.unique(rows["error_kind"].drop_null()).to_pylist():
             group = found.errors.setdefault(kind, Group())
             group.take(rows.filter(pc.equal(rows["error_kind"], kind)), detail="error")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.annotations.data import NO_VAL, each, make, problems_of, written
@@ -165,6 +167,19 @@ def test_a_scan_of_class_folders_has_the_samples_of_the_folders_that_are_meant(t
             read_annotations(str(data), where="seconds >= 1")
     with pytest.raises(UsageError, match="no other root"):
         read_annotations(str(scan), root=str(tmp_path))
+
+
+def test_it_is_noted_where_a_condition_goes_by_what_has_changed_since_the_scan(tmp_path: Path) -> None:
+    make(tmp_path, "videos/run/a.mp4", "videos/walk/b.mp4")
+    names = ["run/a.mp4", "walk/b.mp4"]
+    for name in names:
+        os.utime(tmp_path / "videos" / name, (0, 0))
+    size = (tmp_path / "videos/run/a.mp4").stat().st_size
+    sizes, times = pa.array([size, size + 1], pa.int64()), pa.array([0, 0], pa.timestamp("us", tz="UTC"))
+    scan = write_scan(tmp_path / "scan.parquet", tmp_path / "videos", names, size_bytes=sizes, modified=times)
+    (notice,) = read_annotations(str(scan), splits=NO_VAL, where="seconds >= 0").notices
+    assert notice.startswith(f"1 video has changed since '{scan}' was written, such as walk/b.mp4: --where goes by")
+    assert read_annotations(str(scan), splits=NO_VAL).notices == ()
 
 
 def _table(path: Path, text: str) -> Path:

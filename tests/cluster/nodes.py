@@ -5,9 +5,11 @@ It lives in a process of its own, so that a test's own Ray stays apart, and take
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ from tests.commands import environment
 NUM_NODES = 3
 
 _CPUS = "TEST_CLUSTER_CPUS"
+_NAMES = "TEST_CLUSTER_NAMES"
+_CLONE_NEWUTS = 0x04000000
 
 
 @dataclass
@@ -74,11 +78,12 @@ def three_nodes(**variables: str) -> AbstractContextManager[Nodes]:
 
 
 @contextmanager
-def open_nodes(*, num_cpus: list[int], **variables: str) -> Iterator[Nodes]:
+def open_nodes(*, num_cpus: list[int], names: list[str] | None = None, **variables: str) -> Iterator[Nodes]:
     """Run a cluster.
 
     Args:
         num_cpus: Processors of each node, that of the head first.
+        names: Host name of each node, which only root can give; None leaves all that of this machine.
         **variables: Environment of all that runs on it.
     """
     token = secrets.token_hex(32)
@@ -94,7 +99,7 @@ def open_nodes(*, num_cpus: list[int], **variables: str) -> Iterator[Nodes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=environment() | settings | variables | {_CPUS: json.dumps(num_cpus)},
+        env=environment() | settings | variables | {_CPUS: json.dumps(num_cpus), _NAMES: json.dumps(names or [])},
         cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
     )
     assert process.stdin is not None
@@ -115,9 +120,14 @@ def _serve() -> None:
     # Agents would all take the same port, and do without their server where another Ray of the machine has it.
     node = {"object_store_memory": 300 * 2**20, "dashboard_agent_listen_port": 0}
     first, *others = json.loads(os.environ[_CPUS])
+    names = iter(json.loads(os.environ[_NAMES]))
+    _take_name(names)
     head = {**node, "num_cpus": first, "include_dashboard": True, "dashboard_port": 0}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    workers = [cluster.add_node(**node, num_cpus=count) for count in others]
+    workers = []
+    for count in others:
+        _take_name(names)
+        workers.append(cluster.add_node(**node, num_cpus=count))
     cluster.wait_for_nodes()
     print(f"http://{cluster.webui_url}", file=answers)
     for order in sys.stdin:
@@ -128,6 +138,16 @@ def _serve() -> None:
             cluster.wait_for_nodes()
         print("done", file=answers)
     cluster.shutdown()
+
+
+def _take_name(names: Iterator[str]) -> None:
+    """Take the next host name, if there is one, for this process and those that it starts from now on."""
+    name = next(names, None)
+    if name is None:
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUTS):
+        raise OSError(ctypes.get_errno(), "a host name of its own cannot be had")
+    socket.sethostname(name)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import torch
 from tests.cluster.nodes import Nodes, open_nodes, three_nodes
 from tests.commands import command, environment, vidcnn
 from tests.s3 import Server
+from tests.scans import write_scenes
 from tests.videos import write_video
 from vidcnn.demo import make_motion_videos
 from vidcnn.models.resolve import make_bundle
@@ -263,6 +265,41 @@ def test_of_two_machines_one_may_be_lost_for_good(
             process.kill()
     assert process.returncode == 0, stderr
     assert rows(out) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give machines names")
+def test_a_scan_on_two_machines_gives_the_table_of_a_local_one_also_where_one_is_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    long = write_scenes(folder / "long.mp4", ("moving", 20), size=(360, 480), options={"preset": "ultrafast"})
+    for index in range(40):
+        shutil.copy(long, folder / f"copy{index:02}.mp4")
+    write_scenes(folder / "short.mp4", ("moving", 2), ("black", 3), seed=1)
+    (folder / "text.mp4").write_text("no video")
+    done = vidcnn("scan", folder, "--out", tmp_path / "local.parquet", timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    expected = pq.read_table(tmp_path / "local.parquet")
+    assert expected["duplicate_of"].null_count == 3
+
+    with open_nodes(num_cpus=[1, 1], names=["first", "second"]) as nodes:
+        done = on(nodes, "scan", str(folder), "--out", str(tmp_path / "whole.parquet"), "--json")
+        assert done.returncode == 0, done.stderr
+        assert pq.read_table(tmp_path / "whole.parquet").equals(expected)
+        run = json.loads(done.stdout)["run"]
+        assert (run["videos_done"], sorted(run["confinement"])) == (43, ["first", "second"])
+
+        process = start(nodes, ["scan", str(folder), "--out", str(tmp_path / "lost.parquet")])
+        try:
+            wait_until(lambda: both(nodes.processes("ray::MapBatches(ScanStage)")) or process.poll() is not None)
+            nodes.remove_node()
+            assert process.poll() is None, "all was done before it was lost"
+            _, stderr = process.communicate(timeout=TIMEOUT)
+        finally:
+            process.kill()
+    assert process.returncode == 0, stderr
+    assert "was lost: what it was doing is done again elsewhere" in stderr
+    assert pq.read_table(tmp_path / "lost.parquet").equals(expected)
 
 
 @pytest.mark.nightly

@@ -15,7 +15,7 @@ import pytest
 from tests.commands import command, environment, wait_until
 from tests.scans import write_scenes
 from vidcnn.config import InferSpec, ScanSpec
-from vidcnn.errors import OutputBusyError, SettingsDifferError, VideoError
+from vidcnn.errors import OutputBusyError, SettingsDifferError, SourceError, VideoError
 from vidcnn.pipelines.infer import run_inference
 from vidcnn.pipelines.scan import run_scan
 from vidcnn.predictions.output_storage import open_storage
@@ -140,6 +140,76 @@ def test_predictions_are_made_of_those_videos_of_a_scan_that_are_meant(
         scan(videos, out)
     with pytest.raises(SettingsDifferError, match=r"scan\.parquet is a scan, not a table of predictions"):
         run_inference(InferSpec(source=(str(videos),), out=str(table), model=str(bundle)), show_progress=False)
+
+
+def test_each_name_of_a_file_has_a_row_and_so_has_what_holds_nothing(tmp_path: Path) -> None:
+    """Links, hard and symbolic, in the source and out of it; an empty file; a folder that cannot be read."""
+    folder, out = tmp_path / "videos", tmp_path / "scan.parquet"
+    (folder / "sub").mkdir(parents=True)
+    write_scenes(folder / "a.mp4", ("moving", 2), options=FAST)
+    write_scenes(tmp_path / "outside.mp4", ("moving", 2), options=FAST, seed=1)
+    os.link(folder / "a.mp4", folder / "sub/hard.mp4")
+    os.symlink("a.mp4", folder / "symbolic.mp4")
+    os.symlink("gone.mp4", folder / "broken.mp4")
+    os.symlink(tmp_path / "outside.mp4", folder / "out.mp4")
+    os.symlink("sub", folder / "again")  # a folder is listed once
+    (folder / "empty.mp4").touch()
+    report = scan(folder, out)
+    assert report.num_videos == 6
+    found = rows(out)
+    assert {name: row["error_kind"] for name, row in found.items()} == {
+        "a.mp4": None,
+        "sub/hard.mp4": None,
+        "symbolic.mp4": None,
+        "broken.mp4": "unreadable",
+        "out.mp4": "unsafe",
+        "empty.mp4": "unreadable",
+    }
+    assert repeated(found) == {"sub/hard.mp4": ("a.mp4", None), "symbolic.mp4": ("a.mp4", None)}
+    assert (found["out.mp4"]["content_hash"], found["out.mp4"]["size_bytes"]) == (None, 0)
+    assert "empty" in found["empty.mp4"]["error"]
+    assert "broken symbolic link" in found["broken.mp4"]["error"]
+    assert scan(folder, tmp_path / "followed.parquet", follow_links=True).summary.num_readable == 4
+
+    (folder / "empty.mp4").write_bytes((folder / "a.mp4").read_bytes())  # what was being copied is there now
+    assert scan(folder, out).num_videos_done == 1
+    assert repeated(rows(out))["empty.mp4"] == ("a.mp4", None)
+
+
+def test_a_folder_that_vanishes_while_the_source_is_listed_is_told_of_and_nothing_else_is_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    for name in ("a.mp4", "sub/b.mp4", "z/c.mp4"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("no video")
+    listing = iter(Listing([str(folder)]))
+    assert next(listing).name == "a.mp4"
+    shutil.rmtree(folder / "sub")
+    assert {(video.name, video.error_kind) for video in listing} == {("sub", "unreadable"), ("z/c.mp4", None)}
+
+
+def test_predictions_are_of_what_a_video_is_now_and_it_is_said_where_it_has_changed_since_the_scan(
+    videos: Path, tmp_path: Path, bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table, out = tmp_path / "scan.parquet", tmp_path / "preds.parquet"
+    scan(videos, table)
+    write_scenes(videos / "b.mp4", ("moving", 3), options=FAST, seed=5)
+    (videos / "unlike.mp4").unlink()
+    values: dict[str, Any] = {"where": "container == 'mp4' and duplicate_of is null and duration_seconds > 5"}
+    spec = InferSpec(source=(str(table),), out=str(out), model=str(bundle), num_clips=1, **values)
+    report = run_inference(spec, show_progress=False)
+    notice = f"1 video has changed since '{table}' was written, such as b.mp4: --where goes by what was there then"
+    assert [text.partition(";")[0] for text in report.notices] == [notice]
+    assert notice in capfd.readouterr().err
+    found = {row["video"]: row for row in pq.read_table(out).to_pylist()}
+    assert found["b.mp4"]["end_seconds"] <= 3
+    assert (found["unlike.mp4"]["error_kind"], len(found)) == ("unreadable", 2)
+
+    assert scan(videos, table).num_videos_done == 1  # what is new; a video that is gone keeps its row
+    out.unlink()
+    with pytest.raises(SourceError, match="no row of the list"):
+        run_inference(spec.model_copy(update={"where": "duration_seconds < 1"}), show_progress=False)
+    report = run_inference(spec.model_copy(update={"where": "duration_seconds < 5"}), show_progress=False)
+    assert (report.notices, set(pq.read_table(out)["video"].to_pylist())) == ((), {"b.mp4"})
 
 
 @pytest.mark.slow

@@ -64,6 +64,9 @@ def test_rows_of_files_that_an_entry_does_not_name_are_left_out(tmp_path: Path) 
     new = write(tmp_path / "new", [segment("a", version=1)])
     (table,) = merged_rows(pa.OSFile, in_order(old | new), SCHEMA)
     assert table.to_pylist() == cases.expected_rows([segment("a", version=1), segment("b")])
+    columns = ["video", "clip", "score"]
+    (part,) = merged_rows(pa.OSFile, in_order(old | new), SCHEMA, columns=columns)
+    assert part.equals(table.select(columns))
 
 
 def test_merging_notices_rows_that_are_missing(tmp_path: Path) -> None:

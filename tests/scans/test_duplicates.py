@@ -51,7 +51,7 @@ def rows(*videos: tuple[str, str | None, np.ndarray | None, float | None]) -> li
 
 def repeated(tables: list[pa.Table]) -> dict[str, tuple[str | None, str | None]]:
     """Return what each video repeats, by name, of those that repeat any."""
-    repeats = Repeats(lambda: tables)
+    repeats = Repeats(lambda columns: [table.select(columns) for table in tables])
     found = [row for table in tables for row in repeats(table).to_pylist()]
     pairs = {row["video"]: (row["duplicate_of"], row["near_duplicate_of"]) for row in found}
     return {name: pair for name, pair in pairs.items() if any(pair)}
@@ -80,7 +80,7 @@ def test_copies_repeat_the_first_and_others_of_its_looks_repeat_it_too() -> None
 def test_rows_are_found_by_name_in_whatever_pieces_they_come() -> None:
     one, other = random_prints(2)
     tables = rows(("a", digest(1), one, 1.0), ("b", digest(2), other, 1.0), ("c", digest(2), other, 1.0))
-    repeats = Repeats(lambda: tables)
+    repeats = Repeats(lambda columns: [table.select(columns) for table in tables])
     assert (repeats.num_same, repeats.num_near) == (1, 0)
     whole = pa.concat_tables([tables[1], rows(("d", digest(1), one, 1.0))[0], *tables])
     assert repeats(whole)["duplicate_of"].to_pylist() == ["b", None, None, None, "b"]

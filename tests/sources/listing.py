@@ -26,9 +26,11 @@ def write_list(path: Path, *entries: object) -> Path:
     return path
 
 
-def write_scan(path: Path, root: Path | None, names: list[str]) -> Path:
-    """Write what matters of a scan: names, a column, and the folder that the names are relative to."""
+def write_scan(path: Path, root: Path | None, names: list[str], **columns: pa.Array) -> Path:
+    """Write what matters of a scan: names, columns, and the folder that the names are relative to."""
     settings = json.dumps({"table": "scan", "source_root": None if root is None else str(root)})
-    table = pa.table({"video": names, "seconds": pa.array(range(len(names)), pa.float64())})
-    pq.write_table(table.replace_schema_metadata({"vidcnn.settings": settings}), path)
+    table = pa.table({"video": names, "seconds": pa.array(range(len(names)), pa.float64()), **columns})
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"vidcnn.settings": settings})  # in the footer alone, as outputs have it
     return path

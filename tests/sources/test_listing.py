@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -172,6 +174,65 @@ def test_names_of_a_scan_are_relative_to_the_root_of_its_source_wherever_it_is(t
     listing = Listing([str(scan)], where="seconds >= 1 and seconds < 3")
     assert [video.name for video in listing] == names[1:3]
     assert listing.unused_columns == {}
+
+
+def scan_of(path: Path, source: Path) -> str:
+    """Write a scan of a folder with the versions of its videos, and an empty name, which stands for nothing."""
+    listing = Listing([str(source)])
+    videos = list(listing)
+    assert listing.root is not None
+    modified = pa.array([*(video.mtime_ns // 1000 for video in videos), 0], pa.timestamp("us", tz="UTC"))
+    sizes = pa.array([*(video.size_bytes for video in videos), 0], pa.int64())
+    names = [*(video.name for video in videos), ""]
+    return str(write_scan(path, Path(listing.root), names, size_bytes=sizes, modified=modified))
+
+
+def test_the_videos_of_a_scan_are_those_of_its_source_whatever_their_names_and_however_they_lie(tmp_path: Path) -> None:
+    source = tmp_path / "videos"
+    make(source, " a.mp4", "b .mp4", "#c.mp4", " frames /1.png", " frames /2.png", "~/d.mp4", "e\n.mp4")
+    make(source, "with/1.png", "with/2.png", "with/below/f.mp4")
+    scan = scan_of(tmp_path / "scan.parquet", source)
+    assert list(Listing([scan], where="seconds >= 0")) == list(Listing([str(source)]))
+    assert len(list(Listing([scan]))) == 8
+    below = next(number for number, name in enumerate(names_of(source)) if name == "with/below/f.mp4")
+    left = {video.name for video in Listing([scan], where=f"seconds != {below}")}
+    assert left == set(names_of(source)) - {"with/below/f.mp4"}
+
+
+def test_a_scan_of_one_folder_of_images_leads_back_to_it(tmp_path: Path) -> None:
+    make(tmp_path, "clip/1.png", "clip/2.png")
+    scan = scan_of(tmp_path / "scan.parquet", tmp_path / "clip")
+    assert list(Listing([scan])) == list(Listing([str(tmp_path / "clip")]))
+
+
+def test_a_folder_of_images_that_a_scan_names_stays_in_the_source_that_was_scanned(tmp_path: Path) -> None:
+    make(tmp_path, "else/1.png", "else/2.png", "videos/a.mp4", "videos/clip/1.png", "videos/clip/2.png")
+    scan = scan_of(tmp_path / "scan.parquet", tmp_path / "videos")
+    shutil.move(tmp_path / "videos/clip", tmp_path / "clip")
+    (tmp_path / "videos/clip").symlink_to(tmp_path / "else")
+    kinds = {video.name: video.error_kind for video in Listing([scan])}
+    assert kinds == {"a.mp4": None, "clip": "unsafe"}
+    assert {video.error for video in Listing([scan], follow_links=True)} == {None}
+
+
+def test_it_is_said_where_a_condition_goes_by_what_has_changed_since_the_scan(tmp_path: Path) -> None:
+    source = tmp_path / "videos"
+    make(source, "a.mp4", "b.mp4", "c.mp4", "clip/1.png", "clip/2.png")
+    scan = scan_of(tmp_path / "scan.parquet", source)
+    listing = Listing([scan], where="seconds >= 0")
+    for _ in range(2):
+        assert len(list(listing)) == 4
+        assert listing.notices == []
+    make(source, "clip/3.png")
+    os.utime(source / "b.mp4", (1, 1))
+    (source / "c.mp4").unlink()  # which is an error already
+    for _ in range(2):
+        list(listing)
+        (notice,) = listing.notices
+        assert notice.startswith(f"2 videos have changed since '{scan}' was written, such as b.mp4: --where goes by")
+    whole = Listing([scan])
+    list(whole)
+    assert whole.notices == []
 
 
 def test_a_condition_applies_to_any_list_in_parquet_and_to_nothing_else(tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ from vidcnn.errors import SourceError
 from vidcnn.sources.lists import is_list, read_list
 
 
+def texts(location: str) -> list[str]:
+    return [entry.text for entry in read_list(location)]
+
+
 def write(path: Path, content: bytes | str) -> str:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return str(path)
@@ -33,15 +37,15 @@ def test_the_extension_tells_a_list() -> None:
 
 def test_a_text_list_has_one_entry_a_line_without_blank_lines_and_comments(tmp_path: Path) -> None:
     text = "\ufeffa.mp4\r\n\n  # comment\n  b c.mp4 \n#no.mp4\ns3://b/k#1.mp4\n   \nlast.mp4"
-    assert list(read_list(write(tmp_path / "l.txt", text))) == ["a.mp4", "b c.mp4", "s3://b/k#1.mp4", "last.mp4"]
+    assert texts(write(tmp_path / "l.txt", text)) == ["a.mp4", "b c.mp4", "s3://b/k#1.mp4", "last.mp4"]
 
 
 def test_a_carriage_return_within_a_name_is_kept(tmp_path: Path) -> None:
-    assert list(read_list(write(tmp_path / "l.txt", "a\rb.mp4\r\nc.mp4"))) == ["a\rb.mp4", "c.mp4"]
+    assert texts(write(tmp_path / "l.txt", "a\rb.mp4\r\nc.mp4")) == ["a\rb.mp4", "c.mp4"]
 
 
 def test_bytes_of_a_text_list_that_do_not_decode_are_kept(tmp_path: Path) -> None:
-    assert list(read_list(write(tmp_path / "l.txt", b"caf\xe9.mp4\n"))) == ["caf\udce9.mp4"]
+    assert texts(write(tmp_path / "l.txt", b"caf\xe9.mp4\n")) == ["caf\udce9.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -63,14 +67,14 @@ def test_bytes_of_a_text_list_that_do_not_decode_are_kept(tmp_path: Path) -> Non
 def test_a_table_gives_its_column_of_paths_with_or_without_a_header(
     tmp_path: Path, name: str, text: str, entries: list[str]
 ) -> None:
-    assert list(read_list(write(tmp_path / name, text))) == entries
+    assert texts(write(tmp_path / name, text)) == entries
 
 
 def test_the_first_line_of_a_table_is_an_entry_if_there_is_such_a_folder(tmp_path: Path) -> None:
     location = write(tmp_path / "l.csv", "clip001\nclip002\n")
-    assert list(read_list(location)) == ["clip002"]
+    assert texts(location) == ["clip002"]
     (tmp_path / "clip001").mkdir()
-    assert list(read_list(location)) == ["clip001", "clip002"]
+    assert texts(location) == ["clip001", "clip002"]
 
 
 @pytest.mark.parametrize(
@@ -86,12 +90,12 @@ def test_the_first_line_of_a_table_is_an_entry_if_there_is_such_a_folder(tmp_pat
 )
 def test_a_parquet_list_gives_its_column_of_paths(tmp_path: Path, table: dict[str, object], entries: list[str]) -> None:
     pq.write_table(pa.table(table), tmp_path / "l.parquet")
-    assert list(read_list(str(tmp_path / "l.parquet"))) == entries
+    assert texts(str(tmp_path / "l.parquet")) == entries
 
 
 def test_a_list_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
     entries = read_list(write(tmp_path / "l.csv", "path\na.mp4\n" + '"never closed'))
-    assert next(entries) == "a.mp4"
+    assert next(entries).text == "a.mp4"
     with pytest.raises(SourceError):
         next(entries)
 
@@ -108,7 +112,7 @@ def test_a_list_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
 )
 def test_a_list_that_is_not_of_its_format_is_an_error(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     with pytest.raises(SourceError, match=reason) as caught:
-        list(read_list(write(tmp_path / name, content)))
+        texts(write(tmp_path / name, content))
     assert str(tmp_path / name) in caught.value.message
     assert "\n" not in str(caught.value)
     assert caught.value.hint
@@ -117,15 +121,19 @@ def test_a_list_that_is_not_of_its_format_is_an_error(tmp_path: Path, name: str,
 def test_a_parquet_list_without_a_column_of_text_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": [1]}), tmp_path / "l.parquet")
     with pytest.raises(SourceError, match="its column 'n' contains int64, not paths"):
-        list(read_list(str(tmp_path / "l.parquet")))
+        texts(str(tmp_path / "l.parquet"))
 
 
 def test_a_list_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"gone\.txt' does not exist"):
-        list(read_list(str(tmp_path / "gone.txt")))
+        texts(str(tmp_path / "gone.txt"))
 
 
-ENTRIES = "import os, sys; from vidcnn.sources.lists import read_stdin; os.write(1, os.fsencode(repr([*read_stdin()])))"
+ENTRIES = """
+import os
+from vidcnn.sources.lists import read_stdin
+os.write(1, os.fsencode(repr([entry.text for entry in read_stdin()])))
+"""
 
 
 def entries_of(given: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -164,4 +172,4 @@ def test_a_damaged_list_is_entries_or_an_error_in_words(data: st.DataObject, kin
     path = tmp_path / f"l.{kind}"
     path.write_bytes(data.draw(LISTS[kind]))
     with within(20), refusing(SourceError):
-        assert all(isinstance(entry, str) and entry for entry in read_list(str(path)))
+        assert all(texts(str(path)))

@@ -46,6 +46,8 @@ def read_class_folders(
     listing = Listing([location], where=where, follow_links=follow_links)
     inside = file_name(name_prefix(source.root or location))
     found = [(video, _parts(file_name(video.name).removeprefix(inside))) for video in listing]
+    for text in listing.notices:
+        problems.note(text)
     check_storage(video for video, _ in found)
     ignored = Counter(listing.ignored)
     videos = _without_lone_images(found, ignored, problems)

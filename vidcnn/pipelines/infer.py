@@ -98,6 +98,8 @@ def run_inference(spec: InferSpec, *, show_progress: bool = True, record: RunRec
                 uses_gpus=uses_gpus,
             )
             record.bottleneck = find_bottleneck(figures) if figures else None
+        for text in job.listing.notices:
+            record.notice(text)
         output.publish()
         record.summary = output.summary()
         # The summary has it, too.

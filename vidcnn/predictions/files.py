@@ -138,8 +138,8 @@ def sort_rows(rows: pa.Table) -> pa.Table:
     return rows.take(pc.sort_indices(keys, sort_keys=[("video", "ascending"), ("clip", "ascending")]))
 
 
-def read_videos(file: TableFile, videos: list[str]) -> pa.Table:
-    """Read the rows of some videos, given in order, from a sorted file.
+def read_videos(file: TableFile, videos: list[str], columns: list[str] | None = None) -> pa.Table:
+    """Read the rows of some videos, given in order, from a sorted file; all columns, or some, with that of the videos.
 
     Raises:
         OutputError: The file is damaged.
@@ -151,7 +151,7 @@ def read_videos(file: TableFile, videos: list[str]) -> pa.Table:
             bounds = opened.metadata.row_group(group).column(0).statistics
             if bounds is None or not bounds.has_min_max or (bounds.min <= videos[-1] and videos[0] <= bounds.max):
                 groups.append(group)
-        return opened.read_row_groups(groups)
+        return opened.read_row_groups(groups, columns=columns)
 
     file.footer()
     rows = plain(file.attempt(read))

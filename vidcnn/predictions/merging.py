@@ -126,6 +126,7 @@ def merged_rows(
     schema: pa.Schema,
     ledger: LedgerWriter | None = None,
     *,
+    columns: list[str] | None = None,
     range_bytes: int | None = None,
 ) -> Iterator[pa.Table]:
     """Merge files: yield the rows of a table in order, a bounded number at a time.
@@ -135,6 +136,7 @@ def merged_rows(
         entries: What the result is to contain, by name; a video is read from the files its entry names, and no others.
         schema: The columns.
         ledger: Takes what was read.
+        columns: Which of them are read, those that sort the rows among them; None for all.
         range_bytes: About how many bytes to keep in memory at once; at least one video.
 
     Raises:
@@ -151,7 +153,7 @@ def merged_rows(
                     wanted.setdefault(path, []).append(name)
                 if ledger is not None:
                     ledger.add(section.stored(name, entry))
-            rows = pa.concat_tables([read_videos(files.get(path), names) for path, names in wanted.items()])
+            rows = pa.concat_tables([read_videos(files.get(path), names, columns) for path, names in wanted.items()])
             if rows.num_rows != num_rows:
                 raise OutputError(
                     f"{', '.join(sorted(wanted)[:3])} should contain {num_rows} rows from {videos[0].video} to "

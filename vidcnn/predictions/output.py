@@ -327,14 +327,17 @@ class Output:
         for path in self._committed.files():
             yield from read_columns(self._storage.open, path, columns, without=replaced if path == final else [])
 
-    def read_in_order(self) -> Iterator[pa.Table]:
+    def read_in_order(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Read all rows that are committed, in pieces, sorted by video and clip.
+
+        Args:
+            columns: Which are read, with those that sort the rows; None for all.
 
         Raises:
             OutputError: A file is damaged.
         """
         entries = merged_entries(self._storage.open, self._committed.sources())
-        return merged_rows(self._storage.open, entries, self._schema)
+        return merged_rows(self._storage.open, entries, self._schema, columns=columns)
 
     def _held(self, video: VideoKey) -> Entry | None:
         """Return what is committed of this version of a video, and need not be done again."""

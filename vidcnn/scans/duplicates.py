@@ -32,12 +32,10 @@ import pyarrow.compute as pc
 from vidcnn.predictions.index import hashes
 from vidcnn.video.likeness import PRINT_BYTES
 
-COLUMNS = ["video", "content_hash", "perceptual_hash", "duration_seconds"]
-"""What is read of each row."""
-
 MOST_BITS = 51
 """Of 512: a tenth."""
 
+_COLUMNS = ["video", "content_hash", "perceptual_hash", "duration_seconds"]
 _HASH_BYTES = 16
 _NUM_GROUPS = 24
 _GROUP_BITS = 24
@@ -54,14 +52,14 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 _Words = npt.NDArray[np.uint64]
 
-Tables = Callable[[], Iterable[pa.Table]]
+Tables = Callable[[list[str]], Iterable[pa.Table]]
 
 
 class Repeats:
     """Puts into rows what they repeat; all videos are compared when that is first asked for.
 
     Args:
-        tables: Gives the rows in the order of their names, with `COLUMNS`; is called twice.
+        tables: Gives some columns of the rows, in the order of their names; is called twice.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -117,7 +115,7 @@ class _Found:
 
 
 def _find(tables: Tables) -> _Found:
-    content, prints, lengths = _gather(tables())
+    content, prints, lengths = _gather(tables(_COLUMNS))
     same = first_of_same(content)
     del content
     own = np.arange(len(same))
@@ -133,7 +131,7 @@ def _find(tables: Tables) -> _Found:
         np.where(firsts[wanted] != wanted, np.searchsorted(wanted, firsts[wanted]), -1) for firsts in (same, near)
     ]
     del own, same, near, repeats
-    return _Found(_names(tables(), is_wanted), *firsts_of)
+    return _Found(_names(tables(["video"]), is_wanted), *firsts_of)
 
 
 def first_of_same(content: _Bytes) -> _Ints:

@@ -87,6 +87,7 @@ class Listing:
             what is hidden or repeats a folder, by the headings of `vidcnn.sources.names`; of the latest iteration.
         empty_sources: Those of several folders that contain no video; of the latest iteration.
         unused_columns: Columns of each list that are not used, by its name; of the latest iteration.
+        notices: What the user should know of the sources, in plain words; of the latest iteration.
 
     Raises:
         ValueError: There are no sources.
@@ -114,6 +115,7 @@ class Listing:
         self.ignored: Counter[str] = Counter()
         self.empty_sources: list[str] = []
         self.unused_columns: dict[str, tuple[str, ...]] = {}
+        self.notices: list[str] = []
         self._num_faults = 0
         self._follow_links = follow_links
 
@@ -132,6 +134,7 @@ class Listing:
         self.ignored.clear()
         self.empty_sources.clear()
         self.unused_columns.clear()
+        self.notices.clear()
         # Neither one glob nor any folders repeat themselves; only what can repeat has to be remembered.
         may_repeat = len(self._sources) > 1 or self._sources[0].kind in ("list", "stdin")
         listed = Seen()
@@ -173,31 +176,50 @@ class Listing:
                 self.unused_columns[source.shown] = tuple(map(shown_name, columns))
 
         written = read_stdin() if source.kind == "stdin" else read_list(location, note_unused, self._where)
-        entries = (resolve(entry, folder) for entry in written)
+        entries = ((_located(entry.text, folder, source.root), entry.version) for entry in written)
         fence = self._fence(source.tree, [source.root]) if source.root else None
         is_empty = True
+        num_stale, first_stale = 0, ""
         with ThreadPoolExecutor(_NUM_LOOKUPS) as pool:
             while batch := list(islice(entries, _LOOKUP_BATCH)):
                 is_empty = False
-                apply = pool.map if any(map(is_remote, batch)) else map
-                for tree, path, status in apply(_entry_status, batch):
-                    if not status.is_folder:
-                        found = Found(path, status)
-                        if fence is not None and isinstance(tree, LocalTree):
-                            found = keep_inside(fence, found)
+                locations = [location for location, _ in batch]
+                apply = pool.map if any(map(is_remote, locations)) else map
+                looked_up = apply(_entry_status, locations)
+                for (tree, path, status), (_, version) in zip(looked_up, batch, strict=True):
+                    for found in self._find_entry(tree, Found(path, status), fence, is_scan=source.root is not None):
+                        if version is not None and _is_another(found, path, version):
+                            num_stale += 1
+                            first_stale = first_stale or self._name(tree.location(path))
                         yield tree, found
-                        continue
-                    holds_video = False
-                    for found in walk(tree, [path], self.ignored, self._fence(tree, [path])):
-                        holds_video = True
-                        yield tree, found
-                    if not holds_video:
-                        yield tree, Found(path, _NO_VIDEO)
+        if num_stale and self._where is not None:
+            self.notices.append(_stale_text(source.shown, num_stale, first_stale))
         if is_empty:
             name = f"'{source.shown}'" if source.kind == "list" else "on standard input"
             if self._where is not None:
                 raise SourceError(f"no row of the list {name} meets --where '{self._where.text}'", "widen it")
             raise SourceError(f"the list {name} has no entries", "it takes one path or URI a line")
+
+    def _find_entry(self, tree: Tree, entry: Found, fence: Fence | None, *, is_scan: bool) -> Iterator[Found]:
+        """Find what an entry of a list stands for.
+
+        Args:
+            tree: Where it is.
+            entry: What it names.
+            fence: What symbolic links must not lead out of; None for a list that is no scan.
+            is_scan: Whether what is below a folder of images has entries of its own.
+        """
+        if not entry.status.is_folder:
+            yield keep_inside(fence, entry) if fence is not None and isinstance(tree, LocalTree) else entry
+            return
+        holds_video = False
+        for found in walk(tree, [entry.path], self.ignored, fence or self._fence(tree, [entry.path])):
+            holds_video = True
+            yield found
+            if is_scan and found.path == entry.path:
+                return
+        if not holds_video:
+            yield Found(entry.path, _NO_VIDEO)
 
     def _find_in_folders(self) -> Iterator[tuple[Tree, Found]]:
         for root in sorted({source.tree.root for source in self._folders}):
@@ -258,6 +280,29 @@ class Listing:
 
 def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(join(folder, ""))
+
+
+def _located(text: str, folder: str, root: str | None) -> str:
+    """Return the location of an entry of a list; where all of a scanned source is one video, that has its own name."""
+    location = resolve(text, folder)
+    if root is not None and text == os.path.basename(root) and not os.path.lexists(location):
+        return root
+    return location
+
+
+def _is_another(found: Found, path: str, version: tuple[int, int]) -> bool:
+    """Return whether what is at a path now, and can be read, is something else than what was scanned there."""
+    status = found.status
+    now = status.size_bytes, status.mtime_ns // 1000
+    return status.error is None and (found.path != path or now != version)
+
+
+def _stale_text(shown: str, number: int, example: str) -> str:
+    videos = "1 video has" if number == 1 else f"{number:,} videos have"
+    return (
+        f"{videos} changed since '{shown}' was written, such as {shown_name(example)}: --where goes by what was there "
+        "then; the same scan again looks at what has changed"
+    )
 
 
 def _entry_status(location: str) -> tuple[Tree, str, Status]:

@@ -13,8 +13,8 @@ import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import chain
-from typing import IO
+from itertools import chain, repeat
+from typing import IO, NamedTuple
 
 from vidcnn.errors import SourceError, UsageError
 from vidcnn.safe_text import BLANKS
@@ -30,10 +30,26 @@ LIST_EXTENSIONS = frozenset({"txt", "csv", "tsv", "parquet"})
 COLUMNS = ("path", "video")
 """Columns of a table that may contain the entries, the likelier first; without any it is the first column."""
 
+_VERSION = ("size_bytes", "modified")
+"""Columns of a scan that tell whether a video is still the one that was scanned."""
+
 SCAN = "scan"
 """The setting ``table`` in the metadata of what `vidcnn scan` writes."""
 
 NoteColumns = Callable[[Sequence[str]], None]
+
+
+class Entry(NamedTuple):
+    """An entry of a list.
+
+    Attributes:
+        text: A path, relative to the folder of the list, or a URI.
+        version: Size in bytes and modification time in microseconds since 1970, as a scan found them; None where the
+            list is no scan, or is one that does not know.
+    """
+
+    text: str
+    version: tuple[int, int] | None = None
 
 
 def is_list(path: str) -> bool:
@@ -43,7 +59,7 @@ def is_list(path: str) -> bool:
 
 def read_list(
     location: str, note_unused: NoteColumns = lambda columns: None, where: Filter | None = None
-) -> Iterator[str]:
+) -> Iterator[Entry]:
     """Read the entries of a list.
 
     Text is UTF-8; other bytes are kept, as surrogates, because names of files may contain them. Blank entries
@@ -56,7 +72,7 @@ def read_list(
         where: Which rows of a ``.parquet`` are meant; None for all.
 
     Yields:
-        The entries in their order, without blanks around them.
+        The entries in their order, without blanks around them; those of a scan as they are.
 
     Raises:
         SourceError: The list cannot be read, is not of its format, or has no column of paths.
@@ -74,18 +90,19 @@ def read_list(
             if kind == "parquet":
                 entries = _parquet_entries(file, note_unused, where)
             elif kind == "txt":
-                entries = _text_entries(file)
+                entries = _stripped(_text_entries(file))
             else:
                 folder = None if is_remote(location) else os.path.dirname(path)
-                entries = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder, note_unused)
+                cells = _table_entries(list_lines(file), "," if kind == "csv" else "\t", folder, note_unused)
+                entries = _stripped(cells)
             with damage_as_value_error():
-                yield from _stripped(entries)
+                yield from entries
     except (OSError, ValueError, csv.Error) as failure:
         what = f"the list '{shown_name(public_location(location))}' {failure_text(failure)}"
         raise SourceError(what, f"check that it is a .{kind} file with a column 'path'") from failure
 
 
-def read_stdin() -> Iterator[str]:
+def read_stdin() -> Iterator[Entry]:
     """Read the entries of a list on standard input, which is one as a ``.txt`` is.
 
     Yields:
@@ -140,8 +157,8 @@ def _text_entries(file: IO[bytes]) -> Iterator[str]:
     return (line for line in list_lines(file) if not line.lstrip(BLANKS).startswith("#"))
 
 
-def _stripped(entries: Iterable[str]) -> Iterator[str]:
-    return filter(None, (entry.strip(BLANKS) for entry in entries))
+def _stripped(entries: Iterable[str]) -> Iterator[Entry]:
+    return (Entry(text) for entry in entries if (text := entry.strip(BLANKS)))
 
 
 def _table_entries(lines: Iterator[str], delimiter: str, folder: str | None, note_unused: NoteColumns) -> Iterator[str]:
@@ -187,7 +204,7 @@ def _is_entry(cell: str, folder: str | None) -> bool:
     return folder is not None and bool(cell) and os.path.lexists(os.path.join(folder, cell))
 
 
-def _parquet_entries(file: IO[bytes], note_unused: NoteColumns, where: Filter | None) -> Iterator[str]:
+def _parquet_entries(file: IO[bytes], note_unused: NoteColumns, where: Filter | None) -> Iterator[Entry]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -200,15 +217,21 @@ def _parquet_entries(file: IO[bytes], note_unused: NoteColumns, where: Filter | 
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
         raise ValueError(f"its column '{column}' contains {kind}, not paths")
-    is_scan = scan_root(schema.metadata) is not None
+    is_scan = scan_root(table.metadata.metadata) is not None
     used = where.columns if where is not None else ()
     note_unused([] if is_scan else [name for name in schema.names if name not in (column, *used)])
     condition = None if where is None else where.expression(schema.remove_metadata())
-    for batch in table.iter_batches(columns=list(dict.fromkeys([column, *used]))):
+    versioned = _VERSION if is_scan and set(_VERSION) <= set(schema.names) else ()
+    for batch in table.iter_batches(columns=list(dict.fromkeys([column, *versioned, *used]))):
         rows = pa.Table.from_batches([batch])
         rows = rows if condition is None else rows.filter(condition)
-        entries = (entry for entry in rows[column].to_pylist() if entry is not None)
-        yield from map(file_name, entries) if is_scan else entries
+        names = rows[column].to_pylist()
+        if not is_scan:
+            yield from _stripped(filter(None, names))
+            continue
+        known = zip(*(rows[name].cast(pa.int64()).to_pylist() for name in versioned), strict=True)
+        versions = known if versioned else repeat(None)
+        yield from (Entry(file_name(name), version) for name, version in zip(names, versions, strict=False) if name)
 
 
 def read_scan_root(location: str) -> str | None:

@@ -26,6 +26,17 @@ def test_an_entry_that_does_not_exist_is_a_row(tmp_path: Path) -> None:
     assert (nothing.name, nothing.error) == ("s3:///nothing", "cannot be read: it names no bucket")
 
 
+@pytest.mark.parametrize("name", ["train.txt", "train.csv"])
+def test_a_list_with_labels_behind_its_paths_is_no_source(name: str, tmp_path: Path) -> None:
+    make(tmp_path, "run/a.mp4", "b.mp4", "c.mp4 7", "c.mp4")
+    entries = write_list(tmp_path / name, "c.mp4 7", "gone.mp4 1", "run/a.mp4 0", "b.mp4 1")
+    listing = iter(Listing([str(entries)]))
+    assert [next(listing).error for _ in range(2)] == [None, "does not exist"]
+    with pytest.raises(SourceError, match=r"train\.\w+' has labels behind its paths, such as 'a\.mp4 0'") as raised:
+        next(listing)
+    assert "name the folder of the videos" in raised.value.hint
+
+
 def test_an_entry_that_no_file_can_have_is_a_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["nul\0.mp4", "x" * 300]}), tmp_path / "l.parquet")
     first, second = Listing([str(tmp_path / "l.parquet")])

@@ -186,7 +186,9 @@ class Listing:
                 locations = [location for location, _ in batch]
                 apply = pool.map if any(map(is_remote, locations)) else map
                 looked_up = apply(_entry_status, locations)
-                for (tree, path, status), (_, version) in zip(looked_up, batch, strict=True):
+                for (tree, path, status), (location, version) in zip(looked_up, batch, strict=True):
+                    if status.error is not None and source.root is None and _has_label(location):
+                        raise _labelled(source.shown, location)
                     for found in self._find_entry(tree, Found(path, status), fence, is_scan=source.root is not None):
                         if version is not None and _is_another(found, path, version):
                             num_stale += 1
@@ -288,6 +290,19 @@ def _located(text: str, folder: str, root: str | None) -> str:
     if root is not None and text == os.path.basename(root) and not os.path.lexists(location):
         return root
     return location
+
+
+def _has_label(location: str) -> bool:
+    """Return whether the location of an entry that cannot be read is that of a file and a number behind it."""
+    path, _, number = location.rpartition(" ")
+    return number.isdecimal() and not is_remote(location) and os.path.isfile(path) and not os.path.lexists(location)
+
+
+def _labelled(shown: str, location: str) -> SourceError:
+    return SourceError(
+        f"the list '{shown}' has labels behind its paths, such as '{shown_name(os.path.basename(location))}'",
+        "lists with labels are for training; name the folder of the videos, or a list of their paths alone",
+    )
 
 
 def _is_another(found: Found, path: str, version: tuple[int, int]) -> bool:

@@ -1,6 +1,7 @@
 """How much time and memory the ends of a scan take for very many videos: to compare, put together, count and read them.
 
-    python benchmarks/scan_tables.py --rows 100000 1000000 5000000 --json benchmarks/results/scan-tables-2cpu.json
+    python benchmarks/scan_tables.py --rows 100000 1000000 --json benchmarks/results/scan-tables-2cpu.json
+    python benchmarks/scan_tables.py --rows 5000000 --kinds mixed --stages compare
 
 Rows are made. There are two tables of them: `mixed` has videos of many lengths and looks, a twentieth of them copies of
 another and a twentieth nearly so; `crowded` has those of fifty cameras that do not move, all equally long, so that
@@ -18,7 +19,7 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vidcnn.predictions.files import metadata, write_file
 from vidcnn.predictions.ledger import Entry
@@ -54,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000])
     parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS))
+    parser.add_argument("--stages", choices=list(STAGES), nargs="+", default=list(STAGES))
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -62,14 +65,28 @@ def main() -> None:
         for kind in arguments.kinds:
             with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
                 out = str(Path(directory, "scan.parquet"))
-                stages: tuple[Callable[..., dict[str, Any]], ...] = (write_parts, publish, summarize, read_source)
-                table = {"rows": num_rows, "kind": kind}
+                table: dict[str, Any] = {"rows": num_rows, "kind": kind}
                 found["tables"].append(table)
-                for stage in stages:
+                for stage in (STAGES[name] for name in arguments.stages):
                     table[stage.__name__] = apart(stage, out, kind, num_rows)
                     print(kind, num_rows, stage.__name__, json.dumps(table[stage.__name__]), flush=True)
                     if arguments.json:
                         arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def compare(out: str, kind: str, num_rows: int) -> dict[str, Any]:
+    """Compare all videos, without a table to read them from."""
+
+    def tables(columns: list[str]) -> Iterator[pa.Table]:
+        for start in range(0, num_rows, PART_ROWS):
+            numbers = np.arange(start, min(num_rows, start + PART_ROWS))
+            values: dict[str, Any] = {"video": pa.array([name_of(number) for number in numbers.tolist()])}
+            if columns != ["video"]:
+                values |= looks(numbers, kind)
+            yield pa.table({name: values[name] for name in columns})
+
+    repeats = Repeats(tables)
+    return {"same": repeats.num_same, "near": repeats.num_near}
 
 
 def write_parts(out: str, kind: str, num_rows: int) -> dict[str, Any]:
@@ -125,21 +142,9 @@ def read_source(out: str, kind: str, num_rows: int) -> dict[str, Any]:
 def made_rows(numbers: npt.NDArray[np.int64], kind: str) -> pa.Table:
     """Return rows of some videos, by their number."""
     num = len(numbers)
-    is_copy, is_near = numbers % COPY_EVERY == 7, numbers % COPY_EVERY == 11
-    original = numbers - np.where(is_copy, 7, 0) - np.where(is_near, 11, 0)
     is_bad = (numbers % 100 == 99) & (kind == "mixed")
-    content = random_words(np.where(is_copy, original, numbers), 4, seed=1)
-    if kind == "mixed":
-        prints = random_words(original, 8, seed=2)
-        prints ^= np.where(is_near[:, None], sparse_words(numbers, 8), 0).astype(np.uint64)  # a pair of 32 bits
-        lengths = 2 + random_words(original, 1, seed=3)[:, 0] % 100_000 / 100
-    else:
-        camera = numbers % NUM_CAMERAS
-        noise = sparse_words(numbers, 8)
-        more = sparse_words(numbers + (1 << 40), 8) & random_words(numbers, 8, seed=4)
-        prints = random_words(camera, 8, seed=2) ^ np.where((camera < NUM_CAMERAS // 2)[:, None], noise, noise | more)
-        prints = np.where(is_copy[:, None], random_words(original, 8, seed=5), prints)
-        lengths = np.full(num, 60.0)
+    seen = looks(numbers, kind)
+    lengths = seen["duration_seconds"].to_numpy()
     shares = random_words(numbers, 1, seed=6)[:, 0] % 100
     codecs = np.array(["h264", "hevc", "vp9", "av1"])[np.searchsorted([60, 85, 95], shares, side="right")]
     stretches = pa.array(
@@ -171,8 +176,8 @@ def made_rows(numbers: npt.NDArray[np.int64], kind: str) -> pa.Table:
         "num_damaged": pa.array((shares == 1).astype(np.int64), mask=is_bad),
         "black": stretches,
         "black_seconds": pa.array(np.where(shares < 3, 1.5, 0.0), mask=is_bad),
-        "content_hash": pa.array([row.tobytes().hex() for row in content]),
-        "perceptual_hash": pa.array([row.tobytes() for row in prints], pa.binary(64), mask=is_bad),
+        "content_hash": seen["content_hash"],
+        "perceptual_hash": pc.if_else(pa.array(is_bad), None, seen["perceptual_hash"]),
         "error": pa.array(np.full(num, "it has no video stream (only audio)"), mask=~is_bad),
         "error_kind": pa.array(np.full(num, "no_video"), mask=~is_bad).cast(ERROR_KIND_TYPE),
         "video": [name_of(number) for number in numbers.tolist()],
@@ -182,6 +187,30 @@ def made_rows(numbers: npt.NDArray[np.int64], kind: str) -> pa.Table:
         for field in scan_schema()
     ]
     return pa.table(columns, schema=scan_schema())
+
+
+def looks(numbers: npt.NDArray[np.int64], kind: str) -> dict[str, pa.Array]:
+    """Return what videos are compared by, by column."""
+    num = len(numbers)
+    is_copy, is_near = numbers % COPY_EVERY == 7, numbers % COPY_EVERY == 11
+    original = numbers - np.where(is_copy, 7, 0) - np.where(is_near, 11, 0)
+    content = random_words(np.where(is_copy, original, numbers), 4, seed=1)
+    if kind == "mixed":
+        prints = random_words(original, 8, seed=2)
+        prints ^= np.where(is_near[:, None], sparse_words(numbers, 8), 0).astype(np.uint64)  # a pair of 32 bits
+        lengths = 2 + random_words(original, 1, seed=3)[:, 0] % 100_000 / 100
+    else:
+        camera = numbers % NUM_CAMERAS
+        noise = sparse_words(numbers, 8)
+        more = sparse_words(numbers + (1 << 40), 8) & random_words(numbers, 8, seed=4)
+        prints = random_words(camera, 8, seed=2) ^ np.where((camera < NUM_CAMERAS // 2)[:, None], noise, noise | more)
+        prints = np.where(is_copy[:, None], random_words(original, 8, seed=5), prints)
+        lengths = np.full(num, 60.0)
+    return {
+        "content_hash": pa.array([row.tobytes().hex() for row in content]),
+        "perceptual_hash": pa.array([row.tobytes() for row in prints], pa.binary(64)),
+        "duration_seconds": pa.array(lengths),
+    }
 
 
 def name_of(number: int) -> str:
@@ -229,6 +258,8 @@ def _measured(stage: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str
 def peak_gb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
+
+STAGES = {stage.__name__: stage for stage in (compare, write_parts, publish, summarize, read_source)}
 
 if __name__ == "__main__":
     main()

@@ -105,9 +105,9 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     line = [sys.executable, "-m", "vidcnn", "train", "--quiet", "--json", *options(arguments, run)]
     line += ["--cache-dir", str(cache)] if cache else ["--cache-gb", "0"]
     began, busy_before = time.time(), busy_seconds()
-    busy = watch_notes(line, run / "metrics.jsonl")
+    seen = watch_notes(line, run / "metrics.jsonl")
     notes = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
-    notes = [{**note, "busy": busy[index]} for index, note in enumerate(notes) if note["kind"] == "train"]
+    notes = [{**note, **seen[index]} for index, note in enumerate(notes) if note["kind"] == "train"]
     num_steps = notes[-1]["step"]
     steady = [
         note for note in notes if num_steps / 4 <= note["step"] <= num_steps * 0.9
@@ -115,8 +115,6 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
     first, last = steady[0], steady[-1]
     seconds = last["seconds"] - first["seconds"]
     waited = last["waiting"] * last["seconds"] - first["waiting"] * first["seconds"]
-    # The last note was written at this time, and notes say how far they are apart: so this is when the first one was.
-    first_note = os.stat(run / "metrics.jsonl").st_mtime - (last["seconds"] - notes[0]["seconds"])
     per_step = seconds / (last["step"] - first["step"])
     cpu_per_step = (last["busy"] - first["busy"]) / (last["step"] - first["step"])
     return {
@@ -124,26 +122,26 @@ def run_command(arguments: argparse.Namespace, run: Path, cache: Path | None) ->
         "cpu_first": notes[0]["busy"] - busy_before - (notes[0]["step"] - 1) * cpu_per_step,
         "steady": 1 / per_step,
         "waiting": waited / seconds,
-        "first": first_note - began - (notes[0]["step"] - 1) * per_step,
+        "first": notes[0]["written"] - began - (notes[0]["step"] - 1) * per_step,
     }
 
 
-def watch_notes(line: list[str], metrics: Path) -> list[float]:
-    """Run a command, and return how long the processors had been busy when each line of a file was written."""
-    busy: list[float] = []
+def watch_notes(line: list[str], metrics: Path) -> list[dict[str, float]]:
+    """Run a command, and return when each line of a file was written, and how long the processors had been busy."""
+    seen: list[dict[str, float]] = []
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=said, text=True) as process,
     ):
         while process.poll() is None:
             num_notes = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
-            busy += [busy_seconds()] * (num_notes - len(busy))
+            seen += [{"written": time.time(), "busy": busy_seconds()}] * (num_notes - len(seen))
             time.sleep(0.02)
         if process.returncode:
             said.seek(0)
             raise RuntimeError(f"the command failed: {said.read()}")
     num_notes = metrics.read_bytes().count(b"\n")
-    return busy + [busy_seconds()] * (num_notes - len(busy))
+    return seen + [{"written": time.time(), "busy": busy_seconds()}] * (num_notes - len(seen))
 
 
 def busy_seconds() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Literal
 
@@ -34,3 +35,5 @@ def test_a_dry_run_counts_what_kills_or_stalls_its_planner_as_bad_and_all_others
         ("plan_hangs.mp4", "reading it took too long"),
         ("plan_kills.mp4", "the process that reads it died"),
     ]
+    ((machine, strength),) = plan.confinement.items()
+    assert (machine, strength.is_closed) == (socket.gethostname(), True)

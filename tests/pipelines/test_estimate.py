@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,6 +37,8 @@ def test_an_estimate_foretells_the_clips_and_about_the_time_of_the_run_and_write
         "videos": 10, "bad_videos": 1, "clips": num_clips, "clips_planned": num_clips, "short_clips": num_short,
     }  # fmt: skip
     assert num_short == 1
+    assert estimate["confinement"] == run["run"]["confinement"]
+    assert list(estimate["confinement"]) == [socket.gethostname()]
     hours = run["run"]["elapsed_seconds"] / 3600
     assert hours / 4 < estimate["hours"]["best"] < hours * 4
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vidcnn.cluster import plan_resources
 from vidcnn.cluster.embedded import local_ray
 from vidcnn.pipelines.loading import RayLoader
 from vidcnn.training.feed import DirectLoader
+from vidcnn.video.stopwatch import Confined
 
 pytestmark = pytest.mark.ray
 
@@ -27,7 +29,8 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
     expected = DirectLoader(data).start_samples(range(4, 8))
     with local_ray(num_gpus=0) as machine:
         resources = plan_resources(machine, use_gpus=False, actors=(1, 1))
-        loader = RayLoader([ray.put(data)], resources, 1)
+        told: list[Confined] = []
+        loader = RayLoader([ray.put(data)], resources, 1, told.append)
         loaded = loader.finish(loader.start_samples(range(4, 8)))
         ((index, error),) = loaded.failures
         assert (index, error.kind) == (2, "decoder_crash")
@@ -35,7 +38,10 @@ def test_what_kills_the_process_that_loads_it_costs_one_sample_and_mistakes_of_o
         good = [0, 1, 3]
         assert np.array_equal(loaded.pixels[good], expected.pixels[good])
         assert (loaded.pixels[2] == 0).all()
-        broken = RayLoader([ray.put("not data")], resources, 1)
+        loader.finish(loader.start_samples(range(4)))
+        ((machine, strength),) = told[0]
+        assert (machine, strength.is_closed, len(told)) == (socket.gethostname(), True, 1)
+        broken = RayLoader([ray.put("not data")], resources, 1, told.append)
         started = broken.start_samples(range(4))
         with pytest.raises(ray.exceptions.RayTaskError, match="AttributeError"):
             broken.finish(started)

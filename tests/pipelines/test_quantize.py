@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,13 @@ def test_the_process_that_decodes_is_confined_as_is_wanted(
 
 @pytest.mark.usefixtures("fast")
 def test_videos_without_labels_do_and_so_does_a_single_one(bundle: Path, videos: Path, tmp_path: Path) -> None:
-    report = quantize(bundle, videos / "run", tmp_path / "b8", num_clips=6)
+    report = quantize(bundle, videos / "run", tmp_path / "b8", num_clips=6, sandbox="off")
+    assert report.confinement == {socket.gethostname(): Strength()}
     assert "top1_int8" not in report.measured
     assert report.notices[0] == "the videos have no labels that the bundle knows, so its accuracy is not measured"
     report = quantize(bundle, videos / "run" / "0.mp4", tmp_path / "c8", num_clips=4)
     assert "there is one video only" in report.notices[1]
+    assert [strength.is_closed for strength in report.confinement.values()] == [True]
     assert report.measured["clips"] == 4
 
 

@@ -15,7 +15,8 @@ from tests.commands import PROJECT, environment
 from tests.pipelines.status_actors import NUM_ACTORS
 from vidcnn.cluster.embedded import local_ray
 from vidcnn.errors import DataError
-from vidcnn.pipelines.status_actor import is_told, start_status_actor
+from vidcnn.pipelines.status_actor import is_told, start_status_actor, tell_confined
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.training.state import RunState
 
 pytestmark = pytest.mark.ray
@@ -29,17 +30,23 @@ def test_a_board_whose_process_is_killed_comes_back_empty_and_has_told_nobody_to
         stop = status_actor.wait_for_stop.remote()
         state, failure = RunState(step=3, seconds=1.0, first_step=0), DataError("no", "videos")
         ray.get([status_actor.post.remote(state), status_actor.fail.remote(failure)])
-        found, told = ray.get(status_actor.read.remote())
+        full, weak = Strength(True, 7, 4, True), Strength(True, 0, 4, True)
+        tell_confined(status_actor, (("a", full), ("b", full)))
+        tell_confined(status_actor, (("b", weak),))
+        found, told, confined = ray.get(status_actor.read.remote())
         assert (found, str(told)) == (state, str(failure))
+        assert dict(confined) == {"a": full, "b": weak}
         process = ray.get(status_actor.__ray_call__.remote(_process))
         os.kill(process, signal.SIGKILL)
-        assert ray.get(status_actor.read.remote(), timeout=PATIENCE_SECONDS) == (None, None)
+        assert ray.get(status_actor.read.remote(), timeout=PATIENCE_SECONDS) == (None, None, ())
         assert not is_told(stop)
         status_actor.stop.remote()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_told(stop):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        ray.kill(status_actor)
+        tell_confined(status_actor, (("a", full),))  # nobody hears it, and the run goes on
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 import vidcnn as vidcnn_api
 from tests.commands import command, environment, vidcnn
 from vidcnn.demo import make_motion_videos
+from vidcnn.sandbox import seccomp
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.storage.locks.holder import this_process
 
 pytestmark = pytest.mark.ray
@@ -66,6 +69,9 @@ def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary = json.loads(result.stdout)
     assert summary["steps_done"] == summary["steps"] == NUM_STEPS
     assert summary["bundle"] == str(run / "bundle")
+    ((machine, strength),) = summary["confinement"].items()
+    assert (machine, strength["seccomp"]) == (socket.gethostname(), seccomp.is_there())
+    assert [note["confinement"] for note in notes(run) if note["kind"] == "run"] == [summary["confinement"]]
     return run
 
 
@@ -106,6 +112,24 @@ def test_what_infer_says_of_a_trained_bundle_is_what_evaluate_counts(
     assert found["clips"]["num_samples"] == len(rows) == 24
     assert found["videos"]["num_samples"] == 12
     assert found["bad_videos"][0]["video"] == "up/up_broken.mp4"
+    ((machine, strength),) = found["confinement"].items()
+    assert (machine, strength["seccomp"]) == (socket.gethostname(), seccomp.is_there())
+
+
+@pytest.mark.slow
+def test_decoding_outside_the_cell_is_said_by_training_and_by_evaluation(videos: Path, tmp_path: Path) -> None:
+    run, line = tmp_path / "run", f"confinement of decoding processes on {socket.gethostname()}: not confined"
+    trained = vidcnn(*arguments(videos, run, epochs=1, workers=1), "--sandbox=off", timeout=PATIENCE_SECONDS)
+    assert trained.returncode == 0, trained.stderr
+    assert line in trained.stdout.splitlines()
+    (note,) = (note for note in notes(run) if note["kind"] == "run")
+    assert note["confinement"][socket.gethostname()] == Strength()._asdict()
+    evaluated = vidcnn(
+        "evaluate", videos, "--model", run / "bundle", "--split=all", "--clips=1", "--sandbox=off",
+        timeout=PATIENCE_SECONDS,
+    )  # fmt: skip
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert line in evaluated.stdout.splitlines()
 
 
 def wait_for(run: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -177,6 +201,8 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(videos: Path, tmp_path
     _, alive = psutil.wait_procs(started, timeout=15)
     assert alive == []
     assert not (run / ".ray").exists()
+    (note,) = (note for note in notes(run) if note["kind"] == "run")
+    assert (note["step"], list(note["confinement"])) == (saved, [socket.gethostname()])
 
 
 @pytest.mark.slow
@@ -196,6 +222,7 @@ def test_a_run_that_loses_its_directory_to_another_stops(videos: Path, tmp_path:
     assert f"the lock on {run} was lost to another run (process {os.getpid()}" in stderr
     assert (run / "lock").exists()
     assert (run / ".ray").exists()  # the other run's records are there too
+    assert not any(note["kind"] == "run" for note in notes(run))
     _, alive = psutil.wait_procs(started, timeout=60)
     assert alive == [], "they may still write"
 

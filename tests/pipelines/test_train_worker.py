@@ -16,6 +16,7 @@ from vidcnn.cluster import Machine, plan_resources
 from vidcnn.errors import VidcnnError
 from vidcnn.pipelines import train_worker
 from vidcnn.pipelines.train_worker import WorkerConfig, work
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.training import run
 from vidcnn.training.state import RunSettings
 
@@ -67,6 +68,17 @@ def test_a_worker_trains_with_what_it_was_given_and_posts_its_state(
     assert settings.directory == tmp_path
     assert (worker.rank, worker.count) == (1, 3)
     assert (status_actor.post.calls, status_actor.fail.calls) == ([("state",)], [])
+
+
+def test_a_worker_tells_what_confines_the_processes_that_load_its_clips(
+    status_actor: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status_actor.note_confined = Remote()
+    confined = (("a", Strength()),)
+    monkeypatch.setattr(train_worker, "RayLoader", lambda *arguments: arguments[-1](confined))
+    monkeypatch.setattr(run, "run_worker", lambda *_, **__: None)
+    work({"job": job(status_actor, tmp_path)})
+    assert status_actor.note_confined.calls == [(confined,)]
 
 
 def test_a_worker_stops_when_it_is_told(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vidcnn.reporting.quantized import QuantizeReport, quantize_json, quantize_text
+from vidcnn.sandbox.confinement import Strength
 
 REPORT = QuantizeReport(
     out="b8",
@@ -39,6 +40,12 @@ def test_accuracy_kept_layers_and_notices_are_said_where_there_are_any() -> None
     assert lines[0].startswith("b8: r3d_18, 19 of 20 convolutions")
     assert lines[3] == "accuracy: top-1 74.0% of the clips, 75.0% in float32"
     assert lines[5:] == ["in float32 stay stem.0", "few"]
+
+
+def test_a_decoder_that_is_not_fully_confined_is_told() -> None:
+    weak = replace(REPORT, confinement={"a": Strength()})
+    assert quantize_text(weak).splitlines()[-1] == "confinement of decoding processes on a: not confined"
+    assert quantize_json(weak)["confinement"] == {"a": Strength()._asdict()}
 
 
 def test_weights_that_were_fine_tuned_are_said() -> None:

@@ -56,6 +56,11 @@ def test_decoders_that_are_not_fully_confined_are_told() -> None:
     weak = replace(REPORT, confinement={"a": Strength()})
     assert line in infer_text(SPEC, weak).splitlines()
     assert infer_json(SPEC, weak)["run"]["confinement"]["a"]["landlock"] == 0
+    plan = SourcePlan(1, 0, 0, 1, 10, 0, 40.0, (), {}, (), {}, {"a": Strength()})
+    estimate = replace(ESTIMATE, confinement={"a": Strength()})
+    assert line in plan_text(SPEC, plan).splitlines()
+    assert line in estimate_text(SPEC, estimate).splitlines()
+    assert plan_json(plan)["confinement"] == estimate_json(estimate)["confinement"] == {"a": Strength()._asdict()}
 
 
 def test_the_summary_says_what_there_is_and_what_is_bad() -> None:

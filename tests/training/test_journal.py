@@ -12,7 +12,7 @@ from tests.fuzzing import damaged
 from tests.limits import within
 from tests.training.disk import files_no_larger_than
 from vidcnn.errors import OutputError
-from vidcnn.training.journal import Journal, read_journal
+from vidcnn.training.journal import Journal, note_run, read_journal
 
 
 def steps(directory: Path) -> list[tuple[str, int]]:
@@ -30,6 +30,20 @@ def test_notes_are_read_as_they_were_written_whatever_a_video_is_called(tmp_path
     assert second == {"kind": "validation", "step": 3, "top1": 1.0}
     with Journal(tmp_path, 3):
         assert read_journal(tmp_path) == [first, second]
+
+
+def test_what_a_command_came_to_is_noted_behind_what_its_workers_noted(tmp_path: Path) -> None:
+    with Journal(tmp_path, 0) as journal:
+        journal.note("train", 3, loss=0.5)
+    note_run(tmp_path, 3, seconds=2.5, confinement={"a": {"seccomp": True}})
+    assert steps(tmp_path) == [("train", 3), ("run", 3)]
+    assert read_journal(tmp_path)[-1] == {
+        "kind": "run", "step": 3, "seconds": 2.5, "confinement": {"a": {"seccomp": True}},
+    }  # fmt: skip
+    with Journal(tmp_path, 3):
+        assert steps(tmp_path) == [("train", 3), ("run", 3)]
+    with pytest.raises(OutputError, match="cannot write notes to"):
+        note_run(tmp_path / "missing", 3)
 
 
 def test_what_came_after_the_checkpoint_is_dropped_and_noted_again(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from vidcnn.annotations import LabelledVideo
 from vidcnn.config import TrainSpec
 from vidcnn.errors import BundleError
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.training.report import (
     evaluate_json,
     evaluate_line,
@@ -47,6 +48,7 @@ def evaluation(**values: Any) -> Any:
         "seconds": 2.0,
         "short_clips": "repeat_last",
         "num_short_clips": 0,
+        "confinement": {},
     }
     return SimpleNamespace(**(given | values))
 
@@ -103,6 +105,7 @@ def training(**values: Any) -> Any:
         "seconds": 90.0,
         "state": RunState(40, 80.0, 0, waiting=0.25, num_bad=2),
         "failure": None,
+        "confinement": {},
     }
     return SimpleNamespace(**(given | values))
 
@@ -122,6 +125,18 @@ def test_a_training_run_is_told_with_what_it_reached_and_where_it_is() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found["notices"] == evaluate_json(evaluation())["notices"] == ["columns that are not used: n"]
     assert (train_json(done)["waiting"], train_json(done)["bad_samples"]) == (None, 0)
+
+
+def test_decoders_that_are_not_fully_confined_are_told() -> None:
+    line = "confinement of decoding processes on b: not confined"
+    confinement = {"a": Strength(True, 7, 2**32, True), "b": Strength()}
+    for text, values in (
+        (train_text(training(confinement=confinement)), train_json(training(confinement=confinement))),
+        (evaluate_text(evaluation(confinement=confinement)), evaluate_json(evaluation(confinement=confinement))),
+    ):
+        assert [told for told in text.splitlines() if told.startswith("confinement")] == [line]
+        assert {machine: found["landlock"] for machine, found in values["confinement"].items()} == {"a": 7, "b": 0}
+    assert "confinement" not in train_text(training()) + evaluate_text(evaluation())
 
 
 def test_clips_that_are_longer_than_their_videos_are_named() -> None:

@@ -11,6 +11,7 @@ from vidcnn.pipelines.prepare import prepare
 from vidcnn.pipelines.stages import PlanCounts
 from vidcnn.predictions.output_storage import look_at
 from vidcnn.reporting.results import SourcePlan
+from vidcnn.video.stopwatch import weakest
 
 
 def plan_source(spec: InferSpec) -> SourcePlan:
@@ -38,4 +39,5 @@ def plan_source(spec: InferSpec) -> SourcePlan:
             ignored=dict(job.listing.ignored),
             empty_sources=tuple(job.listing.empty_sources),
             unused_columns=dict(job.listing.unused_columns),
+            confinement=dict(weakest(*(count.confined for count in counts))),
         )

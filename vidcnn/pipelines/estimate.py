@@ -107,6 +107,7 @@ def estimate_source(spec: InferSpec) -> Estimate:
             bottleneck=trial.bottleneck,
             num_clips_planned=sum(sample.num_clips),
             num_short_clips=sample.num_short_clips,
+            confinement=dict(trial.confined),
         )
 
 
@@ -118,6 +119,7 @@ class _Trial:
         num_clips: Clips that were classified, or could not be decoded.
         is_complete: Whether all of these segments were done in the time.
         bottleneck: What limited it.
+        confined: What confined the processes that read or decoded.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class _Trial:
                         break
                 else:
                     self.is_complete = True
+        self.confined = meter.times.confined
         self.num_clips = sum(num_clips for _, num_clips in self.arrivals)
         figures = meter.figures(
             elapsed_seconds=0.0,

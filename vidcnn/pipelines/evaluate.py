@@ -24,6 +24,7 @@ from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
+from vidcnn.pipelines.measuring import confined
 from vidcnn.processes import lower_priority
 from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.sampling.segments import ClipSpec
@@ -35,6 +36,7 @@ from vidcnn.training.validation import summarise_scores
 from vidcnn.training.views import LoadedViews, ViewSettings
 from vidcnn.video.cell import this_cell
 from vidcnn.video.planning import PlanSettings
+from vidcnn.video.stopwatch import Confined, weakest
 
 _NUM_AHEAD = 2
 """Videos that each model actor has before it: one is scored while the other is loaded."""
@@ -108,13 +110,17 @@ def run_evaluation(
             seconds=time.monotonic() - began,
             short_clips=spec.short_clips,
             num_short_clips=found.num_short_clips,
+            confinement=dict(progress.confined),
         )
 
 
 @dataclass
 class _Progress:
+    """How far it is, and what confined the processes that read videos."""
+
     num_videos: int
     num_done: int = 0
+    confined: Confined = ()
 
     def describe(self) -> tuple[float, str]:
         return self.num_done / self.num_videos, f"{self.num_done:,}/{self.num_videos:,} videos"
@@ -137,11 +143,12 @@ class _Found:
     num_short_clips: int = 0
 
     @classmethod
-    def of(cls, scored: Iterator[tuple[int, Any]], progress: _Progress, display: ProgressDisplay) -> _Found:
+    def of(cls, scored: Iterator[tuple[int, _Scored]], progress: _Progress, display: ProgressDisplay) -> _Found:
         """Take what `_score` yields."""
         all_found = cls()
         progress.num_done = 0
-        for video, found in scored:
+        for video, (found, its_confinement) in scored:
+            progress.confined = weakest(progress.confined, its_confinement)
             if isinstance(found, VideoError):
                 all_found.bad.append((video, found))
             else:
@@ -230,8 +237,8 @@ def _score(
     spec: EvaluateSpec,
     machine: Machine,
     device: str,
-) -> Iterator[tuple[int, Any]]:
-    """Yield the index of each video with the `_Scores` of its clips, or why there are none."""
+) -> Iterator[tuple[int, _Scored]]:
+    """Yield the index of each video with the scores of its clips, or why there are none."""
     num_views = len(samples) * spec.clips * views.num_crops
     resources = plan_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
     load = ray.remote(_load).options(
@@ -285,7 +292,7 @@ def _classifier(spec: EvaluateSpec, device: str, resources: ResourcePlan) -> dic
     }
 
 
-def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) -> Iterator[tuple[int, Any]]:
+def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) -> Iterator[tuple[int, _Scored]]:
     """Keep every actor busy, and yield what is done."""
     waiting = iter(videos)
     running: dict[Any, tuple[int, Any]] = {}
@@ -302,20 +309,29 @@ def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) ->
         yield video, _result(done)
 
 
-def _result(done: Any) -> Any:
+def _result(done: Any) -> _Scored:
     """Return the scores of a video, or why there are none."""
     try:
-        return ray.get(done)
+        scored: _Scored = ray.get(done)
     except RayError as error:
         if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
             raise error.cause from None
         raise VidcnnError(f"Ray gave up: {first_line(error)}", "run the same command again") from error
+    return scored
 
 
-def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> LoadedViews:
+class _Loaded(NamedTuple):
+    """The views of a video, and what confined the process that loaded them."""
+
+    views: LoadedViews
+    confined: Confined
+
+
+def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> _Loaded:
     if yields:
         lower_priority()
-    return load_views_in_cell(sample, views, this_cell(yields=yields))
+    cell = this_cell(yields=yields)
+    return _Loaded(load_views_in_cell(sample, views, cell), confined(cell))
 
 
 class _Scores(NamedTuple):
@@ -328,6 +344,13 @@ class _Scores(NamedTuple):
 
     scores: Any
     is_short: bool
+
+
+class _Scored(NamedTuple):
+    """The scores of a video, or why there are none, and what confined the process that loaded it."""
+
+    found: _Scores | VideoError
+    confined: Confined
 
 
 @ray.remote
@@ -343,10 +366,13 @@ class _Scorer:
         except VidcnnError as error:  # from here it would reach the driver as the death of the actor
             self._failure = error
 
-    def score(self, views: LoadedViews) -> _Scores | VideoError:
+    def score(self, loaded: _Loaded) -> _Scored:
         """Return the scores of a video; or why no clip can be scored."""
         if self._failure is not None:
             raise self._failure
+        return _Scored(self._score(loaded.views), loaded.confined)
+
+    def _score(self, views: LoadedViews) -> _Scores | VideoError:
         good = [view for view in views.clips if not isinstance(view, VideoError)]
         if not good:
             error = views.clips[0]

@@ -5,22 +5,32 @@ A task loads a few samples by their numbers. It depends on nothing but these, so
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayTaskError
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import DataError, VidcnnError
+from vidcnn.pipelines.measuring import confined
 from vidcnn.processes import lower_priority
 from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
 from vidcnn.training.clips import LoadedClips
 from vidcnn.training.feed import TrainingData
 from vidcnn.video.cell import this_cell
+from vidcnn.video.stopwatch import Confined, weakest
 
 _NUM_RETRIES = 5
+
+
+class _Loaded(NamedTuple):
+    """What a task returns: clips, and what confined the process that loaded them."""
+
+    clips: LoadedClips
+    confined: Confined
 
 
 class RayLoader:
@@ -30,10 +40,15 @@ class RayLoader:
         data: Reference to the `TrainingData`, in a list, so that Ray hands on the reference instead of the object.
         resources: How the stages share the cluster.
         num_workers: Processes that train together, and share what loads.
+        tell: Is called with what confined the processes that loaded, whenever there is something new in it.
     """
 
-    def __init__(self, data: list[Any], resources: ResourcePlan, num_workers: int) -> None:
+    def __init__(
+        self, data: list[Any], resources: ResourcePlan, num_workers: int, tell: Callable[[Confined], object]
+    ) -> None:
         self._data = data
+        self._tell = tell
+        self._told: Confined = ()
         self.num_at_once = ceil(resources.num_decoders / num_workers)
         options = {
             "num_cpus": resources.decoder_cpus,
@@ -59,28 +74,39 @@ class RayLoader:
             StorageError: The storage fails again and again.
         """
         try:
-            loaded: LoadedClips = ray.get(started)
+            loaded: _Loaded = ray.get(started)
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, VidcnnError) else error from None
-        return loaded
+        found = weakest(self._told, loaded.confined)
+        if found != self._told:
+            self._tell(found)
+            self._told = found
+        return loaded.clips
 
 
-def find_no_sample(data: TrainingData, yields: bool) -> DataError | None:
-    """Return an error, before the workers start, if there is nothing to train on.
+def find_no_sample(data: TrainingData, yields: bool) -> tuple[DataError | None, Confined]:
+    """Look, before the workers start, whether there is anything to train on.
 
     Args:
         data: The videos.
         yields: Whether what loads clips has a low priority: then this process and its child may load some, too.
+
+    Returns:
+        An error if there is nothing, and what confined the process that looked.
     """
-    return find_no_sample_in_cell(data, this_cell(yields=yields))
+    cell = this_cell(yields=yields)
+    failure = find_no_sample_in_cell(data, cell)
+    return failure, confined(cell)
 
 
-def _load_samples(data: list[Any], samples: range, yields: bool) -> LoadedClips:
-    return _loader(data[0], yields).start_samples(samples)
+def _load_samples(data: list[Any], samples: range, yields: bool) -> _Loaded:
+    clips = _loader(data[0], yields).start_samples(samples)
+    return _Loaded(clips, confined(this_cell(yields=yields)))
 
 
-def _load_views(data: list[Any], video: int, yields: bool) -> LoadedClips:
-    return _loader(data[0], yields).start_views(video)
+def _load_views(data: list[Any], video: int, yields: bool) -> _Loaded:
+    clips = _loader(data[0], yields).start_views(video)
+    return _Loaded(clips, confined(this_cell(yields=yields)))
 
 
 @lru_cache(maxsize=1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 import time
 
-from vidcnn.sandbox.confinement import Strength
 from vidcnn.video.cell import Cell
-from vidcnn.video.stopwatch import StageTimes
+from vidcnn.video.stopwatch import Confined, StageTimes
 
 
 class PlanWatch:
@@ -29,6 +28,6 @@ class PlanWatch:
         return times._replace(confined=confined(self._cell))
 
 
-def confined(cell: Cell) -> tuple[tuple[str, Strength], ...]:
+def confined(cell: Cell) -> Confined:
     """Return this machine's name with what confines the child of a cell; nothing where there is no child."""
     return () if cell.strength is None else ((socket.gethostname(), cell.strength),)

@@ -21,6 +21,7 @@ from vidcnn.inference.quantizing import layers, measure, quantize
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle, bundle_target
 from vidcnn.models.golden import Golden
+from vidcnn.pipelines.measuring import confined
 from vidcnn.reporting.live import LiveLine
 from vidcnn.reporting.quantized import QuantizeReport
 from vidcnn.reporting.summaries import count
@@ -33,6 +34,7 @@ from vidcnn.video.cell import Cell
 from vidcnn.video.container import MAX_PIXELS
 from vidcnn.video.pixels import UInt8Array
 from vidcnn.video.planning import PlanSettings
+from vidcnn.video.stopwatch import Confined, weakest
 
 _CALIBRATION_SHARE = 3
 """One video in so many is calibrated on; the others are measured on."""
@@ -49,11 +51,13 @@ class _Clips:
         pixels: uint8 ``(N, T, H, W, 3)``.
         videos: Number of each clip's video, among those that can be decoded.
         labels: Index of each clip's first class; -1 where there is none.
+        confined: What confined the processes that decoded them.
     """
 
     pixels: UInt8Array
     videos: NDArray[np.int64]
     labels: NDArray[np.int64]
+    confined: Confined
 
 
 def quantize_bundle(
@@ -130,6 +134,7 @@ def quantize_bundle(
             min_agreement,
             tuple(notices),
             is_tuned,
+            dict(clips.confined),
         )
         _check(report)
         weights = bundle.provenance.weights or public_location(model)
@@ -205,9 +210,11 @@ def _decode(
     videos: list[int] = []
     labels: list[int] = []
     num_videos = 0
+    used: Confined = ()
     with Cell() as cell:
         for sample in samples:
             found = load_views_in_cell(sample, views, cell).clips
+            used = weakest(used, confined(cell))
             good = [view[0] for view in found if not isinstance(view, VideoError)][: num_clips - len(pixels)]
             pixels += good
             videos += [num_videos] * len(good)
@@ -220,4 +227,4 @@ def _decode(
         raise DataError(
             f"none of the {len(samples):,} videos can be decoded", "look at them with vidcnn infer --dry-run"
         )
-    return _Clips(np.stack(pixels), np.array(videos), np.array(labels))
+    return _Clips(np.stack(pixels), np.array(videos), np.array(labels), used)

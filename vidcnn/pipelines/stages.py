@@ -37,7 +37,7 @@ from vidcnn.video.attempts import DecodeWork, PlanWork, decode_in_cell, plan_in_
 from vidcnn.video.batching import ClipBatch, DecodeSettings, timed_batches
 from vidcnn.video.cell import Cell, this_cell
 from vidcnn.video.planning import PlannedSegment, PlanSettings, group_segments, plan_each, video_key
-from vidcnn.video.stopwatch import StageTimes
+from vidcnn.video.stopwatch import Confined, StageTimes
 
 Done = tuple[int, frozenset[int]] | None
 """What is committed of a video: the number of segments of its plan, and the indexes of those done."""
@@ -153,6 +153,7 @@ class PlanCounts:
         num_short_clips: Those that are longer than their video.
         seconds: Their length, as far as these clips cover it.
         bad_videos: Names of those that cannot be read, with the reason.
+        confined: What confined the process that read them.
     """
 
     first_name: str
@@ -161,6 +162,7 @@ class PlanCounts:
     num_short_clips: int
     seconds: float
     bad_videos: tuple[tuple[str, str], ...]
+    confined: Confined = ()
 
 
 class CountStage(PlanStage):
@@ -187,7 +189,8 @@ class CountStage(PlanStage):
             else:
                 bad.append((video_text(item[0].name), item[1].message))
         first_name = next(unpack_videos(videos)).name
-        return PlanCounts(first_name, len(readable), num_clips, num_short_clips, seconds, tuple(bad))
+        confinement = confined(self._cell)
+        return PlanCounts(first_name, len(readable), num_clips, num_short_clips, seconds, tuple(bad), confinement)
 
 
 class DecodeStage:

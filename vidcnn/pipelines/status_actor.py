@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -11,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from vidcnn.errors import VidcnnError
 from vidcnn.training.state import RunState
+from vidcnn.video.stopwatch import Confined, weakest
 
 
 @ray.remote
@@ -24,6 +26,7 @@ class StatusActor:
         self._stop = asyncio.Event()
         self._state: RunState | None = None
         self._failure: VidcnnError | None = None
+        self._confined: Confined = ()
 
     async def post(self, state: RunState) -> None:
         """Record how far the run is."""
@@ -33,9 +36,13 @@ class StatusActor:
         """Record why the run cannot continue."""
         self._failure = failure
 
-    async def read(self) -> tuple[RunState | None, VidcnnError | None]:
-        """Return what was recorded last."""
-        return self._state, self._failure
+    async def note_confined(self, confined: Confined) -> None:
+        """Record what confined processes that loaded clips."""
+        self._confined = weakest(self._confined, confined)
+
+    async def read(self) -> tuple[RunState | None, VidcnnError | None, Confined]:
+        """Return what was recorded last, and what confined all processes that loaded clips."""
+        return self._state, self._failure, self._confined
 
     async def stop(self) -> None:
         """Ask that the run is saved and stops."""
@@ -54,6 +61,12 @@ def start_status_actor() -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
     return StatusActor.options(**options).remote()  # type: ignore[attr-defined]
+
+
+def tell_confined(status_actor: Any, confined: Confined) -> None:
+    """Tell the status actor what confined processes that loaded clips, and wait until it knows."""
+    with suppress(RayError):  # a report that lacks something is no reason to end a run
+        ray.get(status_actor.note_confined.remote(confined))
 
 
 def is_told(stop: Any) -> bool:

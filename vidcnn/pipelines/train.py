@@ -19,12 +19,15 @@ from vidcnn.config import TrainSpec
 from vidcnn.errors import UsageError, VidcnnError
 from vidcnn.interrupts import background, interruptible
 from vidcnn.pipelines.hardware import ask_there
-from vidcnn.reporting.live import LiveLine, ProgressDisplay
+from vidcnn.reporting.confined import confinement_json
+from vidcnn.reporting.live import LiveLine, ProgressDisplay, say
 from vidcnn.training.data import flip_rule, read_data
 from vidcnn.training.record import check_record
 from vidcnn.training.report import TrainReport
 from vidcnn.training.run_directory import RunDirectory, hold_run
 from vidcnn.training.state import CHECKPOINTS
+from vidcnn.version import __version__
+from vidcnn.video.stopwatch import Confined
 
 if TYPE_CHECKING:
     from vidcnn.pipelines.worker_group import WorkerGroup
@@ -78,18 +81,23 @@ def run_training(
         from vidcnn.training.checkpoints import CheckpointStore
 
         store = CheckpointStore(run_directory.directory / CHECKPOINTS, plan.run.num_best)
-        state, num_steps_done = None, 0
+        state: RunState | None = None
+        num_steps_done = 0
+        confined: Confined = ()
         if not _is_done(store, plan.recipe.num_steps):
             from vidcnn.pipelines.worker_group import WorkerGroup
 
             group = WorkerGroup(plan, machine or start_ray(), num_workers, device, run_directory.newest_step)
             groups.append(group)
-            with ProgressDisplay(group.describe, enabled=show_progress) as display:
-                group.run(display, run_directory.check)
-            state = group.state
-            run_directory.pull()
+            try:
+                with ProgressDisplay(group.describe, enabled=show_progress) as display:
+                    group.run(display, run_directory.check)
+                run_directory.pull()
+            finally:
+                _note_run(run_directory, group, time.monotonic() - began)
+            state, confined = group.state, group.confined
             num_steps_done = plan.recipe.num_steps - group.first_step
-        return _report(plan, run_directory, store, num_steps_done, time.monotonic() - began, state)
+        return _report(plan, run_directory, store, num_steps_done, time.monotonic() - began, state, confined)
 
 
 def _is_done(store: CheckpointStore, num_steps: int) -> bool:
@@ -145,6 +153,25 @@ def _fastest_precision(device: str) -> Any:
     return fastest_precision(resolve_device(device))
 
 
+def _note_run(run_directory: RunDirectory, group: WorkerGroup, seconds: float) -> None:
+    """Note what this command did, however it ended; that it cannot be noted changes nothing about how."""
+    from vidcnn.training.journal import note_run
+
+    if group.state is None:
+        return
+    try:
+        run_directory.check()
+        note_run(
+            run_directory.directory,
+            group.state.step,
+            version=__version__,
+            seconds=round(seconds, 3),
+            confinement=confinement_json(dict(group.confined)),
+        )
+    except VidcnnError as error:
+        say(f"vidcnn: what this command did is not noted: {error.message}")
+
+
 def _report(
     plan: TrainingPlan,
     run_directory: RunDirectory,
@@ -152,6 +179,7 @@ def _report(
     num_steps_done: int,
     seconds: float,
     state: RunState | None,
+    confined: Confined,
 ) -> TrainReport:
     """Write the bundle of the best weights, and return how the run ended."""
     from vidcnn.inference.golden import with_golden
@@ -180,4 +208,5 @@ def _report(
         seconds=seconds,
         state=state,
         failure=failure,
+        confinement=dict(confined),
     )

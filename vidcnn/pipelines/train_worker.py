@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import VidcnnError
 from vidcnn.pipelines.loading import RayLoader
-from vidcnn.pipelines.status_actor import is_told
+from vidcnn.pipelines.status_actor import is_told, tell_confined
 from vidcnn.training.recipe import Recipe
 from vidcnn.training.state import RunSettings
 
@@ -49,13 +50,14 @@ def work(config: dict[str, Any]) -> None:
     if job.resources.actor_threads is not None:
         torch.set_num_threads(job.resources.actor_threads)
     stop = job.status_actor.wait_for_stop.remote()
+    tell = partial(tell_confined, job.status_actor)
     try:
         with working_copy(job.run, writes=worker.rank == 0) as copy:
             run_worker(
                 ray.get(job.bundle[0]),
                 job.recipe,
                 ray.get(job.data[0]),
-                RayLoader(job.data, job.resources, worker.count),
+                RayLoader(job.data, job.resources, worker.count, tell),
                 copy.run,
                 worker,
                 watch=job.status_actor.post.remote,

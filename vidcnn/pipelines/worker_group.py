@@ -31,6 +31,7 @@ from vidcnn.training.plan import TrainingPlan
 from vidcnn.training.progress import progress_line
 from vidcnn.training.restarts import may_start_again, num_fruitless, pause_seconds
 from vidcnn.training.state import RunState
+from vidcnn.video.stopwatch import Confined, weakest
 
 _RAY_DIRECTORY = ".ray"
 """Folder of a run in which Ray Train keeps its own records while it runs."""
@@ -56,6 +57,7 @@ class WorkerGroup:
     Attributes:
         state: How far they were when they were last heard of.
         first_step: Steps that were done when they began.
+        confined: What confined the processes that read videos, as far as that was heard of.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class WorkerGroup:
         self._plan = plan
         self.state: RunState | None = None
         self.first_step = 0
+        self.confined: Confined = ()
         self._num_workers, self._device, self._newest_step = num_workers, device, newest_step
         resources = plan_resources(
             machine,
@@ -166,9 +169,10 @@ class WorkerGroup:
     def _check_samples(self) -> None:
         """Raise before the workers start, which takes a while, if there is nothing to train on."""
         try:
-            failure = ray.get(self._looking)
+            failure, confined = ray.get(self._looking)
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, VidcnnError) else error from None
+        self.confined = weakest(self.confined, confined)
         if failure is not None:
             raise failure
 
@@ -194,7 +198,9 @@ class WorkerGroup:
         """Take in how far the workers are, and return why they cannot continue."""
         state: RunState | None
         failure: VidcnnError | None
-        state, failure = ray.get(self._status_actor.read.remote())
+        confined: Confined
+        state, failure, confined = ray.get(self._status_actor.read.remote())
+        self.confined = weakest(self.confined, confined)
         if self.state is None and state is not None:
             self.first_step = state.first_step
         self.state = state or self.state

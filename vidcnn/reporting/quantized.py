@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from vidcnn.reporting.confined import confinement_json, confinement_lines
 from vidcnn.reporting.summaries import count
 from vidcnn.safe_text import one_line
+from vidcnn.sandbox.confinement import Strength
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class QuantizeReport:
         min_agreement: What was wanted.
         notices: What the user should know, a line each.
         is_tuned: Whether its weights were fine-tuned.
+        confinement: This machine, with what confined the processes that read videos.
     """
 
     out: str
@@ -37,6 +40,7 @@ class QuantizeReport:
     min_agreement: float
     notices: tuple[str, ...] = ()
     is_tuned: bool = False
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
     @property
     def float_precision(self) -> str:
@@ -77,7 +81,7 @@ def quantize_text(report: QuantizeReport) -> str:
         )
     if report.kept:
         lines.append(f"in float32 stay {', '.join(report.kept)}")
-    return "\n".join([*lines, *report.notices])
+    return "\n".join([*lines, *confinement_lines(report.confinement), *report.notices])
 
 
 def quantize_json(report: QuantizeReport) -> dict[str, Any]:
@@ -92,5 +96,6 @@ def quantize_json(report: QuantizeReport) -> dict[str, Any]:
         "fine_tuned": report.is_tuned,
         "measured": dict(report.measured),
         "speedup": round(report.speedup, 3),
+        "confinement": confinement_json(report.confinement),
         "notices": list(report.notices),
     }

@@ -74,6 +74,7 @@ class SourcePlan:
         ignored: Files that were left out of folders, by extension.
         empty_sources: Folders of the source, among several, that contain no video.
         unused_columns: Columns of lists of the source that are not used.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     num_videos: int
@@ -87,6 +88,7 @@ class SourcePlan:
     ignored: dict[str, int]
     empty_sources: tuple[str, ...]
     unused_columns: dict[str, tuple[str, ...]]
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Estimate:
         bottleneck: What limits the run; None where that is not known.
         num_clips_planned: Clips of the videos of the sample.
         num_short_clips: Those of `num_clips_planned` that are longer than their video.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     num_videos: int
@@ -120,3 +123,4 @@ class Estimate:
     bottleneck: Bottleneck | None
     num_clips_planned: int = 0
     num_short_clips: int = 0
+    confinement: Mapping[str, Strength] = field(default_factory=dict)

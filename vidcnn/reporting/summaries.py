@@ -180,7 +180,7 @@ def plan_text(spec: InferSpec, plan: SourcePlan) -> str:
         lines += [f"  {shown_name(name)}: {one_line(error)}" for name, error in plan.bad_videos[:_NUM_SHOWN]]
         if len(plan.bad_videos) > _NUM_SHOWN:
             lines.append(f"  and {len(plan.bad_videos) - _NUM_SHOWN:,} more")
-    return "\n".join([*lines, *left_out_lines(plan)])
+    return "\n".join([*lines, *confinement_lines(plan.confinement), *left_out_lines(plan)])
 
 
 def plan_json(plan: SourcePlan) -> dict[str, Any]:
@@ -197,6 +197,7 @@ def plan_json(plan: SourcePlan) -> dict[str, Any]:
         "ignored_files": plan.ignored,
         "empty_sources": list(plan.empty_sources),
         "unused_columns": {name: list(columns) for name, columns in plan.unused_columns.items()},
+        "confinement": confinement_json(plan.confinement),
     }
 
 
@@ -248,6 +249,7 @@ def estimate_text(spec: InferSpec, estimate: Estimate) -> str:
     where = "" if clips.is_exact else "of the sample, "
     short = short_clips_lines(spec.short_clips, estimate.num_short_clips, estimate.num_clips_planned)
     lines += [where + line for line in short]
+    lines += confinement_lines(estimate.confinement)
     return "\n".join(lines)
 
 
@@ -270,6 +272,7 @@ def estimate_json(estimate: Estimate) -> dict[str, Any]:
             "clips_planned": estimate.num_clips_planned,
             "short_clips": estimate.num_short_clips,
         },
+        "confinement": confinement_json(estimate.confinement),
     }
 
 

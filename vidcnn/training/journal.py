@@ -1,7 +1,8 @@
 """What a run writes down as it goes: numbers for people and for programs.
 
-``metrics.jsonl`` has one object a line, each with ``kind`` (``train`` or ``validation``) and ``step``. TensorBoard
-shows the same numbers as curves. Only one process of a run writes.
+``metrics.jsonl`` has one object a line, each with ``kind`` (``train``, ``validation`` or ``run``) and ``step``.
+TensorBoard shows the same numbers as curves. Only one process of a run writes: the first worker, and when the workers
+have ended, the command.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Journal:
         try:
             patiently(lambda: _drop_after(self._path, first_step))
         except OSError as error:
-            raise self._failure(error) from error
+            raise _failure(directory, error) from error
 
     def __enter__(self) -> Journal:
         return self
@@ -70,7 +71,7 @@ class Journal:
                     board.add_scalar(f"{kind}/{name}", value, step)
             board.flush()
         except OSError as error:
-            raise self._failure(error) from error
+            raise _failure(self._directory, error) from error
 
     def _open_board(self) -> Any:
         if self._board is None:
@@ -80,11 +81,24 @@ class Journal:
             self._board = SummaryWriter(str(path), purge_step=self._first_step + 1)
         return self._board
 
-    def _failure(self, error: OSError) -> OutputError | StorageError:
-        what = f"cannot write notes to {self._directory}: {error.strerror or error}"
-        if is_passing(error):
-            return StorageError(what, "the same command continues from the last checkpoint once the storage takes them")
-        return OutputError(what, "make room, and the same command continues from the last checkpoint")
+
+def note_run(directory: Path, step: int, **values: Any) -> None:
+    """Write down what a command came to, when its workers have ended.
+
+    Args:
+        directory: The run's directory.
+        step: Steps that are done.
+        **values: JSON values.
+
+    Raises:
+        StorageError: It cannot be written for now.
+        OutputError: It cannot be written.
+    """
+    line = json_text({"kind": "run", "step": step, **values})
+    try:
+        patiently(lambda: _append(directory / "metrics.jsonl", line))
+    except OSError as error:
+        raise _failure(directory, error) from error
 
 
 def read_journal(directory: Path) -> list[dict[str, Any]]:
@@ -103,6 +117,13 @@ def read_journal(directory: Path) -> list[dict[str, Any]]:
         if isinstance(note, dict) and type(note.get("step")) is int:
             notes.append(note)
     return notes
+
+
+def _failure(directory: Path, error: OSError) -> OutputError | StorageError:
+    what = f"cannot write notes to {directory}: {error.strerror or error}"
+    if is_passing(error):
+        return StorageError(what, "the same command continues from the last checkpoint once the storage takes them")
+    return OutputError(what, "make room, and the same command continues from the last checkpoint")
 
 
 def _append(path: Path, line: str) -> None:

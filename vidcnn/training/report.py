@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vidcnn.choices import ShortClips
 from vidcnn.errors import VidcnnError
+from vidcnn.reporting.confined import confinement_json, confinement_lines
 from vidcnn.reporting.progress import duration_text
 from vidcnn.reporting.summaries import count, short_clips_lines, table_text
 from vidcnn.safe_text import json_text, one_line
+from vidcnn.sandbox.confinement import Strength
 from vidcnn.sources.names import left_out_text, shown_name
 from vidcnn.training.metrics import Metrics
 from vidcnn.training.plan import TrainingPlan
@@ -42,6 +44,7 @@ class TrainReport:
         seconds: Time that this command took.
         state: How far the run was when it was last heard of.
         failure: Why there is no bundle of the trained weights, which their checkpoint still has; None if there is one.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     plan: TrainingPlan
@@ -52,6 +55,7 @@ class TrainReport:
     seconds: float
     state: RunState | None
     failure: VidcnnError | None = None
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
     @property
     def bundle(self) -> str:
@@ -78,6 +82,7 @@ class EvaluateReport:
         seconds: Time that the command took.
         short_clips: What becomes of a clip that is longer than its video.
         num_short_clips: How many such clips were scored.
+        confinement: Machines on which videos were read, with what confined the processes that did so.
     """
 
     model: str
@@ -94,6 +99,7 @@ class EvaluateReport:
     seconds: float
     short_clips: ShortClips = "repeat_last"
     num_short_clips: int = 0
+    confinement: Mapping[str, Strength] = field(default_factory=dict)
 
 
 def plan_text(plan: TrainingPlan) -> str:
@@ -139,6 +145,7 @@ def train_text(report: TrainReport) -> str:
     epoch = report.best_step / plan.steps_per_epoch
     if reached:
         lines.append(f"best after epoch {epoch:.1f}: {reached} (validation, over videos)")
+    lines += confinement_lines(report.confinement)
     lines.append("no bundle is written" if report.failure else f"bundle: {one_line(report.bundle)}")
     lines.append(f"curves: tensorboard --logdir {one_line(report.directory)}/tensorboard")
     return "\n".join(lines)
@@ -164,6 +171,7 @@ def train_json(report: TrainReport) -> dict[str, Any]:
         "waiting": None if report.state is None else round(report.state.waiting, 4),
         "bad_samples": 0 if report.state is None else report.state.num_bad,
         "short_samples": 0 if report.state is None else report.state.num_short,
+        "confinement": confinement_json(report.confinement),
         "notices": list(report.plan.annotations.notices),
     }
 
@@ -174,8 +182,8 @@ def evaluate_text(report: EvaluateReport) -> str:
     views = f"{count(report.num_clips, 'clip')} x {count(report.num_crops, 'crop')}"
     lines = [f"{one_line(report.model)} on {count(videos.num_samples, 'video')} ({report.split}), {views} of each"]
     rows = []
-    for field, name in _NAMES.items():
-        values = getattr(videos, field), getattr(clips, field)
+    for figure, name in _NAMES.items():
+        values = getattr(videos, figure), getattr(clips, figure)
         if values[0] is not None:
             rows.append((name, *(f"{value:.1%}" for value in values)))
     lines += ["", table_text(("", "videos", "clips"), rows, right=("videos", "clips"))]
@@ -187,6 +195,8 @@ def evaluate_text(report: EvaluateReport) -> str:
         lines += [f"  {shown_name(name)}: {one_line(reason)}" for name, reason in report.bad_videos[:_NUM_BAD_SHOWN]]
         if len(report.bad_videos) > _NUM_BAD_SHOWN:
             lines.append(f"  and {len(report.bad_videos) - _NUM_BAD_SHOWN:,} more")
+    if weak := confinement_lines(report.confinement):
+        lines += ["", *weak]
     return "\n".join(lines)
 
 
@@ -216,6 +226,7 @@ def evaluate_json(report: EvaluateReport) -> dict[str, Any]:
         "clips": asdict(report.reached.clips),
         "short_clips": report.num_short_clips,
         "bad_videos": [{"video": name, "error": reason} for name, reason in report.bad_videos],
+        "confinement": confinement_json(report.confinement),
         "notices": list(report.notices),
         "elapsed_seconds": round(report.seconds, 3),
     }

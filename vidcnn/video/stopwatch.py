@@ -9,9 +9,13 @@ import os
 import threading
 import time
 from contextlib import suppress
+from itertools import chain
 from typing import NamedTuple
 
 from vidcnn.sandbox.confinement import Strength
+
+Confined = tuple[tuple[str, Strength], ...]
+"""Names of machines, each with what confined all processes there that read or decoded."""
 
 
 class ThreadTime(NamedTuple):
@@ -40,8 +44,7 @@ class StageTimes(NamedTuple):
         model_wait_seconds: All else that the model's processes do from one batch to the next: above all, waiting.
         plan_seconds: Reading what videos contain, before they are decoded.
         plan_read_seconds: The part of it in which nothing was computed: it was waiting for reads.
-        confined: Names of machines, each with what confined all processes there that read or decoded. Who started them
-            says it, not they themselves.
+        confined: What confined the processes that read or decoded. Who started them says it, not they themselves.
     """
 
     decode_seconds: float = 0.0
@@ -51,12 +54,12 @@ class StageTimes(NamedTuple):
     model_wait_seconds: float = 0.0
     plan_seconds: float = 0.0
     plan_read_seconds: float = 0.0
-    confined: tuple[tuple[str, Strength], ...] = ()
+    confined: Confined = ()
 
     def plus(self, other: StageTimes) -> StageTimes:
         """Add what was measured elsewhere."""
         seconds = (mine + theirs for mine, theirs in zip(self[:-1], other[:-1], strict=True))
-        return StageTimes._make((*seconds, _weakest(self.confined, other.confined)))
+        return StageTimes._make((*seconds, weakest(self.confined, other.confined)))
 
 
 class Stopwatch:
@@ -82,12 +85,10 @@ def keep_counter_open() -> None:
         _counters[threading.get_ident()] = os.open(_COUNTER, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _weakest(
-    some: tuple[tuple[str, Strength], ...], others: tuple[tuple[str, Strength], ...]
-) -> tuple[tuple[str, Strength], ...]:
-    """Return what holds for some processes and for others, for each machine."""
-    found = dict(some)
-    for machine, strength in others:
+def weakest(*several: Confined) -> Confined:
+    """Return what holds for all of several groups of processes, for each machine."""
+    found: dict[str, Strength] = {}
+    for machine, strength in chain(*several):
         found[machine] = strength.weaker(found.get(machine, strength))
     return tuple(found.items())
 

@@ -6,10 +6,12 @@ else happens on the machine meets both; what is told are medians, and the ratio 
 seconds of processors count, those of the child and those of this process, which opens files for a child that is
 confined. Starting a child is measured apart: until it has planned one file.
 
-    python benchmarks/cell.py [--files DIR] [--rounds 7] [--videos 400] [--out FILE]
+    python benchmarks/cell.py [--files DIR] [--s3] [--rounds 7] [--videos 400] [--out FILE]
 
 Without files, three synthetic videos are decoded: 340x256, 720p and 1080p, H.264. What is planned are copies of a small
-video, and with `--files` the files of that folder.
+video, and with `--files` the files of that folder. With `--s3`, they come from object storage: moto's server, in a
+process of its own on this machine, which answers in a few milliseconds. A child that is confined asks this process for
+each piece of them. The server's own time counts only in the wall clock.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from decode import SIZES, write_synthetic
 from installed import installed_versions
+from killing.server import BUCKET, running_server
+from pyarrow import fs
 
 from vidcnn.processes import cpu_seconds
 from vidcnn.sampling.preprocessing import Preprocessing
@@ -51,25 +57,36 @@ SMALL = (128, 96, 30)
 VIDEOS_PER_TASK = 50
 MAX_UNIT_FRAMES = 1024
 BATCH_SIZE = 8
-FIGURES = ("seconds", "child_cpu_seconds", "parent_cpu_seconds")
+FIGURES = ("seconds", "cpu_seconds", "child_cpu_seconds", "parent_cpu_seconds")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=Path, help="folder of videos to plan and decode")
+    parser.add_argument("--s3", action="store_true", help="let the videos come from object storage")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--videos", type=int, default=400, help="copies that are planned")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    if arguments.serve:
+        serve()
+        return
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         plannable = arguments.files or copies(Path(folder, "small"), arguments.videos)
         decodable = arguments.files or synthetic(Path(folder, "sizes"))
-        parts, strength = measure(list(listed(plannable)), list(listed(decodable)), arguments.rounds)
+        sources, apart = (str(plannable), str(decodable)), frozenset[int]()
+        if arguments.s3:
+            server, host = stack.enter_context(served())
+            sources, apart = (upload(plannable, host), upload(decodable, host)), frozenset([server])
+        parts, strength = measure(list(listed(sources[0])), list(listed(sources[1])), arguments.rounds, apart)
     for name, part in parts.items():
         print(row(name, part))
     report = {
         "date": datetime.now(UTC).date().isoformat(),
         "files": "real" if arguments.files else "synthetic",
+        "storage": "s3" if arguments.s3 else "local",
         "rounds": arguments.rounds,
         "confinement": strength,
         "cores": len(os.sched_getaffinity(0)),
@@ -77,7 +94,7 @@ def main() -> None:
         "machine": platform.machine(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": installed_versions(("av", "numpy")),
+        "versions": installed_versions(("av", "numpy", "pyarrow", *(["moto"] if arguments.s3 else []))),
         "parts": parts,
     }
     if arguments.out:
@@ -109,9 +126,42 @@ def synthetic(folder: Path) -> Path:
     return folder
 
 
-def listed(folder: Path) -> Iterator[SourceVideo]:
-    """Yield the videos of a folder."""
-    return (video for video in Listing([str(folder)]) if video.error is None)
+def serve() -> None:
+    """Serve object storage until nobody listens any more."""
+    with running_server() as server:
+        print(server.host, flush=True)
+        sys.stdin.read()
+
+
+@contextmanager
+def served() -> Iterator[tuple[int, str]]:
+    """Run a server of object storage in another process, and yield its process and its address."""
+    os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.pop("AWS_ENDPOINT_URL", None)
+    line = [sys.executable, __file__, "--serve"]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.pid, process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+
+
+def upload(folder: Path, host: str) -> str:
+    """Put the files of a folder into object storage, and return where they are."""
+    options = f"?endpoint_override={host}&scheme=http&region=us-east-1"
+    storage, root = fs.FileSystem.from_uri(f"s3://{BUCKET}/{folder.name}{options}")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with storage.open_output_stream(f"{root}/{path.relative_to(folder)}") as sink:
+                sink.write(path.read_bytes())
+    return f"s3://{root}{options}"
+
+
+def listed(source: str) -> Iterator[SourceVideo]:
+    """Yield the videos of a source."""
+    return (video for video in Listing([source]) if video.error is None)
 
 
 def plan_settings(way: Way) -> PlanSettings:
@@ -134,9 +184,16 @@ def decode(units: list[list[PlannedSegment]], way: Way, cell: Cell) -> int:
 
 
 def measure(
-    plannable: list[SourceVideo], decodable: list[SourceVideo], rounds: int
+    plannable: list[SourceVideo], decodable: list[SourceVideo], rounds: int, apart: frozenset[int]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the figures of each part, and what confined the children of one way."""
+    """Return the figures of each part, and what confined the children of one way.
+
+    Args:
+        plannable: What is planned.
+        decodable: What is decoded.
+        rounds: How often.
+        apart: Children of this process whose time does not count.
+    """
     with ExitStack() as stack:
         planners = {way: stack.enter_context(Cell()) for way in WAYS}
         decoders = {way: stack.enter_context(Cell()) for way in WAYS}
@@ -146,8 +203,8 @@ def measure(
         assert num_planned == len(plan(plannable, "off", planners["off"]))
         assert num_clips == decode(units, "off", decoders["off"])
         parts = {
-            "plan": compared(lambda way: plan(plannable, way, planners[way]), rounds),
-            "decode": compared(lambda way: decode(units, way, decoders[way]), rounds),
+            "plan": compared(lambda way: plan(plannable, way, planners[way]), rounds, apart),
+            "decode": compared(lambda way: decode(units, way, decoders[way]), rounds, apart),
         }
         for name, number, unit in (("plan", len(plannable), "videos"), ("decode", num_clips, "clips")):
             parts[name] = {unit: number, **parts[name]}
@@ -160,29 +217,33 @@ def measure(
         fresh = {way: stack.enter_context(Cell()) for way in WAYS}
 
         parts["start"] = compared(
-            lambda way: plan(decodable[:1], way, fresh[way]), rounds, before=lambda way: fresh[way].close()
+            lambda way: plan(decodable[:1], way, fresh[way]), rounds, apart, before=lambda way: fresh[way].close()
         )
     assert strength is not None
     return parts, strength._asdict()
 
 
 def compared(
-    work: Callable[[Way], object], rounds: int, before: Callable[[Way], object] = lambda _: None
+    work: Callable[[Way], object],
+    rounds: int,
+    apart: frozenset[int] = frozenset(),
+    before: Callable[[Way], object] = lambda _: None,
 ) -> dict[str, Any]:
     """Do some work in both ways in turns; return medians for each of them, and ratios of confined to not.
 
     Args:
         work: The work; of all children of this process, only its own computes meanwhile.
         rounds: How often.
+        apart: Children of this process whose time does not count.
         before: What is done before it, and does not count.
     """
     taken: dict[Way, list[tuple[float, ...]]] = {way: [] for way in WAYS}
     for number in range(rounds):
         for way in WAYS if number % 2 else WAYS[::-1]:
             before(way)
-            began = clocks()
+            began = clocks(apart)
             work(way)
-            taken[way].append(tuple(max(0.0, new - old) for new, old in zip(clocks(), began, strict=True)))
+            taken[way].append(tuple(max(0.0, new - old) for new, old in zip(clocks(apart), began, strict=True)))
     medians: dict[str, Any] = {
         way: dict(zip(FIGURES, map(statistics.median, zip(*taken[way], strict=True)), strict=True)) for way in WAYS
     }
@@ -190,10 +251,11 @@ def compared(
     return {**medians, "ratios": ratios}
 
 
-def clocks() -> tuple[float, float, float]:
-    """Return the wall clock, and the seconds that the children of this process and the process have computed."""
-    children = (pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split())
-    return time.perf_counter(), sum(cpu_seconds(int(pid)) for pid in children), time.process_time()
+def clocks(apart: frozenset[int]) -> tuple[float, ...]:
+    """Return the wall clock, and what this process and its other children have computed: together, they, and it."""
+    children = {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    theirs, own = sum(map(cpu_seconds, children - apart)), time.process_time()
+    return time.perf_counter(), theirs + own, theirs, own
 
 
 if __name__ == "__main__":

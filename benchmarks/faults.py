@@ -70,6 +70,10 @@ ACTS: dict[str, tuple[Act, str]] = {
         objects.truncated_later,
         "object storage sends halves of objects in the middle of a run",
     ),
+    "pause-lease": (
+        objects.paused_lease,
+        "a run stands still until another one has taken its output over and done all",
+    ),
     "storage-stale": (objects.stale_lists, "lists of object storage do not show what was written in the last 4 s"),
     "storage-stale-deleted": (
         objects.lingering_lists,

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from vidcnn.storage import uris as storage
+from vidcnn.storage import versions
 from vidcnn.storage.s3_pages import paged_listing
 
 
@@ -56,6 +57,7 @@ def s3(running_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     storage._remote_filesystem.cache_clear()
     paged_listing.cache_clear()
+    versions._client.cache_clear()
     running_server.request("POST", "moto-api/reset")
     running_server.request("PUT", "bkt")
     return running_server

@@ -6,8 +6,10 @@ Both the source and the output are in it.
 from __future__ import annotations
 
 import math
+import os
 import random
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import pyarrow as pa
 from killing.places import Place, in_bucket
 from killing.server import BUCKET, Server, running_server
 from killing.source import write_walk
+from killing.victims import let_go
 from pyarrow import fs
 
 from failing.stage import FRAMES, MissedError, Stage
@@ -124,6 +127,52 @@ def lingering_lists(stage: Stage, rng: random.Random) -> None:
         if not weather.num_met:
             raise MissedError
         stage.compare(_read(place), is_whole=True, expected=stage.undisturbed(changed))
+
+
+def paused_lease(stage: Stage, rng: random.Random) -> None:
+    """Stop a run until another one has taken its output over and done all, and then let it go on.
+
+    A request that has reached the storage when the run is stopped is carried out when it goes on, too. The other run
+    finds one more video.
+    """
+    with _places(stage, rng) as (server, source, place):
+        storage, _ = fs.FileSystem.from_uri(source)
+        more = stage.new_folder() / "videos"
+        shutil.copytree(stage.source, more)
+        write_walk(more / "video_9.mp4", 60, seed=9)
+        expected = stage.undisturbed(more)
+        moments = ("writing", "written", *(("merging", "merged", "clearing") if place.is_file else ()), "later")
+        moment, wait_seconds = rng.choice(moments), rng.uniform(0, stage.span)
+        num_left = rng.randrange(1, 4) if moment in ("writing", "written") else 1
+        line = stage.command(source, place.out, stage.executor(rng))
+        place.prepare()
+        run = stage.start(line)
+        begun: float | None = None
+        while num_left:
+            if run.is_over:
+                stage.end(run)
+                raise MissedError
+            if begun is None and place.is_begun():
+                begun = time.monotonic()
+            seen = place.events(0.01)
+            is_late = moment == "later" and begun is not None and time.monotonic() > begun + wait_seconds
+            num_left -= moment in seen or is_late
+            if num_left:
+                place.let_on()
+        stopped = run.tree()
+        run.each(lambda pid: os.kill(pid, signal.SIGSTOP))
+        let_on = server.keep()
+        server.watch(None)
+        _put(storage, more / "video_9.mp4")
+        stage.again(line)
+        stage.compare(_read(place), is_whole=True, expected=expected)
+        let_on()
+        for process in stopped:
+            let_go(process.pid)
+        stage.end(run)
+        stage.compare(_read(place), is_whole=True, expected=expected)
+        stage.again(line)
+        stage.compare(_read(place), is_whole=True, expected=expected)
 
 
 def _disturb(stage: Stage, rng: random.Random, kind: str, *, is_late: bool = False) -> None:

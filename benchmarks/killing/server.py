@@ -71,6 +71,16 @@ class Server:
         while self._waiting:
             self._waiting.pop().set()
 
+    def keep(self) -> Callable[[], None]:
+        """Let the requests that wait do so until the function that is returned is called, whatever `let_on` does."""
+        kept, self._waiting = self._waiting, []
+
+        def let_these_on() -> None:
+            for go in kept:
+                go.set()
+
+        return let_these_on
+
     def tell(self, method: str, path: str, is_answered: bool) -> None:
         """Hold a request, if it is watched for."""
         event = self._watch(method, path, is_answered) if self._watch else None

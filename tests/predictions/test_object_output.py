@@ -118,7 +118,7 @@ def test_looking_at_objects_changes_nothing(bucket: Any, endpoint: str, name: st
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("s3://no-such-bucket/preds.parquet", "cannot write s3://no-such-bucket/preds.parquet: .*NO_SUCH_BUCKET"),
+        ("s3://no-such-bucket/preds.parquet", "cannot write s3://no-such-bucket/preds.parquet: .*NoSuchBucket"),
         ("s3://no-such-bucket", "names a bucket"),
         ("ftp://host/preds.parquet", "cannot be an output: ftp:// is not one of"),
     ],

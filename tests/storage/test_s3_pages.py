@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore import UNSIGNED
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 from pyarrow.fs import FileInfo, FileSelector, FileType
@@ -230,30 +229,3 @@ def test_a_file_has_one_time_whether_it_was_listed_or_looked_at(
 
 def _later(info: FileInfo) -> FileInfo:
     return FileInfo(info.path, info.type, mtime_ns=info.mtime_ns + 821_000_000, size=info.size)
-
-
-@pytest.mark.parametrize(
-    ("uri", "server", "style", "key"),
-    [
-        ("s3://b/v?endpoint_override=h:9000&scheme=http", "http://h:9000", "path", "dummy"),
-        ("s3://b/v?endpoint_override=https://h&region=eu-west-1", "https://h", "path", "dummy"),
-        ("s3://KEY:a%2Fb/c@b/v?region=eu-west-1", "https://s3.eu-west-1.amazonaws.com", "auto", "KEY"),
-        ("s3://anonymous@b/v?region=eu-west-1", "https://s3.eu-west-1.amazonaws.com", "auto", None),
-    ],
-)
-def test_server_and_login_are_those_of_the_location(
-    uri: str, server: str, style: str, key: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "dummy")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "dummy")
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_CONFIG_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    client = s3_pages._client(split_uri(uri))
-    assert client.meta.endpoint_url == server
-    assert client.meta.config.s3["addressing_style"] == style
-    credentials = client._request_signer._credentials
-    if key is None:
-        assert client.meta.config.signature_version is UNSIGNED
-    else:
-        assert credentials.access_key == key
-        assert credentials.secret_key == ("a/b/c" if key == "KEY" else "dummy")

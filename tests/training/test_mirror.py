@@ -15,6 +15,7 @@ from vidcnn.errors import OutputBusyError, OutputError, StorageError
 from vidcnn.storage import patience
 from vidcnn.storage.retrying import RetryPolicy
 from vidcnn.storage.uris import open_filesystem
+from vidcnn.storage.versions import VersionedStore
 from vidcnn.training.mirror import Mirror, working_copy
 from vidcnn.training.run_directory import hold_run
 from vidcnn.training.state import RunSettings
@@ -66,14 +67,13 @@ def test_notes_are_there_before_the_checkpoint_that_they_belong_to(
     write(here, "metrics.jsonl", "notes")
     mirror = Mirror(location(s3), here)
     sent: list[str] = []
-    plain = mirror._filesystem.open_output_stream
+    plain = mirror._store.put
 
-    class Recording:
-        def open_output_stream(self, path: str) -> object:
-            sent.append(path.rpartition("/")[2])
-            return plain(path)
+    def record(path: str, content: bytes | memoryview, expected: str | None) -> str:
+        sent.append(path.rpartition("/")[2])
+        return plain(path, content, expected)
 
-    mirror._filesystem = Recording()  # type: ignore[assignment]
+    monkeypatch.setattr(mirror._store, "put", record)
     mirror.push()
     assert sent == ["metrics.jsonl", "step_1.pt"]
     mirror.push()
@@ -197,3 +197,50 @@ def wait_until(happens: Callable[[], bool]) -> None:
     while not happens():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_worker_that_stood_still_changes_nothing_in_a_run_directory_that_another_run_has(
+    s3: Server, tmp_path: Path
+) -> None:
+    here = copy(tmp_path, "here")
+    store, root = VersionedStore.open(location(s3))
+    store.put("bkt/runs/.one.vidcnn/lock-mine", b"held", None)
+    mirror = Mirror(location(s3), here, "bkt/runs/.one.vidcnn/lock-mine")
+    for name in ("metrics.jsonl", "checkpoints/step_1.pt"):
+        write(here, name, "mine")
+    mirror.push()
+    write(here, "metrics.jsonl", "late")
+    os.unlink(here / "checkpoints" / "step_1.pt")
+    store.delete("bkt/runs/.one.vidcnn/lock-mine")
+    with pytest.raises(OutputError, match="the lock on the run directory 's3://bkt/runs/one' was lost"):
+        mirror.push()
+    assert mirror.is_cut_off()
+    assert read(store, f"{root}/metrics.jsonl") == b"mine"
+    assert read(store, f"{root}/checkpoints/step_1.pt") == b"mine"
+
+
+def test_what_a_worker_sends_late_does_not_replace_what_another_run_has_sent(
+    s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = copy(tmp_path, "here")
+    store, root = VersionedStore.open(location(s3))
+    store.put("bkt/runs/.one.vidcnn/lock-mine", b"held", None)
+    mirror = Mirror(location(s3), here, "bkt/runs/.one.vidcnn/lock-mine")
+    write(here, "metrics.jsonl", "mine")
+    mirror.push()
+    write(here, "metrics.jsonl", "late")
+    check = mirror._check
+
+    def check_and_stand_still() -> None:
+        check()
+        store.delete("bkt/runs/.one.vidcnn/lock-mine")
+        store.put(f"{root}/metrics.jsonl", b"of another run", store.version(f"{root}/metrics.jsonl"))
+
+    monkeypatch.setattr(mirror, "_check", check_and_stand_still)
+    with pytest.raises(OutputError, match="was lost"):
+        mirror.push()
+    assert read(store, f"{root}/metrics.jsonl") == b"of another run"
+
+
+def read(store: VersionedStore, path: str) -> bytes:
+    return bytes(store.filesystem.open_input_file(path).read())

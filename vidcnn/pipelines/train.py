@@ -10,6 +10,7 @@ import importlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,7 @@ def _plan(
     num_workers, device = _workers(spec, num_gpus)
     precision = spec.precision if spec.precision != "auto" else ask_there(_fastest_precision, device, device=device)
     plan = plan_training(spec, annotations, run_directory.directory, num_workers=num_workers, precision=precision)
+    plan = replace(plan, run=replace(plan.run, lease=run_directory.lease))
     return plan, num_workers, device
 
 

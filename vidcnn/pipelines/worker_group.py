@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import ray
+from pyarrow.fs import FileSelector
 from ray.exceptions import RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -90,6 +91,7 @@ class WorkerGroup:
         )
         self._storage, root = open_filesystem(plan.run.mirror or str(plan.run.directory))
         self._records = f"{root}/{_RAY_DIRECTORY}"
+        self._own_records: list[str] = []
 
     def describe(self) -> tuple[float, str]:
         """Return how far the run is."""
@@ -146,6 +148,8 @@ class WorkerGroup:
     def _trainer(self) -> TorchTrainer:
         """Prepare an attempt, which continues from the newest checkpoint."""
         use_gpu = self._device == "cuda"
+        name = f"{os.getpid()}-{time.time_ns()}"  # under a name that it knows, Ray would continue by itself
+        self._own_records.append(f"{self._records}/{name}")
         config = TorchConfig if is_attached() else LocalTorchConfig
         trainer: TorchTrainer = without_idle_callbacks(TorchTrainer)(
             work,
@@ -158,7 +162,7 @@ class WorkerGroup:
                 resources_per_worker={"CPU": self._worker_cpus} | ({"GPU": 1} if use_gpu else {}),
             ),
             run_config=RunConfig(
-                name=f"{os.getpid()}-{time.time_ns()}",  # under a name that it knows, Ray would continue by itself
+                name=name,
                 storage_path=self._records,
                 storage_filesystem=self._storage,
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),  # type: ignore[call-arg]
@@ -191,8 +195,13 @@ class WorkerGroup:
         return "the run continues from its last checkpoint with the same command"
 
     def _remove_records(self) -> None:
+        """Remove what Ray Train wrote for this process; another run that took the directory over has its own there."""
+        while self._own_records:
+            with suppress(OSError):
+                self._storage.delete_dir(self._own_records.pop())
         with suppress(OSError):
-            self._storage.delete_dir(self._records)
+            if not self._storage.get_file_info(FileSelector(self._records)):
+                self._storage.delete_dir(self._records)
 
     def _read_status(self) -> VidcnnError | None:
         """Take in how far the workers are, and return why they cannot continue."""

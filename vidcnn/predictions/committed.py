@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +76,7 @@ class Committed:
             found = list(pool.map(self._load_part, parts))
             loaded = [one for one in found if one is not None] + list(pool.map(self._load, final))
         parts = [path for path, one in zip(parts, found, strict=True) if one is not None]
+        reserved = {one.held.file for one in found if one is not None and not one.footer.num_videos}
         del found
         footers = [one.footer for one in loaded]
         held = [one.held for one in loaded]
@@ -87,8 +89,9 @@ class Committed:
             self.published, _ = Index.of([held.pop()], self._named)
             self.generation = footers.pop().generation
         # Parts of a generation that was published are left by a run that was killed when it did that.
+        # One that has nothing in it only kept a name, which nobody who does not hold the output now may write.
         is_covered = [
-            footer.generation <= self.generation and self.published.covers(one)
+            one.file in reserved or (footer.generation <= self.generation and self.published.covers(one))
             for footer, one in zip(footers, held, strict=True)
         ]
         covered = [one.file for one, is_one in zip(held, is_covered, strict=True) if is_one]
@@ -132,9 +135,12 @@ class Committed:
         Raises:
             OutputError: One has appeared, whose rows may be in others, too.
         """
-        if strange := self._listed_parts() - self._known:
+        for path in sorted(self._listed_parts() - self._known):
+            if self._is_empty(path):
+                self._storage.delete(path)  # a run that has lost the output took the name, and went no further
+                continue
             raise OutputError(
-                f"{min(strange)} has appeared, which was not there when this run began: another run wrote it, or the "
+                f"{path} has appeared, which was not there when this run began: another run wrote it, or the "
                 "storage lists late",
                 CONTINUES,
             )
@@ -187,6 +193,11 @@ class Committed:
         except OSError:  # to be told by who reads it
             return True
         return True
+
+    def _is_empty(self, path: str) -> bool:
+        with suppress(OutputError), TableFile(self._storage.open, path) as file:
+            return not file.footer().num_videos
+        return False
 
     def _both(self) -> Iterator[tuple[str, Entry, Entry]]:
         """Yield what parts contain of videos that are in the single file too, after what that contains."""

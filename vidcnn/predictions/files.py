@@ -69,6 +69,12 @@ def write_file(
         writer.add_key_value_metadata({**values, "vidcnn.ledger_place": place.encode()})
 
 
+def write_empty(sink: IO[bytes], schema: pa.Schema, values: Mapping[str, str]) -> None:
+    """Write a file that has neither rows nor segments, with the arguments of `write_file`."""
+    with LedgerWriter() as ledger:
+        write_file(sink, [], schema, values, ledger)
+
+
 def check_file(open_file: Opener, path: str, ledger: LedgerWriter, *, rows: bool) -> None:
     """Read back what was written: the footer, the ledger, and how many rows and videos there are.
 

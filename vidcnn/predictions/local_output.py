@@ -48,11 +48,15 @@ class LocalFiles:
         """Return where the part file of a name belongs."""
         return os.path.join(self._parts, name)
 
+    def new_part(self, digest: str) -> str:
+        """Return where the part file of some segments belongs."""
+        return self.part_path(f"part-{digest}.parquet")
+
     def open(self, path: str) -> Any:
         """Open a file for random access."""
         return pa.OSFile(os.fsencode(path))
 
-    def write(self, path: str, fill: Fill, check: Check) -> None:
+    def write(self, path: str, fill: Fill, check: Check, empty: Fill | None = None) -> None:
         """Never happen: a view changes nothing."""
         raise AssertionError("a view changes nothing")
 
@@ -97,8 +101,8 @@ class LocalStorage(LocalFiles):
             self.close()
             raise
 
-    def write(self, path: str, fill: Fill, check: Check) -> None:
-        """Write a file as a whole or not at all."""
+    def write(self, path: str, fill: Fill, check: Check, empty: Fill | None = None) -> None:
+        """Write a file as a whole or not at all; the kernel keeps the lock of a process that stands still."""
         aside = os.path.join(self.hidden, ASIDE + os.path.basename(path))
         with explained(self.out):
             self._lock.check()

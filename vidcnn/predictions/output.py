@@ -38,6 +38,7 @@ from vidcnn.predictions.files import (
     read_ledger,
     read_rows,
     sort_rows,
+    write_empty,
     write_file,
 )
 from vidcnn.predictions.ledger import Entry
@@ -67,6 +68,7 @@ class Output:
         self._committed = Committed(storage)
         self._buffer = Buffer()
         self._redo = Redo()
+        self._begun: str | None = None
         self._changing = threading.Lock()
         self._started = self._last_commit = time.monotonic()
 
@@ -263,16 +265,14 @@ class Output:
         if not pending:
             return
         # Old rows go before new ones come: no reader sees both, and a kill in between loses only work.
-        replaced = {}
-        for name, entry in pending.items():
-            held = self._committed.parts.find(name, entry.size_bytes, entry.mtime_ns)
-            if held is not None and not held.fits(entry):
-                replaced[name] = held
-        self._drop(replaced)
-        path = self._storage.part_path(f"part-{ledgers.digest(pending)}.parquet")
+        found = {name: self._committed.parts.find(name, *entry[:2]) for name, entry in pending.items()}
+        self._drop({name: held for name, held in found.items() if held is not None and not held.fits(pending[name])})
+        # What fails half-way is written over by the next commit, which has its rows and more.
+        path = self._begun = self._begun or self._storage.new_part(ledgers.digest(pending))
         with LedgerWriter.of(pending) as ledger:
             self._write(path, ledger, [sort_rows(self._buffer.rows())])
         self._committed.add_part(path)
+        self._begun = None
         with self._changing:
             for name, entry in pending.items():
                 self._committed.parts.put(name, entry._replace(files=(path,)))
@@ -347,21 +347,21 @@ class Output:
         return held if held is not None and held.is_of(video) else None
 
     def _check_settings(self, was: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        differing = differences(was, dict(settings) | column_settings(self._schema))
-        if differing:
+        if differing := differences(was, dict(settings) | column_settings(self._schema)):
             raise SettingsDifferError(
                 f"{self._storage.out} was written with {'; '.join(differing)}",
                 "choose another --out, or the same settings",
             )
 
     def _write(self, path: str, ledger: LedgerWriter, tables: Iterable[pa.Table], *, replaces: bool = False) -> None:
-        """Write a file, which may replace others: then all of it is read back before."""
+        """Write a part that is new, or what replaces other files: then all of it is read back before."""
         assert self._settings is not None, "use_settings comes first"
         values = metadata(self._settings, self._run_id, self._committed.generation + 1)
         self._storage.write(
             path,
             lambda sink: write_file(sink, tables, self._schema, values, ledger),
             lambda open_file, written: check_file(open_file, written, ledger, rows=replaces),
+            None if replaces else lambda sink: write_empty(sink, self._schema, values),
         )
 
     def _change_parts(self, change: Change) -> None:

@@ -50,6 +50,13 @@ class OutputStorage(Protocol):
     def part_path(self, name: str) -> str:
         """Return where the part file of a name belongs."""
 
+    def new_part(self, digest: str) -> str:
+        """Return where a part file belongs that is to be written.
+
+        Args:
+            digest: Of the segments that are in it.
+        """
+
     def open(self, path: str) -> Any:
         """Open a file for random access, as a context manager.
 
@@ -57,8 +64,15 @@ class OutputStorage(Protocol):
             OSError: It cannot be opened.
         """
 
-    def write(self, path: str, fill: Fill, check: Check) -> None:
-        """Write a file that appears, or replaces the old one, as a whole or not at all, once it was read back."""
+    def write(self, path: str, fill: Fill, check: Check, empty: Fill | None = None) -> None:
+        """Write a file that appears, or replaces the old one, as a whole or not at all, once it was read back.
+
+        Args:
+            path: The file.
+            fill: Writes it.
+            check: Reads it back.
+            empty: Writes a part without rows, which takes the name of a new one where that is needed.
+        """
 
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
@@ -95,7 +109,7 @@ def look_at(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
     if is_remote(out):
         objects = Objects(out)
         with explained(objects.out):
-            look_at_lease(objects.filesystem, objects.hidden, objects.out, timing)
+            look_at_lease(objects.store, objects.hidden, objects.out, timing)
         return objects
     files = LocalFiles(local_path(out))
     with explained(files.out):

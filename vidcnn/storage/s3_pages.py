@@ -7,21 +7,19 @@ no pages, and the caller has pyarrow list the folder.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote
 
 from vidcnn.storage.retrying import RetryPolicy, retrying
+from vidcnn.storage.s3_client import has_no_login, make_client
 from vidcnn.storage.uris import Uri, split_uri
 
 _TRIES = RetryPolicy(num_tries=5, first_wait_seconds=0.5)
 _FIRST_TRIES = RetryPolicy(num_tries=3, first_wait_seconds=0.5)
 """For the first page, there is pyarrow's way too."""
-_TIMEOUT_SECONDS = 20
 _PAGE_SIZE = 1000
 """Names in a page: more are never given."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +72,7 @@ class PagedListing:
         try:
             first = retrying(partial(self._ask, bucket, prefix), policy=_FIRST_TRIES, is_passing=_may_pass)
         except Exception as error:
-            self._is_usable = not _is_final(error)
+            self._is_usable = not has_no_login(error)
             return None
         if not first.get("Contents") and not first.get("CommonPrefixes"):
             return None
@@ -107,11 +105,6 @@ def paged_listing(root: str) -> PagedListing:
     return PagedListing(split_uri(root))
 
 
-def _is_final(error: Exception) -> bool:
-    """Return whether boto3 is not there, or has no login."""
-    return isinstance(error, ImportError) or type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError")
-
-
 def _may_pass(error: Exception) -> bool:
     """Return whether the storage refused a request because it has too much to do."""
     answer = getattr(error, "response", None) or {}
@@ -119,38 +112,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _client(uri: Uri) -> Any:
-    """Return a client that finds its login and its server as pyarrow's does."""
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    options = {name: values[-1] for name, values in parse_qs(uri.query.removeprefix("?")).items()}
-    server = options.get("endpoint_override")
-    if server and "://" not in server:
-        server = f"{options.get('scheme', 'https')}://{server}"
-    has_own_server = server or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    key, _, secret = map(unquote, uri.login.removesuffix("@").partition(":"))
-    is_anonymous = key == "anonymous" and not secret
-    config = Config(
-        connect_timeout=_TIMEOUT_SECONDS,
-        read_timeout=_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 1},
-        s3={"addressing_style": "path" if has_own_server else "auto"},
-        signature_version=UNSIGNED if is_anonymous else None,
-    )
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=server,
-        region_name=options.get("region") or os.environ.get("AWS_REGION"),
-        aws_access_key_id=None if is_anonymous else key or None,
-        aws_secret_access_key=secret or None,
-        verify=options.get("tls_ca_file_path") or (False if _is_off(options) else None),
-        config=config,
-    )
-
-
-def _is_off(options: dict[str, str]) -> bool:
-    return options.get("tls_verify_certificates", "").lower() in ("false", "0")
+    return make_client(uri)
 
 
 def _read(answer: Any, prefix: str) -> list[Listed]:

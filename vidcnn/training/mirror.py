@@ -2,6 +2,10 @@
 
 Files are sent as a whole, notes before checkpoints, and what was replaced is removed last: so whatever ends the
 process, what is there is always a run that can continue.
+
+The driver holds the lease, and this may be another process, on another machine, which may stand still and go on when
+another run has the lease. So it is looked for before each file, and what is replaced is the version that was there
+before that look (`vidcnn.storage.versions`).
 """
 
 from __future__ import annotations
@@ -19,12 +23,13 @@ from pathlib import Path
 
 from pyarrow import fs as pafs
 
-from vidcnn.errors import OutputError, StorageError, VidcnnError
+from vidcnn.errors import CONTINUES, OutputError, StorageError, VidcnnError
 from vidcnn.models.archives import open_stored
 from vidcnn.storage.ownership import open_regular
 from vidcnn.storage.patience import is_passing, patiently
 from vidcnn.storage.scratch import scratch_directory
-from vidcnn.storage.uris import failure_text, open_filesystem, public_location
+from vidcnn.storage.uris import failure_text, public_location
+from vidcnn.storage.versions import VersionedStore
 from vidcnn.training.state import CHECKPOINTS, RunSettings
 
 _PUSH_SECONDS = 10.0
@@ -41,20 +46,24 @@ class Mirror:
     Args:
         location: URI of the run directory.
         copy: The copy, an existing directory.
+        lease: Path of the object that is there as long as the run directory is held; None where nobody holds it.
 
     Raises:
         OutputError: The object storage cannot be reached.
     """
 
-    def __init__(self, location: str, copy: Path) -> None:
+    def __init__(self, location: str, copy: Path, lease: str | None = None) -> None:
+        self._lease = lease
+        self._is_lost = False
         self._shown = public_location(location)
         self._copy = copy
         self._sent: dict[str, _Stamp] = {}
         self._done = time.monotonic()
         try:
-            self._filesystem, self._root = patiently(lambda: open_filesystem(location))
+            self._store, self._root = patiently(lambda: VersionedStore.open(location))
         except (OSError, ValueError) as error:
             raise self._failure(error) from error
+        self._filesystem = self._store.filesystem
 
     def checkpoints(self) -> list[str]:
         """Return the names of the files that are in the run directory's folder of checkpoints.
@@ -93,7 +102,7 @@ class Mirror:
 
         Raises:
             StorageError: It cannot be written for now.
-            OutputError: It cannot be written.
+            OutputError: It cannot be written, or another run has it.
         """
         try:
             patiently(self._send)
@@ -101,8 +110,8 @@ class Mirror:
             raise self._failure(error) from error
 
     def is_cut_off(self, max_seconds: float = _CUT_OFF_SECONDS) -> bool:
-        """Return whether the run directory has been out of reach for so long that the work has to stop."""
-        return time.monotonic() - self._done > max_seconds
+        """Return whether the run directory has been out of reach for so long, or is another run's: work has to stop."""
+        return self._is_lost or time.monotonic() - self._done > max_seconds
 
     @contextmanager
     def kept(self, interval_seconds: float = _PUSH_SECONDS) -> Iterator[None]:
@@ -117,7 +126,7 @@ class Mirror:
 
         def send() -> None:
             while not ended.wait(interval_seconds):
-                with suppress(OSError):  # it may work the next time; the last time raises, or `is_cut_off`
+                with suppress(OSError, OutputError):  # it may work the next time; the last time raises, or `is_cut_off`
                     self._send()
 
         sender = threading.Thread(target=send, daemon=True)
@@ -154,16 +163,25 @@ class Mirror:
                 content = (self._copy / name).read_bytes()
             except FileNotFoundError:
                 continue  # a checkpoint that was replaced meanwhile
-            # Closing an upload publishes it, even on the way out of an exception: so all of it is written at once.
-            sink = self._filesystem.open_output_stream(f"{self._root}/{name}")
-            sink.write(content)
-            sink.close()
+            version = self._store.version(f"{self._root}/{name}")
+            self._check()
+            self._store.put(f"{self._root}/{name}", content, version)
             self._sent[name] = here[name]
         for name in self._sent.keys() - here.keys():
-            with suppress(FileNotFoundError):
-                self._filesystem.delete_file(f"{self._root}/{name}")
+            self._check()
+            self._store.delete(f"{self._root}/{name}")
             del self._sent[name]
         self._done = time.monotonic()
+
+    def _check(self) -> None:
+        """Check that the run directory is held.
+
+        Raises:
+            OutputError: It is not, or not any more.
+        """
+        if self._lease is not None and not self._filesystem.get_file_info(self._lease).is_file:
+            self._is_lost = True
+            raise OutputError(f"the lock on the run directory '{self._shown}' was lost", CONTINUES)
 
     def _list(self) -> dict[str, int]:
         """Return the files of the run directory that are whole, with their sizes in bytes."""
@@ -250,7 +268,7 @@ def working_copy(settings: RunSettings, *, writes: bool) -> Iterator[WorkingCopy
         yield WorkingCopy(settings)
         return
     with scratch_directory("vidcnn-run-", Path(tempfile.gettempdir())) as copy:
-        mirror = Mirror(settings.mirror, copy)
+        mirror = Mirror(settings.mirror, copy, settings.lease)
         mirror.pull()
         mine = replace(settings, directory=copy)
         if not writes:

@@ -15,7 +15,8 @@ from vidcnn.safe_text import is_utf8
 from vidcnn.storage.locks.file_lock import FileLock
 from vidcnn.storage.locks.lease import Lease
 from vidcnn.storage.scratch import scratch_directory
-from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location
+from vidcnn.storage.uris import failure_text, is_remote, local_path, public_location
+from vidcnn.storage.versions import VersionedStore
 from vidcnn.training.mirror import Mirror
 from vidcnn.training.state import CHECKPOINTS
 
@@ -33,6 +34,11 @@ class RunDirectory:
     shown: str
     _lock: FileLock | Lease
     _mirror: Mirror | None = None
+
+    @property
+    def lease(self) -> str | None:
+        """Path of the object that is there as long as the run directory is held; None on a file system."""
+        return self._lock.path if isinstance(self._lock, Lease) else None
 
     def check(self) -> None:
         """Check that this process still has the lock.
@@ -111,16 +117,16 @@ def hold_run(out: str) -> Iterator[RunDirectory]:
 def _hold_remote(out: str) -> Iterator[RunDirectory]:
     shown = public_location(out)
     try:
-        filesystem, path = open_filesystem(out)
+        store, path = VersionedStore.open(out)
         parent, name = posixpath.split(path)
         if not parent or not name:
             raise OutputError(f"{shown} names a bucket", "name a prefix inside it")
-        lease = Lease.acquire(filesystem, f"{parent}/.{name}.vidcnn", shown)
+        lease = Lease.acquire(store, f"{parent}/.{name}.vidcnn", shown)
     except (OSError, ValueError) as error:
         raise OutputError(f"the run directory '{shown}' {failure_text(error)}", "choose another --out") from error
     try:
         with scratch_directory("vidcnn-run-", Path(tempfile.gettempdir())) as copy:
-            mirror = Mirror(out, copy)
+            mirror = Mirror(out, copy, lease.path)
             mirror.pull()
             yield RunDirectory(copy, shown, lease, mirror)
     finally:

@@ -20,6 +20,7 @@ class RunSettings:
         checkpoint_seconds: Time between checkpoints, besides those of validations.
         num_best: Checkpoints kept for their validation, besides the newest.
         mirror: URI of the run directory where that is in object storage; `directory` is then the driver's copy.
+        lease: Path in that storage of the object that is there as long as the driver holds the run directory.
     """
 
     directory: Path
@@ -28,6 +29,7 @@ class RunSettings:
     checkpoint_seconds: float
     num_best: int
     mirror: str | None = None
+    lease: str | None = None
 
 
 @dataclass(frozen=True)

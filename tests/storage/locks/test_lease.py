@@ -25,7 +25,9 @@ from vidcnn.predictions.output_storage import open_storage
 from vidcnn.storage.locks.heartbeat import USUAL, LeaseTiming
 from vidcnn.storage.locks.holder import State, this_process
 from vidcnn.storage.locks.lease import Lease, look
-from vidcnn.storage.uris import open_filesystem
+from vidcnn.storage.s3_client import make_client
+from vidcnn.storage.uris import split_uri
+from vidcnn.storage.versions import VersionedStore
 
 DIRECTORY = "bkt/night/.preds.vidcnn"
 QUICK = LeaseTiming(renew_seconds=0.3, lost_seconds=60, dead_seconds=4, retry_seconds=0.05, num_attempts=100)
@@ -36,10 +38,10 @@ PROGRAM = """
 import sys, time
 from vidcnn.storage.locks.heartbeat import LeaseTiming
 from vidcnn.storage.locks.lease import Lease
-from vidcnn.storage.uris import open_filesystem
+from vidcnn.storage.versions import VersionedStore
 
-filesystem, _ = open_filesystem(sys.argv[1])
-lease = Lease.acquire(filesystem, sys.argv[2], "preds", LeaseTiming(0.3, float(sys.argv[3]), 4, 0.05, 100))
+store, _ = VersionedStore.open(sys.argv[1])
+lease = Lease.acquire(store, sys.argv[2], "preds", LeaseTiming(0.3, float(sys.argv[3]), 4, 0.05, 100))
 print("held", flush=True)
 while True:
     time.sleep(0.1)
@@ -52,12 +54,17 @@ while True:
 
 
 @pytest.fixture
-def storage(s3: Server) -> pafs.FileSystem:
-    return open_filesystem(f"s3://bkt{s3.query}")[0]
+def store(s3: Server) -> VersionedStore:
+    return VersionedStore.open(f"s3://bkt{s3.query}")[0]
 
 
-def acquire(storage: Any, timing: LeaseTiming = QUICK) -> Lease:
-    return Lease.acquire(storage, DIRECTORY, "preds", timing)
+@pytest.fixture
+def storage(store: VersionedStore) -> pafs.FileSystem:
+    return store.filesystem
+
+
+def acquire(store: VersionedStore, timing: LeaseTiming = QUICK) -> Lease:
+    return Lease.acquire(store, DIRECTORY, "preds", timing)
 
 
 def objects(storage: pafs.FileSystem) -> list[str]:
@@ -86,11 +93,11 @@ def process(s3: Server, timing: LeaseTiming) -> Iterator[subprocess.Popen[str]]:
             started.kill()
 
 
-def acquired_within(seconds: float, storage: pafs.FileSystem) -> Lease:
+def acquired_within(seconds: float, store: VersionedStore) -> Lease:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return acquire(storage)
+            return acquire(store)
         except OutputBusyError:
             if time.monotonic() > deadline:
                 raise
@@ -109,11 +116,13 @@ def failure(lease: Lease, seconds: float = 15) -> OutputError:
     pytest.fail("the lease is still held")
 
 
-def test_a_lease_excludes_until_it_is_released_and_leaves_nothing(storage: pafs.FileSystem) -> None:
-    lease = acquire(storage)
+def test_a_lease_excludes_until_it_is_released_and_leaves_nothing(
+    storage: pafs.FileSystem, store: VersionedStore
+) -> None:
+    lease = acquire(store)
     lease.check()
     with pytest.raises(OutputBusyError, match=rf"preds is held .*process {os.getpid()} on \S+ since 20") as raised:
-        acquire(storage)
+        acquire(store)
     assert raised.value.exit_code == 75
     assert raised.value.hint == "wait until it ends, or choose another --out"
     (path,) = (path for path in objects(storage) if "lock-" in path)
@@ -121,25 +130,25 @@ def test_a_lease_excludes_until_it_is_released_and_leaves_nothing(storage: pafs.
     lease.release()
     assert objects(storage) == []
     lease.release()
-    acquire(storage).release()
+    acquire(store).release()
     assert objects(storage) == []
 
 
-def test_what_else_is_under_the_prefix_stays(storage: pafs.FileSystem) -> None:
+def test_what_else_is_under_the_prefix_stays(storage: pafs.FileSystem, store: VersionedStore) -> None:
     with storage.open_output_stream(f"{DIRECTORY}/part-0.parquet") as sink:
         sink.write(b"rows")
-    acquire(storage).release()
+    acquire(store).release()
     assert [path for path in objects(storage) if not path.endswith(".vidcnn")] == [f"{DIRECTORY}/part-0.parquet"]
 
 
-def test_of_several_that_start_at_once_one_holds_the_lease(storage: pafs.FileSystem) -> None:
+def test_of_several_that_start_at_once_one_holds_the_lease(storage: pafs.FileSystem, store: VersionedStore) -> None:
     for _ in range(3):
         ready = threading.Barrier(4)
 
         def start(ready: threading.Barrier = ready) -> Lease | OutputBusyError:
             ready.wait(30)
             try:
-                return acquire(storage)
+                return acquire(store)
             except OutputBusyError as error:
                 return error
 
@@ -151,14 +160,14 @@ def test_of_several_that_start_at_once_one_holds_the_lease(storage: pafs.FileSys
         assert objects(storage) == []
 
 
-def test_two_never_hold_the_lease_though_it_changes_hands_often(storage: pafs.FileSystem) -> None:
+def test_two_never_hold_the_lease_though_it_changes_hands_often(store: VersionedStore) -> None:
     inside = threading.Lock()
     num_held = [0]
 
     def contend() -> None:
         while num_held[0] < 15:
             try:
-                lease = acquire(storage)
+                lease = acquire(store)
             except OutputBusyError:
                 continue
             assert inside.acquire(blocking=False), "two hold the lease"
@@ -171,55 +180,59 @@ def test_two_never_hold_the_lease_though_it_changes_hands_often(storage: pafs.Fi
             future.result(60)
 
 
-def test_a_live_holder_is_told_from_a_killed_one(s3: Server, storage: pafs.FileSystem) -> None:
+def test_a_live_holder_is_told_from_a_killed_one(s3: Server, storage: pafs.FileSystem, store: VersionedStore) -> None:
     with process(s3, QUICK) as holder:
         time.sleep(QUICK.dead_seconds + 1.5)  # longer than silence would be taken for life
         with pytest.raises(OutputBusyError, match=f"process {holder.pid} on"):
-            acquire(storage)
+            acquire(store)
         holder.kill()
         holder.wait()
-        acquire(storage).release()  # at once: on this machine, processes are known
+        acquire(store).release()  # at once: on this machine, processes are known
     assert objects(storage) == []
 
 
-def test_a_holder_on_another_machine_is_dead_after_a_silence(storage: pafs.FileSystem) -> None:
+def test_a_holder_on_another_machine_is_dead_after_a_silence(storage: pafs.FileSystem, store: VersionedStore) -> None:
     put(storage, "held")
     began = time.monotonic()
     with pytest.raises(OutputBusyError, match=r"process \d+ on other since") as raised:
-        acquire(storage)
+        acquire(store)
     assert "if it was killed, the output is free 4 s later" in raised.value.hint
-    acquired_within(15, storage).release()
+    acquired_within(15, store).release()
     assert time.monotonic() - began > QUICK.dead_seconds - 1
     assert objects(storage) == []
 
 
-def test_one_that_died_while_it_took_the_lease_keeps_others_out_no_longer(storage: pafs.FileSystem) -> None:
+def test_one_that_died_while_it_took_the_lease_keeps_others_out_no_longer(
+    storage: pafs.FileSystem, store: VersionedStore
+) -> None:
     put(storage, "contending", token="0")
     with pytest.raises(OutputBusyError, match="on other since"):
-        acquire(storage, replace(QUICK, num_attempts=2))
-    acquired_within(15, storage).release()
+        acquire(store, replace(QUICK, num_attempts=2))
+    acquired_within(15, store).release()
 
 
-def test_one_that_goes_again_leaves_the_lease_to_the_one_that_stays(storage: pafs.FileSystem) -> None:
+def test_one_that_goes_again_leaves_the_lease_to_the_one_that_stays(
+    storage: pafs.FileSystem, store: VersionedStore
+) -> None:
     other = put(storage, "contending", token="0")
     timer = threading.Timer(0.5, storage.delete_file, [other])
     timer.start()
-    acquire(storage).release()
+    acquire(store).release()
     timer.join()
 
 
-def test_an_object_that_is_not_understood_is_of_a_holder(storage: pafs.FileSystem) -> None:
+def test_an_object_that_is_not_understood_is_of_a_holder(storage: pafs.FileSystem, store: VersionedStore) -> None:
     with storage.open_output_stream(f"{DIRECTORY}/lock-x") as sink:
         sink.write(b"{")
     with pytest.raises(OutputBusyError, match="on a machine unknown"):
-        acquire(storage)
-    acquired_within(15, storage).release()
+        acquire(store)
+    acquired_within(15, store).release()
 
 
-def test_a_holder_that_stood_still_for_too_long_stops(s3: Server, storage: pafs.FileSystem) -> None:
+def test_a_holder_that_stood_still_for_too_long_stops(s3: Server, store: VersionedStore) -> None:
     with process(s3, STRICT) as holder:
         holder.send_signal(signal.SIGSTOP)
-        lease = acquired_within(20, storage)
+        lease = acquired_within(20, store)
         holder.send_signal(signal.SIGCONT)
         assert holder.stdout is not None
         assert "the lock on preds was lost" in holder.stdout.readline()
@@ -228,9 +241,9 @@ def test_a_holder_that_stood_still_for_too_long_stops(s3: Server, storage: pafs.
 
 
 class Failing:
-    """A storage that can be made to fail."""
+    """A storage, or a client of one, that can be made to fail."""
 
-    def __init__(self, storage: pafs.FileSystem) -> None:
+    def __init__(self, storage: Any) -> None:
         self._storage = storage
         self.fails = False
 
@@ -243,43 +256,59 @@ class Failing:
         return call
 
 
-def test_a_holder_that_cannot_renew_stops_before_others_take_it_for_dead(storage: pafs.FileSystem) -> None:
-    failing = Failing(storage)
+class FailingStore(VersionedStore):
+    """A store of which all can be made to fail."""
+
+    def __init__(self, s3: Server) -> None:
+        location = f"s3://bkt{s3.query}"
+        self._failing = [
+            Failing(VersionedStore.open(location)[0].filesystem),
+            Failing(make_client(split_uri(location))),
+        ]
+        super().__init__(self._failing[0], lambda: self._failing[1])
+
+    def fail(self, fails: bool) -> None:
+        for failing in self._failing:
+            failing.fails = fails
+
+
+def test_a_holder_that_cannot_renew_stops_before_others_take_it_for_dead(s3: Server) -> None:
+    failing = FailingStore(s3)
     lease = acquire(failing, STRICT)
-    failing.fails = True
+    failing.fail(True)
     time.sleep(STRICT.lost_seconds + 0.2)
     error = failure(lease)
     assert "the lock on preds was lost: it could not be renewed for" in error.message
     assert "the network is down" in error.message
     assert "\n" not in str(error)
-    failing.fails = False
+    failing.fail(False)
     time.sleep(2 * QUICK.renew_seconds)
     with pytest.raises(OutputError, match="was lost"):  # and it stays lost
         lease.check()
     lease.release()
 
 
-def test_a_short_failure_is_survived(storage: pafs.FileSystem) -> None:
-    failing = Failing(storage)
+def test_a_short_failure_is_survived(s3: Server, storage: pafs.FileSystem) -> None:
+    failing = FailingStore(s3)
     lease = acquire(failing)
-    failing.fails = True
+    failing.fail(True)
     time.sleep(3 * QUICK.renew_seconds)
-    failing.fails = False
+    failing.fail(False)
     time.sleep(3 * QUICK.renew_seconds)
     lease.check()
     lease.release()
     assert objects(storage) == []
 
 
-def test_a_holder_whose_object_was_removed_stops(storage: pafs.FileSystem) -> None:
-    lease = acquire(storage, replace(QUICK, renew_seconds=60))
+def test_a_holder_whose_object_was_removed_stops(storage: pafs.FileSystem, store: VersionedStore) -> None:
+    lease = acquire(store, replace(QUICK, renew_seconds=60))
     storage.delete_dir_contents(DIRECTORY)
     assert "it was removed" in failure(lease).message
     lease.release()
 
 
-def test_a_holder_beside_which_another_appears_stops(storage: pafs.FileSystem) -> None:
-    lease = acquire(storage)
+def test_a_holder_beside_which_another_appears_stops(storage: pafs.FileSystem, store: VersionedStore) -> None:
+    lease = acquire(store)
     other = put(storage, "held")
     error = failure(lease)
     assert isinstance(error, OutputBusyError)
@@ -334,9 +363,16 @@ class _Ahead:
         return ahead
 
 
-def test_an_object_that_is_dated_in_the_future_does_not_hold_for_ever(storage: pafs.FileSystem) -> None:
+def ahead_store(s3: Server) -> VersionedStore:
+    """Return a store whose file system dates the objects of one run in the future."""
+    location = f"s3://bkt{s3.query}"
+    filesystem = _Ahead(VersionedStore.open(location)[0].filesystem, "theirs")
+    return VersionedStore(filesystem, lambda: make_client(split_uri(location)))  # type: ignore[arg-type]
+
+
+def test_an_object_that_is_dated_in_the_future_does_not_hold_for_ever(s3: Server, storage: pafs.FileSystem) -> None:
     path = put(storage, "held")
-    ahead = _Ahead(storage, "theirs")
+    ahead = ahead_store(s3)
     with pytest.raises(OutputBusyError, match="on other"):
         acquire(ahead)
     lease = acquired_within(60, ahead)
@@ -345,8 +381,8 @@ def test_an_object_that_is_dated_in_the_future_does_not_hold_for_ever(storage: p
     assert objects(storage) == []
 
 
-def test_a_holder_whose_objects_are_dated_in_the_future_keeps_its_lease(storage: pafs.FileSystem) -> None:
-    ahead = _Ahead(storage, "theirs")
+def test_a_holder_whose_objects_are_dated_in_the_future_keeps_its_lease(s3: Server, storage: pafs.FileSystem) -> None:
+    ahead = ahead_store(s3)
     deadline = time.monotonic() + 1.5 * QUICK.dead_seconds
     while time.monotonic() < deadline:
         put(storage, "held")
@@ -355,16 +391,84 @@ def test_a_holder_whose_objects_are_dated_in_the_future_keeps_its_lease(storage:
         time.sleep(1.0)  # dates of objects are of whole seconds
 
 
-def test_looking_at_a_lease_tells_whether_it_is_held_and_changes_nothing(storage: pafs.FileSystem) -> None:
-    look(storage, DIRECTORY, "preds", QUICK)
+def test_looking_at_a_lease_tells_whether_it_is_held_and_changes_nothing(
+    s3: Server, storage: pafs.FileSystem, store: VersionedStore
+) -> None:
+    look(store, DIRECTORY, "preds", QUICK)
     assert objects(storage) == []
-    lease = acquire(storage)
+    lease = acquire(store)
     before = objects(storage)
     with pytest.raises(OutputBusyError, match=f"process {os.getpid()} on"):
-        look(storage, DIRECTORY, "preds", QUICK)
+        look(store, DIRECTORY, "preds", QUICK)
     assert objects(storage) == before
     lease.release()
     put(storage, "held")
     with pytest.raises(OutputBusyError, match="on other"):
-        look(storage, DIRECTORY, "preds", USUAL)
-    look(_Ahead(storage, "theirs"), DIRECTORY, "preds", USUAL)
+        look(store, DIRECTORY, "preds", USUAL)
+    look(ahead_store(s3), DIRECTORY, "preds", USUAL)
+
+
+def test_a_holder_that_stood_still_does_not_bring_its_object_back(
+    storage: pafs.FileSystem, store: VersionedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = acquire(store)
+    put, taken = store.put, []
+
+    def put_late(path: str, *rest: Any) -> str:
+        if path == lease.path and not taken:
+            store.delete(path)  # as a run does that finds it dead
+            taken.append(acquire(VersionedStore(store.filesystem, store._make), replace(QUICK, renew_seconds=60)))
+        return put(path, *rest)
+
+    monkeypatch.setattr(store, "put", put_late)
+    assert lease._heartbeat is not None
+    lease._heartbeat._thread.join(30)
+    assert "it was removed" in failure(lease).message
+    lease.release()
+    assert [path for path in objects(storage) if "lock-" in path] == [taken[0].path]
+    taken[0].check()
+    taken[0].release()
+
+
+def test_one_that_stood_still_while_it_gave_the_lease_back_removes_nothing_of_another(
+    storage: pafs.FileSystem, store: VersionedStore
+) -> None:
+    lease = acquire(store)
+    look, taken = lease._list, []
+
+    def look_and_stand_still() -> list[Any]:
+        found = look()
+        if not taken:
+            store.delete(lease.path)
+            taken.append(acquire(store))
+            store.put(f"{DIRECTORY}/part-0.parquet", b"rows", None)
+        return found
+
+    lease._list = look_and_stand_still  # type: ignore[method-assign]
+    lease.release()
+    taken[0].check()
+    assert f"{DIRECTORY}/part-0.parquet" in objects(storage)
+    taken[0].release()
+
+
+def test_of_several_that_find_a_dead_holder_at_once_one_takes_the_lease(
+    storage: pafs.FileSystem, store: VersionedStore
+) -> None:
+    dead = put(storage, "held")
+    time.sleep(QUICK.dead_seconds + 1.5)
+    ready = threading.Barrier(4)
+
+    def start() -> Lease | OutputBusyError:
+        ready.wait(30)
+        try:
+            return acquire(store)
+        except OutputBusyError as error:
+            return error
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [future.result() for future in [pool.submit(start) for _ in range(4)]]
+    (lease,) = (result for result in results if isinstance(result, Lease))
+    lease.check()
+    assert dead not in objects(storage)
+    lease.release()
+    assert objects(storage) == []

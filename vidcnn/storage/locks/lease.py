@@ -10,6 +10,10 @@ An object that was not renewed for long is of a run that was killed, and is remo
 storage's own clock alone: from the modification time of one's own object, written just now. Of one that is dated in the
 future, its age counts from when it was first seen, which another object records (``lock.seen-...``). A holder that
 cannot renew its object stops writing well before others take it for dead.
+
+A holder may stand still for longer than that, and go on without knowing it: its clock may have stood still as well. So
+an object that was removed is not renewed, but lost (`vidcnn.storage.versions`), and a run removes only objects of
+locks, one by one.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from pyarrow import fs as pafs
 from vidcnn.errors import CONTINUES, OutputBusyError, OutputError, first_line
 from vidcnn.storage.locks.heartbeat import USUAL, Heartbeat, LeaseTiming
 from vidcnn.storage.locks.holder import Holder, State, busy, decode, this_process
+from vidcnn.storage.versions import OutdatedError, VersionedStore
 
 PREFIX = "lock-"
 _SEEN = "lock.seen-"
@@ -39,30 +44,35 @@ class Lease:
     """A lease that is held, once `acquire` has returned it.
 
     Args:
-        filesystem: The object storage.
+        store: The object storage.
         directory: Path of the prefix under which the locks are.
         out: What the lease is for, as messages name it.
         timing: When holders show that they live, and when they are dead.
+
+    Attributes:
+        path: The object that shows that the lease is held, as long as it is there.
     """
 
-    def __init__(self, filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming) -> None:
-        self._filesystem = filesystem
+    def __init__(self, store: VersionedStore, directory: str, out: str, timing: LeaseTiming) -> None:
+        self._store = store
+        self._filesystem = store.filesystem
         self._directory = directory
         self._out = out
         self._timing = timing
         self._holder = this_process("contending")
-        self._path = f"{directory}/{PREFIX}{self._holder.token}"
+        self.path = f"{directory}/{PREFIX}{self._holder.token}"
+        self._version: str | None = None
         self._renewed = _now()
         self._problem = ""
         self._lost: OutputError | None = None
         self._heartbeat: Heartbeat | None = None
 
     @classmethod
-    def acquire(cls, filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming = USUAL) -> Lease:
+    def acquire(cls, store: VersionedStore, directory: str, out: str, timing: LeaseTiming = USUAL) -> Lease:
         """Take the lease, without waiting for a holder.
 
         Args:
-            filesystem: The object storage.
+            store: The object storage.
             directory: Path of the prefix under which the locks are.
             out: What the lease is for, as messages name it.
             timing: When a holder is dead.
@@ -71,12 +81,12 @@ class Lease:
             OutputBusyError: Another run holds it; the message names it.
             OSError: The storage cannot be written.
         """
-        lease = cls(filesystem, directory, out, timing)
+        lease = cls(store, directory, out, timing)
         try:
             lease._contend()
         except BaseException:
             with suppress(*_FAILURES):
-                lease._delete(lease._path)
+                store.delete(lease.path)
             raise
         lease._heartbeat = Heartbeat(lease._renew, timing.renew_seconds)
         return lease
@@ -92,7 +102,7 @@ class Lease:
         if self._lost is None and silent_seconds > self._timing.lost_seconds:
             why = f": {self._problem}" if self._problem else ""
             self._lose(f"it could not be renewed for {silent_seconds:.0f} s{why}")
-        if self._lost is None and not self._filesystem.get_file_info(self._path).is_file:
+        if self._lost is None and not self._filesystem.get_file_info(self.path).is_file:
             self._lose("it was removed")
         if self._lost is not None:
             raise self._lost
@@ -104,12 +114,12 @@ class Lease:
         self._heartbeat.stop()
         self._heartbeat = None
         with suppress(*_FAILURES):
-            if any(info.path != self._path and not info.base_name.startswith(_SEEN) for info in self._list()):
-                self._delete(self._path)
-            else:
-                # Deleting an object by itself would leave a marker for the empty folder. What another run writes in
-                # this moment may go along: it then sees that its own object is not there, and writes it again.
-                self._filesystem.delete_dir(self._directory)
+            self._store.delete(self.path)
+            left = self._list()
+            if not any(info.base_name.startswith(PREFIX) for info in left):
+                for info in left:
+                    if info.base_name.startswith(_SEEN):
+                        self._store.delete(info.path)
 
     def _contend(self) -> None:
         """Try to become the holder.
@@ -119,20 +129,26 @@ class Lease:
         """
         blocking = None
         for _ in range(self._timing.num_attempts):
-            self._write("contending")
-            others = self._others()
-            if others == []:
-                self._renewed = _now()
-                self._write("held")
+            others: list[Holder] | None = None
+            try:
+                self._write("contending")
                 others = self._others()
-                if others is not None and all(other.state == "contending" for other in others):
-                    return
+                if others == []:
+                    self._renewed = _now()
+                    self._write("held")
+                    others = self._others()
+                    if others is not None and all(other.state == "contending" for other in others):
+                        return
+            except OutdatedError:  # another run took this one for dead: it stood still
+                self._version = None
             if others:
                 blocking = next((other for other in others if other.state == "held"), others[0])
                 if blocking.state == "held":
                     raise self._busy(blocking)
                 if min(other.token for other in others) < self._holder.token:
-                    self._delete(self._path)  # one of those that contend stays, and takes it when the others are gone
+                    # One of those that contend stays, and takes it when the others are gone.
+                    self._store.delete(self.path)
+                    self._version = None
             time.sleep(self._timing.retry_seconds * random.uniform(0.5, 1.5))
         raise self._busy(blocking or "others come and go")
 
@@ -145,7 +161,7 @@ class Lease:
         found = self._list()
         infos = {info.path: info for info in found if info.base_name.startswith(PREFIX)}
         seen = {info.path: info for info in found if info.base_name.startswith(_SEEN)}
-        own = infos.pop(self._path, None)
+        own = infos.pop(self.path, None)
         if own is None:
             return None
         others = []
@@ -157,7 +173,7 @@ class Lease:
             if silent_seconds < -self._timing.dead_seconds:
                 silent_seconds = self._silent_since_seen(holder, info, own, seen)
             if silent_seconds > self._timing.dead_seconds or holder.has_ended:
-                self._delete(path)
+                self._store.delete(path)
             else:
                 others.append(holder)
         return others
@@ -168,8 +184,8 @@ class Lease:
         if path in seen:
             silent_seconds: float = (own.mtime_ns - seen[path].mtime_ns) / 1e9
             return silent_seconds
-        with self._filesystem.open_output_stream(path) as sink:
-            sink.write(holder.encode())
+        with suppress(OutdatedError):  # another run has noted it
+            self._store.put(path, holder.encode(), None)
         return 0.0
 
     def _renew(self) -> float | None:
@@ -189,6 +205,8 @@ class Lease:
             elif began - self._renewed <= self._timing.lost_seconds:
                 self._write("held")
                 self._renewed, self._problem = began, ""
+        except OutdatedError:
+            self._lose("it was removed")
         except _FAILURES as error:
             self._problem = first_line(error)
             return None if self._lost else self._timing.renew_seconds / 4
@@ -227,19 +245,20 @@ class Lease:
         return decode(content) or replace(this_process("held"), token="", pid=0, host="a machine unknown", started=None)
 
     def _write(self, state: State) -> None:
-        with self._filesystem.open_output_stream(self._path) as sink:
-            sink.write(replace(self._holder, state=state).encode().ljust(_SIZE_BYTES))  # one that reads meets one size
+        """Write one's own object; others that read it meet one size.
 
-    def _delete(self, path: str) -> None:
-        with suppress(FileNotFoundError):
-            self._filesystem.delete_file(path)
+        Raises:
+            OutdatedError: It was removed.
+        """
+        content = replace(self._holder, state=state).encode().ljust(_SIZE_BYTES)
+        self._version = self._store.put(self.path, content, self._version)
 
 
-def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTiming = USUAL) -> None:
+def look(store: VersionedStore, directory: str, out: str, timing: LeaseTiming = USUAL) -> None:
     """Check that nobody holds the lease, as far as this machine's clock shows, without taking it or changing anything.
 
     Args:
-        filesystem: The object storage.
+        store: The object storage.
         directory: Path of the prefix under which the locks are.
         out: What the lease is for, as messages name it.
         timing: When a holder is dead.
@@ -248,7 +267,7 @@ def look(filesystem: pafs.FileSystem, directory: str, out: str, timing: LeaseTim
         OutputBusyError: Another run holds it.
         OSError: The storage cannot be read.
     """
-    reader = Lease(filesystem, directory, out, timing)
+    reader = Lease(store, directory, out, timing)
     for info in reader._list():
         if not info.base_name.startswith(PREFIX):
             continue

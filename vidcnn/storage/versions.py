@@ -225,7 +225,7 @@ def _failure(error: Exception, path: str) -> OSError:
         return OSError(f"{path}: {hide_logins(first_line(error))}")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code, message = (str(response.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
-    text = hide_logins(f"{code}: {message} ({path})")
+    text = hide_logins(f"{': '.join(filter(None, (code, message)))} ({path})")
     if code == "NoSuchBucket":
         return OSError(text)
     kinds: dict[int, type[OSError]] = {

@@ -242,5 +242,19 @@ def test_what_a_worker_sends_late_does_not_replace_what_another_run_has_sent(
     assert read(store, f"{root}/metrics.jsonl") == b"of another run"
 
 
+def test_workers_write_for_as_long_as_the_command_holds_the_run_directory(s3: Server, tmp_path: Path) -> None:
+    with hold_run(location(s3)) as place:
+        settings = RunSettings(tmp_path, 1, 1, 1.0, 1, location(s3), place.lease)
+        with working_copy(settings, writes=True) as first:
+            write(first.run.directory, "run.json", "{}")
+            assert not first.is_cut_off()
+        place.pull()
+        assert files(place.directory) == {"run.json": "{}"}
+    with pytest.raises(OutputError, match="was lost"), working_copy(settings, writes=True) as late:
+        write(late.run.directory, "late", "?")
+    store, root = VersionedStore.open(location(s3))
+    assert store.version(f"{root}/late") is None
+
+
 def read(store: VersionedStore, path: str) -> bytes:
     return bytes(store.filesystem.open_input_file(path).read())

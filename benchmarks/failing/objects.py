@@ -126,6 +126,7 @@ def lingering_lists(stage: Stage, rng: random.Random) -> None:
         stage.again(line)
         if not weather.num_met:
             raise MissedError
+        time.sleep(LAG_SECONDS)
         stage.compare(_read(place), is_whole=True, expected=stage.undisturbed(changed))
 
 

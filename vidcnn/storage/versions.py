@@ -228,11 +228,13 @@ def _failure(error: Exception, path: str) -> OSError:
     text = hide_logins(f"{': '.join(filter(None, (code, message)))} ({path})")
     if code == "NoSuchBucket":
         return OSError(text)
+    if code == "NotImplemented":
+        return _UnknownConditionError(text)
     kinds: dict[int, type[OSError]] = {
         404: FileNotFoundError,
         409: _RefusedError,
         412: _RefusedError,
-        501: _UnknownConditionError,
+        501: _UnknownConditionError,  # where there is no code with it
     }
     return kinds.get(status or 0, OSError)(text)
 

@@ -139,20 +139,25 @@ def counts() -> dict[str, float]:
     """Count what this process and those below it have, and what lies in shared memory and in the temporary folder."""
     me = psutil.Process()
     children = [child for child in me.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-    memory = 0.0
-    for process in (me, *children):
-        try:
-            memory += process.memory_full_info().pss / 1e6
-        except psutil.Error:
-            continue
     return {
-        "memory_mb": round(memory, 1),
+        "memory_mb": round(sum(own_bytes(process.pid) for process in (me, *children)) / 1e6, 1),
         "descriptors": me.num_fds(),
         "threads": threading.active_count(),
         "processes": len(children),
         "shared memory": len(os.listdir("/dev/shm")),
         "files": len(os.listdir(tempfile.gettempdir())),
     }
+
+
+def own_bytes(pid: int) -> int:
+    """Return what a process has in memory that is its own: files that it maps are others' too, and come and go."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return sum(
+        int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(("RssAnon:", "RssShmem:"))
+    )
 
 
 def faults_of(rounds: list[dict[str, float]]) -> list[str]:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from vidcnn.pipelines.stages import CountStage, DecodeStage, PlanStage, ScoreStage
 from vidcnn.sources import SourceVideo
@@ -45,9 +46,6 @@ def batches(unit: Sequence[PlannedSegment], settings: DecodeSettings) -> Iterato
         return (DecodedClip(index, pixel, None) for index in range(request.segment.num_clips))
 
     vidcnn.video.batching.decode_segment = decode_segment  # type: ignore[attr-defined]
-    marker = Path(os.environ[MARKER])
-    if not marker.exists():
-        marker.write_text(str(time.time()))
     yield from timed_batches(unit, settings)
 
 
@@ -64,9 +62,16 @@ class StubbedCount(CountStage):
 
 
 class StubbedDecode(DecodeStage):
-    """Decodes without opening files."""
+    """Decodes without opening files, and notes when it first does: its child may not write."""
 
     work = staticmethod(batches)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Decode a unit."""
+        marker = Path(os.environ[MARKER])
+        if not marker.exists():
+            marker.write_text(str(time.time()))
+        return super().__call__(table)
 
 
 class StubbedModel:

@@ -10,6 +10,7 @@ import torch
 from tests.training.cases import recipe, share, tiny_bundle
 from vidcnn.errors import OutputError
 from vidcnn.training.batch import Worker
+from vidcnn.training.continuing import weights_in
 from vidcnn.training.loop import Trainer
 from vidcnn.training.result import trained_weights
 
@@ -83,6 +84,13 @@ def test_a_state_of_this_training_is_taken(tmp_path: Path) -> None:
 def test_a_state_with_an_average_is_none_of_a_training_without(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="it has a moving average"):
         trained(tmp_path).load_state_dict(trained(tmp_path, ema_decay=0.5).state_dict())
+
+
+def test_weights_are_what_is_there_under_their_name(tmp_path: Path) -> None:
+    state = trained(tmp_path, ema_decay=0.5).state_dict()
+    assert weights_in(state, "network") is state["network"]
+    with pytest.raises(ValueError, match="it has no weights of its head"):
+        weights_in(state, "head")
 
 
 @pytest.mark.parametrize("state", [{}, {"network": 5}, {"network": {}, "average": 5}])

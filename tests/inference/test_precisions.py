@@ -191,7 +191,7 @@ def test_fast_precisions_agree_with_exact_on_a_trained_model(tmp_path: Path) -> 
     arguments = {"width": 0.5, "batch_norm": True}
     fresh = make_bundle("simple3d", weights="random", labels=str(labels), arguments=arguments)
     bundle = train(fresh, num_steps=120)
-    clips, directions = moving_squares(400, seed=10**6)
+    clips, directions = moving_squares(200, seed=10**6)
     precisions: list[Precision] = ["exact", "fp32", *([] if is_imitated("bf16") else ["bf16"])]
     top = {
         precision: Classifier(bundle, precision=precision).predict(clips).probabilities.argmax(axis=1)

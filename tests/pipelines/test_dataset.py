@@ -103,6 +103,7 @@ def test_decoded_clips_wait_in_a_part_of_the_object_store(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("num_nodes", [1], indirect=True)
 def test_all_decoders_work_all_the_time_where_the_model_is_faster(
     num_nodes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

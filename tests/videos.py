@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,16 @@ def write_video(
             frame.pts, frame.time_base = round(time / unit), unit
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    take_back_priority()
     return path
+
+
+def take_back_priority() -> None:
+    """Let this process wait its turn again, with what it starts: SVT-AV1 takes real-time priority where it may."""
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # it has ended, or this user may not
+            if os.sched_getscheduler(int(thread)) != os.SCHED_OTHER:
+                os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
 def _write_sound(output: Any) -> None:

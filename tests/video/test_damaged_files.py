@@ -14,7 +14,7 @@ import pytest
 
 from tests.video.decoding import decode_clips, frame_numbers, plan
 from tests.video.test_decode import WITH_B, X264, X265
-from tests.videos import number_of, write_video
+from tests.videos import number_of, take_back_priority, write_video
 from vidcnn.errors import ERROR_KINDS, VideoError
 from vidcnn.sampling.segments import ClipSpec, Sampling
 from vidcnn.video.pixels import UInt8Array
@@ -145,6 +145,7 @@ def write_moving(path: Path, codec: str, options: dict[str, str]) -> Path:
             frame.pts = index
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    take_back_priority()
     return path
 
 

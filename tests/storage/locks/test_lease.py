@@ -104,6 +104,22 @@ def acquired_within(seconds: float, store: VersionedStore) -> Lease:
             time.sleep(0.1)
 
 
+def acquired_at_once(store: VersionedStore) -> list[Lease]:
+    """Let four try to take the lease in the same moment, and return those of them that got it."""
+    ready = threading.Barrier(4)
+
+    def start() -> Lease | None:
+        ready.wait(30)
+        try:
+            return acquire(store)
+        except OutputBusyError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [future.result() for future in [pool.submit(start) for _ in range(4)]]
+    return [lease for lease in results if lease is not None]
+
+
 def failure(lease: Lease, seconds: float = 15) -> OutputError:
     """Wait until a lease is lost."""
     deadline = time.monotonic() + seconds
@@ -143,18 +159,7 @@ def test_what_else_is_under_the_prefix_stays(storage: pafs.FileSystem, store: Ve
 
 def test_of_several_that_start_at_once_one_holds_the_lease(storage: pafs.FileSystem, store: VersionedStore) -> None:
     for _ in range(3):
-        ready = threading.Barrier(4)
-
-        def start(ready: threading.Barrier = ready) -> Lease | OutputBusyError:
-            ready.wait(30)
-            try:
-                return acquire(store)
-            except OutputBusyError as error:
-                return error
-
-        with ThreadPoolExecutor(4) as pool:
-            results = [future.result() for future in [pool.submit(start) for _ in range(4)]]
-        (lease,) = (result for result in results if isinstance(result, Lease))
+        (lease,) = acquired_at_once(store)
         lease.check()
         lease.release()
         assert objects(storage) == []
@@ -456,18 +461,7 @@ def test_of_several_that_find_a_dead_holder_at_once_one_takes_the_lease(
 ) -> None:
     dead = put(storage, "held")
     time.sleep(QUICK.dead_seconds + 1.5)
-    ready = threading.Barrier(4)
-
-    def start() -> Lease | OutputBusyError:
-        ready.wait(30)
-        try:
-            return acquire(store)
-        except OutputBusyError as error:
-            return error
-
-    with ThreadPoolExecutor(4) as pool:
-        results = [future.result() for future in [pool.submit(start) for _ in range(4)]]
-    (lease,) = (result for result in results if isinstance(result, Lease))
+    (lease,) = acquired_at_once(store)
     lease.check()
     assert dead not in objects(storage)
     lease.release()

@@ -24,9 +24,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 NOT_OURS = {
     *("--logdir", "--user", "--from", "--from-literal", "--now", "--no-cache-dir", "--shm-size"),
     *("--help", "--install-completion"),
-    *("--fault", "--times", "--list"),
 }
-"""Options of other programs, the one that every command has, one of no command, and those of a benchmark."""
+"""Options of other programs, the one that every command has, and one of no command."""
+BENCHMARK = re.compile(r"(?:^|`)(?:python3? )?(benchmarks/\w+\.py)([^`\n]*)", re.MULTILINE)
+"""A command that runs a benchmark: its file, and what is given to it."""
 OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*", re.MULTILINE)
 
 
@@ -139,11 +140,20 @@ def options(command: Any) -> set[str]:
     return own.union(*(options(one) for one in inner))
 
 
+def named_options(text: str) -> set[str]:
+    """Return what looks like an option in a text."""
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
 def test_the_docs_name_only_options_that_there_are() -> None:
     known = {option for name in COMMANDS for option in options(load_command(name))}
     for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", OTHER_PROGRAMS.sub("", path.read_text())))
-        assert named - known <= NOT_OURS, path.name
+        text = path.read_text()
+        assert named_options(BENCHMARK.sub("", OTHER_PROGRAMS.sub("", text))) - known <= NOT_OURS, path.name
+        for benchmark, arguments in BENCHMARK.findall(text):
+            source = (DOCS.parent / benchmark).read_text()
+            for option in named_options(arguments) - {"--help"}:
+                assert f'"{option}"' in source, f"{path.name}: {benchmark} {option}"
 
 
 def test_machines_of_a_cluster_get_what_vidcnn_depends_on_from_where_it_can_be_had() -> None:

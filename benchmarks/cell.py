@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -28,12 +27,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from decode import SIZES, write_synthetic
-from installed import installed_versions
+from environment import environment
 from killing.server import BUCKET, running_server
 from pyarrow import fs
 
@@ -84,17 +82,11 @@ def main() -> None:
     for name, part in parts.items():
         print(row(name, part))
     report = {
-        "date": datetime.now(UTC).date().isoformat(),
+        **environment(("av", "numpy", "pyarrow", *(["moto"] if arguments.s3 else []))),
         "files": "real" if arguments.files else "synthetic",
         "storage": "s3" if arguments.s3 else "local",
         "rounds": arguments.rounds,
         "confinement": strength,
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": round(os.getloadavg()[0], 1),
-        "machine": platform.machine(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "versions": installed_versions(("av", "numpy", "pyarrow", *(["moto"] if arguments.s3 else []))),
         "parts": parts,
     }
     if arguments.out:

@@ -12,17 +12,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from environment import environment
 
 PACKAGES = ("torch", "torchvision", "ray", "av", "opencv-python-headless", "numpy")
 
@@ -49,7 +47,7 @@ def main() -> None:
     top1 = [fold["top1"] for fold in folds]
     num_videos = [fold["num_videos"] for fold in folds]
     report = {
-        "date": datetime.now(UTC).date().isoformat(),
+        **environment(PACKAGES),
         "job": arguments.job.name,
         "options": arguments.option,
         "views": f"{arguments.clips} clips x {arguments.crops} crops",
@@ -57,9 +55,6 @@ def main() -> None:
         "top1_mean_of_folds": statistics.mean(top1),
         "top1_standard_deviation_of_folds": statistics.stdev(top1) if len(top1) > 1 else None,
         "minutes": (time.monotonic() - began) / 60,
-        "cores": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in PACKAGES},
         "folds": folds,
     }
     print(json.dumps(report, indent=2))

@@ -32,7 +32,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from installed import installed_versions
+from environment import installed_versions, processor
 
 SIZES = ((340, 256, 500), (1280, 720, 200), (1920, 1080, 120))
 HEIGHT, WIDTH = 128, 171
@@ -319,14 +319,6 @@ def write_synthetic(path: Path, width: int, height: int, num_frames: int) -> Pat
 
 def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | installed_versions(PACKAGES)
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

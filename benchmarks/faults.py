@@ -25,10 +25,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from environment import environment
 from failing import disks, machine, nodes, objects, training, videos
 from failing.stage import MissedError, Stage, StallError, Trial, UnfitError
 from killing.run import Kill
@@ -208,8 +208,7 @@ def write(tallies: list[Tally], path: Path) -> None:
     before: dict[str, Any] = json.loads(path.read_text())["faults"] if path.exists() else {}
     found = before | {tally.fault: asdict(tally) for tally in tallies}
     report = {
-        "cores": len(os.sched_getaffinity(0)),
-        "versions": {name: version(name) for name in ("ray", "pyarrow", "av", "torch")},
+        **environment(("ray", "pyarrow", "av", "torch")),
         "faults": {name: found[name] for name in FAULTS if name in found},
     }
     path.write_text(json.dumps(report, indent=2) + "\n")

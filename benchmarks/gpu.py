@@ -16,17 +16,14 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import os
-import platform
 import tempfile
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from environment import environment
 from on_device import network
 from on_device.report import Figures, LeftOutError, Report
 
@@ -129,13 +126,9 @@ def ratios(parts: dict[str, Figures], frames_per_clip: int) -> Figures:
 def describe(device: torch.device, arguments: argparse.Namespace) -> Figures:
     """Say what was measured, on what, with what."""
     figures: dict[str, Any] = {
-        "date": datetime.now(UTC).date().isoformat(),
+        **environment(PACKAGES),
         "model": arguments.model,
         "is_trial": arguments.short,
-        "cores": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
         "device": "cpu",
     }
     if device.type == "cuda":
@@ -161,13 +154,6 @@ def _write(video: Path, folder: Path, arguments: argparse.Namespace) -> Figures:
 
 def _without_av() -> Figures:
     raise LeftOutError("PyAV is not installed")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 if __name__ == "__main__":

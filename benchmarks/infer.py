@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -37,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from installed import installed_versions
+from environment import environment
 
 PACKAGES = ("torch", "torchvision", "ray", "av", "pyarrow", "opencv-python-headless", "numpy", "daft")
 PEERS = {
@@ -258,15 +257,12 @@ def has_gpu() -> bool:
 def describe(arguments: argparse.Namespace) -> dict[str, Any]:
     """Say what was measured, on what, with what."""
     return {
+        **environment(PACKAGES),
         "model": arguments.model,
         "arguments": arguments.arguments,
         "videos": arguments.videos,
         "source": arguments.source.name,
         "compile": arguments.compile,
-        "cores": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": installed_versions(PACKAGES),
     }
 
 

@@ -15,19 +15,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from installed import installed_versions
+from environment import environment
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -53,12 +51,9 @@ def main() -> None:
         figures[model] = measure(arguments, model)
         print(f"{model}: " + ", ".join(f"{name} {value:.3g}" for name, value in figures[model].items()), flush=True)
     report = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "cores": len(os.sched_getaffinity(0)),
+        **environment(PACKAGES),
         "threads": arguments.threads,
-        "machine": platform.machine(),
         "features": features(),
-        "versions": installed_versions(PACKAGES),
         "rounds": arguments.rounds,
         "clips_per_second": figures,
     }

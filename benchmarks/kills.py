@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import signal
 import tempfile
@@ -22,11 +20,10 @@ import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from environment import environment
 from killing.places import Place
 from killing.run import RUN_SECONDS, Kill, Record, Run, Stage
 from killing.server import running_server
@@ -178,12 +175,7 @@ class Account:
     def report(self, seed: int, seconds: float) -> dict[str, Any]:
         """Return all of it for a file."""
         return {
-            "date": datetime.now(UTC).date().isoformat(),
-            "cores": len(os.sched_getaffinity(0)),
-            "load_average": round(os.getloadavg()[0], 1),
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("ray", "pyarrow", "av", "torch")},
+            **environment(("ray", "pyarrow", "av", "torch")),
             "seed": seed,
             "kills": len(self.records),
             "missed": self.num_missed,

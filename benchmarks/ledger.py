@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import platform
 import random
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from apart import apart, peak_gb
+from environment import environment
 
 from vidcnn.predictions.files import check_file, metadata, write_file
 from vidcnn.predictions.output import Output
@@ -30,6 +27,7 @@ from vidcnn.predictions.rows import ERROR_KIND_TYPE, error_rows, prediction_sche
 from vidcnn.predictions.section import LedgerWriter
 from vidcnn.sources.keys import SegmentKey, VideoKey
 
+PACKAGES = ("vidcnn", "pyarrow", "numpy", "duckdb", "polars")
 SCHEMA = prediction_schema(num_classes_for_probabilities=None, embedding_size=None)
 SETTINGS = {"model": "made", "weights_sha256": "0" * 64}
 PIECE_VIDEOS = 128 * 1024
@@ -46,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
         out = str(Path(directory, "preds.parquet"))
-        found: dict[str, Any] = {"videos": arguments.videos, **environment()}
+        found: dict[str, Any] = {**environment(PACKAGES), "videos": arguments.videos}
         for stage in (write, ask, publish, read):
             found[stage.__name__] = apart(stage, out, arguments.videos)
             print(stage.__name__, json.dumps(found[stage.__name__]), flush=True)
@@ -146,36 +144,11 @@ def key_of(number: int) -> VideoKey:
     return VideoKey(name_of(number), 10**6 + number * 7919 % 10**6, 1_700_000_000_000_000_000 + number * 7_919_000_007)
 
 
-def environment() -> dict[str, Any]:
-    return {
-        "date": datetime.now(UTC).strftime("%F"),
-        "processors": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("vidcnn", "pyarrow", "numpy", "duckdb", "polars")},
-    }
-
-
 def ledger_bytes(out: str, sink: Any) -> int:
     import pyarrow.parquet as pq
 
     sink.flush()
     return int(json.loads(pq.read_metadata(out).metadata[b"vidcnn.ledger_place"])["length"])
-
-
-def apart(stage: Callable[[str, int], dict[str, Any]], out: str, num_videos: int) -> dict[str, Any]:
-    """Run a stage in a process of its own; what it returns, with the most memory that it took."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (stage, out, num_videos))
-
-
-def _measured(stage: Callable[[str, int], dict[str, Any]], out: str, num_videos: int) -> dict[str, Any]:
-    found = stage(out, num_videos)
-    return {**found, "cpu_seconds": round(time.process_time(), 1), "peak_gb": peak_gb()}
-
-
-def peak_gb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
 if __name__ == "__main__":

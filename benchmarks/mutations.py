@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import resource
 import shutil
@@ -22,11 +21,10 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import av
+from environment import environment
 from mutating.bases import real_files, written_files
 from mutating.changes import mutate
 from mutating.trial import TIMEOUT_SECONDS, Outcome, Trial, leftovers
@@ -126,9 +124,8 @@ def main() -> int:
         numbers = range(arguments.first, arguments.first + arguments.mutations)
         account = run(mutations, numbers, arguments.minutes * 60, Path(scratch), arguments.keep)
     report = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-        "versions": {name: version(name) for name in ("av", "vidcnn")} | {"ffmpeg": av.library_versions["libavcodec"]},
+        **environment(("av", "vidcnn")),
+        "libavcodec": av.library_versions["libavcodec"],
         "seed": arguments.seed,
         "files": min(len(bases), arguments.num_files),
         "mutations": account.num_done,

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -30,14 +29,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from environment import environment
 from stubs import MARKER, StubbedCount, StubbedDecode, StubbedPlan, StubbedScore
 
 STEADY_SECONDS = 20.0
@@ -70,13 +68,8 @@ def main() -> None:
                 results.append({"shape": shape, "part": part, "videos": num_videos, **figures})
                 print(row(results[-1]), flush=True)
     report = {
-        "date": datetime.now(UTC).date().isoformat(),
+        **environment(("ray", "pyarrow", "numpy")),
         "stubbed": "opening, decoding and classifying videos",
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average": round(os.getloadavg()[0], 1),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("ray", "pyarrow", "numpy")},
         "results": results,
     }
     if arguments.out:

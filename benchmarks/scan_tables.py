@@ -13,15 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import platform
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from apart import apart, peak_gb
+from environment import environment
 
 from vidcnn.predictions.files import metadata, write_file
 from vidcnn.predictions.ledger import Entry
@@ -60,7 +56,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found: dict[str, Any] = {**environment(), "tables": []}
+    found: dict[str, Any] = {**environment(("vidcnn", "pyarrow", "numpy")), "tables": []}
     for num_rows in arguments.rows:
         for kind in arguments.kinds:
             with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
@@ -230,33 +226,6 @@ def sparse_words(numbers: npt.NDArray[Any], width: int) -> _Words:
     """Return words in which one bit in sixteen is set."""
     words = [random_words(numbers, width, seed=seed) for seed in range(8, 12)]
     return words[0] & words[1] & words[2] & words[3]
-
-
-def environment() -> dict[str, Any]:
-    return {
-        "date": datetime.now(UTC).strftime("%F"),
-        "processors": len(os.sched_getaffinity(0)),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("vidcnn", "pyarrow", "numpy")},
-    }
-
-
-def apart(stage: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Run a stage in a process of its own; what it returns, with the time and the most memory that it took."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (stage, *arguments))
-
-
-def _measured(stage: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    began = time.perf_counter()
-    found = stage(*arguments)
-    taken = {"all_seconds": round(time.perf_counter() - began, 1), "cpu_seconds": round(time.process_time(), 1)}
-    return {**found, **taken, "peak_gb": peak_gb()}
-
-
-def peak_gb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
 STAGES = {stage.__name__: stage for stage in (compare, write_parts, publish, summarize, read_source)}

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from environment import environment
 from plan import CLIPS_PER_VIDEO, make_source, memory_mb, run_part
 
 NUM_LISTED = 100_000
@@ -170,12 +168,9 @@ def measure() -> dict[str, Any]:
     slope = (runs[1]["driver_cpu_seconds"] - runs[0]["driver_cpu_seconds"]) / (RUNS[1] - RUNS[0])
     costs = Costs(**listing, **holding, run_seconds=slope, driver_bytes=runs[0]["driver_mb"] * 2**20)
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        **environment(("ray", "pyarrow", "numpy")),
         "stubbed": "opening, decoding and classifying videos",
         "clips_per_video": CLIPS_PER_VIDEO,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("ray", "pyarrow", "numpy")},
         "costs": asdict(costs),
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -96,4 +98,12 @@ def _write(
             frame.pts, frame.time_base = index, Fraction(1, 25)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    take_back_priority()
     return path
+
+
+def take_back_priority() -> None:
+    """Let this process wait its turn again: SVT-AV1 takes real-time priority, which decoders would have."""
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # it has ended, or this user may not
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))

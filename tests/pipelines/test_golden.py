@@ -22,7 +22,7 @@ from vidcnn.inference import compiled
 from vidcnn.inference.golden import with_golden
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
-from vidcnn.pipelines import evaluate
+from vidcnn.pipelines import evaluate, scoring
 from vidcnn.pipelines.estimate import estimate_source
 from vidcnn.pipelines.infer import run_inference
 from vidcnn.pipelines.stages import DecodeStage
@@ -170,7 +170,7 @@ class BrokenScorer:
     def __init__(self, bundle: Bundle, classifier: dict[str, Any]) -> None:
         with pytest.MonkeyPatch.context() as patch:
             break_bf16(patch)
-            self._scorer = evaluate._Scorer.__ray_actor_class__(bundle, classifier)
+            self._scorer = scoring._Scorer.__ray_actor_class__(bundle, classifier)
 
     def score(self, views: Any) -> Any:
         return self._scorer.score(views)
@@ -183,7 +183,7 @@ def test_an_evaluation_with_wrong_kernels_in_bfloat16_is_done_in_float32(
 ) -> None:
     wanted = EvaluateSpec(data=str(videos), model=str(golden), clips=2, device="cpu", precision="fp32", split="all")
     expected = evaluate.run_evaluation(wanted, show_progress=False)
-    monkeypatch.setattr(evaluate, "_Scorer", ray.remote(BrokenScorer))
+    monkeypatch.setattr(scoring, "_Scorer", ray.remote(BrokenScorer))
     told: list[str] = []
     found = evaluate.run_evaluation(
         wanted.model_copy(update={"precision": "bf16"}), show_progress=False, announce=told.extend

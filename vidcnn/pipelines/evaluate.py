@@ -7,39 +7,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import numpy as np
-import ray
-from ray.exceptions import RayError, RayTaskError
 
 from vidcnn.annotations import Annotations, LabelledVideo, read_annotations
 from vidcnn.choices import Precision, Split
-from vidcnn.cluster import Machine, ResourcePlan, open_ray, plan_resources
+from vidcnn.cluster import open_ray
 from vidcnn.config import EvaluateSpec
-from vidcnn.errors import DataError, OutputError, PrecisionError, VidcnnError, VideoError, first_line
+from vidcnn.errors import DataError, OutputError, PrecisionError, VideoError
 from vidcnn.inference.runtime import Runtime, instead
 from vidcnn.interrupts import interruptible
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.registry import architecture
 from vidcnn.pipelines.hardware import ask_there, uses_gpus
-from vidcnn.pipelines.measuring import confined
-from vidcnn.processes import lower_priority
+from vidcnn.pipelines.scoring import Scored, score_videos
 from vidcnn.reporting.live import LiveLine, ProgressDisplay
 from vidcnn.sampling.segments import ClipSpec
 from vidcnn.storage.uris import public_location
-from vidcnn.training.cell_loading import load_views_in_cell
 from vidcnn.training.data import split_settings
 from vidcnn.training.report import EvaluateReport
 from vidcnn.training.validation import summarise_scores
-from vidcnn.training.views import LoadedViews, ViewSettings
-from vidcnn.video.cell import this_cell
+from vidcnn.training.views import ViewSettings
 from vidcnn.video.planning import PlanSettings
 from vidcnn.video.stopwatch import Confined, weakest
-
-_NUM_AHEAD = 2
-"""Videos that each model actor has before it: one is scored while the other is loaded."""
 
 _NUM_SHOWN = 5
 
@@ -82,7 +73,7 @@ def run_evaluation(
         found: _Found | None = None
         while found is None:
             try:
-                found = _Found.of(_score(samples, bundle, views, spec, machine, device), progress, display)
+                found = _Found.of(score_videos(samples, bundle, views, spec, machine, device), progress, display)
             except PrecisionError as error:  # what other actors have done is not kept: scores are all of one kind
                 runtime = Runtime(precision, compiled=False).safer()
                 precision = runtime.precision
@@ -143,7 +134,7 @@ class _Found:
     num_short_clips: int = 0
 
     @classmethod
-    def of(cls, scored: Iterator[tuple[int, _Scored]], progress: _Progress, display: ProgressDisplay) -> _Found:
+    def of(cls, scored: Iterator[tuple[int, Scored]], progress: _Progress, display: ProgressDisplay) -> _Found:
         """Take what `_score` yields."""
         all_found = cls()
         progress.num_done = 0
@@ -230,43 +221,6 @@ def _view_settings(spec: EvaluateSpec, bundle: Bundle) -> ViewSettings:
     )
 
 
-def _score(
-    samples: tuple[LabelledVideo, ...],
-    bundle: Bundle,
-    views: ViewSettings,
-    spec: EvaluateSpec,
-    machine: Machine,
-    device: str,
-) -> Iterator[tuple[int, _Scored]]:
-    """Yield the index of each video with the scores of its clips, or why there are none."""
-    num_views = len(samples) * spec.clips * views.num_crops
-    resources = plan_resources(machine, use_gpus=device == "cuda", num_decoders=spec.decoders, num_clips=num_views)
-    load = ray.remote(_load).options(
-        num_cpus=resources.decoder_cpus, memory=resources.decoder_memory_bytes, max_retries=1
-    )
-    options = {
-        "num_cpus": resources.actor_cpus,
-        "num_gpus": resources.actor_gpus or None,
-        "max_restarts": 2,
-        "scheduling_strategy": "SPREAD",  # of themselves, those that reserve little come all to one machine
-    }
-    reference = ray.put(bundle)
-    actors = [
-        _Scorer.options(**options, max_task_retries=2).remote(reference, _classifier(spec, device, resources))  # type: ignore[attr-defined]
-        for _ in range(resources.max_actors)
-    ]
-
-    def start(video: int, actor: Any) -> Any:
-        return actor.score.remote(load.remote(samples[video], views, resources.decoders_yield))
-
-    try:
-        yield from _pump(range(len(samples)), actors, start)
-    except PrecisionError:
-        for actor in actors:  # others are to take their processors
-            ray.kill(actor)
-        raise
-
-
 def _choose_runtime(spec: EvaluateSpec, bundle: Bundle, device: str) -> tuple[Precision, int]:
     """Return the precision and the batch of every actor, so that not each of them chooses for itself."""
     from vidcnn.inference.batch_sizes import choose_batch_size
@@ -281,105 +235,3 @@ def _smaller_batches(wanted: int | None, taken: int) -> str | None:
     from vidcnn.inference.batch_sizes import smaller_batches
 
     return smaller_batches(wanted, taken)
-
-
-def _classifier(spec: EvaluateSpec, device: str, resources: ResourcePlan) -> dict[str, Any]:
-    return {
-        "device": device,
-        "precision": spec.precision,
-        "batch_size": spec.batch_size,
-        "num_threads": resources.actor_threads,
-    }
-
-
-def _pump(videos: range, actors: list[Any], start: Callable[[int, Any], Any]) -> Iterator[tuple[int, _Scored]]:
-    """Keep every actor busy, and yield what is done."""
-    waiting = iter(videos)
-    running: dict[Any, tuple[int, Any]] = {}
-    idle = actors * _NUM_AHEAD
-    while True:
-        for video in islice(waiting, len(idle)):
-            actor = idle.pop(0)
-            running[start(video, actor)] = (video, actor)
-        if not running:
-            return
-        (done,), _ = ray.wait(list(running))
-        video, actor = running.pop(done)
-        idle.append(actor)
-        yield video, _result(done)
-
-
-def _result(done: Any) -> _Scored:
-    """Return the scores of a video, or why there are none."""
-    try:
-        scored: _Scored = ray.get(done)
-    except RayError as error:
-        if isinstance(error, RayTaskError) and isinstance(error.cause, VidcnnError):
-            raise error.cause from None
-        raise VidcnnError(f"Ray gave up: {first_line(error)}", "run the same command again") from error
-    return scored
-
-
-class _Loaded(NamedTuple):
-    """The views of a video, and what confined the process that loaded them."""
-
-    views: LoadedViews
-    confined: Confined
-
-
-def _load(sample: LabelledVideo, views: ViewSettings, yields: bool) -> _Loaded:
-    if yields:
-        lower_priority()
-    cell = this_cell(yields=yields)
-    return _Loaded(load_views_in_cell(sample, views, cell), confined(cell))
-
-
-class _Scores(NamedTuple):
-    """What the clips of a video score.
-
-    Attributes:
-        scores: float32 (n, K), the mean over the crops of each clip.
-        is_short: Whether the video is shorter than one clip.
-    """
-
-    scores: Any
-    is_short: bool
-
-
-class _Scored(NamedTuple):
-    """The scores of a video, or why there are none, and what confined the process that loaded it."""
-
-    found: _Scores | VideoError
-    confined: Confined
-
-
-@ray.remote
-class _Scorer:
-    """A model actor."""
-
-    def __init__(self, bundle: Bundle, classifier: dict[str, Any]) -> None:
-        from vidcnn.inference.classifier import Classifier
-
-        self._failure: VidcnnError | None = None
-        try:
-            self._classifier = Classifier(bundle, **classifier)
-        except VidcnnError as error:  # from here it would reach the driver as the death of the actor
-            self._failure = error
-
-    def score(self, loaded: _Loaded) -> _Scored:
-        """Return the scores of a video; or why no clip can be scored."""
-        if self._failure is not None:
-            raise self._failure
-        return _Scored(self._score(loaded.views), loaded.confined)
-
-    def _score(self, views: LoadedViews) -> _Scores | VideoError:
-        good = [view for view in views.clips if not isinstance(view, VideoError)]
-        if not good:
-            error = views.clips[0]
-            assert isinstance(error, VideoError)
-            return error
-        num_crops = len(good[0])
-        scores = self._classifier.predict(np.concatenate(good)).probabilities  # (n * num_crops, K)
-        if num_crops > 1:
-            scores = scores.reshape(len(good), num_crops, -1).mean(axis=1)
-        return _Scores(scores, views.is_short)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
 
 from vidcnn.cluster import ResourcePlan
 from vidcnn.errors import DataError, VidcnnError
-from vidcnn.pipelines.measuring import confined
+from vidcnn.pipelines.measuring import FromCell, confined
 from vidcnn.processes import lower_priority
 from vidcnn.training.cell_loading import CellLoader, find_no_sample_in_cell
 from vidcnn.training.clips import LoadedClips
@@ -24,13 +24,6 @@ from vidcnn.video.cell import this_cell
 from vidcnn.video.stopwatch import Confined, weakest
 
 _NUM_RETRIES = 5
-
-
-class _Loaded(NamedTuple):
-    """What a task returns: clips, and what confined the process that loaded them."""
-
-    clips: LoadedClips
-    confined: Confined
 
 
 class RayLoader:
@@ -74,14 +67,14 @@ class RayLoader:
             StorageError: The storage fails again and again.
         """
         try:
-            loaded: _Loaded = ray.get(started)
+            loaded: FromCell[LoadedClips] = ray.get(started)
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, VidcnnError) else error from None
-        found = weakest(self._told, loaded.confined)
-        if found != self._told:
-            self._tell(found)
-            self._told = found
-        return loaded.clips
+        confinement = weakest(self._told, loaded.confined)
+        if confinement != self._told:
+            self._tell(confinement)
+            self._told = confinement
+        return loaded.found
 
 
 def find_no_sample(data: TrainingData, yields: bool) -> tuple[DataError | None, Confined]:
@@ -99,14 +92,14 @@ def find_no_sample(data: TrainingData, yields: bool) -> tuple[DataError | None, 
     return failure, confined(cell)
 
 
-def _load_samples(data: list[Any], samples: range, yields: bool) -> _Loaded:
+def _load_samples(data: list[Any], samples: range, yields: bool) -> FromCell[LoadedClips]:
     clips = _loader(data[0], yields).start_samples(samples)
-    return _Loaded(clips, confined(this_cell(yields=yields)))
+    return FromCell(clips, confined(this_cell(yields=yields)))
 
 
-def _load_views(data: list[Any], video: int, yields: bool) -> _Loaded:
+def _load_views(data: list[Any], video: int, yields: bool) -> FromCell[LoadedClips]:
     clips = _loader(data[0], yields).start_views(video)
-    return _Loaded(clips, confined(this_cell(yields=yields)))
+    return FromCell(clips, confined(this_cell(yields=yields)))
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,22 @@
-"""What stages measure of a cell's work: how long planning took, and what confined the process that reads."""
+"""What stages say of a cell's work: how long planning took, and what confined the process that reads."""
 
 from __future__ import annotations
 
 import socket
 import time
+from typing import Generic, NamedTuple, TypeVar
 
 from vidcnn.video.cell import Cell
 from vidcnn.video.stopwatch import Confined, StageTimes
+
+T = TypeVar("T")
+
+
+class FromCell(NamedTuple, Generic[T]):
+    """What came of a video that was read in a cell, and what confined the process that read it."""
+
+    found: T
+    confined: Confined
 
 
 class PlanWatch:

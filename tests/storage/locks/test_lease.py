@@ -2,14 +2,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,119 +12,24 @@ from typing import Any
 import pytest
 from pyarrow import fs as pafs
 
-from tests.commands import environment
-from tests.predictions.cases import open_output, rows_of, segment
 from tests.s3 import Server
-from vidcnn.errors import OutputBusyError, OutputError
+from tests.storage.locks.leases import (
+    DIRECTORY,
+    QUICK,
+    acquire,
+    acquired_at_once,
+    acquired_within,
+    objects,
+    process,
+    put,
+)
+from vidcnn.errors import OutputBusyError
 from vidcnn.predictions.output_storage import open_storage
-from vidcnn.storage.locks.heartbeat import USUAL, LeaseTiming
-from vidcnn.storage.locks.holder import State, this_process
-from vidcnn.storage.locks.lease import Lease, look
+from vidcnn.storage.locks.heartbeat import USUAL
+from vidcnn.storage.locks.lease import look
 from vidcnn.storage.s3_client import make_client
 from vidcnn.storage.uris import split_uri
 from vidcnn.storage.versions import VersionedStore
-
-DIRECTORY = "bkt/night/.preds.vidcnn"
-QUICK = LeaseTiming(renew_seconds=0.3, lost_seconds=60, dead_seconds=4, retry_seconds=0.05, num_attempts=100)
-"""Others are dead soon, and a busy machine makes nobody lose the lease."""
-STRICT = replace(QUICK, lost_seconds=1.5)
-
-PROGRAM = """
-import sys, time
-from vidcnn.storage.locks.heartbeat import LeaseTiming
-from vidcnn.storage.locks.lease import Lease
-from vidcnn.storage.versions import VersionedStore
-
-store, _ = VersionedStore.open(sys.argv[1])
-lease = Lease.acquire(store, sys.argv[2], "preds", LeaseTiming(0.3, float(sys.argv[3]), 4, 0.05, 100))
-print("held", flush=True)
-while True:
-    time.sleep(0.1)
-    try:
-        lease.check()
-    except Exception as error:
-        print(error, flush=True)
-        break
-"""
-
-
-@pytest.fixture
-def store(s3: Server) -> VersionedStore:
-    return VersionedStore.open(f"s3://bkt{s3.query}")[0]
-
-
-@pytest.fixture
-def storage(store: VersionedStore) -> pafs.FileSystem:
-    return store.filesystem
-
-
-def acquire(store: VersionedStore, timing: LeaseTiming = QUICK) -> Lease:
-    return Lease.acquire(store, DIRECTORY, "preds", timing)
-
-
-def objects(storage: pafs.FileSystem) -> list[str]:
-    infos = storage.get_file_info(pafs.FileSelector("bkt", recursive=True))
-    return [info.path for info in infos if info.is_file or info.base_name.startswith(".")]
-
-
-def put(storage: pafs.FileSystem, state: State, token: str = "theirs", **changed: Any) -> str:
-    """Write the object of a run on another machine."""
-    holder = replace(this_process(state), token=token, host="other", machine="another", **changed)
-    with storage.open_output_stream(f"{DIRECTORY}/lock-{token}") as sink:
-        sink.write(holder.encode())
-    return f"{DIRECTORY}/lock-{token}"
-
-
-@contextmanager
-def process(s3: Server, timing: LeaseTiming) -> Iterator[subprocess.Popen[str]]:
-    """Hold the lease in another process until it is lost."""
-    line = [sys.executable, "-c", PROGRAM, f"s3://bkt{s3.query}", DIRECTORY, str(timing.lost_seconds)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment()) as started:
-        assert started.stdout is not None
-        assert started.stdout.readline() == "held\n"
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def acquired_within(seconds: float, store: VersionedStore) -> Lease:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return acquire(store)
-        except OutputBusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def acquired_at_once(store: VersionedStore) -> list[Lease]:
-    """Let four try to take the lease in the same moment, and return those of them that got it."""
-    ready = threading.Barrier(4)
-
-    def start() -> Lease | None:
-        ready.wait(30)
-        try:
-            return acquire(store)
-        except OutputBusyError:
-            return None
-
-    with ThreadPoolExecutor(4) as pool:
-        results = [future.result() for future in [pool.submit(start) for _ in range(4)]]
-    return [lease for lease in results if lease is not None]
-
-
-def failure(lease: Lease, seconds: float = 15) -> OutputError:
-    """Wait until a lease is lost."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            lease.check()
-        except OutputError as error:
-            return error
-        time.sleep(0.05)
-    pytest.fail("the lease is still held")
 
 
 def test_a_lease_excludes_until_it_is_released_and_leaves_nothing(
@@ -234,106 +134,6 @@ def test_an_object_that_is_not_understood_is_of_a_holder(storage: pafs.FileSyste
     acquired_within(15, store).release()
 
 
-def test_a_holder_that_stood_still_for_too_long_stops(s3: Server, store: VersionedStore) -> None:
-    with process(s3, STRICT) as holder:
-        holder.send_signal(signal.SIGSTOP)
-        lease = acquired_within(20, store)
-        holder.send_signal(signal.SIGCONT)
-        assert holder.stdout is not None
-        assert "the lock on preds was lost" in holder.stdout.readline()
-        lease.check()
-        lease.release()
-
-
-class Failing:
-    """A storage, or a client of one, that can be made to fail."""
-
-    def __init__(self, storage: Any) -> None:
-        self._storage = storage
-        self.fails = False
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if self.fails:
-                raise OSError("the network is down\nat line 3")
-            return getattr(self._storage, name)(*arguments, **options)
-
-        return call
-
-
-class FailingStore(VersionedStore):
-    """A store of which all can be made to fail."""
-
-    def __init__(self, s3: Server) -> None:
-        location = f"s3://bkt{s3.query}"
-        self._failing = [
-            Failing(VersionedStore.open(location)[0].filesystem),
-            Failing(make_client(split_uri(location))),
-        ]
-        super().__init__(self._failing[0], lambda: self._failing[1])
-
-    def fail(self, fails: bool) -> None:
-        for failing in self._failing:
-            failing.fails = fails
-
-
-def test_a_holder_that_cannot_renew_stops_before_others_take_it_for_dead(s3: Server) -> None:
-    failing = FailingStore(s3)
-    lease = acquire(failing, STRICT)
-    failing.fail(True)
-    time.sleep(STRICT.lost_seconds + 0.2)
-    error = failure(lease)
-    assert "the lock on preds was lost: it could not be renewed for" in error.message
-    assert "the network is down" in error.message
-    assert "\n" not in str(error)
-    failing.fail(False)
-    time.sleep(2 * QUICK.renew_seconds)
-    with pytest.raises(OutputError, match="was lost"):  # and it stays lost
-        lease.check()
-    lease.release()
-
-
-def test_a_short_failure_is_survived(s3: Server, storage: pafs.FileSystem) -> None:
-    failing = FailingStore(s3)
-    lease = acquire(failing)
-    failing.fail(True)
-    time.sleep(3 * QUICK.renew_seconds)
-    failing.fail(False)
-    time.sleep(3 * QUICK.renew_seconds)
-    lease.check()
-    lease.release()
-    assert objects(storage) == []
-
-
-def test_a_holder_whose_object_was_removed_stops(storage: pafs.FileSystem, store: VersionedStore) -> None:
-    lease = acquire(store, replace(QUICK, renew_seconds=60))
-    storage.delete_dir_contents(DIRECTORY)
-    assert "it was removed" in failure(lease).message
-    lease.release()
-
-
-def test_a_holder_beside_which_another_appears_stops(storage: pafs.FileSystem, store: VersionedStore) -> None:
-    lease = acquire(store)
-    other = put(storage, "held")
-    error = failure(lease)
-    assert isinstance(error, OutputBusyError)
-    assert "is held by another run too (process" in error.message
-    lease.release()
-    assert other in objects(storage)
-
-
-def test_nothing_is_written_once_the_lease_is_lost(s3: Server, storage: pafs.FileSystem) -> None:
-    with open_output(f"s3://bkt/night/preds{s3.query}") as output:
-        output.add(segment("a"), rows_of(segment("a")))
-        output.commit()
-        before = {path for path in objects(storage) if "part-" in path}
-        storage.delete_dir_contents(DIRECTORY)
-        output.add(segment("b"), rows_of(segment("b")))
-        with pytest.raises(OutputError, match="was lost: it was removed"):
-            output.commit()
-    assert {path for path in objects(storage) if "part-" in path} == before
-
-
 def test_a_second_run_on_an_output_is_refused_and_leaves_it_as_it_was(s3: Server, storage: pafs.FileSystem) -> None:
     out = f"s3://bkt/night/preds.parquet{s3.query}"
     first = open_storage(out, QUICK)
@@ -411,49 +211,6 @@ def test_looking_at_a_lease_tells_whether_it_is_held_and_changes_nothing(
     with pytest.raises(OutputBusyError, match="on other"):
         look(store, DIRECTORY, "preds", USUAL)
     look(ahead_store(s3), DIRECTORY, "preds", USUAL)
-
-
-def test_a_holder_that_stood_still_does_not_bring_its_object_back(
-    storage: pafs.FileSystem, store: VersionedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lease = acquire(store)
-    put, taken = store.put, []
-
-    def put_late(path: str, *rest: Any) -> str:
-        if path == lease.path and not taken:
-            store.delete(path)  # as a run does that finds it dead
-            taken.append(acquire(VersionedStore(store.filesystem, store._make), replace(QUICK, renew_seconds=60)))
-        return put(path, *rest)
-
-    monkeypatch.setattr(store, "put", put_late)
-    assert lease._heartbeat is not None
-    lease._heartbeat._thread.join(30)
-    assert "it was removed" in failure(lease).message
-    lease.release()
-    assert [path for path in objects(storage) if "lock-" in path] == [taken[0].path]
-    taken[0].check()
-    taken[0].release()
-
-
-def test_one_that_stood_still_while_it_gave_the_lease_back_removes_nothing_of_another(
-    storage: pafs.FileSystem, store: VersionedStore
-) -> None:
-    lease = acquire(store)
-    look, taken = lease._list, []
-
-    def look_and_stand_still() -> list[Any]:
-        found = look()
-        if not taken:
-            store.delete(lease.path)
-            taken.append(acquire(store))
-            store.put(f"{DIRECTORY}/part-0.parquet", b"rows", None)
-        return found
-
-    lease._list = look_and_stand_still  # type: ignore[method-assign]
-    lease.release()
-    taken[0].check()
-    assert f"{DIRECTORY}/part-0.parquet" in objects(storage)
-    taken[0].release()
 
 
 def test_of_several_that_find_a_dead_holder_at_once_one_takes_the_lease(

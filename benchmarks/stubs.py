@@ -37,13 +37,13 @@ def plans(videos: Sequence[SourceVideo], settings: PlanSettings, num_at_once: in
 
 
 def batches(unit: Sequence[PlannedSegment], settings: DecodeSettings) -> Iterator[tuple[ClipBatch, StageTimes]]:
-    """Decode without opening files: every clip is one pixel."""
+    """Decode without opening files: every clip is black."""
     import vidcnn.video.batching
     from vidcnn.video.assembly import DecodedClip
 
     def decode_segment(request: Any) -> Iterator[DecodedClip]:
-        pixel = np.zeros((1, 1, 1, 3), np.uint8)
-        return (DecodedClip(index, pixel, None) for index in range(request.segment.num_clips))
+        pixels = np.zeros((request.segment.frames.shape[1], *settings.preprocessing.crop, 3), np.uint8)
+        return (DecodedClip(index, pixels, None) for index in range(request.segment.num_clips))
 
     vidcnn.video.batching.decode_segment = decode_segment  # type: ignore[attr-defined]
     yield from timed_batches(unit, settings)

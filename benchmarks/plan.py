@@ -205,6 +205,7 @@ def first_rows(spec: Any) -> dict[str, Any]:
     from vidcnn.predictions.output import Output
     from vidcnn.reporting.run_report import RunRecord
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
     record, commit = RunRecord(), Output.commit
     moments: dict[str, float] = {}
 

@@ -148,6 +148,8 @@ def submit_if_remote(spec: Spec, options: RunOptions, trial: Trial | None = None
     from vidcnn.cluster.address import AUTO
 
     cluster = options.cluster
+    if cluster is not None and getattr(spec, "from_", None) is not None:
+        raise UsageError("--from is the work of one process, and no cluster is needed", "leave --cluster out")
     if cluster is None or cluster == AUTO:
         check_local(options)
         if cluster == AUTO:

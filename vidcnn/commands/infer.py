@@ -63,6 +63,8 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
     from vidcnn.reporting import summaries as report
     from vidcnn.reporting.run_report import reported
 
+    if trial and spec.from_ is not None:
+        raise UsageError(f"{trial} is for videos, and with --from none is read", "leave it out: it takes seconds")
     if trial == "--dry-run":
         from vidcnn.pipelines.dry_run import plan_source
 
@@ -77,9 +79,12 @@ def run_infer(spec: InferSpec, *, as_json: bool, quiet: bool, trial: Trial | Non
         return
     with reported(spec) as record, interruptible(CONTINUES):
         check_free(spec.out)  # before torch and Ray are loaded
-        from vidcnn.pipelines.infer import run_inference
+        if spec.from_ is not None:
+            from vidcnn.pipelines.rescore import run_rescoring as run_it
+        else:
+            from vidcnn.pipelines.infer import run_inference as run_it
 
-        result = run_inference(spec, show_progress=not quiet, record=record)
+        result = run_it(spec, show_progress=not quiet, record=record)
         text = report.infer_line if quiet else report.infer_text
         show(json.dumps(report.infer_json(spec, result)) if as_json else text(spec, result))
         report.check_outcome(spec, result)

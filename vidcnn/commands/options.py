@@ -154,7 +154,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         is_list = get_origin(field.annotation) is tuple
         option: Any = typer.Argument(help=field.description, metavar=name.upper(), show_default=False)
         annotation: Any = list[str] if is_list else _bare(field.annotation)
-        default: Any = inspect.Parameter.empty
+        default: Any = [] if "unless" in extra else inspect.Parameter.empty
     else:
         former = [option_name(extra["formerly"])] if extra.get("formerly") else []
         option = typer.Option(

@@ -92,7 +92,17 @@ SANDBOX = "How processes that decode are confined: with require, a machine that 
 
 def option_name(field: str) -> str:
     """Return the command-line option of a field."""
-    return "--" + field.replace("_", "-")
+    return "--" + written_name(field).replace("_", "-")
+
+
+def written_name(field: str) -> str:
+    """Return the name of a field as users write it: without the ``_`` that keeps it apart from a word of Python."""
+    return field.rstrip("_")
+
+
+def fields_by_name(spec_type: type[Spec]) -> dict[str, str]:
+    """Return the fields that users may write under other names, by these: as they are written, and former ones."""
+    return {written_name(name): name for name in spec_type.model_fields if name.endswith("_")} | former_names(spec_type)
 
 
 def former_names(spec_type: type[Spec]) -> dict[str, str]:
@@ -106,8 +116,8 @@ def former_names(spec_type: type[Spec]) -> dict[str, str]:
 
 
 def with_present_names(spec_type: type[Spec], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of fields by their names, where some are given under former names."""
-    renamed = {old: new for old, new in former_names(spec_type).items() if new not in values}
+    """Return the values of fields by their names, where some are given under others."""
+    renamed = {old: new for old, new in fields_by_name(spec_type).items() if new not in values}
     return {renamed.get(name, name): value for name, value in values.items()}
 
 

@@ -12,7 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 _CLIPS = ("num_frames", "stride", "fps")
-_DEFAULTS: Mapping[str, Any] = {"short_clips": "repeat_last", "image_fps": 25.0, "top_k": 5, "max_pixels": 8192 * 8192}
+_DEFAULTS: Mapping[str, Any] = {
+    "short_clips": "repeat_last",
+    "image_fps": 25.0,
+    "top_k": 5,
+    "max_pixels": 8192 * 8192,
+    "scored_from": "videos",
+}
 
 _GROUPS = (
     ("clips", "other clips"),
@@ -29,6 +35,7 @@ _GROUP_OF = {
     "precision": "computing",
     "compiled": "computing",
     "quantization": "computing",
+    "scored_from": "computing",
 }
 _HASH_DIGITS = 8
 
@@ -61,11 +68,14 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], defaults: Mappin
     if "weights_sha256" in was and is_same(was["weights_sha256"], now.get("weights_sha256")):
         was.pop("weights", None)  # the same weights under another name
         now.pop("weights", None)
+    if was.get("backbone_sha256") is None or now.get("backbone_sha256") is None:  # a table of an earlier version
+        was.pop("backbone_sha256", None)
+        now.pop("backbone_sha256", None)
     pairs = {
         name: (was.get(name, defaults.get(name)), now.get(name, defaults.get(name))) for name in was.keys() | now.keys()
     }
     differing = {name: pair for name, pair in sorted(pairs.items()) if not is_same(*pair)}
-    phrases = _model(differing, was, now) + _labels(differing)
+    phrases = [*_arguments(differing, now), *_model(differing, was, now), *_labels(differing)]
     grouped: dict[str, list[str]] = {}
     for name, (before, after) in differing.items():
         group, words = _group(name)
@@ -110,6 +120,17 @@ def _labels(differing: dict[str, tuple[Any, Any]]) -> list[str]:
     pairs = [(one, other) for one, other in zip(was, now, strict=True) if one != other]
     more = f", and {len(pairs) - 1} more" if len(pairs) > 1 else ""
     return [f"other labels: {pairs[0][0]}, now {pairs[0][1]}{more}"]
+
+
+def _arguments(differing: dict[str, tuple[Any, Any]], now: Mapping[str, Any]) -> list[str]:
+    """Remove the hash of the backbone from the settings that differ: what it is of is mostly named by others.
+
+    Where nothing else of that differs, the architecture was built with other arguments.
+    """
+    others = {"model", "weights_sha256", "preprocessing", *(f"clip_{name}" for name in _CLIPS)}
+    if differing.pop("backbone_sha256", None) is None or others & differing.keys():
+        return []
+    return [f"other arguments of {shown(now.get('model'))}"]
 
 
 def _weights(settings: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,6 +24,7 @@ from vidcnn.config.base import (
     Written,
     exclusive,
     option,
+    option_name,
     override_sampling,
 )
 from vidcnn.config.tables import RedoErrors, TablePath, kinds_of
@@ -32,13 +33,22 @@ if TYPE_CHECKING:
     from vidcnn.sampling.segments import ClipSpec, Sampling
 
 
+_OF_RESCORING = frozenset(
+    {
+        *("from_", "from_model", "out", "model", "weights", "labels", "seed"),
+        *("num_frames", "stride", "fps", "top_k", "probabilities", "embedding", "report", "max_error_fraction"),
+    }
+)
+"""Options that mean something where clips are scored from a table, without their videos."""
+
+
 class InferSpec(Spec):
     """Classify videos clip by clip."""
 
     source: tuple[str, ...] = Field(
-        min_length=1,
         description="Directories (recursive), files, globs, lists (.txt, .csv, .parquet), or s3:// and gs:// URIs; "
         "on the command line, - for a list on standard input.",
+        json_schema_extra={"unless": "from_", "minItems": 1},
     )
     out: TablePath = option(
         "preds.parquet",
@@ -63,6 +73,19 @@ class InferSpec(Spec):
         None, "Class names for --weights FILE: one per line, or JSON.", panel="Main", metavar="FILE"
     )
 
+    from_: str | None = option(
+        None,
+        "Instead of a source: a table with embeddings. Its clips are scored with the last layer of another model, and "
+        "no video is read.",
+        panel="Main",
+        metavar="TABLE",
+    )
+    from_model: str | None = option(
+        None,
+        "The model of the table of --from, where that is of an earlier version and does not name its backbone.",
+        panel="Main",
+        metavar="NAME|BUNDLE",
+    )
     where: str | None = option(
         None,
         "Which rows of a source in Parquet are meant, such as the table of `vidcnn scan`: a condition on its columns, "
@@ -159,6 +182,13 @@ class InferSpec(Spec):
     )
     seed: Seed = option(0, "Seed of --weights random.", panel="Speed")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_source(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return values if "source" in values else {"source": (), **values}
+
     @field_validator("actors")
     @classmethod
     def _pool(cls, value: str | None) -> str | None:
@@ -170,7 +200,21 @@ class InferSpec(Spec):
     def _exclusive(self) -> InferSpec:
         exclusive(self, "stride", "fps")
         exclusive(self, "step", "num_clips")
+        if self.from_ is not None:
+            self._check_rescoring()
+        elif not self.source:
+            raise ValueError("there is no SOURCE: name videos, or a table of predictions with --from")
+        elif self.from_model is not None:
+            raise ValueError("--from-model is for --from")
         return self
+
+    def _check_rescoring(self) -> None:
+        if self.source:
+            raise ValueError("SOURCE and --from exclude each other: with --from, no video is read")
+        given = [name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default]
+        if useless := sorted(set(given) - {"source"} - _OF_RESCORING):
+            names = ", ".join(map(option_name, useless))
+            raise ValueError(f"{names} would change nothing: with --from, no video is read")
 
     @property
     def redo_kinds(self) -> frozenset[str] | None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from vidcnn.config import EvaluateSpec, InferSpec, ScanSpec, Spec, TrainSpec, option_name, plain_yaml
-from vidcnn.config.base import former_names, read_spec, with_present_names
+from vidcnn.config.base import fields_by_name, read_spec, with_present_names, written_name
 from vidcnn.config.substitution import is_variable, private_values, substitute, variables
 from vidcnn.config.yaml_lines import YamlError
 from vidcnn.errors import UsageError
@@ -141,7 +141,8 @@ def _names(path: Path, lines: Mapping[str, int], given: Collection[str]) -> Call
     def name(field: str) -> str:
         if field in given:
             return option_name(field)
-        return f"{path}:{lines[field]}: {field}" if field in lines else f"{path}: {field}"
+        shown = written_name(field)
+        return f"{path}:{lines[field]}: {shown}" if field in lines else f"{path}: {shown}"
 
     return name
 
@@ -216,7 +217,7 @@ def _read_settings(settings: Sequence[str], spec: type[Spec]) -> dict[str, Any]:
     for setting in settings:
         written, separator, text = setting.partition("=")
         name = written.strip().replace("-", "_")
-        name = former_names(spec).get(name, name)
+        name = fields_by_name(spec).get(name, name)
         if not separator or not name:
             raise UsageError(f"--set {setting!r} must be name=value")
         if name == "command":

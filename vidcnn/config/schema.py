@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vidcnn.config import Spec
-from vidcnn.config.base import former_names
+from vidcnn.config.base import former_names, written_name
 from vidcnn.config.job_files import SPECS
 from vidcnn.config.substitution import PATTERN
 from vidcnn.errors import UsageError
 
 _VARIABLE = {"$ref": "#/$defs/variable"}
-_NOT_SHAPE = ("description", "default", "title", "panel", "metavar", "formerly")
+_NOT_SHAPE = ("description", "default", "title", "panel", "metavar", "formerly", "unless")
 
 
 def job_schema(command: str | None = None) -> dict[str, Any]:
@@ -51,14 +51,19 @@ def job_schema(command: str | None = None) -> dict[str, Any]:
 
 def _spec_schema(command: str, spec: type[Spec]) -> dict[str, Any]:
     schema = spec.model_json_schema()
-    fields = {name: _field_schema(field) for name, field in schema["properties"].items()}
+    fields = {written_name(name): _field_schema(field) for name, field in schema["properties"].items()}
     for former, name in former_names(spec).items():
         fields[former] = {**fields[name], "deprecated": True, "description": f"The former name of {name}."}
+    required = [name for name in schema.get("required", []) if "unless" not in schema["properties"][name]]
+    either = [
+        [name, written_name(field["unless"])] for name, field in schema["properties"].items() if "unless" in field
+    ]
     return {
         "description": schema["description"],
         "type": "object",
         "properties": {"command": {"description": "The command whose options these are.", "const": command}, **fields},
-        "required": ["command", *schema.get("required", [])],
+        "required": ["command", *required],
+        **({"anyOf": [{"required": [name]} for name in either[0]]} if either else {}),
         "additionalProperties": False,
     }
 

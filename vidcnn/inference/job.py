@@ -12,6 +12,7 @@ from typing import Any
 from vidcnn.config import InferSpec
 from vidcnn.inference.runtime import Runtime, choose_clips
 from vidcnn.inference.scoring import RowFormat
+from vidcnn.models.backbone import backbone_sha256
 from vidcnn.models.bundle import Bundle
 from vidcnn.predictions import prediction_schema
 from vidcnn.sources import Listing
@@ -59,6 +60,11 @@ class InferenceJob:
         """
         return Listing(self.spec.source, where=self.spec.where, follow_links=self.spec.follow_links)
 
+    @cached_property
+    def backbone_sha256(self) -> str:
+        """Hash of all that the embeddings depend on."""
+        return backbone_sha256(self.bundle)
+
     def decode_settings(self, *, exact: bool, batch_size: int) -> DecodeSettings:
         """Return what decoding depends on.
 
@@ -82,6 +88,7 @@ class InferenceJob:
         return {
             "model": self.bundle.architecture,
             "weights_sha256": self.bundle.weights_sha256,
+            "backbone_sha256": self.backbone_sha256,
             "weights": self.bundle.provenance.weights,
             "labels": self.bundle.labels,
             **{f"clip_{name}": value for name, value in asdict(self.clips.sampling).items()},

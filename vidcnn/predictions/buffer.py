@@ -56,6 +56,14 @@ class Buffer:
         if len(self._small_tables) >= _COMPACT_TABLES:  # a table of few rows takes far more than their bytes
             self._compact()
 
+    def add_videos(self, ledger: Ledger, rows: pa.Table) -> None:
+        """Take all rows of some videos, of which nothing is buffered."""
+        assert not ledger.keys() & self.ledger.keys()
+        self.ledger |= ledger
+        self.num_rows += rows.num_rows
+        self.size_bytes += rows.nbytes
+        self._tables.append(rows)
+
     def keep_only(self, name: str, entry: Entry) -> None:
         """Forget a video unless what is buffered of it is of the same version and plan."""
         held = self.ledger.get(name)

@@ -2,8 +2,9 @@
 
 From Arrow tables of rows, and what is to be known about them, to a file that depends on nothing else:
 rows sorted by video and clip, row groups of a fixed size, dictionaries in the order of first appearance. In
-its key-value metadata are, next to `vidcnn.version`, `vidcnn.run_id`, `vidcnn.model` and
-`vidcnn.weights_sha256`, the settings (JSON) and the place of the ledger of its segments (`vidcnn.predictions.section`).
+its key-value metadata are, next to `vidcnn.version`, `vidcnn.run_id`, `vidcnn.model`, `vidcnn.weights_sha256` and
+`vidcnn.backbone_sha256`, the settings (JSON) and the place of the ledger of its segments
+(`vidcnn.predictions.section`).
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ _REPEATING = (
     *("container", "video_codec", "pixel_format"),
 )
 """Columns whose values repeat."""
+_NAMED = ("model", "weights_sha256", "backbone_sha256")
+"""Settings that have an entry of their own in the metadata."""
 
 
 def metadata(settings: Mapping[str, Any], run_id: str, generation: int) -> dict[str, str]:
     """Make the key-value metadata of a file, but for the place of its ledger."""
-    known = {key: str(settings[key]) for key in ("model", "weights_sha256") if settings.get(key) is not None}
+    known = {key: str(settings[key]) for key in _NAMED if settings.get(key) is not None}
     return {
         "vidcnn.version": __version__,
         "vidcnn.run_id": run_id,

@@ -99,7 +99,7 @@ class Output:
         schema: pa.Schema,
         settings: Mapping[str, Any] | None = None,
         run_id: str | None = None,
-    ) -> Output:
+    ) -> Self:
         """Read what is committed in an output that is open already; it is closed with this one, or on failure.
 
         Args:

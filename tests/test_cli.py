@@ -171,7 +171,7 @@ def ended_with() -> int:
         (["classify"], 2, "the commands are infer, train,"),
         (["infer", ".", "--out", "rows.csv"], 2, "--out (rows.csv) must be a .parquet file or a folder"),
         (["run", "wrong.yaml"], 2, "vidcnn: wrong.yaml:3: modle is not known\n        for modle, did you mean model?"),
-        (["infer"], 2, "Missing argument"),
+        (["infer"], 2, "there is no SOURCE"),
         (["infer", "x", "--stride", "0"], 2, "vidcnn: --stride (0) must be > 0"),
         (["infer", "x", "--stride", "2", "--fps", "3"], 2, "vidcnn: --stride and --fps exclude each other"),
         (["infer", "x", "--actors", "3:2"], 2, "vidcnn: --actors (3:2) must be a number of actors"),

@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from tests.commands import vidcnn
+from tests.embeddings.cases import video_rows, write_table
 from tests.nasty_names import check, nasty_names, put_file, raw
 from tests.videos import write_video
 from vidcnn import cli
+from vidcnn.sources.keys import video_text
 
 NAMES = nasty_names()
 
@@ -39,6 +41,7 @@ COVERED = {
     "evaluate": "test_nasty_labels.py",
     "quantize": "test_nasty_labels.py",
     "scan": "test_nasty_names.py",
+    "similar": "test_nasty_names.py",
     "models": "test_nasty_names.py",
     "run": "test_nasty_names.py",
     "runs": "test_nasty_names.py",
@@ -107,6 +110,25 @@ def test_inference_has_a_set_of_rows_for_each_and_prints_nothing_raw(bundle: Pat
     assert again.returncode == 0, again.stderr
     assert f"all of {len(visible)} videos done" in again.stdout
     check(again.stdout + again.stderr, tmp_path)
+
+
+def test_clips_of_such_videos_are_found_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = sorted({video_text(os.fsdecode(name)) for name in NAMES})
+    rng = np.random.default_rng(0)
+    videos = {name: video_rows(name, rng.normal(size=(1, 4))) for name in texts}
+    table, page = write_table(tmp_path / "p.parquet", videos), tmp_path / "page.html"
+    for arguments in (
+        [f"--in={table}", "--num=1000", "--", f"{texts[0]}#0"],
+        [f"--in={table}", "--clusters=5"],
+        [f"--in={table}", "--clusters=5", "--csv"],
+        [f"--in={table}", "--clusters=9", f"--out={page}", f"--source={tmp_path}"],
+    ):
+        exit_code = cli._run(["similar", *arguments])
+        printed = capsys.readouterr()
+        assert exit_code == 0, printed.err
+        if "--csv" not in arguments:
+            check(printed.out + printed.err, tmp_path)
+    check(page.read_text(), tmp_path)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ FLOORS = (
     {"pipelines", "schedule", "doctor"},
     {"training", "cluster"},
     {"reporting"},
-    {"inference", "scans", "demo", "__main__"},
+    {"inference", "scans", "embeddings", "demo", "__main__"},
     {"video", "predictions", "annotations", "cli"},
     {"models", "sources", "config"},
     {"sampling", "storage", "sandbox", "interrupts", "streams"},

@@ -157,3 +157,30 @@ def test_a_held_output_is_refused_before_torch_and_ray_are_loaded(tmp_path: Path
         storage.close()
     assert (done.returncode, done.stdout) == (75, "[]\n"), done.stderr
     assert "preds.parquet" in done.stderr
+
+
+def test_a_table_is_scored_instead_of_videos(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    import vidcnn.pipelines.rescore
+
+    done: list[InferSpec] = []
+    monkeypatch.setattr(vidcnn.pipelines.rescore, "run_rescoring", lambda spec, **_: done.append(spec) or "rescored")
+    for name in ("infer_text", "infer_line"):
+        monkeypatch.setattr(f"vidcnn.reporting.summaries.{name}", lambda spec, result, name=name: f"{name} of {result}")
+    monkeypatch.setattr("vidcnn.reporting.summaries.check_outcome", lambda spec, result: None)
+    assert call("infer", "--from", "old.parquet", "--model", "new", "--quiet") == (0, "infer_line of rescored\n", "")
+    assert done == [InferSpec(from_="old.parquet", model="new")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dry-run"], "--dry-run is for videos, and with --from none is read"),
+        (["--estimate"], "--estimate is for videos"),
+        (["--cluster", "auto"], "--from is the work of one process, and no cluster is needed"),
+        (["--decoders", "2"], "--decoders would change nothing: with --from, no video is read"),
+    ],
+)
+def test_what_means_nothing_for_a_table_is_refused(call: Call, arguments: list[str], message: str) -> None:
+    ended = call("infer", "--from", "old.parquet", "--out", "new.parquet", *arguments)
+    assert (ended.code, ended.stdout) == (2, "")
+    assert message in ended.stderr

@@ -15,6 +15,7 @@ from vidcnn.config.base import (
     option_name,
     override_sampling,
     read_spec,
+    written_name,
 )
 from vidcnn.errors import UsageError
 from vidcnn.sampling.segments import Sampling
@@ -41,6 +42,7 @@ def test_a_field_says_how_it_is_shown_and_keeps_its_bounds() -> None:
 
 def test_an_option_is_named_as_its_field_is() -> None:
     assert option_name("max_error_fraction") == "--max-error-fraction"
+    assert (option_name("from_"), written_name("from_")) == ("--from", "from")
 
 
 @pytest.mark.parametrize(

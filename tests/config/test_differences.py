@@ -19,6 +19,7 @@ RECORDED: dict[str, Any] = {
     "model": "r3d_18",
     "weights": "kinetics400",
     "weights_sha256": "ab" * 32,
+    "backbone_sha256": "12" * 32,
     "clip_num_frames": 16,
     "clip_stride": 4,
     "clip_fps": None,
@@ -84,6 +85,13 @@ def test_other_values_differ(one: Any, other: Any) -> None:
         ({"labels": ["run", "jump", "sit"]}, ["other labels: walk, now jump, and 1 more"]),
         ({"labels": ["run", "walk"]}, ["other labels: 3 of them, now 2"]),
         ({"column embedding": "list"}, ["other columns: embedding none, now list"]),
+        ({"backbone_sha256": "ef" * 32}, ["other arguments of r3d_18"]),
+        (
+            {"backbone_sha256": "ef" * 32, "weights_sha256": "cd" * 32},
+            ["other weights of r3d_18: kinetics400 (abababab...), now kinetics400 (cdcdcdcd...)"],
+        ),
+        ({"backbone_sha256": "ef" * 32, "clip_stride": 2}, ["other clips: stride 4, now 2"]),
+        ({"scored_from": "embeddings"}, ["another way of computing: scored from videos, now embeddings"]),
     ],
 )
 def test_what_differs_is_said_in_words(changes: dict[str, Any], words: list[str]) -> None:
@@ -100,6 +108,7 @@ def test_what_differs_is_said_in_words(changes: dict[str, Any], words: list[str]
         {"preprocessing": dict(reversed(RECORDED["preprocessing"].items()))},
         {"a_newer_setting": None},
         {"labels": None},
+        {"backbone_sha256": None},
         {"image_fps": 25},
         {"preprocessing": {**RECORDED["preprocessing"], "a_newer_one": None}},
     ],

@@ -33,6 +33,28 @@ def test_unknown_keys_and_impossible_values_are_refused_by_name() -> None:
         read_spec(InferSpec, {"source": ["x"], "step": 1, "num_clips": 1})
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "there is no SOURCE: name videos, or a table of predictions with --from"),
+        ({"source": []}, "there is no SOURCE"),
+        ({"source": ["x"], "from_": "old.parquet"}, "SOURCE and --from exclude each other"),
+        ({"source": ["x"], "from_model": "old"}, "--from-model is for --from"),
+        ({"from_": "old.parquet", "step": 4, "in_process": "on"}, "--in-process, --step would change nothing"),
+        ({"from_": "old.parquet", "out": "old.parquet"}, "--from and --out are one table"),
+    ],
+)
+def test_either_videos_or_a_table_is_scored(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_spec(InferSpec, values)
+
+
+def test_a_table_is_scored_without_a_source_and_options_at_their_defaults_are_none() -> None:
+    given = {"source": [], "from_": "old.parquet", "model": "new", "stride": 2, "step": None, "limit": None}
+    assert read_spec(InferSpec, given) == InferSpec(from_="old.parquet", model="new", stride=2)
+    assert InferSpec.model_validate({"from": "old.parquet"}).from_ == "old.parquet"
+
+
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         spec().top_k = 3  # type: ignore[misc]

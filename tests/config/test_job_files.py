@@ -104,6 +104,16 @@ def test_a_job_of_another_command_is_refused_with_the_way_to_run_it(tmp_path: Pa
     assert caught.value.hint == f"vidcnn run {job} does it"
 
 
+def test_a_job_writes_the_words_that_python_keeps_for_itself(tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text("command: infer\nfrom: old.parquet\nmodel: new\n")
+    assert read_job(job) == InferSpec(from_="old.parquet", model="new")
+    assert read_job(job, ["from=other.parquet"]) == InferSpec(from_="other.parquet", model="new")
+    job.write_text("command: infer\nmodel: new\nfrom: [1]\n")
+    with pytest.raises(UsageError, match=r"job\.yaml:3: from \("):
+        read_job(job)
+
+
 def test_words_and_ranges_are_not_taken_for_truths_and_numbers(tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     lines = ("command: infer", "source: videos", "actors: 1:4", "limit: 10", "fps: 7.5", "probabilities: true")

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from tests.commands import PROJECT
 from tests.config.test_job_files import JOB_FILES, JOBS
 from vidcnn.config import option_name, plain_yaml
-from vidcnn.config.base import former_names
+from vidcnn.config.base import former_names, written_name
 from vidcnn.config.job_files import SPECS
 from vidcnn.config.schema import job_schema
 from vidcnn.errors import UsageError
@@ -42,9 +42,10 @@ def test_the_schema_that_ships_is_up_to_date() -> None:
 def test_every_option_is_in_the_schema_with_its_meaning_and_default(command: str) -> None:
     fields = job_schema()["$defs"][command]["properties"]
     former = former_names(SPECS[command])
-    assert list(fields) == ["command", *SPECS[command].model_fields, *former]
+    assert list(fields) == ["command", *map(written_name, SPECS[command].model_fields), *former]
     assert all(fields[name]["deprecated"] for name in former)
-    for name, info in SPECS[command].model_fields.items():
+    for field, info in SPECS[command].model_fields.items():
+        name = written_name(field)
         assert fields[name]["description"], name
         assert "\\" not in fields[name]["description"]
         if not info.is_required():
@@ -53,7 +54,7 @@ def test_every_option_is_in_the_schema_with_its_meaning_and_default(command: str
 
 @pytest.mark.parametrize("command", SPECS)
 def test_a_variable_may_stand_for_any_value(command: str) -> None:
-    for name in SPECS[command].model_fields:
+    for name in map(written_name, SPECS[command].model_fields):
         required = {"source": "a", "data": "a"} if command != "train" else {}
         job = {key: value for key, value in required.items() if key in SPECS[command].model_fields}
         assert conforms({**job, "command": command, name: "${VALUE:-1}"}), option_name(name)
@@ -72,6 +73,8 @@ def test_a_variable_may_stand_for_any_value(command: str) -> None:
         ({"command": "train", "lr": 0}, False),
         ({"command": "infer"}, False),
         ({"command": "infer", "source": []}, False),
+        ({"command": "infer", "from": "preds.parquet", "model": "new"}, True),
+        ({"command": "infer", "from_": "preds.parquet"}, False),
         ({"command": "infer", "source": "a", "limit": 0}, False),
         ({"command": "infer", "source": "a", "limit": "ten"}, False),
         ({"command": "infer", "source": "a", "precision": "fp8"}, False),

@@ -50,6 +50,8 @@ WITH = {
     "vidcnn infer videos/ --out preds.parquet --dry-run": "--model bundle",
     "vidcnn infer footage --redo-errors": "--model bundle",
     "vidcnn infer footage --redo-errors timeout decoder_crash": "--model bundle",
+    "vidcnn train --data clips/ --model bundle --freeze backbone --out new": "--epochs 1 --batch-size 2",
+    "vidcnn similar --clusters 20": "--clusters 1",
     "vidcnn run jobs/infer.yaml": "--set model=bundle",
     "VIDEOS=videos/ vidcnn run jobs/nightly.yaml": "--set model=bundle",
     "vidcnn train --data clips/ --out run/": "--model simple3d --width 0.25 --num-frames 4 --epochs 1 --batch-size 2",

@@ -211,6 +211,8 @@ class InferSpec(Spec):
     def _check_rescoring(self) -> None:
         if self.source:
             raise ValueError("SOURCE and --from exclude each other: with --from, no video is read")
+        if self.from_ == self.out:
+            raise ValueError("--from and --out are one table: choose another --out")
         given = [name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default]
         if useless := sorted(set(given) - {"source"} - _OF_RESCORING):
             names = ", ".join(map(option_name, useless))

@@ -117,6 +117,15 @@ def look_at(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
     return files
 
 
+def view_of(out: str) -> OutputStorage:
+    """Look at an output as `look_at` does, whether or not another run holds it.
+
+    Raises:
+        OutputError: It cannot be an output.
+    """
+    return Objects(out) if is_remote(out) else LocalFiles(local_path(out))
+
+
 def check_free(out: str) -> None:
     """Refuse an output on this machine that another run holds, at little cost and without locking it.
 

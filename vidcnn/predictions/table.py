@@ -15,7 +15,7 @@ from vidcnn.errors import OutputError, SourceError
 from vidcnn.predictions.committed import Committed
 from vidcnn.predictions.files import read_columns
 from vidcnn.predictions.merging import Merged, merged_entries, merged_rows
-from vidcnn.predictions.output_storage import OutputStorage, look_at
+from vidcnn.predictions.output_storage import OutputStorage, look_at, view_of
 from vidcnn.predictions.reading import TableFile
 from vidcnn.sources.lists import SCAN
 from vidcnn.storage.uris import public_location
@@ -58,18 +58,20 @@ class Table:
         self.num_videos = self._committed.count_videos()
 
     @classmethod
-    def open(cls, location: str) -> Table:
+    def open(cls, location: str, *, while_written: bool = False) -> Table:
         """Open a table.
 
         Args:
             location: A path or a URI, as ``--out`` named it.
+            while_written: Whether it may be one that a run writes at this moment; then what is committed by now is
+                read, and an error is possible where the run replaces a file meanwhile.
 
         Raises:
             OutputBusyError: A run writes it.
             SourceError: There is no such table, or it is another kind of table.
             OutputError: A file is damaged, or is not vidcnn's.
         """
-        storage = look_at(location)
+        storage = view_of(location) if while_written else look_at(location)
         try:
             return cls(storage)
         except BaseException:

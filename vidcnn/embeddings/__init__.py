@@ -1,0 +1,1 @@
+"""What embeddings of a table tell without any video: which clips are alike, and what kinds of clips there are."""

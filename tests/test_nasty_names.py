@@ -117,11 +117,13 @@ def test_clips_of_such_videos_are_found_and_shown(tmp_path: Path, capsys: pytest
     rng = np.random.default_rng(0)
     videos = {name: video_rows(name, rng.normal(size=(1, 4))) for name in texts}
     table, page = write_table(tmp_path / "p.parquet", videos), tmp_path / "page.html"
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.mp4").write_bytes(b"")
     for arguments in (
         [f"--in={table}", "--num=1000", "--", f"{texts[0]}#0"],
         [f"--in={table}", "--clusters=5"],
         [f"--in={table}", "--clusters=5", "--csv"],
-        [f"--in={table}", "--clusters=9", f"--out={page}", f"--source={tmp_path}"],
+        [f"--in={table}", "--clusters=9", f"--out={page}", f"--source={tmp_path / 'source'}"],
     ):
         exit_code = cli._run(["similar", *arguments])
         printed = capsys.readouterr()

@@ -48,6 +48,16 @@ def test_a_run_is_done_once_says_what_it_did_prints_nothing_and_leaves_the_envir
     assert issubclass(TooManyErrorsError, Exception)
 
 
+def test_a_table_is_scored_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vidcnn.config import InferSpec
+
+    done = []
+    monkeypatch.setattr("vidcnn.pipelines.rescore.run_rescoring", lambda spec, **_: done.append(spec) or "report")
+    monkeypatch.setattr("vidcnn.reporting.summaries.check_outcome", lambda spec, report: None)
+    assert vidcnn.infer(out=tmp_path / "new", from_=tmp_path / "old.parquet", model="new") == "report"
+    assert done == [InferSpec(from_=str(tmp_path / "old.parquet"), out=str(tmp_path / "new"), model="new")]
+
+
 def test_options_that_there_are_not_are_usage_errors(videos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         vidcnn.infer(videos, out=tmp_path / "p.parquet", colour="red")

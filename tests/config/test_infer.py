@@ -36,8 +36,8 @@ def test_unknown_keys_and_impossible_values_are_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "there is no SOURCE: name videos, or a table of predictions with --from"),
-        ({"source": []}, "there is no SOURCE"),
+        ({}, "--source is missing"),
+        ({"source": []}, "there is no SOURCE: name videos, or a table of predictions with --from"),
         ({"source": ["x"], "from_": "old.parquet"}, "SOURCE and --from exclude each other"),
         ({"source": ["x"], "from_model": "old"}, "--from-model is for --from"),
         ({"from_": "old.parquet", "step": 4, "in_process": "on"}, "--in-process, --step would change nothing"),

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 
 from tests.videos import write_video
 from vidcnn.config import InferSpec
-from vidcnn.errors import ModelError, SettingsDifferError, SourceError, UsageError
+from vidcnn.errors import ModelError, RunInterruptedError, SettingsDifferError, SourceError, UsageError
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import make_bundle
 from vidcnn.pipelines import rescore
@@ -246,7 +246,7 @@ def test_an_interrupted_run_keeps_what_is_done_and_the_next_one_does_the_rest(
     monkeypatch.setattr(merging, "RANGE_BYTES", 1)  # a video at a time
     monkeypatch.setattr(heads, "rescored_rows", interrupted)
     out = tmp_path / "new.parquet"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RunInterruptedError):
         rescore_table(table, out, new)
     assert not out.exists()
     report = rescore_table(table, out, new)

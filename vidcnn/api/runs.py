@@ -18,14 +18,15 @@ Location = str | os.PathLike[str]
 
 
 def infer(
-    source: Location | Sequence[Location], *, out: Location, show_progress: bool = False, **options: Any
+    source: Location | Sequence[Location] = (), *, out: Location, show_progress: bool = False, **options: Any
 ) -> InferReport:
     """Classify the videos of a source, and commit their rows to a table, as ``vidcnn infer`` does.
 
     Ray is started on this machine and ended, whatever its end. The same call again does what is new or not finished.
 
     Args:
-        source: Folders, files, globs, lists or URIs.
+        source: Folders, files, globs, lists or URIs; none with the option ``from_``, a table with embeddings that is
+            scored instead of videos.
         out: A ``.parquet`` file or a folder; a path or a URI.
         show_progress: Show on stderr how far it is.
         **options: The command's other options, with ``_`` for ``-``: ``model="r3d_18"``, ``top_k=1``.
@@ -44,9 +45,12 @@ def infer(
 
     spec = read_spec(InferSpec, {"source": source_texts(source), "out": os.fspath(out), **option_texts(options)})
     with quiet_environment(), reported(spec) as record:
-        from vidcnn.pipelines.infer import run_inference
+        if spec.from_ is not None:
+            from vidcnn.pipelines.rescore import run_rescoring as run_it
+        else:
+            from vidcnn.pipelines.infer import run_inference as run_it
 
-        report = run_inference(spec, show_progress=show_progress, record=record)
+        report = run_it(spec, show_progress=show_progress, record=record)
         check_outcome(spec, report)
     return report
 

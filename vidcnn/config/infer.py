@@ -185,9 +185,8 @@ class InferSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _no_source(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return values if "source" in values else {"source": (), **values}
+        needs_none = isinstance(values, dict) and values.get("from_", values.get("from")) is not None
+        return {"source": (), **values} if needs_none else values
 
     @field_validator("actors")
     @classmethod

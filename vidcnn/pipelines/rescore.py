@@ -26,7 +26,6 @@ from vidcnn.interrupts import interruptible
 from vidcnn.models.backbone import backbone_sha256
 from vidcnn.models.bundle import Bundle
 from vidcnn.models.resolve import resolve_model
-from vidcnn.pipelines.prepare import load_bundle
 from vidcnn.predictions.derived import ERROR_COLUMNS, DerivedOutput, error_digests, with_other_errors
 from vidcnn.predictions.ledger import Ledger
 from vidcnn.predictions.merging import Merged
@@ -73,7 +72,8 @@ def run_rescoring(spec: InferSpec, *, show_progress: bool = True, record: RunRec
         line.begin("starting: reading the table, and the model")
         assert spec.from_ is not None
         table = stack.enter_context(Table.open(spec.from_))
-        job = InferenceJob(spec, load_bundle(spec))
+        bundle = resolve_model(spec.model, weights=spec.weights, labels=spec.labels, seed=spec.seed)
+        job = InferenceJob(spec, bundle)
         record.settings = rescored_settings(table, job)
         from vidcnn.inference.head import Head, rescored_schema
 

@@ -60,18 +60,22 @@ def test_a_page_has_the_pictures_of_what_was_found(call: Call, tmp_path: Path, m
     values = np.random.default_rng(0).normal(size=(2, 4))
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / "videos" / name, 16, rate=8)
-    names = ("a.mp4", "b.mp4", "gone.mp4")
+    names = ("a.mp4", "b.mp4", "gone.mp4", "out.mp4")
+    (tmp_path / "outside.mp4").write_bytes((tmp_path / "videos" / "a.mp4").read_bytes())
+    (tmp_path / "videos" / "out.mp4").symlink_to(tmp_path / "outside.mp4")
     write_table(tmp_path / "preds.parquet", {name: video_rows(name, values) for name in names})
     shown = call("similar", "a.mp4#0", "--out", "page.html", "--source", "videos", "--json")
     assert shown.code == 0, shown.stderr
     found = json.loads(shown.stdout)
     assert found["page"] == "page.html"
     page = Path("page.html").read_text()
-    assert len(found["similar"]) == 5
-    assert page.count("<li>") == 6
+    assert len(found["similar"]) == 7
+    assert page.count("<li>") == 8
     assert page.count("data:image/jpeg;base64,") == 4
-    assert page.count("no picture") == 2
+    assert page.count("no picture") == 4
     assert "Clips like a.mp4#0" in page
+    assert call("similar", "a.mp4#0", "--out", "page.html", "--source", "videos", "--follow-links").code == 0
+    assert Path("page.html").read_text().count("no picture") == 2
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,9 @@ SourceOption = Annotated[
         show_default=False,
     ),
 ]
+FollowLinksOption = Annotated[
+    bool, typer.Option("--follow-links", help="Follow symbolic links that lead out of --source, too.")
+]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV, with a line for each clip.")]
 
 
@@ -87,6 +90,7 @@ def similar(
     seed: SeedOption = 0,
     out: OutOption = None,
     source: SourceOption = None,
+    follow_links: FollowLinksOption = False,
     as_csv: CsvOption = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -102,7 +106,7 @@ def similar(
     with open_embeddings(in_) as table:
         found = _grouped(table, clusters, seed, in_) if clip is None else _alike(table, clip, of, num)
         if out is not None:
-            _write_page(out, found, table, source or ())
+            _write_page(out, found, table, source or (), follow_links=follow_links)
     if as_json:
         show(json.dumps({**found.values, **({} if out is None else {"page": out})}))
     else:
@@ -184,7 +188,7 @@ def _grouped(table: Table, num_clusters: int | None, seed: int, shown: str) -> _
     return _Found(f"Clusters of {shown}", groups, *texts)
 
 
-def _write_page(out: str, found: _Found, table: Table, sources: Sequence[str]) -> None:
+def _write_page(out: str, found: _Found, table: Table, sources: Sequence[str], *, follow_links: bool) -> None:
     """Write the page of what was found, with a picture of each clip."""
     from pathlib import Path
 
@@ -198,6 +202,13 @@ def _write_page(out: str, found: _Found, table: Table, sources: Sequence[str]) -
         for clip, _ in group.clips
     ]
     settings = table.settings
-    pictures = iter(thumbnails(moments, sources, max_pixels=settings["max_pixels"], image_fps=settings["image_fps"]))
+    made = thumbnails(
+        moments,
+        sources,
+        max_pixels=settings["max_pixels"],
+        image_fps=settings["image_fps"],
+        follow_links=follow_links,
+    )
+    pictures = iter(made)
     groups = [group._replace(clips=[(clip, next(pictures)) for clip, _ in group.clips]) for group in found.groups]
     write_whole(Path(out), clips_page(found.title, groups).encode())

@@ -82,6 +82,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
         "vidcnn.cluster.remote.connect",
         "vidcnn.demo.make_motion_videos",
         "vidcnn.doctor.examination.examine",
+        "vidcnn.embeddings.clips.open_embeddings",
         "vidcnn.models.resolve.make_bundle",
         "vidcnn.models.table.model_rows",
         "vidcnn.pipelines.quantize.quantize_bundle",

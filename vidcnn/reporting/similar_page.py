@@ -18,7 +18,7 @@ from vidcnn.safe_text import one_line
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.4 system-ui, sans-serif; margin: 1.5rem auto; max-width: 80rem; padding: 0 1rem; }
-ul { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); list-style: none;
+ul { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); list-style: none;
   padding: 0; }
 img, .none { aspect-ratio: 1; background: #8883; border-radius: .3rem; display: block; width: 100%; }
 .none { align-items: center; display: flex; justify-content: center; }

@@ -33,7 +33,7 @@ OTHER_PROGRAMS = re.compile(r"^aws .*(\n  .*)*|`ray [^`]*`|^\$ (\w+=\S+ )?ray .*
 
 FLOORS = (
     {"commands", "api"},
-    {"pipelines", "schedule", "doctor"},
+    {"pipelines", "schedule", "doctor", "pages"},
     {"training", "cluster"},
     {"reporting"},
     {"inference", "scans", "embeddings", "demo", "__main__"},
@@ -107,6 +107,7 @@ def test_modules_say_what_they_are_for_and_stay_short(path: Path) -> None:
         "import vidcnn.commands.schedule, vidcnn.schedule.write",
         "import vidcnn.commands.doctor",
         "import vidcnn.commands.scan",
+        "import vidcnn.commands.report",
         "from vidcnn.cli import app; app(['doctor', '--help'], standalone_mode=False)",
         "from vidcnn.cli import app; app(['--help'], standalone_mode=False)",
         "from vidcnn.cli import app; app(['train', '--help'], standalone_mode=False)",

@@ -44,6 +44,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of job specs, by which editors complete and check them.",
     "schedule": "Write what runs a job again and again: lines for cron, units of systemd, or a CronJob of Kubernetes.",
     "jobs": "List, follow and stop the jobs of a cluster.",
+    "report": "Make one HTML page of a table of predictions: what was seen when, how sure, and what went wrong.",
     "runs": "List the runs of an output: what each did, how it ended, what limited it.",
     "doctor": "Look at this machine, or at each node of a cluster: what it has, what is wrong, and how to mend it.",
     "demo": "Show it at work: make small videos, train on them, classify others, and print the table.",

@@ -85,6 +85,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
         "vidcnn.embeddings.clips.open_embeddings",
         "vidcnn.models.resolve.make_bundle",
         "vidcnn.models.table.model_rows",
+        "vidcnn.pages.writing.check_page",
         "vidcnn.pipelines.quantize.quantize_bundle",
         "vidcnn.reporting.run_report.read_reports",
         "vidcnn.schedule.write.save",

@@ -60,6 +60,8 @@ WITH = {
 
 FIRST = {
     "docs/predictions.md": "vidcnn infer footage --model bundle",
+    "docs/report.md": "vidcnn infer clips/ --out preds.parquet --model bundle; vidcnn train --data clips/ --out run/ "
+    "--model simple3d --width 0.25 --num-frames 4 --epochs 1 --batch-size 2",
     "docs/runs.md": "vidcnn infer videos --out preds.parquet --model bundle --report",
 }
 """What a page takes for granted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +12,11 @@ from numpy.typing import NDArray
 
 from vidcnn.api.runs import Location, source_texts
 from vidcnn.choices import ShortClips
-from vidcnn.errors import OutputError, UsageError, VideoError
+from vidcnn.errors import UsageError, VideoError
+from vidcnn.predictions.dataset import open_dataset
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset, Expression
-
-_COLUMNS = ("video", "clip", "start_seconds", "end_seconds", "label", "score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,21 +192,4 @@ def read_predictions(out: Location) -> Predictions:
     Raises:
         OutputError: There is none, or it cannot be read.
     """
-    import pyarrow.dataset as ds
-
-    from vidcnn.storage.uris import failure_text, is_remote, local_path, open_filesystem, public_location
-
-    location = os.fspath(out)
-    shown = public_location(location)
-    try:
-        if is_remote(location):
-            filesystem, path = open_filesystem(location)
-            dataset = ds.dataset(path, filesystem=filesystem, format="parquet")
-        else:
-            dataset = ds.dataset(local_path(location), format="parquet")
-    except (OSError, ValueError) as error:
-        raise OutputError(f"the table '{shown}' {failure_text(error)}") from error
-    missing = [name for name in _COLUMNS if name not in dataset.schema.names]
-    if missing:
-        raise OutputError(f"'{shown}' is no table of predictions: it has no column {missing[0]}")
-    return Predictions(dataset)
+    return Predictions(open_dataset(out))

@@ -345,7 +345,7 @@ def runs_text(reports: Sequence[dict[str, Any]]) -> str:
                 f"{report.get('videos_done') or 0:,}",
                 f"{report.get('clips') or 0:,}",
                 "" if speed is None else f"{speed:.1f}",
-                _ended(report),
+                ended_text(report),
                 str(report.get("limited_by") or "").partition(":")[0],
             )
         )
@@ -353,7 +353,7 @@ def runs_text(reports: Sequence[dict[str, Any]]) -> str:
     return table_text(heading, rows, right=("videos", "clips", "clips/s"))
 
 
-def _ended(report: Mapping[str, Any]) -> str:
+def ended_text(report: Mapping[str, Any]) -> str:
     """Return in a few words how a run ended."""
     words = {0: "done", 3: "too many bad videos", 75: "another run held it", 130: "interrupted"}
     code = report["exit_code"]

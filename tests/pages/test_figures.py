@@ -20,6 +20,7 @@ def test_bars_are_as_high_as_their_counts_and_inside() -> None:
         x, y, width, height = (float(bar.get(name) or 0) for name in ("x", "y", "width", "height"))
         assert 0 <= x <= x + width <= WIDTH
         assert 0 <= y <= y + height <= HEIGHT
+        assert y + height == pytest.approx(HEIGHT - 24, abs=0.2)  # they stand on the axis
     titles = [title.text for title in drawn.iter(f"{SVG}title")]
     assert titles[3] == "0.75 to 1.00: 2,500"
 

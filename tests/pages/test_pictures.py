@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import base64
+import os
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import cv2
 import numpy as np
@@ -15,10 +18,12 @@ from tests.videos import number_of, write_video
 from vidcnn.errors import SourceError
 from vidcnn.pages.pictures import Clip, best_clips, find_videos, href_of, links_of, take_pictures
 from vidcnn.pages.predictions_page import predictions_page
+from vidcnn.safe_text import one_line
+from vidcnn.sources import Listing
 
 
 def test_the_best_clips_are_of_each_class_and_of_different_videos() -> None:
-    videos = {f"v{n}": [("a", 0.5 + n / 100), ("a", 0.4), ("b", n / 10)] for n in range(6)}
+    videos = {f"v{n}": [("a", 0.5 + n / 100), ("a", 0.495 + n / 100), ("b", n / 10)] for n in range(6)}
     found = best_clips(read(videos), ["a", "b", "c"], [1, 0], num_most=7)
     assert [clip.video for clip in found] == ["v5", "v4", "v3"] * 2
     assert [clip.label for clip in found] == ["b"] * 3 + ["a"] * 3
@@ -57,13 +62,9 @@ def test_a_source_that_is_not_there_is_an_error_and_none_finds_nothing(tmp_path:
 
 
 def test_links_lead_to_files_whatever_their_names(tmp_path: Path, browser: Browser) -> None:
-    import os
-
     for name in nasty_names():
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"#v ?", name + b".mp4"))).parent.mkdir(exist_ok=True)
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"#v ?", name + b".mp4"))).write_bytes(b"x")
-    from vidcnn.sources import Listing
-
     videos = {video.name: video for video in Listing([str(tmp_path / "#v ?")])}
     names = sorted(videos)
     links = links_of(names, videos)
@@ -75,20 +76,17 @@ def test_links_lead_to_files_whatever_their_names(tmp_path: Path, browser: Brows
     page.write_text("<!doctype html><title>x</title>")
     browser.open(page)
     plain = [name for index, name in enumerate(names) if index not in others]
+    assert all(one_line(name) == name for name in plain)  # the page has names as they are shown
     code = "return arguments[0].map((name) => name.split('/').map(encodeURIComponent).join('/'))"
     uris = [f"{links['base']}/{end}" for end in browser.run(code, plain)] + list(others.values())
     where = [videos[name] for name in plain] + [videos[names[index]] for index in others]
     for uri, video in zip(uris, where, strict=True):
-        from urllib.parse import unquote_to_bytes
-
         assert unquote_to_bytes(uri.removeprefix("file://")) == os.fsencode(video.location)
         assert "#" not in uri
         assert "?" not in uri
 
 
 def test_folders_of_images_and_objects_have_no_link(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     write_video(tmp_path / "a.mp4", 2)
     video = find_videos([str(tmp_path)], ["a.mp4"])["a.mp4"]
     assert href_of(video, -1) == (tmp_path / "a.mp4").as_uri() + "#t=0.0"

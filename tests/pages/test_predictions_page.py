@@ -152,6 +152,9 @@ def test_a_timeline_has_the_colours_of_its_classes(page: Path, browser: Browser)
         "return [0.1, 0.35, 0.6, 0.9].map((x) => [...draw.getImageData(x * canvas.width, 1, 1, 1).data].join());"
     )
     assert colours[0] != colours[1]  # of one class, and less sure
+    (_, green, blue, _), (_, other_green, other_blue, _) = (list(map(int, colours[n].split(","))) for n in (0, 2))
+    assert green > blue
+    assert other_green < other_blue
     assert len(set(colours)) == 4
     gray = browser.run("return getComputedStyle(document.documentElement).getPropertyValue('--none')").strip()
     assert colours[3] == ",".join(str(int(gray[place : place + 2], 16)) for place in (1, 3, 5)) + ",255"
@@ -181,6 +184,8 @@ def test_nasty_names_are_shown_and_nothing_else(tmp_path: Path, browser: Browser
     assert set(labels) <= {one_line(name) for name in names}
     browser.run("document.querySelector('#list .row').click()")
     assert browser.complaints() == []
+    browser.open(page, size=PHONE)
+    assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0]
 
 
 @pytest.mark.slow

@@ -183,8 +183,9 @@
     row.setAttribute("aria-posinset", i + 1);
     button.type = "button";
     const what = video.label < 0 ? video.kind || "no prediction" : `${data.labels[video.label]} ${percent(video.best)}`;
-    const name = make("span", video.name, "name"), said = make("span", what, `what${video.label < 0 ? " bad" : ""}`);
+    const name = make("span", undefined, "name"), cut = video.name.lastIndexOf("/") + 1, said = make("span", what, `what${video.label < 0 ? " bad" : ""}`);
     name.dir = said.dir = "auto";
+    name.append(make("span", video.name.slice(0, cut), "folder"), make("span", video.name.slice(cut), "file"));
     const canvas = make("canvas");
     canvas.setAttribute("aria-hidden", "true");
     const clips = count(video.predictions, "clip"), errors = count(video.errors, "error");

@@ -42,6 +42,7 @@ COVERED = {
     "quantize": "test_nasty_labels.py",
     "scan": "test_nasty_names.py",
     "similar": "test_nasty_names.py",
+    "events": "test_nasty_names.py",
     "models": "test_nasty_names.py",
     "run": "test_nasty_names.py",
     "report": "test_nasty_names.py",
@@ -111,6 +112,14 @@ def test_inference_has_a_set_of_rows_for_each_and_prints_nothing_raw(bundle: Pat
     assert again.returncode == 0, again.stderr
     assert f"all of {len(visible)} videos done" in again.stdout
     check(again.stdout + again.stderr, tmp_path)
+
+    for arguments in (["--out", "events.json"], ["--out", "subtitles", "--format", "srt"], ["--json"], []):
+        found = vidcnn("events", "p.parquet", "--threshold", "0.01", *arguments, cwd=tmp_path)
+        assert found.returncode == 0, found.stderr
+        check(found.stdout + found.stderr, tmp_path)
+    assert {raw(name) for name in json.loads((tmp_path / "events.json").read_text())["results"]} == {
+        name for name, good in visible.items() if good
+    }
 
 
 def test_clips_of_such_videos_are_found_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,6 +201,9 @@ def test_each_is_read_where_it_is_named_itself(tmp_path: Path) -> None:
         ["bundle", "simple3d", "--weights=random", "--labels={}", "--out=b"],
         ["quantize", "{}", "--data=x", "--out=b"],
         ["scan", "{}", "--out=x"],
+        ["events", "{}"],
+        ["events", "x.parquet", "--label={}"],
+        ["events", "evaluate", "{}", "--truth={}"],
         ["doctor", "--cluster={}"],
         ["--{}"],
     ],

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidcnn.safe_text import is_one_line, json_text, log_text, message_text, one_line, screen_text
+from vidcnn.safe_text import (
+    cell_text,
+    cell_value,
+    is_one_line,
+    json_text,
+    log_text,
+    message_text,
+    one_line,
+    screen_text,
+)
 
 ANY = st.text(st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\x7f\u202e\u2066\u200b\udc9b\\[]"))
 OBEYED = {"Cc", "Cs", "Zl", "Zp"}
@@ -87,3 +96,10 @@ def test_colours_of_a_log_are_left_out() -> None:
 @given(st.text(st.characters(exclude_categories=["C", "Z", "M"])))
 def test_letters_stay_letters(text: str) -> None:
     assert re.sub(r"[\u115f\u1160\u3164\uffa0]", "", text) != text or one_line(text) == text
+
+
+@given(st.text(st.characters() | st.sampled_from("=+-@\t\r'")))
+def test_a_cell_is_no_formula_and_means_the_same(text: str) -> None:
+    cell = cell_text(text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell_value(cell) == text

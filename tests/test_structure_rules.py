@@ -36,7 +36,7 @@ FLOORS = (
     {"pipelines", "schedule", "doctor", "pages"},
     {"training", "cluster"},
     {"reporting"},
-    {"inference", "scans", "embeddings", "demo", "__main__"},
+    {"inference", "scans", "embeddings", "events", "demo", "__main__"},
     {"video", "predictions", "annotations", "cli"},
     {"models", "sources", "config"},
     {"sampling", "storage", "sandbox", "interrupts", "streams"},

@@ -26,6 +26,8 @@ _NOT_INDENTED = re.compile(r"\n(?! {2})")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_MARKS = 8
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""What a spreadsheet takes for the begin of a formula, and what `cell_text` puts before it."""
 
 BLANKS = " \t\r\n"
 """What is left out around the names in a list. Other white space may be part of a name."""
@@ -57,6 +59,16 @@ def log_text(line: str) -> str:
 def json_text(value: Any, **options: Any) -> str:
     """Return a value as JSON, as ``json.dumps`` does, but letters of all scripts stay letters."""
     return _UNSAFE_IN_LINES.sub(_json_escape, json.dumps(value, ensure_ascii=False, **options))
+
+
+def cell_text(text: str) -> str:
+    """Return a text for a cell of CSV: spreadsheets take what begins like a formula for one, unless it is quoted."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def cell_value(cell: str) -> str:
+    """Return the text that `cell_text` made a cell of."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def is_one_line(text: str) -> bool:

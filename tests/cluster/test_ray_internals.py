@@ -14,20 +14,18 @@ import pytest
 from tests.commands import PROJECT, environment
 from vidcnn.cluster import ray_internals
 
-TIMEOUT = 1200  # hundreds of tasks of Ray, each of which waits its turn on a machine that does much else
 
-
+# Runs in a process of its own: it connects to a cluster.
 def printed_by(code: str) -> str:
     """Run code in a process of its own, and return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+        env=environment(), cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-# Runs in a process of its own: it connects to a cluster.
 CONNECTED = """
 import time
 import ray

@@ -33,6 +33,7 @@ def test_what_is_committed_is_read_in_order_with_what_it_is_of(table: Path) -> N
     with Table.open(str(table)) as opened:
         assert opened.settings == SETTINGS
         assert opened.schema.equals(SCHEMA)
+        assert (opened.location, opened.labels) == (str(table), ("run", "jump", "fall"))
         assert (opened.num_videos, opened.embedding_size) == (4, 2)
         entries = list(opened.entries())
         assert [(video, entry.num_segments, entry.segments) for video, entry in entries] == [

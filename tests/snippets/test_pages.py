@@ -59,6 +59,7 @@ WITH = {
 """What is added to commands: the published weights of the default model take a network, and a real training hours."""
 
 FIRST = {
+    "docs/events.md": "vidcnn infer videos --out preds.parquet --model bundle --num-frames 4 --stride 1",
     "docs/predictions.md": "vidcnn infer footage --model bundle",
     "docs/report.md": "vidcnn infer clips/ --out preds.parquet --model bundle; vidcnn train --data clips/ --out run/ "
     "--model simple3d --width 0.25 --num-frames 4 --epochs 1 --batch-size 2",
@@ -93,6 +94,7 @@ def place(tmp_path: Path) -> Path:
     rows = ["left/left_0.mp4,left,train", "left/left_0.mp4,left,val", "left/left_9.mp4,left,train"]
     rows += ["clips/run/run_0.mp4,rihgt,val"]
     (place / "clips.csv").write_text("\n".join(["path,label,split", *rows, ""]))
+    (place / "known.csv").write_text("video,label,start_seconds,end_seconds\nvideos_0.mp4,run,0.1,0.5\n")
     shutil.copytree(PROJECT / "jobs", place / "jobs")
     make_tiny_bundle(place / "bundle")
     torch.save(r3d_18(num_classes=2).state_dict(), place / "finetuned.pth")

@@ -106,19 +106,17 @@ def look_at(out: str, timing: LeaseTiming = USUAL) -> OutputStorage:
         OutputBusyError: Another run holds it.
         OutputError: It cannot be an output.
     """
-    if is_remote(out):
-        objects = Objects(out)
-        with explained(objects.out):
-            look_at_lease(objects.store, objects.hidden, objects.out, timing)
-        return objects
-    files = LocalFiles(local_path(out))
-    with explained(files.out):
-        look_at_lock(files.hidden, files.out, timing)
-    return files
+    storage = view(out)
+    with explained(storage.out):
+        if isinstance(storage, Objects):
+            look_at_lease(storage.store, storage.hidden, storage.out, timing)
+        else:
+            look_at_lock(storage.hidden, storage.out, timing)
+    return storage
 
 
-def view_of(out: str) -> OutputStorage:
-    """Look at an output as `look_at` does, whether or not another run holds it.
+def view(out: str) -> LocalFiles | Objects:
+    """Look at an output as `look_at` does, whoever holds it.
 
     Raises:
         OutputError: It cannot be an output.

@@ -15,7 +15,7 @@ from vidcnn.errors import OutputError, SourceError
 from vidcnn.predictions.committed import Committed
 from vidcnn.predictions.files import read_columns
 from vidcnn.predictions.merging import Merged, merged_entries, merged_rows
-from vidcnn.predictions.output_storage import OutputStorage, look_at, view_of
+from vidcnn.predictions.output_storage import OutputStorage, look_at, view
 from vidcnn.predictions.reading import TableFile
 from vidcnn.sources.lists import SCAN
 from vidcnn.storage.uris import public_location
@@ -42,7 +42,7 @@ class Table:
     def __init__(self, storage: OutputStorage) -> None:
         self._storage = storage
         self._committed = Committed(storage)
-        shown = public_location(storage.out)
+        shown = self.location
         try:
             self._committed.read()
         except OutputError as error:
@@ -71,7 +71,7 @@ class Table:
             SourceError: There is no such table, or it is another kind of table.
             OutputError: A file is damaged, or is not vidcnn's.
         """
-        storage = view_of(location) if while_written else look_at(location)
+        storage = view(location) if while_written else look_at(location)
         try:
             return cls(storage)
         except BaseException:
@@ -85,6 +85,17 @@ class Table:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._storage.close()
+
+    @property
+    def location(self) -> str:
+        """The table, as messages name it."""
+        return public_location(self._storage.out)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all classes, in the order of `probabilities`; empty where the table does not record them."""
+        labels = self.settings.get("labels")
+        return tuple(map(str, labels)) if isinstance(labels, list) else ()
 
     @property
     def embedding_size(self) -> int | None:

@@ -43,6 +43,7 @@ COVERED = {
     "scan": "test_nasty_names.py",
     "similar": "test_nasty_names.py",
     "events": "test_nasty_names.py",
+    "show": "test_nasty_names.py",
     "models": "test_nasty_names.py",
     "run": "test_nasty_names.py",
     "report": "test_nasty_names.py",
@@ -113,6 +114,10 @@ def test_inference_has_a_set_of_rows_for_each_and_prints_nothing_raw(bundle: Pat
     assert f"all of {len(visible)} videos done" in again.stdout
     check(again.stdout + again.stderr, tmp_path)
 
+    for arguments in ([], ["--by", "videos"], ["--json"], ["[bold].mp4"], ["--by", "errors"]):
+        shown = vidcnn("show", "p.parquet", *arguments, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        check(shown.stdout + shown.stderr, tmp_path)
     for arguments in (["--out", "events.json"], ["--out", "subtitles", "--format", "srt"], ["--json"], []):
         found = vidcnn("events", "p.parquet", "--threshold", "0.01", *arguments, cwd=tmp_path)
         assert found.returncode == 0, found.stderr
@@ -201,6 +206,8 @@ def test_each_is_read_where_it_is_named_itself(tmp_path: Path) -> None:
         ["bundle", "simple3d", "--weights=random", "--labels={}", "--out=b"],
         ["quantize", "{}", "--data=x", "--out=b"],
         ["scan", "{}", "--out=x"],
+        ["show", "{}"],
+        ["show", "x.parquet", "{}"],
         ["events", "{}"],
         ["events", "x.parquet", "--label={}"],
         ["events", "evaluate", "{}", "--truth={}"],

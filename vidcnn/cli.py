@@ -36,6 +36,7 @@ COMMANDS = {
     "train": "Train a network on labelled videos, into a bundle that `vidcnn infer` takes.",
     "evaluate": "Measure a bundle on labelled videos: over clips, and over whole videos with several views of each.",
     "scan": "Check a collection of videos: what they are, what is wrong with them, which are the same.",
+    "show": "Show a table of predictions: its classes, its errors, its videos; or one video over time.",
     "events": "Turn the scores of clips into events: what happened, from when to when.",
     "similar": "Find the clips of a table that are most like one, or the clusters that its clips are in.",
     "models": "List the models: name, parameters, GFLOPs per clip, input and weights.",

@@ -16,7 +16,6 @@ from vidcnn.reporting.events_text import (
     agreement_text,
     events_json,
     events_text,
-    moment,
     tuned_json,
     tuned_text,
 )
@@ -67,10 +66,3 @@ def test_agreement_names_each_class_and_what_does_not_count() -> None:
     assert "1 label of found events is not known: fly" in text
     assert "2 events of videos that the known ones do not name are left out;" in text
     assert agreement_json(reached, known, found)["mean_map"] == pytest.approx(0.35)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-1.0, "0:00:00.0"), (59.96, "0:01:00.0"), (3661.04, "1:01:01.0"), (360000, "100:00:00.0")]
-)
-def test_a_moment_is_written_as_players_write_it(seconds: float, text: str) -> None:
-    assert moment(seconds) == text

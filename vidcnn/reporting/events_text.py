@@ -13,6 +13,7 @@ from vidcnn.events.tally import Tally
 from vidcnn.events.tuning import MIN_OVERLAP, Tuned
 from vidcnn.reporting.progress import duration_text
 from vidcnn.reporting.summaries import count, table_text
+from vidcnn.reporting.timeline_text import moment
 from vidcnn.safe_text import json_text, one_line
 
 _SHOWN_OVERLAPS = (0.5, 0.75, 0.95)
@@ -172,13 +173,6 @@ def copies_text(out: str, num_written: int, failures: Mapping[str, str]) -> str:
 def copies_json(out: str, num_written: int, failures: Mapping[str, str]) -> str:
     """Return the same for programs."""
     return json_text({"out": out, "videos": num_written, "failures": dict(failures)})
-
-
-def moment(seconds: float) -> str:
-    """Return a moment of a video: ``0:01:12.5``."""
-    tenths = round(max(0.0, seconds) * 10)
-    minutes, rest = divmod(tenths, 600)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest // 10:02}.{rest % 10}"
 
 
 def _event_line(placed: Placed) -> str:

@@ -11,15 +11,13 @@ from typing import Any
 from vidcnn.embeddings.clips import Clip
 from vidcnn.embeddings.clusters import Cluster
 from vidcnn.reporting.summaries import count
-from vidcnn.safe_text import one_line
+from vidcnn.safe_text import cell_text, one_line
 from vidcnn.sources.names import shown_name
 
 _COLUMNS = 80
 _LABEL = 16
 _SIMILARITY_DIGITS = 6
 _CLIP_FIELDS = ["video", "clip", "start_seconds", "end_seconds", "label", "score", "similarity"]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet would compute."""
 
 
 def similar_text(clip: Clip, found: Sequence[Clip]) -> str:
@@ -106,7 +104,7 @@ def _csv(names: list[str], rows: list[list[Any]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row])
+        writer.writerow([cell_text(cell) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue().removesuffix("\n")
 
 

@@ -48,7 +48,7 @@ def timeline_text(
     peaks = sorted(scores, key=lambda label: (-float(scores[label].max(initial=0.0)), label))
     lines = [f"{_short(label)}  {strip(mean_of(covers, scores[label]))}" for label in peaks[:_NUM_LABELS]]
     if len(error_seconds):
-        wrong = covered(bounds, error_seconds[:, 0], error_seconds[:, 1]).any(axis=1)
+        wrong = covered(bounds, error_seconds[:, 0], error_seconds[:, 1]).sum(axis=1)
         lines.append(f"{'errors':<{_LABEL}}  {''.join(_ERROR if one else ' ' for one in wrong)}".rstrip())
     places = [moment(bounds[0]), moment((bounds[0] + bounds[-1]) / 2), moment(bounds[-1])]
     room = width - sum(map(len, places))

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from tests.pages.tables import rows_of
 from tests.videos import write_video
 from vidcnn.errors import DataError
-from vidcnn.pages.truth import NUM_BINS, Truth, calibration_error, read_truth, score_rows
+from vidcnn.pages.truth import NUM_BINS, Truth, calibration_error, check_classes, read_truth, score_rows
 from vidcnn.predictions.files import plain
 
 ALWAYS = (0.0, float("inf"))
@@ -89,7 +89,9 @@ def test_truth_of_other_videos_or_classes_is_an_error() -> None:
     with pytest.raises(DataError, match=r"no predicted clip of the table is in the truth, whose names are such as 'w'"):
         compare({"v": [("cat", 0.5)]}, {"w": "cat"})
     with pytest.raises(DataError, match="no class in common"):
-        compare({"v": [("cat", 0.5)]}, {"v": "0"})
+        check_classes(Truth(("0",), {}), ["cat"])
+    check_classes(Truth(("0", "cat"), {}), ["cat", "dog"])
+    check_classes(Truth(("0",), {}), [])
 
 
 def test_truth_is_read_from_folders_and_lists_with_all_its_splits(tmp_path: Path) -> None:

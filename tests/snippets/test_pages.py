@@ -25,7 +25,7 @@ pytestmark = pytest.mark.ray
 
 LEFT_OUT = {
     "s3://": "there is no object storage of that name",
-    "--cluster": "there is no cluster; tests/cluster has some",
+    "--cluster ": "there is no cluster; tests/cluster has some",
     "pip install": "it installs what is here already",
     "python3 -m venv": "it makes an environment, and there is one",
     ". venv/bin/activate": "it makes an environment, and there is one",

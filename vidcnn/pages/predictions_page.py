@@ -17,7 +17,7 @@ from vidcnn.pages.html import render
 from vidcnn.pages.packing import packed_cells, packed_times
 from vidcnn.pages.pictures import Pictured, best_clips, find_videos, links_of, take_pictures
 from vidcnn.pages.timelines import Timelines, read_timelines
-from vidcnn.pages.truth import Truth, score_rows
+from vidcnn.pages.truth import Truth, check_classes, score_rows
 from vidcnn.pages.truth_section import truth_values
 from vidcnn.predictions.dataset import open_dataset, row_batches
 from vidcnn.reporting.progress import duration_text, iso_time
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_CELLS = 1_500_000
 """Cells of all timelines: 6 MB of the page."""
 MAX_CELLS_OF_ONE = 2_000
+_SHOWN = ("clip_num_frames", "clip_stride", "clip_fps", "step", "num_clips", "short_clips", "precision")
+"""Settings that are shown of a table."""
 _NUM_RUNS = 10
 _NUM_REASONS = 3
 _NUM_CLASSES = 1000
@@ -72,6 +74,8 @@ def predictions_page(
         max_cells_of_one=MAX_CELLS_OF_ONE,
     )
     order = sorted(range(len(counts.labels)), key=lambda index: (-counts.label_clips[index], counts.labels[index]))
+    if truth is not None:
+        check_classes(truth, _settings(dataset)[1].get("labels") or counts.labels)
     score = None if truth is None else score_rows(row_batches(dataset, COLUMNS), truth, counts.labels)
     mistaken = [clip.video for clip in score.worst] if score is not None else []
     videos = find_videos(sources, [*timelines.videos, *mistaken])
@@ -107,21 +111,26 @@ def _listed_only(counts: Counts) -> Any:
     return None if last is None else pc.field("video") <= last
 
 
-def _about(dataset: Dataset) -> list[tuple[str, str]]:
-    """Return what the first file of a table records about itself: the model, and how clips were taken."""
+def _settings(dataset: Dataset) -> tuple[dict[bytes, bytes], dict[str, Any]]:
+    """Return what the first file of a table records about itself, and the settings in it."""
     fragment = next(iter(dataset.get_fragments()), None)
     try:
         recorded = (fragment.metadata.metadata or {}) if fragment is not None else {}
         settings = json.loads(recorded.get(b"vidcnn.settings", b"{}"))
     except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"what the table records about itself cannot be read: {error}") from error
+    return recorded, settings if isinstance(settings, dict) else {}
+
+
+def _about(dataset: Dataset) -> list[tuple[str, str]]:
+    """Return what a table records about itself: the model, and how clips were taken."""
+    recorded, settings = _settings(dataset)
     found = [
         ("model", recorded.get(b"vidcnn.model", b"").decode(errors="replace")),
         ("weights", recorded.get(b"vidcnn.weights_sha256", b"").decode(errors="replace")[:12]),
     ]
-    if isinstance(settings, dict):
-        names = ("num_frames", "stride", "fps", "step", "num_clips", "short_clips", "precision")
-        found += [(name.replace("_", " "), str(settings[name])) for name in names if settings.get(name) is not None]
+    shown = {name.removeprefix("clip_").replace("_", " "): settings.get(name) for name in _SHOWN}
+    found += [(name, str(value)) for name, value in shown.items() if value is not None]
     return [(name, value) for name, value in found if value]
 
 

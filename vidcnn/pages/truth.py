@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,6 +106,23 @@ def read_truth(data: str, root: str | None = None) -> Truth:
     return Truth(found.labels, samples)
 
 
+def check_classes(truth: Truth, labels: Sequence[str]) -> None:
+    """Refuse a truth that is not of the classes of a model.
+
+    Args:
+        truth: What the videos really are.
+        labels: The classes of the model; none where they are not known.
+
+    Raises:
+        DataError: They have no class in common.
+    """
+    if labels and not set(labels) & set(truth.labels):
+        raise DataError(
+            f"the truth and the table have no class in common ({truth.labels[0]} is not one of the table's)",
+            "give the truth with the names of the classes that the model was trained on",
+        )
+
+
 def score_rows(pieces: Iterable[pa.Table], truth: Truth, labels: list[str]) -> Score:
     """Compare a table with the truth.
 
@@ -115,14 +132,9 @@ def score_rows(pieces: Iterable[pa.Table], truth: Truth, labels: list[str]) -> S
         labels: The classes of the table.
 
     Raises:
-        DataError: No video of the table is in the truth, or they have no class in common.
+        DataError: No video of the table is in the truth.
     """
     names = sorted({*labels, *truth.labels})
-    if labels and not set(labels) & set(truth.labels):
-        raise DataError(
-            f"the truth and the table have no class in common ({truth.labels[0]} is not one of the table's)",
-            "give the truth with the names of the classes that the model was trained on",
-        )
     tally = _Tally(names, truth)
     for piece in pieces:
         tally.add(piece)

@@ -7,6 +7,8 @@ from typing import Literal
 Switch = Literal["on", "off"]
 AutoSwitch = Literal["auto", Switch]
 
+EventFormat = Literal["parquet", "csv", "json", "srt", "vtt"]
+"""Files of events."""
 Sandbox = Literal["auto", "require", "off"]
 """How decoding processes are confined: as far as the kernel can, fully or not at all."""
 

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.nasty_names import nasty_names
+from vidcnn.choices import EventFormat
 from vidcnn.errors import OutputError, UsageError
 from vidcnn.events.intervals import Event
 from vidcnn.events.known import read_found, read_known
 from vidcnn.events.table import SCHEMA, Placed
-from vidcnn.events.writing import EventFormat, format_of, path_of, write_events
+from vidcnn.events.writing import format_of, path_of, write_events
 from vidcnn.sources.keys import video_text
 
 VIDEOS = [

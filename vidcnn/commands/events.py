@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from vidcnn.choices import EventFormat, Sandbox
 from vidcnn.commands import DebugOption, JsonOption
 from vidcnn.config.base import FOLLOW_LINKS, SANDBOX
 from vidcnn.streams import show
@@ -68,7 +69,7 @@ OutOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["parquet", "csv", "json", "srt", "vtt"] | None,
+    EventFormat | None,
     typer.Option("--format", help="Its format, where the name does not tell.", show_default=False),
 ]
 _NUM_SHOWN = 20
@@ -214,7 +215,7 @@ def chapters(
         typer.Option(help="The videos that were classified; may be repeated.", metavar="SOURCE", show_default=False),
     ],
     out: Annotated[str, typer.Option(help="Folder for the copies.", metavar="FOLDER", show_default=False)],
-    sandbox: Annotated[Literal["require", "auto", "off"], typer.Option(help=SANDBOX)] = "auto",
+    sandbox: Annotated[Sandbox, typer.Option(help=SANDBOX)] = "auto",
     follow_links: Annotated[bool, typer.Option("--follow-links", help=FOLLOW_LINKS)] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,

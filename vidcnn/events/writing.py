@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO, get_args
 
 import pyarrow.parquet as pq
 
+from vidcnn.choices import EventFormat
 from vidcnn.errors import OutputError, UsageError, describe_reason
 from vidcnn.events.subtitles import srt_text, vtt_text
 from vidcnn.events.table import SCHEMA, Placed, tables_of
@@ -25,7 +26,6 @@ from vidcnn.storage.atomic import make_directories, write_whole
 from vidcnn.storage.uris import is_remote, public_location
 from vidcnn.version import __version__
 
-EventFormat = Literal["parquet", "csv", "json", "srt", "vtt"]
 FORMATS: tuple[EventFormat, ...] = get_args(EventFormat)
 _SUBTITLES = {"srt": srt_text, "vtt": vtt_text}
 _MOST_BYTES = 230

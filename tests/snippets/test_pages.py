@@ -40,6 +40,8 @@ LEFT_OUT = {
     "loginctl": "it changes the machine",
     "kubectl": "there is no cluster; tests/schedule checks what it is given",
     "benchmarks/faults.py": "it takes hours; tests/pipelines/test_faults.py does a share of it",
+    "vidcnn infer scan.parquet": "it is for a real collection; tests/sources has its conditions",
+    "--data scan.parquet": "the same",
     "vidcnn quantize": "it takes minutes; tests/pipelines/test_quantize.py does it",
     "--model run/int8": "it is what that would make",
 }

@@ -13,6 +13,9 @@ import typer
 from vidcnn.config import Spec
 from vidcnn.errors import UsageError
 
+PredsArgument = Annotated[
+    str, typer.Argument(help="The table of predictions, as --out named it.", metavar="PREDS", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel="Output")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show no progress, and one line at the end.", rich_help_panel="Output")

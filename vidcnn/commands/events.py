@@ -11,17 +11,13 @@ import typer
 from typer.core import TyperGroup
 
 from vidcnn.choices import EventFormat, Sandbox
-from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.commands import DebugOption, JsonOption, PredsArgument
 from vidcnn.config.base import FOLLOW_LINKS, SANDBOX
 from vidcnn.streams import show
 
 if TYPE_CHECKING:
     from vidcnn.events.rules import RuleSet
 
-Seconds = float
-PredsArgument = Annotated[
-    str, typer.Argument(help="The table of predictions, as --out named it.", metavar="PREDS", show_default=False)
-]
 EventsArgument = Annotated[
     Path, typer.Argument(help="Found events (.parquet, .csv, .json).", metavar="EVENTS", show_default=False)
 ]
@@ -50,12 +46,10 @@ EndOption = Annotated[
     ),
 ]
 SmoothOption = Annotated[
-    Seconds, typer.Option(help="Take the mean of scores over so many seconds first.", min=0.0, metavar="SECONDS")
+    float, typer.Option(help="Take the mean of scores over so many seconds first.", min=0.0, metavar="SECONDS")
 ]
-GapOption = Annotated[
-    Seconds, typer.Option(help="Events that are no further apart are one.", min=0.0, metavar="SECONDS")
-]
-MinOption = Annotated[Seconds, typer.Option(help="Leave out what is shorter.", min=0.0, metavar="SECONDS")]
+GapOption = Annotated[float, typer.Option(help="Events that are no further apart are one.", min=0.0, metavar="SECONDS")]
+MinOption = Annotated[float, typer.Option(help="Leave out what is shorter.", min=0.0, metavar="SECONDS")]
 RulesOption = Annotated[
     Path | None,
     typer.Option(help="Rules by class, as `vidcnn events tune` writes them.", metavar="RULES.json", show_default=False),
@@ -238,8 +232,8 @@ def chapters(
         written, failures = write_with_chapters(
             Listing(source, follow_links=follow_links), by_video, Path(out), sandbox
         )
-    shown = copies_json if as_json else copies_text
-    show(shown(out, written, failures))
+    values = (out, written, failures)
+    show(json.dumps(copies_json(*values)) if as_json else copies_text(*values))
 
 
 def _rules(given: dict[str, float | None], path: Path | None) -> RuleSet:

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidcnn.bounds import MAX_COUNT
-from vidcnn.commands import DebugOption, JsonOption
+from vidcnn.commands import DebugOption, JsonOption, PredsArgument
 from vidcnn.streams import show as print_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
+    from vidcnn.predictions.merging import Merged
     from vidcnn.predictions.table import Table
 
-PredsArgument = Annotated[
-    str, typer.Argument(help="The table of predictions, as --out named it.", metavar="PREDS", show_default=False)
-]
 VideoArgument = Annotated[
     str | None,
     typer.Argument(help="A video of it: its scores over time.", metavar="VIDEO", show_default=False),
@@ -72,11 +70,11 @@ def show(
 def _show_table(table: Table, by: str | None, num: int, where: str | None, *, as_csv: bool, as_json: bool) -> None:
     from itertools import islice
 
-    from vidcnn.predictions.overview import Overview, videos_of
+    from vidcnn.predictions.overview import COLUMNS, Overview, videos_of
     from vidcnn.reporting import show_text as texts
 
     overview = Overview()
-    pieces = overview.through(_pieces(table, where))
+    pieces = overview.through(_pieces(table, table.entries(), [*COLUMNS], where))
     videos = (one for piece in pieces for one in videos_of(piece))
     if as_csv and by in (None, "videos"):
         print_text(texts.csv_text([], texts.VIDEO_NAMES))
@@ -144,8 +142,7 @@ def _show_video(table: Table, video: str, where: str | None, *, as_json: bool) -
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]}?" if close else f"its first video is {names[0]}" if names else ""
         raise UsageError(f"the table has no video '{one_line(video)}'", hint)
-    rows = pa.concat_tables(table.rows(entries, [*COLUMNS, "top_labels", "top_scores"]))
-    rows = _chosen(rows, where)
+    rows = pa.concat_tables(_pieces(table, entries, [*COLUMNS, "top_labels", "top_scores"], where))
     if as_json:
         print_text(json.dumps(rows.to_pylist()))
         return
@@ -167,15 +164,12 @@ def _counts(num_clips: int, errors: pa.Table) -> str:
     return text
 
 
-def _pieces(table: Table, where: str | None) -> Iterator[pa.Table]:
-    from vidcnn.predictions.overview import COLUMNS
+def _pieces(table: Table, entries: Iterable[Merged], columns: list[str], where: str | None) -> Iterator[pa.Table]:
+    """Yield the rows of some videos that meet a condition."""
     from vidcnn.sources.filters import Filter
 
-    columns = list(COLUMNS) if where is None else sorted({*COLUMNS, *Filter(where).columns} & set(table.schema.names))
-    return (_chosen(rows, where) for rows in table.rows(table.entries(), columns))
-
-
-def _chosen(rows: pa.Table, where: str | None) -> pa.Table:
-    from vidcnn.sources.filters import Filter
-
-    return rows if where is None else rows.filter(Filter(where).expression(rows.schema))
+    if where is None:
+        return table.rows(entries, columns)
+    wanted = Filter(where)
+    condition = wanted.expression(table.schema)
+    return (rows.filter(condition) for rows in table.rows(entries, [*dict.fromkeys([*columns, *wanted.columns])]))

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from vidcnn.errors import CONTINUES, OutputError
 from vidcnn.predictions import ledger as ledgers
 from vidcnn.predictions import section
+from vidcnn.predictions.files import read_columns
 from vidcnn.predictions.index import Held, Index, hashes
 from vidcnn.predictions.ledger import Entry, Ledger
-from vidcnn.predictions.merging import Source
+from vidcnn.predictions.merging import Merged, Source, merged_entries
 from vidcnn.predictions.output_storage import OutputStorage
 from vidcnn.predictions.reading import Footer, Opener, TableFile
 
@@ -174,6 +175,25 @@ class Committed:
         final = self._storage.final_path
         old = [Source(final, 0)] if final and len(self.published) else []
         return [*old, *(Source(path, 1) for path in self.part_paths())]
+
+    def read_columns(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield some columns of all rows, in pieces and in any order, but always the same one.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
+        final = self._storage.final_path
+        replaced = self.replaced()
+        for path in self.files():
+            yield from read_columns(self._storage.open, path, columns, without=replaced if path == final else [])
+
+    def entries(self) -> Iterator[Merged]:
+        """Yield what is committed of each video, by name.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
+        return merged_entries(self._storage.open, self.sources())
 
     def part_paths(self) -> list[str]:
         """Return the paths of the part files."""

@@ -34,7 +34,6 @@ from vidcnn.predictions.committed import Committed, column_settings
 from vidcnn.predictions.files import (
     check_file,
     metadata,
-    read_columns,
     read_ledger,
     read_rows,
     sort_rows,
@@ -322,10 +321,7 @@ class Output:
         Raises:
             OutputError: A file is damaged.
         """
-        final = self._storage.final_path
-        replaced = self._committed.replaced()
-        for path in self._committed.files():
-            yield from read_columns(self._storage.open, path, columns, without=replaced if path == final else [])
+        return self._committed.read_columns(columns)
 
     def read_in_order(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Read all rows that are committed, in pieces, sorted by video and clip.
@@ -336,8 +332,7 @@ class Output:
         Raises:
             OutputError: A file is damaged.
         """
-        entries = merged_entries(self._storage.open, self._committed.sources())
-        return merged_rows(self._storage.open, entries, self._schema, columns=columns)
+        return merged_rows(self._storage.open, self._committed.entries(), self._schema, columns=columns)
 
     def _held(self, video: VideoKey) -> Entry | None:
         """Return what is committed of this version of a video, and need not be done again."""

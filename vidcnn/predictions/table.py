@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from vidcnn.errors import OutputError, SourceError
 from vidcnn.predictions.committed import Committed
-from vidcnn.predictions.files import read_columns
-from vidcnn.predictions.merging import Merged, merged_entries, merged_rows
+from vidcnn.predictions.merging import Merged, merged_rows
 from vidcnn.predictions.output_storage import OutputStorage, look_at, view
 from vidcnn.predictions.reading import TableFile
 from vidcnn.sources.lists import SCAN
@@ -109,7 +108,7 @@ class Table:
         Raises:
             OutputError: A file is damaged.
         """
-        return merged_entries(self._storage.open, self._committed.sources())
+        return self._committed.entries()
 
     def rows(self, entries: Iterable[Merged], columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Yield all rows of some videos, sorted by video and clip; those of a video come together.
@@ -129,10 +128,7 @@ class Table:
         Raises:
             OutputError: A file is damaged.
         """
-        final = self._storage.final_path
-        replaced = self._committed.replaced()
-        for path in self._committed.files():
-            yield from read_columns(self._storage.open, path, columns, without=replaced if path == final else [])
+        return self._committed.read_columns(columns)
 
 
 def _without_columns(recorded: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from vidcnn.events.tuning import MIN_OVERLAP, Tuned
 from vidcnn.reporting.progress import duration_text
 from vidcnn.reporting.summaries import count, table_text
 from vidcnn.reporting.timeline_text import moment
-from vidcnn.safe_text import json_text, one_line
+from vidcnn.safe_text import one_line
 
 _SHOWN_OVERLAPS = (0.5, 0.75, 0.95)
 _LABEL = 24
@@ -170,9 +170,9 @@ def copies_text(out: str, num_written: int, failures: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def copies_json(out: str, num_written: int, failures: Mapping[str, str]) -> str:
+def copies_json(out: str, num_written: int, failures: Mapping[str, str]) -> dict[str, Any]:
     """Return the same for programs."""
-    return json_text({"out": out, "videos": num_written, "failures": dict(failures)})
+    return {"out": out, "videos": num_written, "failures": dict(failures)}
 
 
 def _event_line(placed: Placed) -> str:

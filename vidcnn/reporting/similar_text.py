@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from vidcnn.embeddings.clips import Clip
 from vidcnn.embeddings.clusters import Cluster
+from vidcnn.reporting.show_text import csv_text
 from vidcnn.reporting.summaries import count
-from vidcnn.safe_text import cell_text, one_line
+from vidcnn.safe_text import one_line
 from vidcnn.sources.names import shown_name
 
 _COLUMNS = 80
@@ -36,7 +35,7 @@ def similar_json(clip: Clip, found: Sequence[Clip]) -> dict[str, Any]:
 
 def similar_csv(found: Sequence[Clip]) -> str:
     """Return the same as CSV, with a line for each clip."""
-    return _csv(_CLIP_FIELDS, [[*_values(clip).values()] for clip in found])
+    return csv_text([_values(clip) for clip in found], _CLIP_FIELDS)
 
 
 def clusters_text(clusters: Sequence[Cluster]) -> str:
@@ -70,11 +69,11 @@ def clusters_json(clusters: Sequence[Cluster]) -> dict[str, Any]:
 def clusters_csv(clusters: Sequence[Cluster]) -> str:
     """Return the typical clips of clusters as CSV, with the number and the size of the cluster."""
     rows = [
-        [number, cluster.num_clips, *_values(clip).values()]
+        {"cluster": number, "cluster_clips": cluster.num_clips, **_values(clip)}
         for number, cluster in enumerate(clusters, 1)
         for clip in cluster.typical
     ]
-    return _csv(["cluster", "cluster_clips", *_CLIP_FIELDS], rows)
+    return csv_text(rows, ["cluster", "cluster_clips", *_CLIP_FIELDS])
 
 
 def clip_name(clip: Clip) -> str:
@@ -97,15 +96,6 @@ def _label(clip: Clip) -> str:
 
 def _values(clip: Clip) -> dict[str, Any]:
     return asdict(clip) | {"similarity": round(clip.similarity, _SIMILARITY_DIGITS)}
-
-
-def _csv(names: list[str], rows: list[list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([cell_text(cell) if isinstance(cell, str) else cell for cell in row])
-    return text.getvalue().removesuffix("\n")
 
 
 def _cut(text: str) -> str:
